@@ -1,0 +1,24 @@
+//! How the service logs.
+
+use serde::{Deserialize, Serialize};
+
+/// Where log lines go and how they look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people, on standard error.
+    Human,
+    /// JSON lines on standard error.
+    Json,
+    /// Fields in systemd's journal.
+    Journald,
+}
+
+/// Logging.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Log {
+    /// Format.
+    pub format: LogFormat,
+    /// Filter directives as `tracing_subscriber::EnvFilter` reads them, such as `info`.
+    pub filter: String,
+}

@@ -1,0 +1,68 @@
+//! runsync's own memory: every manifest file seen, its state and why, and findings.
+//!
+//! Separate from the registry, because it stays ours when a Butler is the registry.
+//! Methods block (decision 0002).
+
+pub mod record;
+
+use std::fmt::Debug;
+
+use jiff::Timestamp;
+use runsync_config::root::RootName;
+use runsync_manifest::checksum::Sha256;
+use runsync_manifest::name::RunKey;
+
+use crate::file_identity::FileIdentity;
+use crate::ledger::record::{Finding, Location, ManifestRow, ManifestState};
+
+/// What goes wrong with a ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {}
+
+/// A ledger.
+pub trait Ledger: Send + Sync + Debug {
+    /// A number that grows with every committed change, also by another process.
+    fn changes(&self) -> Result<u64, LedgerError>;
+
+    /// Every file known in a root with its state: what a sweep compares with.
+    fn known_files(
+        &self,
+        root: &RootName,
+    ) -> Result<Vec<(String, FileIdentity, ManifestState)>, LedgerError>;
+
+    /// The row of one file.
+    fn manifest(&self, at: &Location) -> Result<Option<ManifestRow>, LedgerError>;
+
+    /// Writes rows, replacing those of the same files, in one commit.
+    fn record(&self, rows: &[ManifestRow]) -> Result<(), LedgerError>;
+
+    /// Drops the row of a file, so that the next sweep takes it for new.
+    fn forget(&self, at: &Location) -> Result<bool, LedgerError>;
+
+    /// Rows in a state, oldest decision first; all states for `None`.
+    fn manifests(&self, state: Option<ManifestState>) -> Result<Vec<ManifestRow>, LedgerError>;
+
+    /// Rows of a run, by generation.
+    fn of_run(&self, run: &RunKey) -> Result<Vec<ManifestRow>, LedgerError>;
+
+    /// Rows with a digest: the same manifest under several names.
+    fn with_digest(&self, digest: &Sha256) -> Result<Vec<ManifestRow>, LedgerError>;
+
+    /// Number of rows in each state.
+    fn counts(&self) -> Result<Vec<(ManifestState, u64)>, LedgerError>;
+
+    /// Keeps a finding; one that is already kept (same kind and subject) only counts again.
+    fn find(&self, finding: &Finding) -> Result<(), LedgerError>;
+
+    /// Drops a finding that has healed.
+    fn healed(&self, kind: &str, subject: &str) -> Result<(), LedgerError>;
+
+    /// All findings, by kind and subject.
+    fn findings(&self) -> Result<Vec<Finding>, LedgerError>;
+
+    /// Remembers that a sweep of a root went through.
+    fn swept(&self, root: &RootName, at: Timestamp) -> Result<(), LedgerError>;
+
+    /// When a sweep of a root last went through.
+    fn last_sweep(&self, root: &RootName) -> Result<Option<Timestamp>, LedgerError>;
+}

@@ -1,0 +1,102 @@
+//! Rows of the ledger as types.
+
+use jiff::Timestamp;
+use runsync_config::root::RootName;
+use runsync_manifest::checksum::Sha256;
+use runsync_manifest::content::Content;
+use runsync_manifest::generation::Generation;
+use runsync_manifest::name::{ManifestId, RunKey, SiteName};
+use runsync_manifest::signature::KeyId;
+use serde::{Deserialize, Serialize};
+
+use crate::file_identity::FileIdentity;
+
+/// Where a manifest file lies.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Location {
+    /// The root.
+    pub root: RootName,
+    /// Path relative to the root.
+    pub path: String,
+}
+
+/// The persisted states of a manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ManifestState {
+    /// Its datasets are known.
+    Registered,
+    /// Another manifest may let it in, or it is held for a flow that acts on it; tried again after every change.
+    Blocked,
+    /// Its key or its origin is not known here; tried again on reload.
+    Untrusted,
+    /// Wrong in itself; kept for the operator.
+    Quarantined,
+    /// At or below its run's floor.
+    Superseded,
+}
+
+/// One manifest file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ManifestRow {
+    /// Where.
+    #[serde(flatten)]
+    pub location: Location,
+    /// The state of the file when it was read.
+    pub file: FileIdentity,
+    /// Its state.
+    pub state: ManifestState,
+    /// Why it is in that state, for people; none where it is registered.
+    pub reason: Option<String>,
+    /// What to do about it, for people.
+    pub hint: Option<String>,
+    /// JSON of what blocks it, for the flow that tries it again.
+    pub blocker: Option<String>,
+    /// What it is, where it could be read that far.
+    pub summary: Option<ManifestSummary>,
+    /// When the file was first seen.
+    pub first_seen: Timestamp,
+    /// When its state was decided.
+    pub decided_at: Timestamp,
+}
+
+/// What a manifest is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ManifestSummary {
+    /// Its own UUID.
+    pub manifest: ManifestId,
+    /// Its content.
+    pub content: Content,
+    /// Its run.
+    #[serde(flatten)]
+    pub run: RunKey,
+    /// Its origin's site.
+    pub site: SiteName,
+    /// Its generation.
+    pub generation: Generation,
+    /// Its digest, once the trailer was read.
+    pub digest: Option<Sha256>,
+    /// The key that signed it, once the trailer was read.
+    pub key_id: Option<KeyId>,
+    /// Dataset lines, once the trailer was read.
+    pub datasets: Option<u64>,
+    /// Total bytes, once the trailer was read.
+    pub total_bytes: Option<u64>,
+}
+
+/// One drift or oddity that was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Its kind, such as `dimension_differs`.
+    pub kind: String,
+    /// What it is about; with the kind its identity.
+    pub subject: String,
+    /// For people.
+    pub detail: String,
+    /// When it was first seen.
+    pub first_seen: Timestamp,
+    /// When it was last seen.
+    pub last_seen: Timestamp,
+    /// How often.
+    pub times: u64,
+}

@@ -1,0 +1,14 @@
+//! Keeps a data facility's registry true to its datastore.
+//!
+//! `docs/ARCHITECTURE.md` tells the flows, the layers and the invariants. Modules
+//! stand here from the lowest layer up; each imports only what stands above it.
+
+pub mod clock;
+
+pub mod file_identity;
+
+pub mod registry;
+
+pub mod ledger;
+
+pub mod datastore;

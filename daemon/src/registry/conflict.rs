@@ -1,0 +1,78 @@
+//! What keeps a manifest out of the registry although it is whole and signed.
+
+use runsync_config::root::RootName;
+use runsync_manifest::header::DatasetType;
+use runsync_manifest::name::{ArtifactPath, DatasetId, DatasetTypeName, RunKey};
+use serde::{Deserialize, Serialize};
+
+/// A contradiction between a manifest and the registry. Stored with a blocked manifest, so that
+/// [`still_stands`](super::Registry::still_stands) can be asked before the manifest is read again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "conflict", rename_all = "snake_case")]
+pub enum Conflict {
+    /// The UUID is registered with another run, dataset type or data ID.
+    #[error("dataset {uuid} is registered as {held_type} {held_data_id} in run `{}`", held_run.name)]
+    DatasetHeld {
+        /// The dataset.
+        uuid: DatasetId,
+        /// Where it is registered.
+        held_run: RunKey,
+        /// As what.
+        held_type: DatasetTypeName,
+        /// With which data ID.
+        held_data_id: String,
+    },
+    /// The run has another dataset of that type and data ID.
+    #[error("run `{}` has {dataset_type} {data_id} as dataset {held_by}, not {uuid}", run.name)]
+    DataIdHeld {
+        /// The run.
+        run: RunKey,
+        /// The dataset type.
+        dataset_type: DatasetTypeName,
+        /// Canonical data ID.
+        data_id: String,
+        /// The dataset in the manifest.
+        uuid: DatasetId,
+        /// The dataset in the registry.
+        held_by: DatasetId,
+    },
+    /// The path belongs to another dataset's artifact of another size or checksum.
+    #[error("path `{path}` in root `{root}` holds another artifact, of dataset {held_by}")]
+    PathHeld {
+        /// The root.
+        root: RootName,
+        /// The path.
+        path: ArtifactPath,
+        /// A dataset whose artifact it is.
+        held_by: DatasetId,
+    },
+    /// The dataset type is registered with another definition.
+    #[error("dataset type `{}` is registered with another definition", manifest.name)]
+    DatasetTypeDiffers {
+        /// As registered.
+        registered: DatasetType,
+        /// As in the manifest.
+        manifest: DatasetType,
+    },
+    /// A data ID refers to a dimension record that is not registered.
+    #[error("there is no {element} record {key}")]
+    DimensionMissing {
+        /// The dimension.
+        element: String,
+        /// Its canonical key.
+        key: String,
+    },
+}
+
+impl Conflict {
+    /// Whether another manifest may resolve it: then the manifest is blocked, else quarantined.
+    pub fn may_resolve(&self) -> bool {
+        match self {
+            Self::DatasetHeld { .. }
+            | Self::DataIdHeld { .. }
+            | Self::PathHeld { .. }
+            | Self::DimensionMissing { .. } => true,
+            Self::DatasetTypeDiffers { .. } => false,
+        }
+    }
+}

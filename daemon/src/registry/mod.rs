@@ -1,0 +1,129 @@
+//! What this site knows: runs, dataset types, dimension records, datasets, datastore records.
+//!
+//! One trait, several backends; every backend passes the suite in `conformance`.
+//! Methods block (decision 0002): callers run them on blocking threads.
+
+pub mod record;
+
+pub mod conflict;
+
+use std::fmt::Debug;
+
+use runsync_config::root::RootName;
+use runsync_manifest::generation::Generation;
+use runsync_manifest::header::DatasetType;
+use runsync_manifest::name::{ArtifactPath, DatasetId, DatasetTypeName, RunKey};
+
+use crate::registry::conflict::Conflict;
+use crate::registry::record::{
+    DatasetRow, Existence, RecordRow, Registered, Registration, RunRow, WaitingArtifact, WaitingRun,
+};
+
+/// What goes wrong with a registry.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// Reading the manifest's staged rows failed.
+    #[error("cannot read the staged rows of the manifest")]
+    Rows(#[source] std::io::Error),
+}
+
+/// A registry.
+///
+/// All changes are atomic per commit; a reader sees only committed rows. Every
+/// method may be called from any thread.
+pub trait Registry: Send + Sync + Debug {
+    /// The registry's own UUID; a datastore root is bound to one registry.
+    fn id(&self) -> uuid::Uuid;
+
+    /// A number that grows with every committed change; equal numbers mean that
+    /// nothing has changed in between.
+    fn changes(&self) -> Result<u64, RegistryError>;
+
+    /// The conflicts between a manifest and what is registered, at most `limit`.
+    ///
+    /// Rows whose dataset this run already holds under the same or a higher generation
+    /// claim nothing and so cannot conflict.
+    fn conflicts(
+        &self,
+        registration: &Registration<'_>,
+        limit: usize,
+    ) -> Result<Vec<Conflict>, RegistryError>;
+
+    /// Whether a conflict found earlier still stands; cheap.
+    fn still_stands(&self, conflict: &Conflict) -> Result<bool, RegistryError>;
+
+    /// Registers manifests: their datasets become known, their artifacts waited for, or,
+    /// at level trust, recorded at once.
+    ///
+    /// Small manifests of one call share a commit; a large one commits in batches and
+    /// continues where it stopped when it is brought again after a crash. Idempotent.
+    /// `progress` hears after every commit how many of the rows of all manifests together are done.
+    ///
+    /// The caller has checked [`conflicts`](Self::conflicts) for each; a conflict that shows only
+    /// here (between two manifests of the call) is returned in that manifest's place, and
+    /// nothing of that manifest is registered.
+    fn register(
+        &self,
+        registrations: &[Registration<'_>],
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Vec<Result<Registered, Conflict>>, RegistryError>;
+
+    /// Raises a run's floor to `generation`: manifests at or below it are superseded.
+    /// Creates the run's row where there is none. Never lowers a floor.
+    fn raise_floor(&self, run: &RunKey, generation: Generation) -> Result<(), RegistryError>;
+
+    /// One run.
+    fn run(&self, run: &RunKey) -> Result<Option<RunRow>, RegistryError>;
+
+    /// All runs whose name is `prefix` or lies below it (all for `None`), by name, then origin.
+    fn runs(&self, prefix: Option<&str>) -> Result<Vec<RunRow>, RegistryError>;
+
+    /// Runs that wait for artifacts.
+    fn waiting_runs(&self) -> Result<Vec<WaitingRun>, RegistryError>;
+
+    /// A page of the artifacts that a run waits for in `root`, by path, after `after`.
+    fn waiting_artifacts(
+        &self,
+        run: &RunKey,
+        root: &RootName,
+        after: Option<&ArtifactPath>,
+        limit: usize,
+    ) -> Result<Vec<WaitingArtifact>, RegistryError>;
+
+    /// Turns what is waited for into datastore records, in one commit. An artifact that the run
+    /// no longer waits for in that shape (another size or checksum) is passed over.
+    /// Returns how many artifacts were confirmed.
+    fn confirm(
+        &self,
+        run: &RunKey,
+        root: &RootName,
+        artifacts: &[WaitingArtifact],
+    ) -> Result<u64, RegistryError>;
+
+    /// Answers for each UUID, in the order asked, from records alone.
+    fn exists(&self, datasets: &[DatasetId]) -> Result<Vec<Existence>, RegistryError>;
+
+    /// A page of a run's datasets, by UUID, after `after`; of one dataset type, or all.
+    fn datasets(
+        &self,
+        run: &RunKey,
+        dataset_type: Option<&DatasetTypeName>,
+        after: Option<DatasetId>,
+        limit: usize,
+    ) -> Result<Vec<DatasetRow>, RegistryError>;
+
+    /// A page of a run's datastore records and what it waits for, by UUID and component,
+    /// of the next `limit` datasets after `after`.
+    fn records(
+        &self,
+        run: &RunKey,
+        after: Option<DatasetId>,
+        limit: usize,
+    ) -> Result<Vec<RecordRow>, RegistryError>;
+
+    /// All dataset types, by name.
+    fn dataset_types(&self) -> Result<Vec<DatasetType>, RegistryError>;
+
+    /// All dimension records as (element, canonical key, record JSON), by element and key.
+    fn dimension_records(&self) -> Result<Vec<(String, String, String)>, RegistryError>;
+}

@@ -1,0 +1,264 @@
+//! Rows of the registry as types.
+
+use std::io;
+
+use runsync_config::root::RootName;
+use runsync_manifest::checksum::Checksums;
+use runsync_manifest::generation::Generation;
+use runsync_manifest::header::DatasetType;
+use runsync_manifest::name::{ArtifactPath, DatasetId, DatasetTypeName, RunKey};
+use serde::Serialize;
+
+/// One additions manifest on its way into the registry.
+#[derive(Debug, Clone, Copy)]
+pub struct Registration<'a> {
+    /// Its run.
+    pub run: &'a RunKey,
+    /// Its generation.
+    pub generation: Generation,
+    /// The root that its paths are relative to.
+    pub root: &'a RootName,
+    /// Its dataset types; rows name them by index.
+    pub dataset_types: &'a [DatasetType],
+    /// Whether records are added at once (level trust) or artifacts are waited for.
+    pub trust: bool,
+    /// Its rows.
+    pub rows: &'a dyn RowSource,
+}
+
+/// The rows of one manifest, in whichever key order a backend asks for, as often as it asks.
+///
+/// The source has made sure that the manifest does not contradict itself: each
+/// (UUID, component), each (dataset type, data ID) and each UUID's content occurs once, and rows that share a
+/// path agree on size and checksums.
+pub trait RowSource: std::fmt::Debug + Send + Sync {
+    /// Number of claims: (UUID, component) rows.
+    fn claims(&self) -> u64;
+
+    /// Number of datasets: distinct UUIDs.
+    fn datasets(&self) -> u64;
+
+    /// Calls `each` with every dimension record, in foreign-key order.
+    fn dimensions(
+        &self,
+        each: &mut dyn FnMut(DimensionRow<'_>) -> io::Result<()>,
+    ) -> io::Result<()>;
+
+    /// Distinct dimension keys that the data IDs refer to, less those that the manifest
+    /// brings itself, by element and key.
+    fn dimension_keys(&self) -> io::Result<Box<dyn DimensionKeyCursor + '_>>;
+
+    /// Claims by (UUID, component).
+    fn by_dataset(&self) -> io::Result<Box<dyn ClaimCursor + '_>>;
+
+    /// Datasets by (dataset type index, canonical data ID).
+    fn by_data_id(&self) -> io::Result<Box<dyn DataIdCursor + '_>>;
+
+    /// Claims by (path, UUID, component).
+    fn by_path(&self) -> io::Result<Box<dyn PathCursor + '_>>;
+}
+
+/// Lends claims in (UUID, component) order.
+pub trait ClaimCursor {
+    /// The next one.
+    fn next(&mut self) -> io::Result<Option<ClaimRow<'_>>>;
+}
+
+/// Lends datasets in (dataset type, data ID) order.
+pub trait DataIdCursor {
+    /// The next one.
+    fn next(&mut self) -> io::Result<Option<DataIdRow<'_>>>;
+}
+
+/// Lends claims in (path, UUID, component) order.
+pub trait PathCursor {
+    /// The next one.
+    fn next(&mut self) -> io::Result<Option<PathRow<'_>>>;
+}
+
+/// Lends dimension keys in (element, key) order.
+pub trait DimensionKeyCursor {
+    /// The next one: element and canonical key.
+    fn next(&mut self) -> io::Result<Option<(&str, &str)>>;
+}
+
+/// A dimension record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DimensionRow<'a> {
+    /// Its element.
+    pub element: &'a str,
+    /// Its key: canonical data ID over the element's required dimensions.
+    pub key: &'a str,
+    /// The whole record, canonical JSON.
+    pub record: &'a str,
+}
+
+/// What a manifest claims of one artifact of one dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimRow<'a> {
+    /// The dataset.
+    pub uuid: DatasetId,
+    /// Component, empty for the whole dataset.
+    pub component: &'a str,
+    /// Index into [`Registration::dataset_types`].
+    pub dataset_type: usize,
+    /// Canonical data ID.
+    pub data_id: &'a str,
+    /// Path in the root.
+    pub path: &'a str,
+    /// Size in bytes.
+    pub size: u64,
+    /// Checksums.
+    pub checksums: Checksums,
+    /// Formatter.
+    pub formatter: Option<&'a str>,
+}
+
+/// A dataset by its data ID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataIdRow<'a> {
+    /// Index into [`Registration::dataset_types`].
+    pub dataset_type: usize,
+    /// Canonical data ID.
+    pub data_id: &'a str,
+    /// The dataset.
+    pub uuid: DatasetId,
+}
+
+/// A claim by its path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PathRow<'a> {
+    /// Path in the root.
+    pub path: &'a str,
+    /// The dataset.
+    pub uuid: DatasetId,
+    /// Component, empty for the whole dataset.
+    pub component: &'a str,
+    /// Size in bytes.
+    pub size: u64,
+    /// Checksums.
+    pub checksums: Checksums,
+}
+
+/// What registering one manifest did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Registered {
+    /// Datasets that were not known before this manifest.
+    pub datasets_added: u64,
+    /// Artifacts that are waited for because of it.
+    pub artifacts_waiting: u64,
+    /// Dimension records that differ from those registered first; at most 100 are named.
+    pub dimensions_differing: Vec<DimensionDiffers>,
+}
+
+/// A dimension record that differs from the one registered first. The first stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DimensionDiffers {
+    /// Its element.
+    pub element: String,
+    /// Its canonical key.
+    pub key: String,
+    /// The record registered first, JSON.
+    pub registered: String,
+    /// The record in the manifest, JSON.
+    pub manifest: String,
+}
+
+/// A run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RunRow {
+    /// Its identity.
+    #[serde(flatten)]
+    pub key: RunKey,
+    /// The highest generation registered.
+    pub generation: Option<Generation>,
+    /// Manifests at or below it are superseded.
+    pub floor: Option<Generation>,
+    /// Datasets known.
+    pub datasets: u64,
+    /// Artifacts named, each (UUID, component) counted.
+    pub claims: u64,
+    /// Claims that are not confirmed yet.
+    pub waiting: u64,
+    /// Sum of the sizes of all claims, in bytes.
+    pub bytes: u64,
+}
+
+/// A run that waits for artifacts in a root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingRun {
+    /// The run.
+    pub run: RunKey,
+    /// The root.
+    pub root: RootName,
+    /// Artifacts (distinct paths) waited for.
+    pub artifacts: u64,
+}
+
+/// An artifact that a run waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingArtifact {
+    /// Path in the root.
+    pub path: ArtifactPath,
+    /// Size in bytes.
+    pub size: u64,
+    /// Checksums.
+    pub checksums: Checksums,
+}
+
+/// Whether a dataset is in the datastore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Presence {
+    /// All its artifacts have records.
+    Yes,
+    /// A registered manifest names it; at least one artifact is not confirmed.
+    Pending,
+    /// Not known, or known without artifacts here.
+    No,
+}
+
+/// The answer for one UUID.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Existence {
+    /// The dataset asked for.
+    pub uuid: DatasetId,
+    /// The answer.
+    pub presence: Presence,
+    /// Its artifacts, by component; empty for no.
+    pub records: Vec<RecordRow>,
+}
+
+/// A dataset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DatasetRow {
+    /// Its UUID.
+    pub uuid: DatasetId,
+    /// Its dataset type.
+    pub dataset_type: DatasetTypeName,
+    /// Its canonical data ID, JSON.
+    pub data_id: String,
+    /// The highest generation that names it.
+    pub generation: Generation,
+}
+
+/// A datastore record, or (not confirmed) a claim that waits to become one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RecordRow {
+    /// The dataset.
+    pub uuid: DatasetId,
+    /// Component, empty for the whole dataset.
+    pub component: String,
+    /// The root.
+    pub root: RootName,
+    /// Path in the root.
+    pub path: ArtifactPath,
+    /// Size in bytes.
+    pub size: u64,
+    /// Checksums.
+    pub checksums: Checksums,
+    /// Formatter.
+    pub formatter: Option<String>,
+    /// Whether the artifact was confirmed here.
+    pub confirmed: bool,
+}
