@@ -53,6 +53,7 @@ const LAYERS: &[(Within, &[&str])] = &[
             "file_identity",
             "sqlite",
             "disposition",
+            "registration_lock",
         ],
     ),
 ];
