@@ -1,0 +1,209 @@
+//! `cargo xtask no-storage`: existence is answered from records alone.
+//!
+//! A site registers a large run at level `trust`. `runsync exists` is asked for every UUID, once
+//! as the site stands and once under strace with the root moved away. The answers must be the
+//! same, byte for byte, and no system call may name a path below the root.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::out::{grouped, say};
+use crate::runsync_command::{self, Existence, Site};
+use crate::synthetic::{self, Row};
+use crate::tools::STRACE;
+use crate::verdict::{Outcome, Verdict};
+use crate::workspace::Profile;
+use crate::{files, process, tools, workspace};
+
+/// What to ask.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Arguments {
+    /// Datasets registered and asked for
+    #[arg(long, default_value_t = 1_000_000)]
+    datasets: u64,
+}
+
+/// Runs the proof.
+pub(crate) fn run(arguments: Arguments) -> Result<Outcome> {
+    tools::ensure(&[STRACE])?;
+    if let Some(outcome) = workspace::again_in_release()? {
+        return Ok(outcome);
+    }
+    let binary = workspace::build_runsync(Profile::Release)?;
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let site = registered_site(&binary, folder.path(), arguments.datasets)?;
+
+    let present = folder.path().join("present.ndjson");
+    let yes = answers(&mut site.exists(), arguments.datasets, &present)?;
+    let away = folder.path().join("away");
+    files::rename(&site.root, &away)?;
+    say!("the root is moved away");
+    let trace = folder.path().join("trace");
+    let absent = folder.path().join("absent.ndjson");
+    answers(
+        &mut traced(&site.exists(), &trace),
+        arguments.datasets,
+        &absent,
+    )?;
+
+    let same = same_bytes(&present, &absent)?;
+    let (calls, below) = calls_that_name(&trace, &[&site.root, &away])?;
+    say!(
+        "{} system calls name a path, {below} of them one below the root",
+        grouped(calls)
+    );
+    ensure!(calls > 0, "strace has seen no system call at all");
+    Ok(Outcome::Measured(Verdict {
+        task: "no-storage",
+        measured: format!(
+            "{} of {} UUIDs answered yes, {} answers with the root away, {below} system calls \
+             below the root",
+            grouped(yes),
+            grouped(arguments.datasets),
+            if same { "the same" } else { "OTHER" }
+        ),
+        bar: "all, the same, 0".to_owned(),
+        met: yes == arguments.datasets && same && below == 0,
+    }))
+}
+
+fn registered_site(binary: &Path, folder: &Path, datasets: u64) -> Result<Site> {
+    let site = Site::init(binary, folder, "SITE_A", "trust")?;
+    let manifest = folder.join("run.manifest.jsonl");
+    synthetic::write_manifest(
+        &manifest,
+        datasets,
+        site.repository()?,
+        &site.signing_key()?,
+    )?;
+    let taken = process::measure(&mut site.ingest([manifest.as_path()]))?;
+    say!(
+        "{} datasets registered at level trust in {:.1} s",
+        grouped(datasets),
+        taken.wall.as_secs_f64()
+    );
+    Ok(site)
+}
+
+/// Asks for every UUID, keeps the answers in `to` and returns how many are `yes`.
+fn answers(exists: &mut Command, datasets: u64, to: &Path) -> Result<u64> {
+    let start = Instant::now();
+    let file = File::create(to).with_context(|| format!("cannot create {}", to.display()))?;
+    let mut output = BufWriter::new(file);
+    let (mut yes, mut lines) = (0, 0);
+    let uuids = (0..datasets).map(|at| Row::new(at).uuid);
+    runsync_command::ask(exists, uuids, |line| {
+        let answer: Existence =
+            serde_json::from_slice(line).context("cannot understand an answer of `exists`")?;
+        yes += u64::from(answer.exists == "yes" && !answer.artifacts.is_empty());
+        lines += 1;
+        output.write_all(line).context("cannot keep the answer")
+    })?;
+    output.flush().context("cannot keep the answers")?;
+    ensure!(
+        lines == datasets,
+        "{lines} answers for {datasets} questions"
+    );
+    say!(
+        "{} answers in {:.1} s",
+        grouped(lines),
+        start.elapsed().as_secs_f64()
+    );
+    Ok(yes)
+}
+
+/// The command under strace, which writes every call that names a file into `trace`.
+fn traced(command: &Command, trace: &Path) -> Command {
+    let mut strace = Command::new("strace");
+    strace
+        // -y: a descriptor is shown with its path, so that no openat hides behind one.
+        .args(["--follow-forks", "-y", "--string-limit=4096"])
+        .args(["--trace=%file", "--output"])
+        .arg(trace)
+        .arg(command.get_program())
+        .args(command.get_args());
+    strace
+}
+
+/// All calls traced, and those that name one of the folders or what is below it.
+fn calls_that_name(trace: &Path, folders: &[&Path]) -> Result<(u64, u64)> {
+    let names: Vec<String> = folders
+        .iter()
+        .map(|folder| folder.display().to_string())
+        .collect();
+    let file = File::open(trace).with_context(|| format!("cannot open {}", trace.display()))?;
+    let (mut calls, mut below) = (0, 0);
+    for line in BufReader::new(file).lines() {
+        let line = line.with_context(|| format!("cannot read {}", trace.display()))?;
+        // The program's own arguments name nothing that it then touches.
+        if !line.contains('(') || line.contains("execve(") {
+            continue;
+        }
+        calls += 1;
+        if names.iter().any(|name| line.contains(name.as_str())) {
+            below += 1;
+            say!("names the root: {line}");
+        }
+    }
+    Ok((calls, below))
+}
+
+fn same_bytes(one: &Path, other: &Path) -> Result<bool> {
+    let open = |path: &Path| {
+        File::open(path)
+            .map(|file| BufReader::with_capacity(1 << 20, file))
+            .with_context(|| format!("cannot open {}", path.display()))
+    };
+    let (mut one, mut other) = (open(one)?, open(other)?);
+    loop {
+        let (a, b) = (one.fill_buf()?, other.fill_buf()?);
+        let length = a.len().min(b.len());
+        if length == 0 {
+            return Ok(a.is_empty() && b.is_empty());
+        }
+        if a.get(..length) != b.get(..length) {
+            return Ok(false);
+        }
+        one.consume(length);
+        other.consume(length);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_below_a_folder_are_told_from_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let trace = folder.path().join("trace");
+        let lines = "1 execve(\"/b/runsync\", [\"/r/root\"], 0x7) = 0\n\
+                     1 openat(AT_FDCWD</x>, \"/etc/hosts\", O_RDONLY) = 3\n\
+                     1 openat(AT_FDCWD</x>, \"/r/root/a\", O_RDONLY) = -1 ENOENT\n\
+                     1 +++ exited with 0 +++\n";
+        files::write(&trace, lines.as_bytes()).unwrap();
+        assert_eq!(
+            calls_that_name(&trace, &[Path::new("/r/root")]).unwrap(),
+            (2, 1)
+        );
+    }
+
+    #[test]
+    fn files_are_compared_to_their_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            files::write(&path, text.as_bytes()).unwrap();
+            path
+        };
+        let (one, longer, other) = (file("a", "abc"), file("b", "abcd"), file("c", "abd"));
+        assert!(same_bytes(&one, &one).unwrap());
+        assert!(!same_bytes(&one, &longer).unwrap());
+        assert!(!same_bytes(&one, &other).unwrap());
+    }
+}

@@ -1,0 +1,122 @@
+//! Runs other programs and says which.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::out::say;
+
+/// How often a measured child's memory is read.
+const MEMORY_PERIOD: Duration = Duration::from_millis(5);
+
+/// Shows the command, runs it with its output shown, and fails where it fails.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let words = words(command);
+    say!("$ {words}");
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start `{words}`"))?;
+    succeeded(status, &words)
+}
+
+/// Runs the command and returns its standard output; its standard error is shown.
+pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let words = words(command);
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start `{words}`"))?;
+    succeeded(output.status, &words)?;
+    Ok(output.stdout)
+}
+
+/// What a child took.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Taken {
+    /// From start to end.
+    pub(crate) wall: Duration,
+    /// Most resident memory, in bytes, as `/proc` last told it.
+    pub(crate) memory_bytes_max: u64,
+}
+
+/// Runs the command to its end and measures it.
+pub(crate) fn measure(command: &mut Command) -> Result<Taken> {
+    let words = words(command);
+    let start = Instant::now();
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("cannot start `{words}`"))?;
+    let file = format!("/proc/{}/status", child.id());
+    let ended = AtomicBool::new(false);
+    let (status, wall, memory_bytes_max) = thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut most = 0;
+            while !ended.load(Ordering::Relaxed) {
+                most = most.max(peak_memory_bytes(&file).unwrap_or(0));
+                thread::sleep(MEMORY_PERIOD);
+            }
+            most
+        });
+        let status = child.wait();
+        let wall = start.elapsed();
+        ended.store(true, Ordering::Relaxed);
+        (status, wall, watch.join().unwrap_or(0))
+    });
+    succeeded(
+        status.with_context(|| format!("cannot wait for `{words}`"))?,
+        &words,
+    )?;
+    Ok(Taken {
+        wall,
+        memory_bytes_max,
+    })
+}
+
+/// The kernel's own high-water mark of a process, in bytes; `None` once it has ended.
+fn peak_memory_bytes(status_file: &str) -> Option<u64> {
+    let status = fs::read_to_string(status_file).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+fn succeeded(status: ExitStatus, words: &str) -> Result<()> {
+    if !status.success() {
+        bail!("`{words}` failed: {status}");
+    }
+    Ok(())
+}
+
+/// The command as one would type it.
+pub(crate) fn words(command: &Command) -> String {
+    let words: Vec<_> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(OsStr::to_string_lossy)
+        .collect();
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_program_is_an_error_that_names_it() {
+        let error = run(&mut Command::new("false")).unwrap_err();
+        assert!(error.to_string().contains("`false` failed"), "{error}");
+    }
+
+    #[test]
+    fn a_measured_child_has_a_peak_of_memory() {
+        let taken = measure(Command::new("sleep").arg("0.1")).unwrap();
+        assert!(taken.memory_bytes_max > 0);
+        assert!(taken.wall >= Duration::from_millis(100));
+    }
+}
