@@ -265,3 +265,21 @@ impl Registry for SqliteRegistry {
         self.read("list dimension records", query::dimension_records)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::conformance::{Opened, conformance};
+
+    fn open(folder: &Path, batch_rows: u64) -> Opened {
+        let path = folder.join("registry.sqlite");
+        let registry = if path.try_exists().unwrap() {
+            SqliteRegistry::open(&path)
+        } else {
+            SqliteRegistry::create(&path, Uuid::from_u128(1))
+        };
+        Box::new(registry.unwrap().with_batch_rows(batch_rows))
+    }
+
+    conformance!(open);
+}
