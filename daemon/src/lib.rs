@@ -7,6 +7,10 @@ pub mod clock;
 
 pub mod file_identity;
 
+pub mod disposition;
+
+pub mod sqlite;
+
 pub mod registry;
 
 pub mod ledger;
