@@ -7,8 +7,14 @@ pub mod clock;
 
 pub mod file_identity;
 
+pub mod durable;
+
+pub mod telemetry;
+
 pub mod registry;
 
 pub mod ledger;
 
 pub mod datastore;
+
+pub mod cli;
