@@ -9,7 +9,13 @@ pub mod file_identity;
 
 pub mod disposition;
 
+pub mod durable;
+
 pub mod sqlite;
+
+pub mod telemetry;
+
+pub mod registration_lock;
 
 pub mod registry;
 
@@ -17,6 +23,8 @@ pub mod ledger;
 
 pub mod datastore;
 
-pub mod registration_lock;
-
 pub mod ingest;
+
+pub mod assembly;
+
+pub mod cli;
