@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::raw::Document;
 use crate::site::Site;
 
@@ -42,6 +42,22 @@ pub fn load(path: &Path) -> Result<Site, LoadError> {
     let file = std::path::absolute(path).map_err(unreadable)?;
     let text = std::fs::read_to_string(&file).map_err(unreadable)?;
     parse(&file, &text).map_err(|problems| LoadError::Problems { file, problems })
+}
+
+impl LoadError {
+    /// Problems that a look at the world around the file found, told like those within it: each
+    /// without a line gets that of its key.
+    pub fn around(file: &Path, mut problems: Vec<Problem>) -> Self {
+        // Where the file cannot be read again, keys without lines must do.
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let document = Document::parse(&text);
+        for problem in &mut problems {
+            problem.line = problem.line.or_else(|| document.line(&problem.key));
+        }
+        problem::sort(&mut problems);
+        let file = file.to_owned();
+        Self::Problems { file, problems }
+    }
 }
 
 /// Reads `text` as the file `file`, which must be absolute.
