@@ -143,6 +143,12 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_list_of_roots_is_as_good_as_none() {
+        let problems = parse(Path::new(FILE), "root = []\nsite.name = 'A'").unwrap_err();
+        assert_eq!(problems.len(), 1);
+    }
+
+    #[test]
     fn every_error_of_syntax_is_told_and_nothing_guessed_around_it() {
         insta::assert_snapshot!(problems("[site\nname = \"A\n[log]\nformat = = 1\n"), @r#"
         /etc/runsync/site.toml has 3 problems

@@ -50,9 +50,10 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// Whether a key is at the top of the file, whatever its value.
+    /// Whether a key is at the top of the file, be it of the wrong kind, and is no empty list.
     pub(crate) fn has(&self, key: &str) -> bool {
-        self.tree.get_ref().contains_key(key)
+        let value = self.tree.get_ref().get(key).map(Spanned::get_ref);
+        value.is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty()))
     }
 
     /// Whether the text is TOML at all; asked before anything else is read.

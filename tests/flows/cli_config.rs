@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -53,8 +54,12 @@ impl Ground {
 
     /// Adds `[[peer]]` for `peer` to the file of `site`.
     fn add_peer(&self, site: &str, peer: &str) {
-        let key: Value = json(&fs::read(self.public_key(peer)).unwrap());
-        let origin = key["repository"].as_str().unwrap();
+        self.add_origin(site, peer, &self.public_key(peer));
+    }
+
+    /// Adds a `[[peer]]` whose origin is the repository that a JSON file names.
+    fn add_origin(&self, site: &str, peer: &str, named_in: &Path) {
+        let origin = field(named_in, "repository");
         let file = self.path(site).join("site.toml");
         let text = fs::read_to_string(&file).unwrap();
         let block = format!(
@@ -97,6 +102,12 @@ fn json(text: &[u8]) -> Value {
 )]
 fn write(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
+}
+
+/// A text of an object in a JSON file.
+fn field(file: &Path, name: &str) -> String {
+    let object = json(&fs::read(file).unwrap());
+    object.get(name).unwrap().as_str().unwrap().to_owned()
 }
 
 fn mode(path: &Path) -> u32 {
@@ -150,9 +161,13 @@ fn help_tells_commands_and_exit_codes() {
 fn wrong_usage_ends_with_2() {
     runsync().arg("rejoice").assert().code(2);
     runsync()
-        .args(["init", "/nonexistent/a/.."])
+        .args(["init", "/nonexistent/a/..", "--site", "A"])
         .assert()
         .code(2);
+    let odd = std::ffi::OsStr::from_bytes(b"/nonexistent/\xff");
+    let mut command = runsync();
+    command.args(["--config", "/nonexistent/site.toml", "init", "--site", "A"]);
+    command.arg(odd).assert().code(2);
 }
 
 #[test]
@@ -298,6 +313,35 @@ fn an_init_cut_short_anywhere_is_finished_with_the_same_identity() {
 }
 
 #[test]
+fn an_init_killed_at_any_moment_is_finished() {
+    let ground = Ground::new();
+    for millisecond in (0..30).step_by(2) {
+        let site = format!("S{millisecond}");
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_runsync"));
+        command
+            .arg("--config")
+            .arg(ground.path(&site).join("site.toml"));
+        command
+            .arg("init")
+            .arg(ground.path(&format!("{site}-root")));
+        command
+            .args(["--site", &site])
+            .stdout(std::process::Stdio::null());
+        let mut child = command.spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(millisecond));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        ground.init(&site).assert().success();
+        ground
+            .runsync(&site)
+            .args(["config", "check"])
+            .assert()
+            .success();
+        assert!(!ground.path(&site).join("site.toml.init").is_file());
+    }
+}
+
+#[test]
 fn an_init_cut_short_is_not_finished_as_another() {
     let ground = Ground::new().with_site("A");
     fs::remove_file(ground.path("A-root/runsync/repository.json")).unwrap();
@@ -375,7 +419,7 @@ fn check_tells_what_the_file_names_and_is_not_there() {
         &file,
         (text.replace("#filter = \"info\"", "filter = 'runsync=lots'") + &roots).as_bytes(),
     );
-    ground.add_peer_of_own_origin();
+    ground.add_origin("A", "Z", &ground.path("A-root/runsync/repository.json"));
     let problems = stderr(ground.runsync("A").args(["config", "check"]), 78);
     insta::assert_snapshot!(ground.tidy(&problems), @r#"
     error: <ground>/A/site.toml has 7 problems
@@ -390,20 +434,9 @@ fn check_tells_what_the_file_names_and_is_not_there() {
       hint: all roots of a site belong to one registry
     line 81: `root[2].url` cannot be used: cannot open <ground>/gone: No such file or directory (os error 2)
       hint: check that its file system is mounted, and its permissions
-    line 84: `peer[0].origin` cannot be used: it is this site's own repository
+    line 85: `peer[0].origin` cannot be used: it is this site's own repository
       hint: ask the peer for its `runsync keys show`
     "#);
-}
-
-impl Ground {
-    fn add_peer_of_own_origin(&self) {
-        let repository = json(&fs::read(self.path("A-root/runsync/repository.json")).unwrap());
-        let origin = repository["repository"].as_str().unwrap();
-        let file = self.path("A/site.toml");
-        let text = fs::read_to_string(&file).unwrap();
-        let block = format!("[[peer]]\nsite = 'Z'\norigin = '{origin}'\nrun_prefixes = ['z']\n");
-        write(&file, (text + &block).as_bytes());
-    }
 }
 
 #[test]
@@ -499,10 +532,7 @@ fn a_key_is_trusted_listed_and_revoked() {
     <key id>  B     <uuid>  trusted
     "#);
 
-    let key_id = json(&fs::read(&key).unwrap())["key_id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let key_id = field(&key, "key_id");
     let revoked = stdout(ground.runsync("A").args(["keys", "revoke", &key_id]));
     insta::assert_snapshot!(ground.tidy(&revoked), @r#"
     key <key id> of B is revoked now
@@ -586,10 +616,7 @@ fn a_broken_key_file_keeps_the_site_from_loading() {
 fn a_key_of_a_peer_that_was_taken_out_is_a_note() {
     let ground = Ground::new().with_site("A").with_site("B");
     let key = ground.public_key("B");
-    let key_id = json(&fs::read(&key).unwrap())["key_id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let key_id = field(&key, "key_id");
     fs::copy(&key, ground.path(&format!("A/keys/trusted/{key_id}.json"))).unwrap();
     let checked = stdout(ground.runsync("A").args(["config", "check"]));
     insta::assert_snapshot!(ground.tidy(&checked), @r#"
