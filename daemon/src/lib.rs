@@ -12,3 +12,7 @@ pub mod registry;
 pub mod ledger;
 
 pub mod datastore;
+
+pub mod worker;
+
+pub mod ingest;
