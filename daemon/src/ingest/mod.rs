@@ -1,0 +1,3 @@
+//! Brings runs that arrive into the registry.
+
+pub mod watch;
