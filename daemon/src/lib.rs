@@ -16,3 +16,5 @@ pub mod datastore;
 pub mod worker;
 
 pub mod ingest;
+
+pub mod service;
