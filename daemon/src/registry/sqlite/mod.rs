@@ -358,7 +358,7 @@ mod tests {
 
         let outside = Connection::open(&path).unwrap();
         let mut view = outside.prepare("SELECT * FROM datastore_records").unwrap();
-        assert_eq!(view.column_names(), VIEW_COLUMNS);
+        assert!(view.column_names().eq(VIEW_COLUMNS));
         let rows: Vec<Vec<String>> = view
             .query_map([], |row| {
                 let text = |column| match row.get_ref(column)? {
