@@ -1,14 +1,42 @@
 //! The site's configuration: strict, typed TOML, all problems at once.
 //!
-//! `load` turns a file into a [`site::Site`] or into every problem it has; nothing
-//! downstream rechecks. Secrets are named by file, never written inline.
+//! [`load`] turns a file into a [`site::Site`] or into every problem it has; nothing
+//! downstream rechecks. Unknown keys are refused, because a typo in a policy of deletion is worse
+//! than a failed start. Secrets are named by file, never written inline.
+//!
+//! `raw` reads the file as written, `value` and its neighbours single values; each section's own
+//! module says which keys it has; `consistency` then compares the sections.
 
-pub mod log;
+mod raw;
 
-pub mod peer;
+mod value;
 
-pub mod registry;
+mod duration;
+
+mod bytes;
+
+pub mod problem;
+
+pub mod secret;
 
 pub mod root;
 
+pub mod peer;
+
+pub mod trust;
+
+pub mod registry;
+
+mod limits;
+
+pub mod log;
+
+mod consistency;
+
 pub mod site;
+
+mod load;
+
+pub mod example;
+
+pub use crate::load::{LoadError, load};

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::raw::Section;
+
 /// Where log lines go and how they look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -21,4 +23,26 @@ pub struct Log {
     pub format: LogFormat,
     /// Filter directives as `tracing_subscriber::EnvFilter` reads them, such as `info`.
     pub filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Human,
+            filter: "info".to_owned(),
+        }
+    }
+}
+
+impl Log {
+    /// Reads `[log]`.
+    pub(crate) fn read(mut section: Section<'_, '_>) -> Self {
+        let default = Self::default();
+        let log = Self {
+            format: section.or("format", default.format),
+            filter: section.or("filter", default.filter),
+        };
+        section.finish();
+        log
+    }
 }

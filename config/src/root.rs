@@ -1,12 +1,31 @@
 //! Datastore roots.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use runsync_manifest::name::RseName;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use toml::de::DeValue;
+
+use crate::problem::Reason;
+use crate::raw::Section;
+use crate::value::{Value, text};
+
+/// Events may be lost (queue overflow, network filesystems); the sweep bounds how long that hides
+/// an arrival.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10 * 60);
+/// Longer than the pauses of a transfer tool that writes in place.
+const SETTLE: Duration = Duration::from_secs(10);
+/// A transfer is retried for about a day before somebody looks at it.
+const TORN_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
+/// The same day, for the files of a run.
+const WAITING_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Well below the usual limit of 8192 watches of one user.
+const WATCHED_DIRECTORIES_MAX: usize = 1024;
+/// Confirming is bound by the disk, not by processors.
+const CONFIRM_THREADS: usize = 2;
 
 /// The short name of a datastore root within its site, such as `main`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -69,6 +88,7 @@ pub struct Root {
     /// Its name within the site.
     pub name: RootName,
     /// The folder of its `file:///` URL.
+    #[serde(rename = "url", serialize_with = "serialize_url")]
     pub directory: PathBuf,
     /// The RSE it is, where Rucio knows it.
     pub rse: Option<RseName>,
@@ -77,15 +97,139 @@ pub struct Root {
     /// Whether to use inotify; without it the sweep alone finds arrivals.
     pub events: bool,
     /// How often the manifest folder is swept whatever the events say.
+    #[serde(serialize_with = "crate::duration::serialize")]
     pub sweep_interval: Duration,
     /// How long a broken file must have been unchanged before it counts as broken.
+    #[serde(serialize_with = "crate::duration::serialize")]
     pub settle: Duration,
     /// After this long unchanged, a file without its whole trailer is quarantined.
+    #[serde(serialize_with = "crate::duration::serialize")]
     pub torn_deadline: Duration,
     /// After this long, a run that still waits for artifacts is reported.
+    #[serde(serialize_with = "crate::duration::serialize")]
     pub waiting_deadline: Duration,
     /// Most artifact directories watched by inotify at once.
     pub watched_directories_max: usize,
     /// Threads that confirm artifacts.
     pub confirm_threads: usize,
+}
+
+impl Root {
+    /// Its URL.
+    pub fn url(&self) -> String {
+        url(&self.directory)
+    }
+
+    /// Reads one `[[root]]`.
+    pub(crate) fn read(mut section: Section<'_, '_>) -> Option<Self> {
+        let name = section.required("name", "\"main\"");
+        let directory = section.required::<Directory>("url", "\"file:///data/site_a\"");
+        let rse = section.optional("rse");
+        let confirm = section.or("confirm", ConfirmLevel::Size);
+        let events = section.or("events", true);
+        let sweep_interval = section.or("sweep_interval", SWEEP_INTERVAL);
+        let settle = section.or("settle", SETTLE);
+        let torn_deadline = section.or("torn_deadline", TORN_DEADLINE);
+        let waiting_deadline = section.or("waiting_deadline", WAITING_DEADLINE);
+        let watched_directories_max =
+            section.or("watched_directories_max", WATCHED_DIRECTORIES_MAX);
+        let confirm_threads = section.or("confirm_threads", CONFIRM_THREADS);
+        if confirm_threads == 0 {
+            section.report("confirm_threads", "must be at least 1");
+        }
+        section.finish();
+        Some(Self {
+            name: name?,
+            directory: directory?.0,
+            rse,
+            confirm,
+            events,
+            sweep_interval,
+            settle,
+            torn_deadline,
+            waiting_deadline,
+            watched_directories_max,
+            confirm_threads,
+        })
+    }
+}
+
+/// The folder that a `file:///` URL names.
+struct Directory(PathBuf);
+
+impl Value for Directory {
+    fn read(value: &DeValue<'_>) -> Result<Self, Reason> {
+        let url = text(value, "a URL")?;
+        let Some(path) = url.strip_prefix("file://") else {
+            let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+            let reason = scheme.map_or("is no URL".to_owned(), |scheme| {
+                format!("has the scheme `{scheme}`, which this version cannot serve")
+            });
+            return Err(Reason::new(reason).hint("a root is a folder: \"file:///data/site_a\""));
+        };
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let Some(parts) = path.strip_prefix('/') else {
+            let reason = "must name a folder by an absolute path";
+            return Err(Reason::new(reason).hint("such as \"file:///data/site_a\""));
+        };
+        if parts.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err("must not have empty parts, `.` or `..`".into());
+        }
+        if path.contains(|c: char| c.is_control() || "%?#".contains(c)) {
+            let reason = "must not hold `%`, `?`, `#` or control characters";
+            return Err(Reason::new(reason).hint("write other characters as they are, unescaped"));
+        }
+        Ok(Self(path.into()))
+    }
+}
+
+/// The `file:///` URL of a folder.
+pub fn url(directory: &Path) -> String {
+    format!("file://{}", directory.display())
+}
+
+fn serialize_url<S: Serializer>(directory: &Path, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&url(directory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(url: &str) -> Result<PathBuf, Reason> {
+        let url = DeValue::String(url.into());
+        Directory::read(&url).map(|directory| directory.0)
+    }
+
+    #[test]
+    fn a_file_url_names_a_folder() {
+        for url in ["file:///data/site_a", "file:///data/site_a/"] {
+            assert_eq!(directory(url).unwrap(), Path::new("/data/site_a"));
+        }
+    }
+
+    #[test]
+    fn other_urls_are_refused() {
+        for url in [
+            "/data/site_a",
+            "s3://bucket/site_a",
+            "file://host/data",
+            "file:///",
+            "file:///data/../etc",
+            "file:///data//a",
+            "file:///data/a%20b",
+        ] {
+            assert!(directory(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_roots_name_is_short_and_plain() {
+        for name in ["main", "hsc-2_b"] {
+            assert!(name.parse::<RootName>().is_ok(), "{name}");
+        }
+        for name in ["", "1st", "a/b", "a b", &"x".repeat(65)] {
+            assert!(name.parse::<RootName>().is_err(), "{name}");
+        }
+    }
 }

@@ -1,18 +1,25 @@
 //! The validated configuration of one site.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use runsync_manifest::limits::Limits;
-use runsync_manifest::name::{RunPrefix, SiteName};
+use runsync_manifest::name::{RepositoryId, RunName, RunPrefix, SiteName};
+use serde::{Serialize, Serializer};
 
 use crate::log::Log;
 use crate::peer::Peer;
+use crate::raw::{Document, Section};
 use crate::registry::RegistryBackend;
 use crate::root::Root;
+use crate::{consistency, limits, trust};
 
 /// Everything that configuration says, checked.
-#[derive(Debug, Clone)]
+///
+/// Serialised, it has the form of the file, every default written out, and no keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Site {
+    /// The file that says all this.
+    pub config_file: PathBuf,
     /// The site's name.
     pub name: SiteName,
     /// Run names that this site's own repository owns; empty: all that no peer owns.
@@ -33,4 +40,112 @@ pub struct Site {
     pub limits: Limits,
     /// How the service logs.
     pub log: Log,
+}
+
+impl Site {
+    /// Whether this site's own repository may own `run`.
+    pub fn may_own(&self, run: &RunName) -> bool {
+        let named = |prefixes: &[RunPrefix]| prefixes.iter().any(|prefix| prefix.owns(run));
+        if self.run_prefixes.is_empty() {
+            !self.peers.iter().any(|peer| named(&peer.run_prefixes))
+        } else {
+            named(&self.run_prefixes)
+        }
+    }
+
+    /// The peer whose repository is `origin`.
+    pub fn peer(&self, origin: RepositoryId) -> Option<&Peer> {
+        self.peers.iter().find(|peer| peer.origin == origin)
+    }
+
+    /// Reads the whole file. `None` only where a problem was reported.
+    pub(crate) fn read(document: &Document<'_>, file: &Path) -> Option<Self> {
+        let base = file.parent().unwrap_or(Path::new("/"));
+        let mut top = document.top();
+        let own = Own::read(top.section("site"), base);
+        let registry = RegistryBackend::read(top.section("registry"), base, &own.state_directory);
+        let roots: Vec<_> = top.sections("root").into_iter().map(Root::read).collect();
+        let mut peers: Vec<_> = top.sections("peer").into_iter().map(Peer::read).collect();
+        let limits = limits::read(top.section("limits"));
+        let log = Log::read(top.section("log"));
+        top.finish();
+        trust::attach(document, &own.trusted_keys_directory, &mut peers);
+        consistency::check(document, &own, &registry, &roots, &peers);
+        Some(Self {
+            config_file: file.to_owned(),
+            name: own.name?,
+            run_prefixes: own.run_prefixes,
+            state_directory: own.state_directory,
+            signing_key_file: own.signing_key_file,
+            trusted_keys_directory: own.trusted_keys_directory,
+            roots: roots.into_iter().collect::<Option<_>>()?,
+            peers: peers.into_iter().collect::<Option<_>>()?,
+            registry,
+            limits,
+            log,
+        })
+    }
+}
+
+/// `[site]`.
+#[derive(Debug)]
+pub(crate) struct Own {
+    pub(crate) name: Option<SiteName>,
+    pub(crate) state_directory: PathBuf,
+    pub(crate) signing_key_file: PathBuf,
+    pub(crate) trusted_keys_directory: PathBuf,
+    pub(crate) run_prefixes: Vec<RunPrefix>,
+}
+
+impl Own {
+    fn read(mut section: Section<'_, '_>, base: &Path) -> Self {
+        let name = section.required("name", "\"SITE_A\"");
+        let mut path = |key, default: &str| base.join(section.or(key, PathBuf::from(default)));
+        let own = Self {
+            name,
+            state_directory: path("state_directory", "state"),
+            signing_key_file: path("signing_key_file", "keys/signing.pem"),
+            trusted_keys_directory: path("trusted_keys_directory", "keys/trusted"),
+            run_prefixes: section.list("run_prefixes"),
+        };
+        section.finish();
+        own
+    }
+}
+
+impl Serialize for Site {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Written<'s> {
+            site: WrittenOwn<'s>,
+            registry: &'s RegistryBackend,
+            root: &'s [Root],
+            peer: &'s [Peer],
+            limits: limits::Written,
+            log: &'s Log,
+        }
+        #[derive(Serialize)]
+        struct WrittenOwn<'s> {
+            name: &'s SiteName,
+            state_directory: &'s Path,
+            signing_key_file: &'s Path,
+            trusted_keys_directory: &'s Path,
+            run_prefixes: &'s [RunPrefix],
+        }
+        let written = Written {
+            site: WrittenOwn {
+                name: &self.name,
+                state_directory: &self.state_directory,
+                signing_key_file: &self.signing_key_file,
+                trusted_keys_directory: &self.trusted_keys_directory,
+                run_prefixes: &self.run_prefixes,
+            },
+            registry: &self.registry,
+            root: &self.roots,
+            peer: &self.peers,
+            limits: self.limits.into(),
+            log: &self.log,
+        };
+        written.serialize(to)
+    }
 }

@@ -35,6 +35,16 @@ pub mod trailer;
 
 pub mod limits;
 
+mod strict;
+
+mod rules;
+
+mod unpack;
+
+mod lines;
+
+mod line;
+
 pub mod reader;
 
 pub mod writer;

@@ -2,35 +2,36 @@
 //!
 //! Paths are taken relative to the root and never leave it. The existence questions of users
 //! never come here; confirming arrivals, reading manifests and installing them do.
+//!
+//! [`local`] is a POSIX directory. [`counted`] and [`faulty`] wrap any root: one shows which calls
+//! reached storage, the other lets them fail. What every root must do is in `conformance`.
 
-use std::fmt::Debug;
+pub mod error;
+
+pub mod repository_file;
+
+pub mod manifest_path;
+
+pub mod local;
+
+pub mod counted;
+
+pub mod faulty;
+
+#[cfg(test)]
+mod conformance;
+
+use std::fmt::{self, Debug};
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 
-use runsync_manifest::name::{ArtifactPath, RepositoryId, SiteName};
-use serde::{Deserialize, Serialize};
+use runsync_manifest::name::ArtifactPath;
 
+pub use self::error::{DatastoreError, RepositoryFileError, RootChange};
+pub use self::local::LocalRoot;
+pub use self::manifest_path::manifest_path;
+pub use self::repository_file::RepositoryFile;
 use crate::file_identity::FileIdentity;
-
-/// What goes wrong with a datastore.
-#[derive(Debug, thiserror::Error)]
-pub enum DatastoreError {}
-
-/// `runsync/repository.json`: which repository and registry a root belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RepositoryFile {
-    /// Version of this file's format, 1.
-    pub format: u32,
-    /// The repository.
-    pub repository: RepositoryId,
-    /// Its site.
-    pub site: SiteName,
-    /// The registry that this root is bound to.
-    pub registry: uuid::Uuid,
-    /// Where journals live, where that is not the root itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub journal_directory: Option<String>,
-}
 
 /// A file in the manifest folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +49,20 @@ pub enum Look {
     File(FileIdentity),
     /// Nothing of that name (or a directory on the way is missing).
     Absent,
-    /// Something that is not a regular file, or a symbolic link on the way.
+    /// Something that is not a regular file, or a symbolic link (or a file) on the way.
     Irregular,
+    /// Storage did not answer: nothing is known, and above all not that the file is absent.
+    Unreadable(StorageFault),
+}
+
+/// Why storage did not answer: an error number of the operating system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StorageFault(pub i32);
+
+impl fmt::Display for StorageFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&io::Error::from_raw_os_error(self.0), f)
+    }
 }
 
 /// A root.
@@ -72,11 +85,13 @@ pub trait Datastore: Send + Sync + Debug {
     fn open_manifest(&self, path: &str) -> Result<(File, FileIdentity), DatastoreError>;
 
     /// Copies a manifest into place, without clobbering: durable when it returns true;
-    /// false where a file of that name is there already (whatever it holds).
+    /// false where a file of that name is there already (whatever it holds). An error leaves
+    /// either nothing or the whole file, so it can be tried again.
     fn install_manifest(&self, path: &str, from: &mut dyn Read) -> Result<bool, DatastoreError>;
 
     /// Looks at artifacts that are sorted by path; neighbours in one directory share its handle.
-    /// Answers in the order asked.
+    /// Answers in the order asked. What cannot be read is [`Look::Unreadable`] and hides no other;
+    /// an error means that the root as a whole did not answer.
     fn look(&self, paths: &[&ArtifactPath]) -> Result<Vec<Look>, DatastoreError>;
 
     /// Opens an artifact for reading; it is a regular file and no symbolic link is on its way.

@@ -10,6 +10,7 @@ use std::fmt::Debug;
 use jiff::Timestamp;
 use runsync_config::root::RootName;
 use runsync_manifest::checksum::Sha256;
+use runsync_manifest::generation::Generation;
 use runsync_manifest::name::RunKey;
 
 use crate::file_identity::FileIdentity;
@@ -44,6 +45,19 @@ pub trait Ledger: Send + Sync + Debug {
 
     /// Rows of a run, by generation.
     fn of_run(&self, run: &RunKey) -> Result<Vec<ManifestRow>, LedgerError>;
+
+    /// The digest of the manifest that was first accepted as a generation of a run. Remembered
+    /// for ever once a row with a digest was recorded as registered, blocked or superseded
+    /// (an inventory has no place in the run's history and is not), even where that file's row is
+    /// replaced later.
+    fn accepted_digest(
+        &self,
+        run: &RunKey,
+        generation: Generation,
+    ) -> Result<Option<Sha256>, LedgerError>;
+
+    /// The generations of a run that were accepted, ascending: what gaps are counted from.
+    fn accepted_generations(&self, run: &RunKey) -> Result<Vec<Generation>, LedgerError>;
 
     /// Rows with a digest: the same manifest under several names.
     fn with_digest(&self, digest: &Sha256) -> Result<Vec<ManifestRow>, LedgerError>;

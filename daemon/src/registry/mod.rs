@@ -12,7 +12,7 @@ use std::fmt::Debug;
 use runsync_config::root::RootName;
 use runsync_manifest::generation::Generation;
 use runsync_manifest::header::DatasetType;
-use runsync_manifest::name::{ArtifactPath, DatasetId, DatasetTypeName, RunKey};
+use runsync_manifest::name::{DatasetId, DatasetTypeName, RunKey};
 
 use crate::registry::conflict::Conflict;
 use crate::registry::record::{
@@ -81,12 +81,13 @@ pub trait Registry: Send + Sync + Debug {
     /// Runs that wait for artifacts.
     fn waiting_runs(&self) -> Result<Vec<WaitingRun>, RegistryError>;
 
-    /// A page of the artifacts that a run waits for in `root`, by path, after `after`.
+    /// A page of the artifacts that a run waits for in `root`, by path, after `after` (any text:
+    /// `a/b/` starts with the first path below that folder).
     fn waiting_artifacts(
         &self,
         run: &RunKey,
         root: &RootName,
-        after: Option<&ArtifactPath>,
+        after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<WaitingArtifact>, RegistryError>;
 

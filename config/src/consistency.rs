@@ -1,0 +1,159 @@
+//! Checks that parts of the file agree with each other.
+
+use std::path::Path;
+
+use runsync_manifest::name::{RunPrefix, SiteName};
+
+use crate::peer::Peer;
+use crate::problem::{KeyPath, Reason};
+use crate::raw::Document;
+use crate::registry::RegistryBackend;
+use crate::root::Root;
+use crate::site::Own;
+
+/// Reports every disagreement. `roots` and `peers` are those of the file, `None` where one could
+/// not be read.
+pub(crate) fn check(
+    document: &Document<'_>,
+    own: &Own,
+    registry: &RegistryBackend,
+    roots: &[Option<Root>],
+    peers: &[Option<Peer>],
+) {
+    let roots: Vec<_> = numbered("root", roots).collect();
+    let peers: Vec<_> = numbered("peer", peers).collect();
+    if roots.is_empty() && !document.has("root") {
+        let reason = Reason::new("is missing: a site has at least one datastore root");
+        let hint = "add `[[root]]` with `name` and `url`";
+        document.report(KeyPath::of("root"), reason.hint(hint));
+    }
+    check_differ(
+        document,
+        "name",
+        roots.iter().map(|(at, root)| (at.key("name"), &root.name)),
+    );
+    check_differ(
+        document,
+        "origin",
+        peers
+            .iter()
+            .map(|(at, peer)| (at.key("origin"), &peer.origin)),
+    );
+    check_sites(document, own.name.as_ref(), &peers);
+    check_folders(document, &roots);
+    check_outside_roots(document, own, registry, &roots);
+    check_prefixes(document, &own.run_prefixes, &peers);
+}
+
+fn numbered<'p, T>(
+    key: &'static str,
+    parts: &'p [Option<T>],
+) -> impl Iterator<Item = (KeyPath, &'p T)> {
+    let numbered = parts.iter().enumerate();
+    numbered.filter_map(move |(index, part)| Some((KeyPath::of(key).index(index), part.as_ref()?)))
+}
+
+/// Reports each value that equals an earlier one.
+fn check_differ<T: PartialEq + std::fmt::Display>(
+    document: &Document<'_>,
+    what: &str,
+    values: impl Iterator<Item = (KeyPath, T)>,
+) {
+    let mut seen: Vec<(KeyPath, T)> = Vec::new();
+    for (path, value) in values {
+        match seen.iter().find(|(_, earlier)| *earlier == value) {
+            Some((earlier, _)) => {
+                document.report(path, format!("is the {what} `{value}`, as is `{earlier}`"));
+            }
+            None => seen.push((path, value)),
+        }
+    }
+}
+
+fn check_sites(document: &Document<'_>, own: Option<&SiteName>, peers: &[(KeyPath, &Peer)]) {
+    let own = own.map(|name| (KeyPath::of("site").key("name"), name));
+    let theirs = peers.iter().map(|(at, peer)| (at.key("site"), &peer.site));
+    check_differ(document, "site", own.into_iter().chain(theirs));
+}
+
+fn check_folders(document: &Document<'_>, roots: &[(KeyPath, &Root)]) {
+    for (index, (at, root)) in roots.iter().enumerate() {
+        for (earlier_at, earlier) in roots.iter().take(index) {
+            let relation = if root.directory == earlier.directory {
+                "is the folder of"
+            } else if root.directory.starts_with(&earlier.directory) {
+                "lies inside the folder of"
+            } else if earlier.directory.starts_with(&root.directory) {
+                "holds the folder of"
+            } else {
+                continue;
+            };
+            let reason = Reason::new(format!(
+                "{relation} root `{}` (`{earlier_at}`)",
+                earlier.name
+            ));
+            let hint = "give each root a folder of its own";
+            document.report(at.key("url"), reason.hint(hint));
+        }
+    }
+}
+
+/// What lies in a root is carried to other sites: no place for keys, nor for our own state.
+fn check_outside_roots(
+    document: &Document<'_>,
+    own: &Own,
+    registry: &RegistryBackend,
+    roots: &[(KeyPath, &Root)],
+) {
+    let RegistryBackend::Sqlite { file } = registry;
+    let site = KeyPath::of("site");
+    let ours: [(KeyPath, &Path); 4] = [
+        (site.key("state_directory"), &own.state_directory),
+        (site.key("signing_key_file"), &own.signing_key_file),
+        (
+            site.key("trusted_keys_directory"),
+            &own.trusted_keys_directory,
+        ),
+        (KeyPath::of("registry").key("file"), file),
+    ];
+    for (path, place) in ours {
+        if let Some((_, root)) = roots
+            .iter()
+            .find(|(_, root)| place.starts_with(&root.directory))
+        {
+            let (place, name) = (place.display(), &root.name);
+            let reason = format!("is {place}, inside the datastore root `{name}`");
+            let hint = "what lies in a root may be carried to other sites: choose a folder outside";
+            document.report(path, Reason::new(reason).hint(hint));
+        }
+    }
+}
+
+/// A run must have one possible owner.
+fn check_prefixes(document: &Document<'_>, own: &[RunPrefix], peers: &[(KeyPath, &Peer)]) {
+    let site = KeyPath::of("site");
+    let theirs = peers
+        .iter()
+        .map(|(at, peer)| (at, peer.run_prefixes.as_slice()));
+    let owners: Vec<_> = std::iter::once((&site, own)).chain(theirs).collect();
+    for (index, (at, prefixes)) in owners.iter().enumerate() {
+        for (earlier_at, earlier) in owners.iter().take(index) {
+            for (prefix, other) in overlaps(prefixes, earlier) {
+                let other_key = earlier_at.key("run_prefixes");
+                let reason = format!("holds `{prefix}`, which overlaps `{other}` of `{other_key}`");
+                let hint = "a run may have one owner only: choose prefixes that exclude each other";
+                document.report(at.key("run_prefixes"), Reason::new(reason).hint(hint));
+            }
+        }
+    }
+}
+
+fn overlaps<'p>(
+    later: &'p [RunPrefix],
+    earlier: &'p [RunPrefix],
+) -> impl Iterator<Item = (&'p RunPrefix, &'p RunPrefix)> {
+    let pairs = later
+        .iter()
+        .flat_map(move |prefix| earlier.iter().map(move |other| (prefix, other)));
+    pairs.filter(|(prefix, other)| prefix.overlaps(other))
+}

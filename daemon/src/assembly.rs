@@ -1,0 +1,236 @@
+//! Puts the parts together: the one module that knows every concrete type.
+//!
+//! [`Readers`] is what answers questions: registry and ledger, opened for reading, and no root.
+//! [`Assembly`] is what works: it also opens the roots and checks that they are bound to this
+//! registry.
+
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+
+use runsync_config::registry::RegistryBackend;
+use runsync_config::root::RootName;
+use runsync_config::site::Site;
+use runsync_config::trust;
+use runsync_manifest::name::RepositoryId;
+use runsync_manifest::signature::{PublicKey, SigningKey};
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::datastore::{Datastore, DatastoreError, LocalRoot};
+use crate::ingest::flow::{Flow, SiteParts};
+use crate::ingest::trust::Trust;
+use crate::ledger::{Ledger, LedgerError, SqliteLedger};
+use crate::registration_lock::{RegistrationLock, RegistrationLockError};
+use crate::registry::{Registry, RegistryError, SqliteRegistry};
+
+/// Name of the ledger's file in the state directory.
+pub const LEDGER_FILE: &str = "ledger.sqlite3";
+/// Name of the lock file that registrations take turns by.
+const REGISTRATION_LOCK_FILE: &str = "registration.lock";
+/// Folder for scratch files in the state directory.
+const SCRATCH_FOLDER: &str = "scratch";
+
+/// Why the parts cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum AssemblyError {
+    /// The state directory cannot be used.
+    #[error("cannot use the state directory {}", path.display())]
+    State {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The registry cannot be opened.
+    #[error("cannot open the registry")]
+    Registry(#[from] RegistryError),
+    /// The ledger cannot be opened.
+    #[error("cannot open the ledger")]
+    Ledger(#[from] LedgerError),
+    /// A root cannot be opened.
+    #[error("cannot open root `{root}`")]
+    Root {
+        /// The root.
+        root: RootName,
+        /// Why.
+        source: DatastoreError,
+    },
+    /// A root is bound to another registry.
+    #[error("root `{root}` is bound to registry {bound}, not to this one, {registry}")]
+    OtherRegistry {
+        /// The root.
+        root: RootName,
+        /// The registry that the root names.
+        bound: Uuid,
+        /// This registry.
+        registry: Uuid,
+    },
+    /// Two roots belong to different repositories.
+    #[error("root `{root}` belongs to repository {found}, the first root to {expected}")]
+    OtherRepository {
+        /// The root.
+        root: RootName,
+        /// Its repository.
+        found: RepositoryId,
+        /// The first root's.
+        expected: RepositoryId,
+    },
+    /// Configuration names no root.
+    #[error("the configuration names no root")]
+    NoRoot,
+    /// The signing key cannot be read.
+    #[error("cannot read the signing key")]
+    Key(#[from] runsync_config::secret::SecretError),
+    /// The signing key is none.
+    #[error("cannot use the signing key file")]
+    KeyText(#[from] runsync_manifest::error::KeyError),
+    /// The registration lock cannot be opened.
+    #[error(transparent)]
+    Lock(#[from] RegistrationLockError),
+}
+
+impl AssemblyError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::State { .. } => {
+                Some("run as the user that owns the state directory".to_owned())
+            }
+            Self::Registry(_) | Self::Ledger(_) => {
+                Some("run `runsync init` first, as the same user, or restore the file".to_owned())
+            }
+            Self::Root { source, .. } => source.hint(),
+            Self::OtherRegistry { .. } => Some(
+                "a root belongs to one registry for ever: configure the registry that it names"
+                    .to_owned(),
+            ),
+            Self::OtherRepository { .. } => {
+                Some("give each repository a configuration of its own".to_owned())
+            }
+            Self::NoRoot => Some("add a [[root]]".to_owned()),
+            Self::Key(_) | Self::KeyText(_) => {
+                Some("check `signing_key_file`; `runsync init` makes one".to_owned())
+            }
+            Self::Lock(_) => None,
+        }
+    }
+}
+
+/// Registry and ledger, for reading.
+#[derive(Debug)]
+pub struct Readers {
+    /// The registry.
+    pub registry: Arc<dyn Registry>,
+    /// The ledger.
+    pub ledger: Arc<dyn Ledger>,
+}
+
+impl Readers {
+    /// Opens both. Touches no root.
+    pub fn open(site: &Site) -> Result<Self, AssemblyError> {
+        let RegistryBackend::Sqlite { file } = &site.registry;
+        Ok(Self {
+            registry: Arc::new(SqliteRegistry::open_read_only(file)?),
+            ledger: Arc::new(SqliteLedger::open_read_only(&ledger_file(site))?),
+        })
+    }
+}
+
+/// Opens the ledger for the few changes that operators make by hand.
+pub fn open_ledger(site: &Site) -> Result<Arc<dyn Ledger>, AssemblyError> {
+    Ok(Arc::new(SqliteLedger::open(&ledger_file(site))?))
+}
+
+/// Where the ledger lies.
+pub fn ledger_file(site: &Site) -> PathBuf {
+    site.state_directory.join(LEDGER_FILE)
+}
+
+/// All parts of a working site.
+#[derive(Debug)]
+pub struct Assembly {
+    /// What all roots share.
+    pub parts: Arc<SiteParts>,
+    /// The ingest flow of each root.
+    pub flows: Vec<Flow>,
+    /// The site's repository.
+    pub repository: RepositoryId,
+}
+
+impl Assembly {
+    /// Opens everything.
+    pub fn open(site: &Site, clock: Arc<dyn Clock>) -> Result<Self, AssemblyError> {
+        let scratch = site.state_directory.join(SCRATCH_FOLDER);
+        std::fs::create_dir_all(&scratch)
+            .map_err(|source| AssemblyError::State { path: scratch.clone(), source })?;
+        let RegistryBackend::Sqlite { file } = &site.registry;
+        let registry: Arc<dyn Registry> = Arc::new(SqliteRegistry::open(file)?);
+        let ledger = open_ledger(site)?;
+        let (repository, roots) = open_roots(site, registry.id())?;
+        let lock = site.state_directory.join(REGISTRATION_LOCK_FILE);
+        let parts = Arc::new(SiteParts {
+            registry,
+            ledger,
+            trust: RwLock::new(Arc::new(trust_of(site, repository)?)),
+            limits: site.limits,
+            scratch,
+            registration: RegistrationLock::open(&lock)?,
+            clock,
+        });
+        let flows = site
+            .roots
+            .iter()
+            .zip(roots)
+            .map(|(root, datastore)| Flow::new(Arc::clone(&parts), root.clone(), datastore))
+            .collect();
+        Ok(Self { parts, flows, repository })
+    }
+
+    /// Takes keys, peers and prefixes from a configuration that was read again.
+    pub fn reload(&self, site: &Site) -> Result<(), AssemblyError> {
+        self.parts.set_trust(trust_of(site, self.repository)?);
+        Ok(())
+    }
+}
+
+type Roots = (RepositoryId, Vec<Arc<dyn Datastore>>);
+
+fn open_roots(site: &Site, registry: Uuid) -> Result<Roots, AssemblyError> {
+    let mut repository = None;
+    let mut roots: Vec<Arc<dyn Datastore>> = Vec::new();
+    for root in &site.roots {
+        let opened = LocalRoot::open(&root.directory)
+            .map_err(|source| AssemblyError::Root { root: root.name.clone(), source })?;
+        let bound = opened.repository();
+        if bound.registry != registry {
+            let (root, bound) = (root.name.clone(), bound.registry);
+            return Err(AssemblyError::OtherRegistry { root, bound, registry });
+        }
+        let expected = *repository.get_or_insert(bound.repository);
+        if bound.repository != expected {
+            let (root, found) = (root.name.clone(), bound.repository);
+            return Err(AssemblyError::OtherRepository { root, found, expected });
+        }
+        roots.push(Arc::new(opened));
+    }
+    Ok((repository.ok_or(AssemblyError::NoRoot)?, roots))
+}
+
+/// Trust in the site's own key, in its former keys (kept among the trusted ones under its own
+/// repository), and in its peers.
+fn trust_of(site: &Site, repository: RepositoryId) -> Result<Trust, AssemblyError> {
+    let mut own: Vec<PublicKey> = vec![signing_key(site)?.public()];
+    let former = trust::read_folder(&site.trusted_keys_directory)
+        .into_iter()
+        .flatten()
+        .filter(|trusted| trusted.key.repository == repository && !trusted.revoked)
+        .map(|trusted| trusted.key.public_key);
+    own.extend(former);
+    Ok(Trust::new(repository, own, site.clone()))
+}
+
+/// Reads the site's signing key.
+pub fn signing_key(site: &Site) -> Result<SigningKey, AssemblyError> {
+    let pem = runsync_config::secret::read(&site.signing_key_file)?;
+    Ok(SigningKey::from_pem(pem.expose())?)
+}

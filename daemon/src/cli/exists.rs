@@ -1,0 +1,117 @@
+//! `exists`: are these datasets here? Answered from records; no root is looked at.
+
+use std::io::{self, BufRead};
+
+use runsync_config::root::Root;
+use runsync_config::site::Site;
+use runsync_manifest::checksum::Checksums;
+use runsync_manifest::name::DatasetId;
+use serde::Serialize;
+
+use crate::assembly::Readers;
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Hint, Outcome};
+use crate::cli::output::Output;
+use crate::registry::record::{Existence, Presence, RecordRow};
+
+/// UUIDs asked for at once.
+const BATCH: usize = 10_000;
+
+/// Tell for each dataset whether it is here: yes, pending or no (JSON Lines)
+///
+/// yes: all its artifacts have datastore records. pending: a registered manifest names it, and at
+/// least one artifact is not confirmed. no: neither. Answers come in the order of the questions.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Dataset UUIDs; without any they are read from standard input, one a line
+    #[arg(value_name = "UUID")]
+    datasets: Vec<DatasetId>,
+}
+
+/// One line of the answer.
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    uuid: DatasetId,
+    exists: Presence,
+    artifacts: Vec<Artifact<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Artifact<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    component: &'a str,
+    uri: Option<String>,
+    root: &'a str,
+    path: &'a str,
+    size: u64,
+    checksums: Checksums,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    formatter: Option<&'a str>,
+    confirmed: bool,
+}
+
+pub(crate) fn run(args: Args, context: &Context) -> Result<Outcome, Failure> {
+    let site = context.site()?;
+    let readers = Readers::open(site)?;
+    let mut output = context.output();
+    if args.datasets.is_empty() {
+        answer_lines(&mut io::stdin().lock(), site, &readers, &mut output)?;
+    } else {
+        answer(&args.datasets, site, &readers, &mut output)?;
+    }
+    output.flush()?;
+    Ok(Outcome::Done)
+}
+
+fn answer_lines(
+    input: &mut impl BufRead,
+    site: &Site,
+    readers: &Readers,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let mut batch = Vec::with_capacity(BATCH);
+    for (number, line) in (1_u64..).zip(input.lines()) {
+        let line = line.while_doing("cannot read UUIDs from standard input")?;
+        let text = line.trim();
+        if text.is_empty() {
+            continue;
+        }
+        let uuid = text
+            .parse()
+            .while_doing(format!("cannot read line {number} of standard input"))
+            .hint("give one dataset UUID a line")?;
+        batch.push(uuid);
+        if batch.len() == BATCH {
+            answer(&batch, site, readers, output)?;
+            batch.clear();
+        }
+    }
+    answer(&batch, site, readers, output)
+}
+
+fn answer(
+    datasets: &[DatasetId],
+    site: &Site,
+    readers: &Readers,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    for Existence { uuid, presence, records } in readers.registry.exists(datasets)? {
+        let artifacts = records.iter().map(|record| artifact(record, &site.roots)).collect();
+        output.json_line(&Answer { uuid, exists: presence, artifacts })?;
+    }
+    Ok(())
+}
+
+fn artifact<'a>(record: &'a RecordRow, roots: &[Root]) -> Artifact<'a> {
+    let root = roots.iter().find(|root| root.name == record.root);
+    Artifact {
+        component: &record.component,
+        uri: root.map(|root| root.uri(&record.path)),
+        root: record.root.as_str(),
+        path: record.path.as_str(),
+        size: record.size,
+        checksums: record.checksums,
+        formatter: record.formatter.as_deref(),
+        confirmed: record.confirmed,
+    }
+}

@@ -1,0 +1,169 @@
+//! `query`: what the registry holds, page by page.
+
+use runsync_manifest::name::{DatasetId, DatasetTypeName, RepositoryId, RunKey, RunName};
+use serde::Serialize;
+
+use crate::assembly::Readers;
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Outcome};
+use crate::cli::output::Row;
+use crate::registry::record::{DatasetRow, RecordRow, RunRow};
+use crate::registry::{Registry, RegistryError};
+
+/// Datasets read at once.
+const PAGE: usize = 10_000;
+
+/// List runs, the datasets of a run, or its datastore records
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// List runs
+    Runs {
+        /// Only this run and those below it, such as `HSC/runs`
+        prefix: Option<String>,
+    },
+    /// List the datasets of a run
+    Datasets {
+        #[command(flatten)]
+        of: OfRun,
+        /// Only this dataset type
+        #[arg(long = "type", value_name = "NAME")]
+        dataset_type: Option<DatasetTypeName>,
+    },
+    /// List the datastore records of a run, and the artifacts it still waits for
+    Records {
+        #[command(flatten)]
+        of: OfRun,
+        /// Only artifacts that are waited for
+        #[arg(long)]
+        waiting: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct OfRun {
+    /// The run
+    run: RunName,
+    /// The run's origin, where two repositories own a run of that name
+    #[arg(long, value_name = "UUID")]
+    origin: Option<RepositoryId>,
+}
+
+impl Row for RunRow {
+    const HEADER: &'static [&'static str] =
+        &["run", "origin", "generation", "floor", "datasets", "confirmed", "of", "bytes"];
+
+    fn cells(&self) -> Vec<String> {
+        let dash = || "-".to_owned();
+        vec![
+            self.key.name.to_string(),
+            self.key.origin.to_string(),
+            self.generation.map_or_else(dash, |generation| generation.to_string()),
+            self.floor.map_or_else(dash, |floor| floor.to_string()),
+            self.datasets.to_string(),
+            (self.claims - self.waiting).to_string(),
+            self.claims.to_string(),
+            self.bytes.to_string(),
+        ]
+    }
+}
+
+impl Row for DatasetRow {
+    const HEADER: &'static [&'static str] = &["uuid", "dataset type", "data ID", "generation"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.uuid.to_string(),
+            self.dataset_type.to_string(),
+            self.data_id.clone(),
+            self.generation.to_string(),
+        ]
+    }
+}
+
+impl Row for RecordRow {
+    const HEADER: &'static [&'static str] =
+        &["uuid", "component", "confirmed", "size", "adler32", "path"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.uuid.to_string(),
+            self.component.clone(),
+            if self.confirmed { "yes" } else { "no" }.to_owned(),
+            self.size.to_string(),
+            self.checksums.adler32.to_string(),
+            self.path.to_string(),
+        ]
+    }
+}
+
+pub(crate) fn run(args: Args, context: &Context) -> Result<Outcome, Failure> {
+    let readers = Readers::open(context.site()?)?;
+    let registry = &*readers.registry;
+    match args.what {
+        What::Runs { prefix } => {
+            context.output().rows(registry.runs(prefix.as_deref())?)?;
+        }
+        What::Datasets { of, dataset_type } => {
+            let run = find_run(&of, registry)?;
+            pages(context, |after| {
+                registry.datasets(&run, dataset_type.as_ref(), after, PAGE).map(|page| {
+                    let last = page.last().map(|row| row.uuid);
+                    (page, last)
+                })
+            })?;
+        }
+        What::Records { of, waiting } => {
+            let run = find_run(&of, registry)?;
+            pages(context, |after| {
+                registry.records(&run, after, PAGE).map(|mut page| {
+                    let last = page.last().map(|row| row.uuid);
+                    page.retain(|record| !(waiting && record.confirmed));
+                    (page, last)
+                })
+            })?;
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+/// Prints page after page, so that a run of any size costs the memory of one.
+fn pages<T: Row + Serialize>(
+    context: &Context,
+    mut page: impl FnMut(Option<DatasetId>) -> Result<(Vec<T>, Option<DatasetId>), RegistryError>,
+) -> Result<(), Failure> {
+    let mut output = context.output();
+    let (rows, mut last) = page(None)?;
+    output.rows(rows)?;
+    while last.is_some() {
+        let (rows, next) = page(last)?;
+        if !rows.is_empty() {
+            output.more_rows(rows)?;
+        }
+        last = next;
+    }
+    Ok(())
+}
+
+/// The one run of that name.
+fn find_run(of: &OfRun, registry: &dyn Registry) -> Result<RunKey, Failure> {
+    let mut runs = registry.runs(Some(of.run.as_str()))?;
+    runs.retain(|row| row.key.name == of.run);
+    runs.retain(|row| of.origin.is_none_or(|origin| row.key.origin == origin));
+    match runs.as_slice() {
+        [only] => Ok(only.key.clone()),
+        [] => Err(Failure::new(format!("cannot find run `{}` in the registry", of.run))
+            .hint("list the runs with `runsync query runs`")),
+        several => {
+            let origins: Vec<_> = several.iter().map(|row| row.key.origin.to_string()).collect();
+            Err(Failure::new(format!("{} repositories own a run `{}`", several.len(), of.run))
+                .hint(format!("choose one with `--origin`: {}", origins.join(", ")))
+                .usage())
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! What every root must do, whatever it is made of: one case each, instantiated per backend by
+//! [`datastore_conformance`].
+
+use std::fs::File;
+use std::io::Read;
+
+use runsync_manifest::name::ArtifactPath;
+
+use super::{Datastore, DatastoreError, Look};
+
+/// A root to test, and a way to fill it behind its back.
+pub(crate) trait Fixture {
+    /// An empty, initialised root.
+    fn new() -> Self;
+
+    /// The root.
+    fn root(&self) -> &dyn Datastore;
+
+    /// Puts an object at a path relative to the root, with all folders it needs.
+    fn put(&self, path: &str, bytes: &[u8]);
+
+    /// Removes an object.
+    fn remove(&self, path: &str);
+}
+
+/// Makes a test of every case for one [`Fixture`].
+macro_rules! datastore_conformance {
+    ($fixture:ty) => {
+        $crate::datastore::conformance::datastore_conformance! { $fixture:
+            the_root_knows_its_repository,
+            an_untouched_root_keeps_its_identity,
+            looks_are_answered_in_the_order_asked,
+            a_missing_folder_means_absent_for_all_in_it,
+            an_opened_artifact_reads_back,
+            a_missing_artifact_is_missing,
+            a_changed_artifact_has_another_identity,
+            a_root_without_manifests_lists_none,
+            manifests_are_listed_sorted_and_temporary_names_left_out,
+            an_installed_manifest_is_listed_and_reads_back,
+            an_installed_manifest_is_never_clobbered,
+            a_failed_copy_leaves_nothing,
+            paths_outside_the_manifest_folder_are_refused,
+            a_uri_is_percent_encoded,
+        }
+    };
+    ($fixture:ty: $($case:ident,)*) => {
+        $(
+            #[test]
+            fn $case() {
+                let fixture = <$fixture as $crate::datastore::conformance::Fixture>::new();
+                $crate::datastore::conformance::$case(&fixture);
+            }
+        )*
+    };
+}
+pub(crate) use datastore_conformance;
+
+const MANIFEST: &str = "runsync/manifests/018f/u/run/1-1.manifest.jsonl";
+
+fn path(text: &str) -> ArtifactPath {
+    text.parse().unwrap()
+}
+
+fn text_of(mut file: File) -> String {
+    let mut text = String::new();
+    file.read_to_string(&mut text).unwrap();
+    text
+}
+
+fn size_of(look: Look) -> Option<u64> {
+    match look {
+        Look::File(identity) => Some(identity.size),
+        Look::Absent => None,
+        Look::Irregular | Look::Unreadable(_) => panic!("{look:?}"),
+    }
+}
+
+pub(crate) fn the_root_knows_its_repository(fixture: &impl Fixture) {
+    assert_eq!(fixture.root().repository().format, 1);
+    assert_eq!(fixture.root().repository().site.as_str(), "SITE_A");
+}
+
+pub(crate) fn an_untouched_root_keeps_its_identity(fixture: &impl Fixture) {
+    fixture.put("data/a", b"1");
+    fixture.root().check_identity().unwrap();
+}
+
+pub(crate) fn looks_are_answered_in_the_order_asked(fixture: &impl Fixture) {
+    fixture.put("a/1", b"1");
+    fixture.put("a/3", b"333");
+    fixture.put("b/c/2", b"22");
+    fixture.put("top", b"4444");
+    let paths = ["a/1", "a/2", "a/3", "b/c/2", "b/x", "top"].map(path);
+    let asked: Vec<&ArtifactPath> = paths.iter().collect();
+    let looks = fixture.root().look(&asked).unwrap();
+    let sizes: Vec<Option<u64>> = looks.into_iter().map(size_of).collect();
+    assert_eq!(sizes, [Some(1), None, Some(3), Some(2), None, Some(4)]);
+    let backwards: Vec<&ArtifactPath> = paths.iter().rev().collect();
+    let looks = fixture.root().look(&backwards).unwrap();
+    let sizes: Vec<Option<u64>> = looks.into_iter().map(size_of).collect();
+    assert_eq!(sizes, [Some(4), None, Some(2), Some(3), None, Some(1)]);
+    assert_eq!(fixture.root().look(&[]).unwrap(), []);
+}
+
+pub(crate) fn a_missing_folder_means_absent_for_all_in_it(fixture: &impl Fixture) {
+    let paths = ["no/such/folder/1", "no/such/folder/2"].map(path);
+    let asked: Vec<&ArtifactPath> = paths.iter().collect();
+    let looks = fixture.root().look(&asked).unwrap();
+    assert_eq!(looks, [Look::Absent, Look::Absent]);
+}
+
+pub(crate) fn an_opened_artifact_reads_back(fixture: &impl Fixture) {
+    fixture.put("a/é ü", b"bytes");
+    let (file, opened) = fixture.root().open(&path("a/é ü")).unwrap();
+    assert_eq!(text_of(file), "bytes");
+    let looks = fixture.root().look(&[&path("a/é ü")]).unwrap();
+    assert_eq!(looks, [Look::File(opened)]);
+}
+
+pub(crate) fn a_missing_artifact_is_missing(fixture: &impl Fixture) {
+    let error = fixture.root().open(&path("a/b")).unwrap_err();
+    assert!(matches!(error, DatastoreError::Missing { path } if path == "a/b"));
+}
+
+pub(crate) fn a_changed_artifact_has_another_identity(fixture: &impl Fixture) {
+    fixture.put("a", b"1");
+    let before = fixture.root().look(&[&path("a")]).unwrap();
+    fixture.remove("a");
+    fixture.put("a", b"22");
+    assert_ne!(fixture.root().look(&[&path("a")]).unwrap(), before);
+}
+
+pub(crate) fn a_root_without_manifests_lists_none(fixture: &impl Fixture) {
+    let (files, errors) = fixture.root().list_manifests().unwrap();
+    assert!(files.is_empty() && errors.is_empty());
+}
+
+pub(crate) fn manifests_are_listed_sorted_and_temporary_names_left_out(fixture: &impl Fixture) {
+    let named = [
+        "runsync/manifests/o/a.b/1-1.manifest.jsonl.zst",
+        "runsync/manifests/o/a/1-1.manifest.jsonl",
+        "runsync/manifests/o/a/b c/é/2-1.manifest.jsonl",
+    ];
+    for name in named.iter().rev() {
+        fixture.put(name, b"m");
+    }
+    for other in [
+        "runsync/manifests/o/a/.1-1.manifest.jsonl.rucio",
+        "runsync/manifests/o/a/.1-2.manifest.jsonl",
+        "runsync/manifests/o/a/.0123.tmp",
+        "runsync/manifests/o/a/1-2.manifest.jsonl.part",
+        "runsync/manifests/o/.hidden/1-1.manifest.jsonl",
+        "runsync/journal/1-1.manifest.jsonl",
+        "data/1-1.manifest.jsonl",
+    ] {
+        fixture.put(other, b"x");
+    }
+    let (files, errors) = fixture.root().list_manifests().unwrap();
+    assert!(errors.is_empty(), "{errors:?}");
+    let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(paths, named);
+    for file in &files {
+        let look = fixture.root().look_at_manifest(&file.path).unwrap();
+        assert_eq!(look, Look::File(file.identity));
+    }
+}
+
+pub(crate) fn an_installed_manifest_is_listed_and_reads_back(fixture: &impl Fixture) {
+    let root = fixture.root();
+    assert_eq!(root.look_at_manifest(MANIFEST).unwrap(), Look::Absent);
+    assert!(root.install_manifest(MANIFEST, &mut &b"hello"[..]).unwrap());
+    let (file, identity) = root.open_manifest(MANIFEST).unwrap();
+    assert_eq!(text_of(file), "hello");
+    let (files, errors) = root.list_manifests().unwrap();
+    assert!(errors.is_empty(), "{errors:?}");
+    assert_eq!(files.len(), 1);
+    assert_eq!(files[0].path, MANIFEST);
+    assert_eq!(files[0].identity, identity);
+}
+
+pub(crate) fn an_installed_manifest_is_never_clobbered(fixture: &impl Fixture) {
+    let root = fixture.root();
+    assert!(root.install_manifest(MANIFEST, &mut &b"first"[..]).unwrap());
+    assert!(
+        !root
+            .install_manifest(MANIFEST, &mut &b"second"[..])
+            .unwrap()
+    );
+    let (file, _) = root.open_manifest(MANIFEST).unwrap();
+    assert_eq!(text_of(file), "first");
+}
+
+pub(crate) fn a_failed_copy_leaves_nothing(fixture: &impl Fixture) {
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::from_raw_os_error(5))
+        }
+    }
+    let mut half = b"half of it".chain(Broken);
+    let root = fixture.root();
+    assert!(root.install_manifest(MANIFEST, &mut half).is_err());
+    assert_eq!(root.look_at_manifest(MANIFEST).unwrap(), Look::Absent);
+    assert!(root.install_manifest(MANIFEST, &mut &b"whole"[..]).unwrap());
+}
+
+pub(crate) fn paths_outside_the_manifest_folder_are_refused(fixture: &impl Fixture) {
+    let root = fixture.root();
+    for outside in [
+        "runsync/repository.json",
+        "data/1-1.manifest.jsonl",
+        "runsync/manifests/../1-1.manifest.jsonl",
+        "/runsync/manifests/1-1.manifest.jsonl",
+    ] {
+        let refused = |error| matches!(error, DatastoreError::PathRefused { .. });
+        assert!(refused(root.look_at_manifest(outside).unwrap_err()));
+        assert!(refused(root.open_manifest(outside).unwrap_err()));
+        assert!(refused(
+            root.install_manifest(outside, &mut &b""[..]).unwrap_err()
+        ));
+    }
+}
+
+pub(crate) fn a_uri_is_percent_encoded(fixture: &impl Fixture) {
+    let uri = fixture.root().uri(&path("a b/ü%#?.fits"));
+    assert!(uri.ends_with("/a%20b/%C3%BC%25%23%3F.fits"), "{uri}");
+    assert!(uri.contains("://"));
+}

@@ -1,0 +1,132 @@
+//! Lets a root fail on demand, so that tests see what the flows do about it.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use runsync_manifest::name::ArtifactPath;
+
+use super::{Datastore, DatastoreError, Look, ManifestFile, RepositoryFile, StorageFault};
+use crate::file_identity::FileIdentity;
+
+/// What a broken disk answers: EIO.
+const BROKEN: i32 = 5;
+
+/// A root that fails its next calls, or always at chosen paths, with EIO.
+#[derive(Debug)]
+pub struct Faulty<D> {
+    root: D,
+    failures: AtomicU64,
+    paths: Mutex<HashSet<String>>,
+}
+
+impl<D: Datastore> Faulty<D> {
+    /// A root that does not fail yet.
+    pub fn new(root: D) -> Self {
+        Self {
+            root,
+            failures: AtomicU64::new(0),
+            paths: Mutex::default(),
+        }
+    }
+
+    /// Lets the next `calls` calls fail as a whole, whatever they ask.
+    pub fn fail_next(&self, calls: u64) {
+        self.failures.store(calls, Ordering::SeqCst);
+    }
+
+    /// Lets every call about `path` fail, until [`heal`](Self::heal).
+    pub fn fail_at(&self, path: &str) {
+        self.paths().insert(path.to_owned());
+    }
+
+    /// Ends all failures.
+    pub fn heal(&self) {
+        self.failures.store(0, Ordering::SeqCst);
+        self.paths().clear();
+    }
+
+    fn paths(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.paths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pass(&self, attempt: &'static str, path: &str) -> Result<(), DatastoreError> {
+        let left = |failures: u64| failures.checked_sub(1);
+        let next_fails = self
+            .failures
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, left)
+            .is_ok();
+        if next_fails || self.paths().contains(path) {
+            return Err(DatastoreError::Io {
+                attempt,
+                path: path.to_owned(),
+                source: io::Error::from_raw_os_error(BROKEN),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl<D: Datastore> Datastore for Faulty<D> {
+    fn repository(&self) -> &RepositoryFile {
+        self.root.repository()
+    }
+
+    fn check_identity(&self) -> Result<(), DatastoreError> {
+        self.pass("open", ".")?;
+        self.root.check_identity()
+    }
+
+    /// Leaves out the files at the chosen paths and reports an error for each.
+    fn list_manifests(&self) -> Result<(Vec<ManifestFile>, Vec<DatastoreError>), DatastoreError> {
+        self.pass("list", ".")?;
+        let (files, mut errors) = self.root.list_manifests()?;
+        let mut listed = Vec::with_capacity(files.len());
+        for file in files {
+            match self.pass("look at", &file.path) {
+                Ok(()) => listed.push(file),
+                Err(error) => errors.push(error),
+            }
+        }
+        Ok((listed, errors))
+    }
+
+    fn look_at_manifest(&self, path: &str) -> Result<Look, DatastoreError> {
+        self.pass("look at", path)?;
+        self.root.look_at_manifest(path)
+    }
+
+    fn open_manifest(&self, path: &str) -> Result<(File, FileIdentity), DatastoreError> {
+        self.pass("open", path)?;
+        self.root.open_manifest(path)
+    }
+
+    fn install_manifest(&self, path: &str, from: &mut dyn Read) -> Result<bool, DatastoreError> {
+        self.pass("copy", path)?;
+        self.root.install_manifest(path, from)
+    }
+
+    /// Finds the chosen paths unreadable.
+    fn look(&self, paths: &[&ArtifactPath]) -> Result<Vec<Look>, DatastoreError> {
+        self.pass("look at", ".")?;
+        let mut looks = self.root.look(paths)?;
+        let broken = self.paths();
+        for (look, path) in looks.iter_mut().zip(paths) {
+            if broken.contains(path.as_str()) {
+                *look = Look::Unreadable(StorageFault(BROKEN));
+            }
+        }
+        Ok(looks)
+    }
+
+    fn open(&self, path: &ArtifactPath) -> Result<(File, FileIdentity), DatastoreError> {
+        self.pass("open", path.as_str())?;
+        self.root.open(path)
+    }
+
+    fn uri(&self, path: &ArtifactPath) -> String {
+        self.root.uri(path)
+    }
+}

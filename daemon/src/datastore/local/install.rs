@@ -1,0 +1,157 @@
+//! Puts a manifest into place: whole and durable, or not at all, and never over another file.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{
+    AtFlags, Mode, OFlags, RenameFlags, fstat, fsync, linkat, mkdirat, openat, renameat_with,
+    unlinkat,
+};
+use rustix::io::Errno;
+use tracing::warn;
+use uuid::Uuid;
+
+use super::handle::{LISTABLE, failure, look_in, open_below};
+use crate::datastore::{DatastoreError, Look};
+
+/// A manifest never changes, so nobody may write to it.
+const FILE_MODE: Mode = Mode::from_raw_mode(0o444);
+const FOLDER_MODE: Mode = Mode::from_raw_mode(0o777);
+
+/// Copies `from` to `path` below `root`; false where something has that name already.
+///
+/// The folders are synced also where the file was there: an earlier attempt may have been cut
+/// off just before it synced them.
+pub(super) fn install(
+    root: &OwnedFd,
+    path: &str,
+    from: &mut dyn Read,
+) -> Result<bool, DatastoreError> {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let folders = Folders::create(root, folder)?;
+    let target = folders.innermost(root);
+    let installed = match look_in(target, name) {
+        Look::Absent => Temporary::write(target, path, from)?.publish(name, path)?,
+        Look::File(_) | Look::Irregular => false,
+        Look::Unreadable(fault) => {
+            let source = io::Error::from_raw_os_error(fault.0);
+            return Err(io_error("look at", path, source));
+        }
+    };
+    folders.sync(root, path)?;
+    Ok(installed)
+}
+
+/// Handles of all folders from the root (left out) to the target.
+struct Folders(Vec<OwnedFd>);
+
+impl Folders {
+    fn create(root: &OwnedFd, path: &str) -> Result<Self, DatastoreError> {
+        let mut folders = Self(Vec::new());
+        for part in path.split('/').filter(|part| !part.is_empty()) {
+            let parent = folders.innermost(root);
+            let folder = match open_below(parent, part, LISTABLE) {
+                Err(Errno::NOENT) => create(parent, part),
+                done => done,
+            };
+            let folder = folder.map_err(|e| failure("create the folders of", path, e))?;
+            folders.0.push(folder);
+        }
+        Ok(folders)
+    }
+
+    fn innermost<'a>(&'a self, root: &'a OwnedFd) -> BorrowedFd<'a> {
+        self.0.last().unwrap_or(root).as_fd()
+    }
+
+    fn sync(&self, root: &OwnedFd, path: &str) -> Result<(), DatastoreError> {
+        for folder in self.0.iter().rev().chain([root]) {
+            fsync(folder).map_err(|e| io_error("sync the folders of", path, e.into()))?;
+        }
+        Ok(())
+    }
+}
+
+fn create(parent: BorrowedFd<'_>, part: &str) -> Result<OwnedFd, Errno> {
+    match mkdirat(parent, part, FOLDER_MODE) {
+        Ok(()) | Err(Errno::EXIST) => open_below(parent, part, LISTABLE),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// A synced file under a temporary name; what is left of that name goes when this is dropped.
+struct Temporary<'a> {
+    folder: BorrowedFd<'a>,
+    name: String,
+    file: File,
+}
+
+impl<'a> Temporary<'a> {
+    fn write(
+        folder: BorrowedFd<'a>,
+        path: &str,
+        from: &mut dyn Read,
+    ) -> Result<Self, DatastoreError> {
+        let name = format!(".{}.tmp", Uuid::new_v4().simple());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let file = openat(folder, &name, flags | OFlags::CLOEXEC, FILE_MODE)
+            .map_err(|e| io_error("create a temporary file for", path, e.into()))?;
+        let mut temporary = Self {
+            folder,
+            name,
+            file: File::from(file),
+        };
+        io::copy(from, &mut temporary.file).map_err(|e| io_error("copy", path, e))?;
+        temporary
+            .file
+            .sync_all()
+            .map_err(|e| io_error("sync", path, e))?;
+        Ok(temporary)
+    }
+
+    /// Gives the file its name; false where something took the name meanwhile.
+    fn publish(self, name: &str, path: &str) -> Result<bool, DatastoreError> {
+        let renamed = renameat_with(
+            self.folder,
+            &self.name,
+            self.folder,
+            name,
+            RenameFlags::NOREPLACE,
+        );
+        match renamed {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            // Network and FUSE file systems often cannot rename without clobbering.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => self.link(name, path),
+            Err(errno) => Err(io_error("rename into place", path, errno.into())),
+        }
+    }
+
+    fn link(&self, name: &str, path: &str) -> Result<bool, DatastoreError> {
+        let linked = linkat(self.folder, &self.name, self.folder, name, AtFlags::empty());
+        match linked {
+            Ok(()) => Ok(true),
+            // On NFS a reply may be lost and the second try meet the first one's work.
+            Err(Errno::EXIST) => Ok(fstat(&self.file).is_ok_and(|status| status.st_nlink == 2)),
+            Err(errno) => Err(io_error("link into place", path, errno.into())),
+        }
+    }
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        match unlinkat(self.folder, &self.name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => warn!(name = %self.name, %error, "temporary manifest file left behind"),
+        }
+    }
+}
+
+fn io_error(attempt: &'static str, path: &str, source: io::Error) -> DatastoreError {
+    DatastoreError::Io {
+        attempt,
+        path: path.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,215 @@
+//! A root that is a POSIX directory, reached through one handle that stays open.
+//!
+//! Every path is resolved below that handle (`handle`), so a root that is unmounted, moved away or
+//! replaced under our feet is never confused with another: looks go on in the directory that was
+//! opened, and [`Datastore::check_identity`] notices the change.
+
+mod handle;
+
+mod listing;
+
+mod install;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use data_encoding::HEXUPPER;
+use runsync_manifest::name::ArtifactPath;
+use rustix::fs::{Mode, OFlags, fstat, open};
+
+use self::handle::{FOLDER, LISTABLE, look_in, look_of, open_below, open_regular};
+use super::manifest_path::check_manifest_path;
+use super::repository_file::{BYTES_MAX, REPOSITORY_FILE};
+use super::{Datastore, DatastoreError, Look, ManifestFile, RepositoryFile, RootChange};
+use crate::file_identity::FileIdentity;
+
+/// A root that is a directory.
+#[derive(Debug)]
+pub struct LocalRoot {
+    directory: PathBuf,
+    handle: OwnedFd,
+    repository: RepositoryFile,
+}
+
+impl LocalRoot {
+    /// Opens the root at `directory`. The directory's own path may hold symbolic links, since the
+    /// operator wrote it; nothing below it may.
+    ///
+    /// # Errors
+    ///
+    /// [`DatastoreError`] where the directory or its `runsync/repository.json` is missing or
+    /// cannot be read; its hint says what to do.
+    pub fn open(directory: &Path) -> Result<Self, DatastoreError> {
+        let directory = std::path::absolute(directory).map_err(|source| DatastoreError::Open {
+            root: directory.to_owned(),
+            source,
+        })?;
+        let handle = open_directory(&directory)?;
+        let repository = read_repository(&directory, &handle)?;
+        Ok(Self {
+            directory,
+            handle,
+            repository,
+        })
+    }
+
+    /// The root's absolute path.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    fn changed(&self, change: RootChange) -> DatastoreError {
+        DatastoreError::RootChanged {
+            root: self.directory.clone(),
+            change,
+        }
+    }
+}
+
+impl Datastore for LocalRoot {
+    fn repository(&self) -> &RepositoryFile {
+        &self.repository
+    }
+
+    fn check_identity(&self) -> Result<(), DatastoreError> {
+        let now = open_directory(&self.directory)?;
+        let same = same_directory(&now, &self.handle).map_err(|source| DatastoreError::Open {
+            root: self.directory.clone(),
+            source,
+        })?;
+        if !same {
+            return Err(self.changed(RootChange::Directory));
+        }
+        if read_repository(&self.directory, &now)? != self.repository {
+            return Err(self.changed(RootChange::Repository));
+        }
+        Ok(())
+    }
+
+    fn list_manifests(&self) -> Result<(Vec<ManifestFile>, Vec<DatastoreError>), DatastoreError> {
+        listing::list(&self.handle)
+    }
+
+    fn look_at_manifest(&self, path: &str) -> Result<Look, DatastoreError> {
+        refuse_other_paths(path)?;
+        Ok(look_at_group(&self.handle, &[path])
+            .next()
+            .unwrap_or(Look::Absent))
+    }
+
+    fn open_manifest(&self, path: &str) -> Result<(File, FileIdentity), DatastoreError> {
+        refuse_other_paths(path)?;
+        open_regular(&self.handle, path)
+    }
+
+    fn install_manifest(&self, path: &str, from: &mut dyn Read) -> Result<bool, DatastoreError> {
+        refuse_other_paths(path)?;
+        install::install(&self.handle, path, from)
+    }
+
+    fn look(&self, paths: &[&ArtifactPath]) -> Result<Vec<Look>, DatastoreError> {
+        let mut looks = Vec::with_capacity(paths.len());
+        for group in paths.chunk_by(|a, b| split(a.as_str()).0 == split(b.as_str()).0) {
+            looks.extend(look_at_group(&self.handle, group));
+        }
+        Ok(looks)
+    }
+
+    fn open(&self, path: &ArtifactPath) -> Result<(File, FileIdentity), DatastoreError> {
+        open_regular(&self.handle, path.as_str())
+    }
+
+    fn uri(&self, path: &ArtifactPath) -> String {
+        let mut uri = String::from("file://");
+        let root = self.directory.as_os_str().as_bytes();
+        push_percent_encoded(&mut uri, root.strip_suffix(b"/").unwrap_or(root));
+        uri.push('/');
+        push_percent_encoded(&mut uri, path.as_str().as_bytes());
+        uri
+    }
+}
+
+/// Looks at paths that all lie in one folder.
+fn look_at_group<P: AsRef<str>>(root: &OwnedFd, paths: &[P]) -> impl Iterator<Item = Look> {
+    let folder = paths.first().map_or("", |path| split(path.as_ref()).0);
+    let folder = if folder.is_empty() { "." } else { folder };
+    let folder = open_below(root, folder, FOLDER);
+    paths.iter().map(move |path| match &folder {
+        Ok(folder) => look_in(folder, split(path.as_ref()).1),
+        Err(errno) => look_of(*errno),
+    })
+}
+
+/// Folder and name.
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
+}
+
+fn refuse_other_paths(path: &str) -> Result<(), DatastoreError> {
+    check_manifest_path(path).map_err(|reason| DatastoreError::PathRefused {
+        path: path.to_owned(),
+        reason,
+    })
+}
+
+fn open_directory(directory: &Path) -> Result<OwnedFd, DatastoreError> {
+    let root = || directory.to_owned();
+    open(directory, LISTABLE | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| match errno {
+        rustix::io::Errno::NOENT => DatastoreError::RootMissing { root: root() },
+        other => DatastoreError::Open {
+            root: root(),
+            source: other.into(),
+        },
+    })
+}
+
+fn same_directory(a: impl AsFd, b: impl AsFd) -> io::Result<bool> {
+    let (a, b) = (fstat(a)?, fstat(b)?);
+    Ok((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+}
+
+fn read_repository(directory: &Path, handle: &OwnedFd) -> Result<RepositoryFile, DatastoreError> {
+    let root = || directory.to_owned();
+    let (file, _) = match open_regular(handle, REPOSITORY_FILE) {
+        Err(DatastoreError::Missing { .. }) => {
+            return Err(DatastoreError::NotInitialised { root: root() });
+        }
+        outcome => outcome?,
+    };
+    let mut text = Vec::new();
+    let most = u64::try_from(BYTES_MAX)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
+    file.take(most)
+        .read_to_end(&mut text)
+        .map_err(|source| DatastoreError::Io {
+            attempt: "read",
+            path: REPOSITORY_FILE.to_owned(),
+            source,
+        })?;
+    RepositoryFile::parse(&text).map_err(|source| DatastoreError::RepositoryFile {
+        root: root(),
+        source,
+    })
+}
+
+/// Appends a path as RFC 3986 has it in a URI.
+fn push_percent_encoded(uri: &mut String, path: &[u8]) {
+    for byte in path {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' => {
+                uri.push(char::from(*byte));
+            }
+            other => {
+                uri.push('%');
+                uri.push_str(&HEXUPPER.encode(&[*other]));
+            }
+        }
+    }
+}

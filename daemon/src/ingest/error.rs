@@ -1,0 +1,49 @@
+//! What stops the flow itself, as against what is wrong with one manifest.
+
+use super::parse::ParseError;
+use super::verify::VerifyError;
+use crate::datastore::DatastoreError;
+use crate::ledger::LedgerError;
+use crate::registration_lock::RegistrationLockError;
+use crate::registry::RegistryError;
+
+/// Why ingest cannot go on now. All of it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// The root does not answer.
+    #[error(transparent)]
+    Datastore(#[from] DatastoreError),
+    /// The ledger does not answer.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The registry does not answer.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// Scratch files cannot be used.
+    #[error(transparent)]
+    Parse(ParseError),
+    /// Another process registers, and does not finish.
+    #[error(transparent)]
+    Lock(#[from] RegistrationLockError),
+}
+
+impl From<VerifyError> for IngestError {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Ledger(error) => Self::Ledger(error),
+            VerifyError::Registry(error) => Self::Registry(error),
+        }
+    }
+}
+
+/// An error and its causes, joined as the edge prints them: for the ledger's reasons.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    text
+}

@@ -1,0 +1,377 @@
+//! Takes manifest files from settled to acknowledged.
+//!
+//! Stateless: all that it knows it reads from the root, the registry and the ledger, so a
+//! crash between any two lines is mended by running it again. The daemon's loop and the
+//! operator's `ingest` both run exactly this.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use runsync_config::root::{ConfirmLevel, Root};
+use runsync_manifest::content::Content;
+use runsync_manifest::error::{Disposition, ReadError};
+use runsync_manifest::generation::Generation;
+use runsync_manifest::header::Header;
+use runsync_manifest::limits::Limits;
+use runsync_manifest::name::RunKey;
+use tracing::{debug, info};
+
+use super::parse::{self, Opened, ParseError, Parsed};
+use super::refuse::{Blocker, Refusal};
+use super::register::{self, Outcome};
+use super::settle::{Fault, Settled};
+use super::stage::StageError;
+use super::trust::Trust;
+use super::verify::{self, Verdict, Verified};
+use super::{IngestError, acknowledge};
+use crate::clock::Clock;
+use crate::datastore::{Datastore, DatastoreError};
+use crate::file_identity::FileIdentity;
+use crate::ledger::Ledger;
+use crate::ledger::record::{ManifestRow, ManifestState};
+use crate::registration_lock::RegistrationLock;
+use crate::registry::Registry;
+use crate::registry::record::RowSource;
+
+/// Claims of small manifests that may share a commit.
+const GROUP_CLAIMS: u64 = 20_000;
+/// Manifests that may share a commit; each holds its rows in memory.
+const GROUP_MANIFESTS: usize = 256;
+
+/// What all roots of a site share.
+#[derive(Debug)]
+pub struct SiteParts {
+    /// The registry.
+    pub registry: Arc<dyn Registry>,
+    /// The ledger.
+    pub ledger: Arc<dyn Ledger>,
+    /// Whose word counts; replaced on reload.
+    pub trust: RwLock<Arc<Trust>>,
+    /// Limits for reading manifests.
+    pub limits: Limits,
+    /// Folder for scratch files.
+    pub scratch: PathBuf,
+    /// One registration at a time, across processes.
+    pub registration: RegistrationLock,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl SiteParts {
+    /// Whose word counts now.
+    pub fn trust(&self) -> Arc<Trust> {
+        Arc::clone(&self.trust.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces it.
+    pub fn set_trust(&self, trust: Trust) {
+        *self.trust.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(trust);
+    }
+}
+
+/// The flow over one root.
+#[derive(Debug, Clone)]
+pub struct Flow {
+    site: Arc<SiteParts>,
+    root: Root,
+    datastore: Arc<dyn Datastore>,
+}
+
+/// What became of one file.
+#[derive(Debug)]
+pub enum Decision {
+    /// Its state is in the ledger.
+    Decided(Box<ManifestRow>),
+    /// Something is wrong with it that may pass; nothing was written.
+    Undecided(Box<Undecided>),
+    /// There is no such file (any more).
+    Gone(String),
+}
+
+/// A file that cannot be decided yet.
+#[derive(Debug)]
+pub struct Undecided {
+    pub(super) settled: Settled,
+    pub(super) file: FileIdentity,
+    pub(super) fault: Fault,
+    /// What was found.
+    pub error: ParseError,
+}
+
+/// How far one file got before the registry is asked.
+enum Read {
+    Whole(Box<Parsed>),
+    Stopped(Decision),
+}
+
+impl Flow {
+    /// The flow over `root`.
+    pub fn new(site: Arc<SiteParts>, root: Root, datastore: Arc<dyn Datastore>) -> Self {
+        Self { site, root, datastore }
+    }
+
+    /// What all roots share.
+    pub fn site(&self) -> &Arc<SiteParts> {
+        &self.site
+    }
+
+    /// The root's configuration.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// The root itself.
+    pub fn datastore(&self) -> &Arc<dyn Datastore> {
+        &self.datastore
+    }
+
+    /// Decides files, as many in one commit as may share one. `unsigned` is an operator's
+    /// word for manifests of this site's own repository without a signature. `progress` hears
+    /// of rows registered.
+    pub fn decide(
+        &self,
+        files: Vec<Settled>,
+        unsigned: bool,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Vec<Decision>, IngestError> {
+        let mut decisions = Vec::with_capacity(files.len());
+        let mut group: Vec<Parsed> = Vec::new();
+        let mut runs = HashSet::new();
+        let mut claims = 0;
+        for settled in files {
+            let parsed = match self.read(settled)? {
+                Read::Whole(parsed) => parsed,
+                Read::Stopped(decision) => {
+                    decisions.push(decision);
+                    continue;
+                }
+            };
+            // Manifests of one run are judged one after the other: the second must see what
+            // became of the first.
+            let fits = claims + parsed.rows().claims() <= GROUP_CLAIMS
+                && group.len() < GROUP_MANIFESTS
+                && !runs.contains(&run_of(&parsed));
+            if !fits {
+                decisions.extend(self.settle_group(&mut group, unsigned, progress)?);
+                runs.clear();
+                claims = 0;
+            }
+            claims += parsed.rows().claims();
+            runs.insert(run_of(&parsed));
+            group.push(*parsed);
+        }
+        decisions.extend(self.settle_group(&mut group, unsigned, progress)?);
+        Ok(decisions)
+    }
+
+    fn read(&self, settled: Settled) -> Result<Read, IngestError> {
+        let opened = match parse::open(settled.clone(), &*self.datastore, self.site.limits) {
+            Ok(opened) => opened,
+            Err((file, error)) => return self.stopped(settled, file, error, None),
+        };
+        if let Err(refusal) = verify::admit(opened.header(), &self.site.trust()) {
+            return self.turned_away(&opened, &settled, refusal);
+        }
+        let file = opened.file();
+        let header = opened.header().clone();
+        match opened.read(&self.site.scratch) {
+            Ok(parsed) => Ok(Read::Whole(Box::new(parsed))),
+            Err(error) => self.stopped(settled, file, error, Some(&header)),
+        }
+    }
+
+    fn turned_away(
+        &self,
+        opened: &Opened,
+        settled: &Settled,
+        refusal: Refusal,
+    ) -> Result<Read, IngestError> {
+        let row = acknowledge::refused(
+            settled,
+            opened.file(),
+            &self.root.name,
+            (Some(opened.header()), None),
+            refusal,
+            self.site.clock.now(),
+        );
+        acknowledge::acknowledge(std::slice::from_ref(&row), &*self.site.ledger)?;
+        Ok(Read::Stopped(Decision::Decided(Box::new(row))))
+    }
+
+    fn stopped(
+        &self,
+        settled: Settled,
+        file: FileIdentity,
+        error: ParseError,
+        header: Option<&Header>,
+    ) -> Result<Read, IngestError> {
+        let fault = match &error {
+            ParseError::Open(DatastoreError::Missing { .. }) => {
+                return Ok(Read::Stopped(Decision::Gone(settled.path().to_owned())));
+            }
+            ParseError::Open(DatastoreError::Irregular { .. }) => Fault::Wrong,
+            ParseError::Open(_) => Fault::Unreadable,
+            ParseError::Read(ReadError::Incomplete { .. }) => Fault::Cut,
+            ParseError::Read(cause) => match cause.disposition() {
+                Disposition::Quarantine => Fault::Wrong,
+                Disposition::Retry | Disposition::Stop => Fault::Unreadable,
+            },
+            ParseError::Stage(StageError::Scratch(_)) => return Err(IngestError::Parse(error)),
+            ParseError::Stage(StageError::Contradiction(contradiction)) => {
+                // The trailer matched: the file is whole, and wrong for good.
+                let refusal = Refusal::from(contradiction);
+                let row = self.refused_row(&settled, file, header, refusal);
+                acknowledge::acknowledge(std::slice::from_ref(&row), &*self.site.ledger)?;
+                return Ok(Read::Stopped(Decision::Decided(Box::new(row))));
+            }
+        };
+        let path = settled.path();
+        debug!(root = %self.root.name, path, error = %error, "manifest cannot be read yet");
+        let undecided = Undecided { settled, file, fault, error };
+        Ok(Read::Stopped(Decision::Undecided(Box::new(undecided))))
+    }
+
+    /// Quarantines a file whose fault is final.
+    pub(super) fn quarantine(&self, undecided: &Undecided) -> Result<ManifestRow, IngestError> {
+        let mut refusal = match &undecided.error {
+            ParseError::Read(error) => Refusal::from(error),
+            other => Refusal::quarantined(super::error_chain(other), "check the file and its folder"),
+        };
+        if undecided.fault == Fault::Cut {
+            refusal.hint = Some(
+                "it has not grown for longer than the root's `torn_deadline`: have it transferred again"
+                    .to_owned(),
+            );
+        }
+        let row = self.refused_row(&undecided.settled, undecided.file, None, refusal);
+        acknowledge::acknowledge(std::slice::from_ref(&row), &*self.site.ledger)?;
+        Ok(row)
+    }
+
+    fn refused_row(
+        &self,
+        settled: &Settled,
+        file: FileIdentity,
+        header: Option<&Header>,
+        refusal: Refusal,
+    ) -> ManifestRow {
+        let now = self.site.clock.now();
+        acknowledge::refused(settled, file, &self.root.name, (header, None), refusal, now)
+    }
+
+    /// Verifies, registers and acknowledges manifests of different runs.
+    fn settle_group(
+        &self,
+        group: &mut Vec<Parsed>,
+        unsigned: bool,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Vec<Decision>, IngestError> {
+        if group.is_empty() {
+            return Ok(Vec::new());
+        }
+        let _one_at_a_time = self.site.registration.acquire()?;
+        let mut rows = Vec::with_capacity(group.len());
+        let mut to_register = Vec::new();
+        for parsed in group.drain(..) {
+            match self.verify(parsed, unsigned)? {
+                Verdict::Register(verified) => to_register.push(verified),
+                Verdict::Hold(verified) => self.hold(&verified, &mut rows)?,
+                Verdict::Known(parsed) => rows.push(self.registered_row(&parsed)),
+                Verdict::Refuse(parsed, refusal) => rows.push(self.whole_row(&parsed, refusal)),
+            }
+        }
+        let trust = self.root.confirm == ConfirmLevel::Trust;
+        let registry = &*self.site.registry;
+        let outcomes =
+            register::register(to_register, &self.root.name, trust, registry, progress)?;
+        for outcome in outcomes {
+            rows.push(self.acknowledged_row(&outcome)?);
+        }
+        acknowledge::acknowledge(&rows, &*self.site.ledger)?;
+        Ok(rows.into_iter().map(|row| Decision::Decided(Box::new(row))).collect())
+    }
+
+    fn verify(&self, parsed: Parsed, unsigned: bool) -> Result<Verdict, IngestError> {
+        let trust = self.site.trust();
+        let (ledger, registry) = (&*self.site.ledger, &*self.site.registry);
+        Ok(verify::verify(parsed, &trust, unsigned, ledger, registry, &self.root.name)?)
+    }
+
+    fn acknowledged_row(&self, outcome: &Outcome) -> Result<ManifestRow, IngestError> {
+        match outcome {
+            Outcome::Registered(verified, registered) => {
+                let now = self.site.clock.now();
+                let differing = &registered.dimensions_differing;
+                acknowledge::keep_differing(verified.run(), differing, &*self.site.ledger, now)?;
+                info!(
+                    run = %verified.run().name,
+                    datasets_added = registered.datasets_added,
+                    artifacts_waiting = registered.artifacts_waiting,
+                    "run registered"
+                );
+                Ok(self.registered_row(verified.parsed()))
+            }
+            Outcome::Refused(parsed, refusal) => Ok(self.whole_row(parsed, refusal.clone())),
+        }
+    }
+
+    /// Keeps a removal, snapshot or inventory, and overtakes what lies below it.
+    fn hold(&self, verified: &Verified, rows: &mut Vec<ManifestRow>) -> Result<(), IngestError> {
+        let parsed = verified.parsed();
+        let header = parsed.header();
+        let what = match header.content {
+            Content::Removal => "removal",
+            Content::Snapshot => "snapshot",
+            Content::Inventory
+            | Content::Additions => "inventory",
+        };
+        if header.content != Content::Inventory {
+            self.site.registry.raise_floor(verified.run(), header.generation)?;
+            for mut older in self.site.ledger.of_run(verified.run())? {
+                if overtakes(header.generation, &older) {
+                    older.state = ManifestState::Superseded;
+                    older.reason = Some(format!("generation {} is the run's floor", header.generation));
+                    older.hint = None;
+                    older.blocker = None;
+                    older.decided_at = self.site.clock.now();
+                    rows.push(older);
+                }
+            }
+        }
+        let refusal = Refusal::blocked(
+            Blocker::Held,
+            format!("a valid {what} of run `{}`, held", header.run),
+            "this version registers additions only and deletes nothing",
+        );
+        rows.push(self.whole_row(parsed, refusal));
+        Ok(())
+    }
+
+    fn registered_row(&self, parsed: &Parsed) -> ManifestRow {
+        acknowledge::registered(parsed, &self.root.name, self.site.clock.now())
+    }
+
+    fn whole_row(&self, parsed: &Parsed, refusal: Refusal) -> ManifestRow {
+        let read = (Some(parsed.header()), Some(parsed.trailer()));
+        let now = self.site.clock.now();
+        acknowledge::refused(parsed.settled(), parsed.file(), &self.root.name, read, refusal, now)
+    }
+}
+
+fn run_of(parsed: &Parsed) -> RunKey {
+    let header = parsed.header();
+    RunKey { origin: header.origin.repository, name: header.run.clone() }
+}
+
+fn overtakes(floor: Generation, row: &ManifestRow) -> bool {
+    let judged = match row.state {
+        ManifestState::Registered | ManifestState::Blocked => true,
+        ManifestState::Untrusted | ManifestState::Quarantined | ManifestState::Superseded => false,
+    };
+    judged
+        && row.summary.as_ref().is_some_and(|summary| {
+            summary.generation < floor
+                && summary.content != Content::Inventory
+        })
+}

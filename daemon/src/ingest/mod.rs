@@ -1,0 +1,61 @@
+//! Registers the runs that arrive at this site.
+//!
+//! watch → settle → parse → verify → register → confirm → acknowledge
+//!
+//! A manifest travels with its run's files and may come before, between or after them, cut,
+//! twice, or out of order. [`watch`] tells that something is there, [`settle`] whether it has
+//! stopped changing; [`parse`] reads it to its trailer, [`verify`] asks whether it may speak for
+//! its run and fits what is registered; [`register`] makes its datasets known. From then on
+//! [`confirm`] looks for the artifacts, and each one that is found gets its datastore record.
+//! [`acknowledge`] writes the manifest's state into the ledger.
+//!
+//! # Invariants
+//!
+//! - No row of a manifest is visible before the whole manifest was read and checked.
+//! - Nothing but a [`verify::Verified`] can be registered.
+//! - Events are hints: a sweep at start and every interval finds the same work without them.
+//! - The registry that results depends on which manifests and artifacts came, not on their order.
+//! - One bad file blocks no other.
+//!
+//! # What a crash leaves
+//!
+//! | after    | left behind                    | recovery                                        |
+//! |----------|--------------------------------|-------------------------------------------------|
+//! | parse    | nothing (scratch has no names) | the sweep takes the file for new                |
+//! | register | some batches of rows           | the same, and registration goes on where it was |
+//! | confirm  | some records                   | the rest is still waited for                    |
+//!
+//! Removals and snapshots are verified here and held in the ledger for the flow that acts on them.
+
+pub mod watch;
+
+pub mod settle;
+
+pub mod parse;
+
+pub mod stage;
+
+pub mod trust;
+
+pub mod refuse;
+
+pub mod verify;
+
+pub mod register;
+
+pub mod confirm;
+
+pub mod acknowledge;
+
+pub mod quarantine;
+
+pub mod flow;
+
+pub mod sweep;
+
+pub mod gaps;
+
+mod error;
+
+pub use error::IngestError;
+pub(crate) use error::error_chain;

@@ -1,0 +1,118 @@
+//! Reads a manifest to its trailer and stages its rows.
+//!
+//! Nothing is believed yet: whose manifest it is [`verify`](super::verify) decides, after the
+//! header (before more is read) and after the trailer.
+
+use std::fs::File;
+use std::path::Path;
+
+use runsync_manifest::error::ReadError;
+use runsync_manifest::header::Header;
+use runsync_manifest::limits::Limits;
+use runsync_manifest::reader::{Line, Reader};
+use runsync_manifest::trailer::Trailer;
+
+use super::settle::Settled;
+use super::stage::{StageError, StagedRows, Staging};
+use crate::datastore::{Datastore, DatastoreError};
+use crate::file_identity::FileIdentity;
+
+/// A manifest whose header was read.
+#[derive(Debug)]
+pub struct Opened {
+    settled: Settled,
+    file: FileIdentity,
+    reader: Reader<File>,
+}
+
+/// A manifest that was read whole and does not contradict itself.
+#[derive(Debug)]
+pub struct Parsed {
+    settled: Settled,
+    file: FileIdentity,
+    header: Header,
+    trailer: Trailer,
+    rows: StagedRows,
+}
+
+/// Why a manifest cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ParseError {
+    /// The file cannot be opened.
+    #[error(transparent)]
+    Open(#[from] DatastoreError),
+    /// It is cut or wrong.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Its rows cannot be staged.
+    #[error(transparent)]
+    Stage(#[from] StageError),
+}
+
+/// Opens a manifest and reads its header.
+pub fn open(
+    settled: Settled,
+    datastore: &dyn Datastore,
+    limits: Limits,
+) -> Result<Opened, (FileIdentity, ParseError)> {
+    let unknown = FileIdentity { size: 0, modified_ns: 0, inode: 0 };
+    let (file, identity) =
+        datastore.open_manifest(settled.path()).map_err(|error| (unknown, error.into()))?;
+    let reader = Reader::new(file, limits).map_err(|error| (identity, error.into()))?;
+    Ok(Opened { settled, file: identity, reader })
+}
+
+impl Opened {
+    /// The header.
+    pub fn header(&self) -> &Header {
+        self.reader.header()
+    }
+
+    /// The file's identity when it was opened.
+    pub fn file(&self) -> FileIdentity {
+        self.file
+    }
+
+    /// Reads the rest.
+    pub fn read(mut self, scratch: &Path) -> Result<Parsed, ParseError> {
+        let header = self.reader.header().clone();
+        let mut staging = Staging::new(scratch, &header.dataset_types).map_err(StageError::from)?;
+        while let Some(line) = self.reader.next()? {
+            match line {
+                Line::Dimension(records) => staging.dimension(&records),
+                Line::Dataset { entry, dataset_type } => staging.dataset(&entry, dataset_type),
+            }
+            .map_err(StageError::from)?;
+        }
+        let rows = staging.finish()?;
+        let trailer = self.reader.finish()?;
+        Ok(Parsed { settled: self.settled, file: self.file, header, trailer, rows })
+    }
+}
+
+impl Parsed {
+    /// The file.
+    pub fn settled(&self) -> &Settled {
+        &self.settled
+    }
+
+    /// Its identity when it was opened.
+    pub fn file(&self) -> FileIdentity {
+        self.file
+    }
+
+    /// The header.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The trailer.
+    pub fn trailer(&self) -> &Trailer {
+        &self.trailer
+    }
+
+    /// The rows.
+    pub fn rows(&self) -> &StagedRows {
+        &self.rows
+    }
+}

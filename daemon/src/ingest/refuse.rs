@@ -1,0 +1,119 @@
+//! Why a manifest is not registered: its state, the reason in words, and what may lift it.
+
+use runsync_manifest::error::ReadError;
+use serde::{Deserialize, Serialize};
+
+use super::stage::Contradiction;
+use crate::ledger::record::{ManifestRow, ManifestState};
+use crate::registry::conflict::Conflict;
+
+/// What keeps a blocked manifest out. Kept in the ledger, so that it can be asked whether it
+/// still does without reading the manifest again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Blocker {
+    /// The registry holds something that contradicts it.
+    Conflict(Conflict),
+    /// Its run has two manifests of one generation.
+    Fork,
+    /// It is valid and waits for the flow that acts on its content.
+    Held,
+}
+
+/// Whether a manifest is valid and only waits for the flow that acts on it.
+pub fn is_held(row: &ManifestRow) -> bool {
+    blocker(row) == Some(Blocker::Held)
+}
+
+/// What blocks a manifest; `None` where nothing does or another version wrote it.
+pub(super) fn blocker(row: &ManifestRow) -> Option<Blocker> {
+    serde_json::from_str(row.blocker.as_deref()?).ok()
+}
+
+/// A manifest that is not registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The state that it gets.
+    pub state: ManifestState,
+    /// Why.
+    pub reason: String,
+    /// What to do.
+    pub hint: Option<String>,
+    /// What must change first.
+    pub blocker: Option<Blocker>,
+}
+
+impl Refusal {
+    /// Wrong in itself.
+    pub(super) fn quarantined(reason: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            state: ManifestState::Quarantined,
+            reason: reason.into(),
+            hint: Some(hint.into()),
+            blocker: None,
+        }
+    }
+
+    /// Not known here (yet).
+    pub(super) fn untrusted(reason: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { state: ManifestState::Untrusted, ..Self::quarantined(reason, hint) }
+    }
+
+    /// Overtaken by its run's floor.
+    pub(super) fn superseded(reason: impl Into<String>) -> Self {
+        Self {
+            state: ManifestState::Superseded,
+            reason: reason.into(),
+            hint: None,
+            blocker: None,
+        }
+    }
+
+    /// Kept out by something that may change.
+    pub(super) fn blocked(
+        blocker: Blocker,
+        reason: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self {
+            state: ManifestState::Blocked,
+            blocker: Some(blocker),
+            ..Self::quarantined(reason, hint)
+        }
+    }
+}
+
+impl From<Conflict> for Refusal {
+    fn from(conflict: Conflict) -> Self {
+        let reason = conflict.to_string();
+        if !conflict.may_resolve() {
+            let hint = "ask the origin to use the registered definition under a new run, or another dataset type name";
+            return Self::quarantined(reason, hint);
+        }
+        let hint = match &conflict {
+            Conflict::DimensionMissing { .. } => {
+                "it is tried again when a manifest brings the record"
+            }
+            Conflict::DatasetHeld { .. }
+            | Conflict::DataIdHeld { .. }
+            | Conflict::PathHeld { .. }
+            | Conflict::DatasetTypeDiffers { .. } => {
+                "it is tried again when the holder is removed"
+            }
+        };
+        Self::blocked(Blocker::Conflict(conflict), reason, hint)
+    }
+}
+
+impl From<&ReadError> for Refusal {
+    fn from(error: &ReadError) -> Self {
+        Self::quarantined(super::error_chain(error), error.hint())
+    }
+}
+
+impl From<&Contradiction> for Refusal {
+    fn from(contradiction: &Contradiction) -> Self {
+        let hint = "the manifest contradicts itself: ask the origin to publish a correct one in the next generation";
+        Self::quarantined(contradiction.to_string(), hint)
+    }
+}

@@ -1,0 +1,40 @@
+//! Makes the datasets of verified manifests known: many small ones share a commit, a large
+//! one commits in batches and continues after a crash.
+
+use runsync_config::root::RootName;
+
+use super::parse::Parsed;
+use super::refuse::Refusal;
+use super::verify::Verified;
+use crate::registry::record::Registered;
+use crate::registry::{Registry, RegistryError};
+
+/// What became of one verified manifest.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// Its datasets are known.
+    Registered(Verified, Registered),
+    /// Another manifest of the same commit stood against it.
+    Refused(Parsed, Refusal),
+}
+
+/// Registers manifests of different runs.
+pub(super) fn register(
+    verified: Vec<Verified>,
+    root: &RootName,
+    trust: bool,
+    registry: &dyn Registry,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Vec<Outcome>, RegistryError> {
+    let registrations: Vec<_> =
+        verified.iter().map(|verified| verified.registration(root, trust)).collect();
+    let results = registry.register(&registrations, progress)?;
+    Ok(verified
+        .into_iter()
+        .zip(results)
+        .map(|(verified, result)| match result {
+            Ok(registered) => Outcome::Registered(verified, registered),
+            Err(conflict) => Outcome::Refused(verified.into_parsed(), conflict.into()),
+        })
+        .collect())
+}

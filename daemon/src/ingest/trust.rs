@@ -1,0 +1,136 @@
+//! Whose word counts here: origins, the run names they own, and their keys.
+//!
+//! Built from configuration, and built anew on reload.
+
+use runsync_config::site::Site;
+use runsync_manifest::checksum::Sha256;
+use runsync_manifest::name::{RepositoryId, RunName};
+use runsync_manifest::signature::{PublicKey, Signature};
+
+/// Everything needed to judge who may say what about which run.
+#[derive(Debug, Clone)]
+pub struct Trust {
+    local: RepositoryId,
+    local_keys: Vec<PublicKey>,
+    site: Site,
+}
+
+/// What a signature is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SignatureWorth {
+    /// Made by a trusted key of that repository.
+    Good,
+    /// Made by no key that is known for that repository.
+    KeyUnknown,
+    /// Made by a key that was revoked.
+    KeyRevoked,
+    /// Names a key that did not make it.
+    Bad,
+}
+
+impl Trust {
+    /// Trust in our own repository (`local_keys`: its key and its former ones) and in the
+    /// peers that the configuration names.
+    pub fn new(local: RepositoryId, local_keys: Vec<PublicKey>, site: Site) -> Self {
+        Self { local, local_keys, site }
+    }
+
+    /// This site's own repository.
+    pub fn local(&self) -> RepositoryId {
+        self.local
+    }
+
+    /// Whether manifests of a repository are accepted at all.
+    pub(super) fn knows(&self, repository: RepositoryId) -> bool {
+        repository == self.local || self.site.peer(repository).is_some()
+    }
+
+    /// Whether a repository may own a run of that name.
+    pub(super) fn may_own(&self, repository: RepositoryId, run: &RunName) -> bool {
+        if repository == self.local {
+            return self.site.may_own(run);
+        }
+        self.site
+            .peer(repository)
+            .is_some_and(|peer| peer.run_prefixes.iter().any(|prefix| prefix.owns(run)))
+    }
+
+    /// Judges a signature that is said to be `repository`'s.
+    pub(super) fn judge(
+        &self,
+        repository: RepositoryId,
+        signature: &Signature,
+        digest: &Sha256,
+    ) -> SignatureWorth {
+        let peer = self.site.peer(repository);
+        let of_peer = peer.map_or(&[][..], |peer| &peer.keys);
+        let own = if repository == self.local { self.local_keys.as_slice() } else { &[] };
+        let revoked = peer.map_or(&[][..], |peer| &peer.revoked_keys);
+        if revoked.iter().any(|key| key.id() == signature.key_id) {
+            return SignatureWorth::KeyRevoked;
+        }
+        match own.iter().chain(of_peer).find(|key| key.id() == signature.key_id) {
+            None => SignatureWorth::KeyUnknown,
+            Some(key) if signature.is_by(key, digest) => SignatureWorth::Good,
+            Some(_) => SignatureWorth::Bad,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use runsync_config::peer::Peer;
+    use runsync_manifest::signature::SigningKey;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn repository(number: u128) -> RepositoryId {
+        RepositoryId(Uuid::from_u128(number))
+    }
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_seed(&[seed; 32])
+    }
+
+    fn trust() -> Trust {
+        let peer = Peer {
+            site: "SITE_B".parse().unwrap(),
+            origin: repository(2),
+            run_prefixes: vec!["u/b".parse().unwrap()],
+            keys: vec![key(2).public()],
+            revoked_keys: vec![key(3).public()],
+        };
+        let site = Site { peers: vec![peer], ..crate::assembly::tests::site() };
+        Trust::new(repository(1), vec![key(1).public()], site)
+    }
+
+    fn may_own(origin: u128, run: &str) -> bool {
+        trust().may_own(repository(origin), &run.parse().unwrap())
+    }
+
+    #[test]
+    fn a_peer_owns_its_prefixes_and_we_own_the_rest() {
+        assert!(may_own(2, "u/b/run"));
+        assert!(!may_own(2, "u/bb"));
+        assert!(!may_own(1, "u/b"));
+        assert!(may_own(1, "u/bb"));
+        assert!(!may_own(9, "u/b"));
+        assert!(trust().knows(repository(2)) && !trust().knows(repository(9)));
+    }
+
+    #[test]
+    fn only_a_trusted_key_of_the_origin_makes_a_good_signature() {
+        let digest = Sha256([7; 32]);
+        let judge = |origin, seed| {
+            trust().judge(repository(origin), &key(seed).sign(&digest), &digest)
+        };
+        assert_eq!(judge(1, 1), SignatureWorth::Good);
+        assert_eq!(judge(2, 2), SignatureWorth::Good);
+        assert_eq!(judge(1, 2), SignatureWorth::KeyUnknown);
+        assert_eq!(judge(2, 1), SignatureWorth::KeyUnknown);
+        assert_eq!(judge(2, 3), SignatureWorth::KeyRevoked);
+        let over_other = key(2).sign(&Sha256([8; 32]));
+        assert_eq!(trust().judge(repository(2), &over_other, &digest), SignatureWorth::Bad);
+    }
+}
