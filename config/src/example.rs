@@ -1,10 +1,12 @@
 //! The commented example, and the file that `init` makes of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use runsync_manifest::name::SiteName;
 
+use crate::load::{LoadError, parse};
 use crate::root::{self, ConfirmLevel};
+use crate::site::Site;
 
 /// The example: every key with what it is for, defaults commented out.
 pub const EXAMPLE: &str = include_str!("../examples/site.toml");
@@ -23,6 +25,19 @@ pub struct NewSite {
 }
 
 impl NewSite {
+    /// The site that its file would configure if it stood at `config_file`, an absolute path.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Problems`] where something cannot be written into a configuration, such as a
+    /// path with a `%`.
+    pub fn site(&self, config_file: &Path) -> Result<Site, LoadError> {
+        parse(config_file, &self.to_toml()).map_err(|problems| LoadError::Problems {
+            file: config_file.to_owned(),
+            problems,
+        })
+    }
+
     /// The text of its configuration file: the example with these values in place.
     pub fn to_toml(&self) -> String {
         let state_directory = quoted(&self.state_directory.to_string_lossy());
@@ -54,10 +69,7 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::load::parse;
 
     fn file() -> &'static Path {
         Path::new("/etc/runsync/site.toml")

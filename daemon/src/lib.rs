@@ -7,8 +7,24 @@ pub mod clock;
 
 pub mod file_identity;
 
+pub mod disposition;
+
+pub mod durable;
+
+pub mod sqlite;
+
+pub mod telemetry;
+
+pub mod registration_lock;
+
 pub mod registry;
 
 pub mod ledger;
 
 pub mod datastore;
+
+pub mod ingest;
+
+pub mod assembly;
+
+pub mod cli;

@@ -1,2 +1,5 @@
-//! placeholder
-fn main() {}
+//! The `runsync` program: arguments → command → exit code.
+
+fn main() -> std::process::ExitCode {
+    runsync::cli::main()
+}

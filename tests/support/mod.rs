@@ -364,3 +364,8 @@ fn private(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
+
+#[allow(clippy::disallowed_methods, reason = "tests move folders as operators do")]
+pub fn rename(from: &Path, to: &Path) {
+    fs::rename(from, to).unwrap();
+}

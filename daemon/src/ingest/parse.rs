@@ -85,7 +85,8 @@ impl Opened {
             .map_err(StageError::from)?;
         }
         let rows = staging.finish()?;
-        let trailer = self.reader.finish()?;
+        let line = self.reader.line_number();
+        let trailer = self.reader.trailer().cloned().ok_or(ReadError::Incomplete { line })?;
         Ok(Parsed { settled: self.settled, file: self.file, header, trailer, rows })
     }
 }

@@ -5,6 +5,13 @@
 
 pub mod record;
 
+pub mod error;
+
+pub mod sqlite;
+
+#[cfg(test)]
+mod conformance;
+
 use std::fmt::Debug;
 
 use jiff::Timestamp;
@@ -14,11 +21,8 @@ use runsync_manifest::generation::Generation;
 use runsync_manifest::name::RunKey;
 
 use crate::file_identity::FileIdentity;
+pub use crate::ledger::error::LedgerError;
 use crate::ledger::record::{Finding, Location, ManifestRow, ManifestState};
-
-/// What goes wrong with a ledger.
-#[derive(Debug, thiserror::Error)]
-pub enum LedgerError {}
 
 /// A ledger.
 pub trait Ledger: Send + Sync + Debug {
@@ -62,10 +66,11 @@ pub trait Ledger: Send + Sync + Debug {
     /// Rows with a digest: the same manifest under several names.
     fn with_digest(&self, digest: &Sha256) -> Result<Vec<ManifestRow>, LedgerError>;
 
-    /// Number of rows in each state.
+    /// Number of rows in each state, in the order of [`ManifestState::ALL`]; none is left out.
     fn counts(&self) -> Result<Vec<(ManifestState, u64)>, LedgerError>;
 
-    /// Keeps a finding; one that is already kept (same kind and subject) only counts again.
+    /// Keeps a finding. One that is already kept (same kind and subject) is counted again,
+    /// with the newest detail.
     fn find(&self, finding: &Finding) -> Result<(), LedgerError>;
 
     /// Drops a finding that has healed.

@@ -36,6 +36,17 @@ pub enum ManifestState {
     Superseded,
 }
 
+impl ManifestState {
+    /// All states.
+    pub const ALL: [Self; 5] = [
+        Self::Registered,
+        Self::Blocked,
+        Self::Untrusted,
+        Self::Quarantined,
+        Self::Superseded,
+    ];
+}
+
 /// One manifest file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ManifestRow {

@@ -1,6 +1,8 @@
 //! What keeps a manifest out of the registry although it is whole and signed.
 
 use runsync_config::root::RootName;
+use runsync_manifest::checksum::Checksums;
+use runsync_manifest::generation::Generation;
 use runsync_manifest::header::DatasetType;
 use runsync_manifest::name::{ArtifactPath, DatasetId, DatasetTypeName, RunKey};
 use serde::{Deserialize, Serialize};
@@ -45,6 +47,8 @@ pub enum Conflict {
         path: ArtifactPath,
         /// A dataset whose artifact it is.
         held_by: DatasetId,
+        /// What the manifest says lies there.
+        claim: PathClaim,
     },
     /// The dataset type is registered with another definition.
     #[error("dataset type `{}` is registered with another definition", manifest.name)]
@@ -62,6 +66,19 @@ pub enum Conflict {
         /// Its canonical key.
         key: String,
     },
+}
+
+/// What a manifest says about a path that another artifact holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathClaim {
+    /// The dataset in the manifest.
+    pub uuid: DatasetId,
+    /// The manifest's generation.
+    pub generation: Generation,
+    /// Size in bytes.
+    pub size: u64,
+    /// Checksums.
+    pub checksums: Checksums,
 }
 
 impl Conflict {

@@ -7,6 +7,17 @@ pub mod record;
 
 pub mod conflict;
 
+pub mod error;
+
+pub mod memory_rows;
+
+pub mod dump;
+
+pub mod sqlite;
+
+#[cfg(test)]
+mod conformance;
+
 use std::fmt::Debug;
 
 use runsync_config::root::RootName;
@@ -15,17 +26,11 @@ use runsync_manifest::header::DatasetType;
 use runsync_manifest::name::{DatasetId, DatasetTypeName, RunKey};
 
 use crate::registry::conflict::Conflict;
+pub use crate::registry::dump::dump;
+pub use crate::registry::error::RegistryError;
 use crate::registry::record::{
     DatasetRow, Existence, RecordRow, Registered, Registration, RunRow, WaitingArtifact, WaitingRun,
 };
-
-/// What goes wrong with a registry.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
-    /// Reading the manifest's staged rows failed.
-    #[error("cannot read the staged rows of the manifest")]
-    Rows(#[source] std::io::Error),
-}
 
 /// A registry.
 ///
@@ -42,7 +47,8 @@ pub trait Registry: Send + Sync + Debug {
     /// The conflicts between a manifest and what is registered, at most `limit`.
     ///
     /// Rows whose dataset this run already holds under the same or a higher generation
-    /// claim nothing and so cannot conflict.
+    /// claim no path; nor does a path count as held by a dataset whose claims the manifest
+    /// itself replaces.
     fn conflicts(
         &self,
         registration: &Registration<'_>,

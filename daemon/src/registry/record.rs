@@ -3,7 +3,7 @@
 use std::io;
 
 use runsync_config::root::RootName;
-use runsync_manifest::checksum::Checksums;
+use runsync_manifest::checksum::{Checksums, Sha256};
 use runsync_manifest::generation::Generation;
 use runsync_manifest::header::DatasetType;
 use runsync_manifest::name::{ArtifactPath, DatasetId, DatasetTypeName, RunKey};
@@ -16,6 +16,8 @@ pub struct Registration<'a> {
     pub run: &'a RunKey,
     /// Its generation.
     pub generation: Generation,
+    /// Its digest: a registration that was interrupted goes on only with the same bytes.
+    pub digest: Sha256,
     /// The root that its paths are relative to.
     pub root: &'a RootName,
     /// Its dataset types; rows name them by index.

@@ -20,7 +20,7 @@ pub enum Contradiction {
         second: String,
     },
     /// A dataset's component is said to be in two artifacts, or in one with two contents.
-    #[error("dataset {uuid}{} has two different lines, at `{first}` and at `{second}`", component(.component))]
+    #[error("dataset {uuid}{} has two different lines, at `{first}` and at `{second}`", named_component(.component))]
     Artifact {
         /// The dataset.
         uuid: DatasetId,
@@ -55,7 +55,7 @@ pub enum Contradiction {
     },
 }
 
-fn component(name: &str) -> String {
+fn named_component(name: &str) -> String {
     if name.is_empty() { String::new() } else { format!(", component {name},") }
 }
 

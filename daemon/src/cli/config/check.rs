@@ -1,0 +1,194 @@
+//! `config check`: does what the configuration names exist, and does it fit together?
+//!
+//! Loading finds what is wrong within the file; this looks at the world around it. Nothing is
+//! changed. Problems end in exit code 78, which keeps a service manager from starting the daemon;
+//! notes are things that an operator may want to know and that keep nothing from working.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use runsync_config::LoadError;
+use runsync_config::problem::{KeyPath, Problem};
+use runsync_config::root::Root;
+use runsync_config::site::Site;
+use runsync_config::trust;
+use serde::Serialize;
+
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Outcome};
+use crate::cli::identity;
+use crate::datastore::RepositoryFile;
+use crate::telemetry;
+
+#[derive(Serialize)]
+struct Checked<'c> {
+    config_file: &'c Path,
+    ok: bool,
+    notes: Vec<String>,
+}
+
+impl fmt::Display for Checked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ok", self.config_file.display())?;
+        let mut notes = self.notes.iter();
+        notes.try_for_each(|note| write!(f, "\nnote: {note}"))
+    }
+}
+
+pub(super) fn run(context: &Context) -> Result<Outcome, Failure> {
+    let site = context.site()?;
+    let problems = problems(site);
+    if !problems.is_empty() {
+        let file = site.config_file.clone();
+        return Err(LoadError::Problems { file, problems }.into());
+    }
+    let notes = notes(site);
+    let (config_file, ok) = (site.config_file.as_path(), true);
+    context.output().value(&Checked {
+        config_file,
+        ok,
+        notes,
+    })?;
+    Ok(Outcome::Done)
+}
+
+fn problems(site: &Site) -> Vec<Problem> {
+    let own = KeyPath::of("site");
+    let filter = telemetry::filter(&site.log.filter).map_err(Failure::from);
+    let mut problems: Vec<_> = [
+        (KeyPath::of("log").key("filter"), filter.map(drop)),
+        (
+            own.key("signing_key_file"),
+            identity::signing_key(&site.signing_key_file).map(drop),
+        ),
+        (own.key("state_directory"), folder(&site.state_directory)),
+    ]
+    .into_iter()
+    .filter_map(|(key, checked)| Some(problem(key, &checked.err()?)))
+    .collect();
+    problems.extend(root_problems(site));
+    problems
+}
+
+fn problem(key: KeyPath, failure: &Failure) -> Problem {
+    Problem {
+        key,
+        line: None,
+        reason: format!("cannot be used: {}", failure.message()),
+        hint: failure.hint_text().map(str::to_owned),
+    }
+}
+
+fn folder(path: &Path) -> Result<(), Failure> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let path = path.display();
+    Err(Failure::new(format!("{path} is no folder")).hint(format!(
+        "run `mkdir -p -m 0700 {path}` as the user that runs the daemon"
+    )))
+}
+
+/// A root that can be read, with whom it belongs to.
+struct Opened<'s> {
+    key: KeyPath,
+    root: &'s Root,
+    directory: PathBuf,
+    repository: RepositoryFile,
+}
+
+fn root_problems(site: &Site) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut opened: Vec<Opened<'_>> = Vec::new();
+    for (index, root) in site.roots.iter().enumerate() {
+        let key = KeyPath::of("root").index(index).key("url");
+        match open(key.clone(), root) {
+            Ok(root) => {
+                let disagreements = disagreements(site, &root, &opened);
+                problems.extend(
+                    disagreements
+                        .iter()
+                        .map(|failure| problem(key.clone(), failure)),
+                );
+                opened.push(root);
+            }
+            Err(failure) => problems.push(problem(key, &failure)),
+        }
+    }
+    problems.extend(peer_problems(site, &opened));
+    problems
+}
+
+fn open(key: KeyPath, root: &Root) -> Result<Opened<'_>, Failure> {
+    let directory = root.directory.canonicalize().map_err(|error| {
+        let what = format!("cannot open {}", root.directory.display());
+        Failure::from(error)
+            .while_doing(what)
+            .hint("check that its file system is mounted, and its permissions")
+    })?;
+    let repository = identity::repository(&root.directory)?;
+    Ok(Opened {
+        key,
+        root,
+        directory,
+        repository,
+    })
+}
+
+fn disagreements(site: &Site, root: &Opened<'_>, earlier: &[Opened<'_>]) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    let (name, theirs) = (&site.name, &root.repository.site);
+    if theirs != name {
+        let message = format!("the root belongs to the site `{theirs}`, not to `{name}`");
+        failures.push(Failure::new(message).hint("name the root of this site, or rename the site"));
+    }
+    for other in earlier {
+        let (here, there) = (&root.directory, &other.directory);
+        let name = &other.root.name;
+        if here.starts_with(there) || there.starts_with(here) {
+            let message = format!("the folder is, holds or lies in that of root `{name}`");
+            failures.push(Failure::new(message).hint("follow the symbolic links in both URLs"));
+        }
+        let (this, that) = (&root.repository, &other.repository);
+        if (this.repository, this.registry) != (that.repository, that.registry) {
+            let key = &other.key;
+            let message =
+                format!("the root belongs to another repository or registry than `{key}`");
+            failures.push(Failure::new(message).hint("all roots of a site belong to one registry"));
+        }
+    }
+    failures
+}
+
+fn peer_problems(site: &Site, roots: &[Opened<'_>]) -> Vec<Problem> {
+    let ours = |origin| {
+        roots
+            .iter()
+            .any(|root| root.repository.repository == origin)
+    };
+    let peers = site.peers.iter().enumerate();
+    let own = peers.filter(|(_, peer)| ours(peer.origin));
+    own.map(|(index, _)| {
+        let message = "it is this site's own repository";
+        let failure = Failure::new(message).hint("ask the peer for its `runsync keys show`");
+        problem(KeyPath::of("peer").index(index).key("origin"), &failure)
+    })
+    .collect()
+}
+
+fn notes(site: &Site) -> Vec<String> {
+    let keyless = site.peers.iter().filter(|peer| peer.keys.is_empty());
+    let keyless = keyless.map(|peer| {
+        let name = &peer.site;
+        format!("no key of {name} is trusted: its manifests stay `untrusted` until `runsync keys trust FILE`")
+    });
+    let keys = trust::read_folder(&site.trusted_keys_directory);
+    let strangers = keys.into_iter().flatten().filter_map(|trusted| {
+        let key = trusted.key;
+        let (id, of, repository) = (key.key_id, &key.site, key.repository);
+        site.peer(repository)
+            .is_none()
+            .then(|| format!("key {id} of {of} is ignored: no peer has the origin {repository}"))
+    });
+    keyless.chain(strangers).collect()
+}

@@ -1,0 +1,32 @@
+//! `config`: what the configuration says, and whether it can be used.
+
+mod check;
+
+mod show;
+
+use clap::Subcommand;
+
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Outcome};
+
+/// Check or show the configuration
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Tell every problem of the configuration and of the files it names
+    Check,
+    /// Print the configuration with all defaults, and no secrets
+    Show,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
+    match args.command {
+        Command::Check => check::run(context),
+        Command::Show => show::run(context),
+    }
+}

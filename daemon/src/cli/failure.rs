@@ -1,0 +1,234 @@
+//! How a command ends: exit codes, and errors as an operator reads them.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use runsync_config::LoadError;
+use runsync_config::problem::Problem;
+use serde::Serialize;
+
+use crate::cli::output::OutputError;
+
+/// What `--help` says about exit codes.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0   done
+  1   failed
+  2   wrong usage
+  3   differences found
+  78  bad configuration";
+
+/// How a command that did its work ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// All is well.
+    Done,
+    /// It found that things differ, which is what it was asked to tell.
+    #[expect(dead_code, reason = "for commands that compare")]
+    Differences,
+}
+
+/// The exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done,
+    Failed,
+    Usage,
+    Differences,
+    Configuration,
+}
+
+impl Exit {
+    fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Differences => 3,
+            // EX_CONFIG of sysexits.h, which systemd shows by name.
+            Self::Configuration => 78,
+        }
+    }
+}
+
+impl From<Outcome> for Exit {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::Done,
+            Outcome::Differences => Self::Differences,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}
+
+/// An error on its way to the operator.
+///
+/// Any error becomes one by `?`; [`Hint`] adds what to do about it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    error: anyhow::Error,
+    hint: Option<String>,
+    exit: Exit,
+}
+
+impl Failure {
+    /// A failure that has no error beneath it. `message` is a lowercase fragment that says what was
+    /// attempted on what.
+    pub(crate) fn new(message: impl fmt::Display + fmt::Debug + Send + Sync + 'static) -> Self {
+        Self {
+            error: anyhow::Error::msg(message),
+            hint: None,
+            exit: Exit::Failed,
+        }
+    }
+
+    /// Arguments that clap cannot know to be wrong.
+    pub(crate) fn usage(self) -> Self {
+        let exit = Exit::Usage;
+        Self { exit, ..self }
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        let hint = Some(hint.into());
+        Self { hint, ..self }
+    }
+
+    /// Says what was being done when the error came up.
+    pub(crate) fn while_doing(self, what: impl fmt::Display + Send + Sync + 'static) -> Self {
+        let error = self.error.context(what);
+        Self { error, ..self }
+    }
+
+    /// The error with its causes, joined by `: `.
+    pub(crate) fn message(&self) -> String {
+        format!("{:#}", self.error)
+    }
+
+    /// What to do about it, where that is known.
+    pub(crate) fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// Tells the operator, on standard error.
+    pub(crate) fn report(&self, json: bool) -> Exit {
+        if self.is_closed_pipe() {
+            // `runsync … | head` has what it wants.
+            return Exit::Done;
+        }
+        let text = if json { self.to_json() } else { self.to_text() };
+        // There is nobody left to tell where standard error is closed.
+        drop(writeln!(io::stderr().lock(), "{text}"));
+        self.exit
+    }
+
+    fn is_closed_pipe(&self) -> bool {
+        let output = self.error.downcast_ref::<OutputError>();
+        matches!(output, Some(OutputError::Closed))
+    }
+
+    fn to_text(&self) -> String {
+        let mut text = format!("error: {}", self.message());
+        if let Some(hint) = &self.hint {
+            text.push_str("\nhint: ");
+            text.push_str(hint);
+        }
+        text
+    }
+
+    fn to_json(&self) -> String {
+        #[derive(Serialize)]
+        struct Report<'r> {
+            error: String,
+            hint: Option<&'r str>,
+            problems: &'r [Problem],
+            exit_code: u8,
+        }
+        let (error, problems) = match self.error.downcast_ref::<LoadError>() {
+            Some(LoadError::Problems { file, problems }) => {
+                let error = format!("the configuration {} cannot be used", file.display());
+                (error, problems.as_slice())
+            }
+            _ => (self.message(), [].as_slice()),
+        };
+        let report = Report {
+            error,
+            hint: self.hint.as_deref(),
+            problems,
+            exit_code: self.exit.code(),
+        };
+        serde_json::json!({ "error": report }).to_string()
+    }
+}
+
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let error = anyhow::Error::new(error);
+        let (exit, hint) = match error.downcast_ref::<LoadError>() {
+            Some(LoadError::Problems { .. }) => (Exit::Configuration, None),
+            Some(LoadError::Unreadable { .. }) => (
+                Exit::Configuration,
+                Some("name it with `--config FILE`, or make a site with `runsync init`".to_owned()),
+            ),
+            None => (Exit::Failed, None),
+        };
+        Self { error, hint, exit }
+    }
+}
+
+/// Adds to the error of a result.
+pub(crate) trait Hint<T> {
+    /// What to do about it.
+    fn hint(self, hint: impl Into<String>) -> Result<T, Failure>;
+
+    /// What was being done.
+    fn while_doing(self, what: impl fmt::Display + Send + Sync + 'static) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<Failure>> Hint<T> for Result<T, E> {
+    fn hint(self, hint: impl Into<String>) -> Result<T, Failure> {
+        self.map_err(|error| error.into().hint(hint))
+    }
+
+    fn while_doing(self, what: impl fmt::Display + Send + Sync + 'static) -> Result<T, Failure> {
+        self.map_err(|error| error.into().while_doing(what))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure() -> Failure {
+        let source = io::Error::from(io::ErrorKind::PermissionDenied);
+        let error = crate::durable::WriteError::Io {
+            step: "create",
+            path: "/data/x".into(),
+            source,
+        };
+        Failure::from(error)
+            .while_doing("cannot store the key")
+            .hint("check its folder")
+    }
+
+    #[test]
+    fn a_failure_is_told_with_its_chain_and_a_hint() {
+        insta::assert_snapshot!(failure().to_text(), @"");
+    }
+
+    #[test]
+    fn a_failure_is_told_as_json() {
+        insta::assert_snapshot!(failure().to_json(), @"");
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_failure() {
+        assert_eq!(Failure::from(OutputError::Closed).report(false), Exit::Done);
+    }
+}

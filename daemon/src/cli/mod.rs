@@ -1,0 +1,107 @@
+//! The operator's command line.
+//!
+//! A command is a file here with `Args` and `run`, one variant of [`Command`] and one arm of
+//! [`Command::run`]. It prints through [`output`] alone, so that `--json` means the same
+//! everywhere, and ends as [`failure`] says, so that scripts can rely on exit codes.
+
+mod output;
+
+mod failure;
+
+mod context;
+
+mod progress;
+
+mod identity;
+
+mod completions;
+
+mod config;
+
+mod init;
+
+mod keys;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::cli::context::Context;
+use crate::cli::failure::{Exit, Failure, Outcome};
+
+/// Keeps a data facility's registry true to its datastore.
+#[derive(Debug, Parser)]
+#[command(name = "runsync", version, after_help = failure::EXIT_CODES, max_term_width = 100)]
+struct Arguments {
+    /// Configuration file [default: /etc/runsync/site.toml as root, else
+    /// `$XDG_CONFIG_HOME/runsync/site.toml`]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "RUNSYNC_CONFIG",
+        hide_env_values = true
+    )]
+    config: Option<PathBuf>,
+
+    /// Print JSON: one object, or one line for each
+    #[arg(long, global = true)]
+    json: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Args),
+    Config(config::Args),
+    Keys(keys::Args),
+    Completions(completions::Args),
+}
+
+impl Command {
+    fn run(&self, context: &Context) -> Result<Outcome, Failure> {
+        match self {
+            Self::Init(args) => init::run(args, context),
+            Self::Config(args) => config::run(args, context),
+            Self::Keys(args) => keys::run(args, context),
+            Self::Completions(args) => completions::run(args, context),
+        }
+    }
+}
+
+/// Runs the command that the process's arguments ask for.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(refusal) => {
+            // Help, a version, or what is wrong with the arguments; a closed pipe hides it.
+            drop(refusal.print());
+            let exit = if refusal.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            };
+            return exit.into();
+        }
+    };
+    let context = Context::new(arguments.config, arguments.json);
+    match arguments.command.run(&context) {
+        Ok(outcome) => Exit::from(outcome).into(),
+        Err(failure) => failure.report(arguments.json).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,30 @@
+//! What goes wrong with a ledger.
+
+use crate::disposition::Disposition;
+use crate::sqlite::SqliteError;
+
+/// What goes wrong with a ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// A value in the ledger is not what runsync writes there.
+    #[error("the ledger holds {value:?} where a {what} should be")]
+    Damaged {
+        /// What should be there.
+        what: &'static str,
+        /// What is there.
+        value: String,
+    },
+    /// SQLite failed.
+    #[error(transparent)]
+    Sqlite(#[from] SqliteError),
+}
+
+impl LedgerError {
+    /// What to do about it.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Damaged { .. } => Disposition::Stop,
+            Self::Sqlite(error) => error.disposition(),
+        }
+    }
+}

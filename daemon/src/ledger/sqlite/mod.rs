@@ -1,0 +1,270 @@
+//! The ledger in a SQLite file of its own.
+
+mod rows;
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use runsync_config::root::RootName;
+use runsync_manifest::checksum::Sha256;
+use runsync_manifest::name::RunKey;
+use rusqlite::{Connection, Params, params};
+
+use self::rows::{Failure, MANIFEST_COLUMNS};
+use crate::file_identity::FileIdentity;
+use crate::ledger::record::{Finding, Location, ManifestRow, ManifestState};
+use crate::ledger::{Ledger, LedgerError};
+use crate::sqlite::{Database, Schema};
+
+const SCHEMA: Schema = Schema {
+    what: "ledger",
+    // "rsLG" in ASCII.
+    application_id: 0x7273_4c47,
+    migrations: &[include_str!("../sql/0001_tables.sql")],
+};
+
+/// A ledger in a SQLite file.
+#[derive(Debug)]
+pub struct SqliteLedger {
+    database: Database,
+}
+
+impl SqliteLedger {
+    /// Creates an empty ledger.
+    ///
+    /// # Errors
+    ///
+    /// Where the file holds something already, or cannot be written.
+    pub fn create(path: &Path) -> Result<Self, LedgerError> {
+        let database = Database::create(path, &SCHEMA, |begun| {
+            begun.execute("INSERT INTO meta (only_row, changes) VALUES (1, 0)", [])?;
+            Ok(())
+        })?;
+        Ok(Self { database })
+    }
+
+    /// Opens a ledger for reading and writing; one of an older release is migrated.
+    ///
+    /// # Errors
+    ///
+    /// Where the file is missing, no ledger, or of a newer release.
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        let database = Database::open(path, &SCHEMA)?;
+        Ok(Self { database })
+    }
+
+    /// Opens a ledger for reading only, whether or not a daemon writes to it.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open); also where it must first be migrated.
+    pub fn open_read_only(path: &Path) -> Result<Self, LedgerError> {
+        let database = Database::open_read_only(path, &SCHEMA)?;
+        Ok(Self { database })
+    }
+
+    fn read<T>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Connection) -> Result<T, Failure>,
+    ) -> Result<T, LedgerError> {
+        self.database
+            .read(work)
+            .map_err(|failure| failure.during(action))
+    }
+
+    fn write<T>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Connection) -> Result<T, Failure>,
+    ) -> Result<T, LedgerError> {
+        self.database
+            .write(|begun| {
+                let value = work(begun)?;
+                begun.execute("UPDATE meta SET changes = changes + 1", [])?;
+                Ok(value)
+            })
+            .map_err(|failure: Failure| failure.during(action))
+    }
+}
+
+/// The manifest rows that `which` (the end of a SELECT) names.
+fn manifests(
+    connection: &Connection,
+    which: &str,
+    params: impl Params,
+) -> Result<Vec<ManifestRow>, Failure> {
+    connection
+        .prepare_cached(&format!("SELECT {MANIFEST_COLUMNS} FROM manifest {which}"))?
+        .query_and_then(params, rows::manifest_row)?
+        .collect()
+}
+
+impl Ledger for SqliteLedger {
+    fn changes(&self) -> Result<u64, LedgerError> {
+        self.read("read the ledger's change counter", |connection| {
+            let changes: i64 = connection
+                .prepare_cached("SELECT changes FROM meta")?
+                .query_row([], |row| row.get(0))?;
+            Ok(changes.cast_unsigned())
+        })
+    }
+
+    fn known_files(
+        &self,
+        root: &RootName,
+    ) -> Result<Vec<(String, FileIdentity, ManifestState)>, LedgerError> {
+        self.read("list the manifests of a root", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT path, size, modified_ns, inode, state FROM manifest
+                     WHERE root = ?1 ORDER BY path",
+                )?
+                .query_and_then([root.as_str()], |row| {
+                    Ok((row.get(0)?, rows::file(row, 1)?, rows::state(row, 4)?))
+                })?
+                .collect()
+        })
+    }
+
+    fn manifest(&self, at: &Location) -> Result<Option<ManifestRow>, LedgerError> {
+        self.read("read a manifest's row", |connection| {
+            let place = params![at.root.as_str(), at.path];
+            Ok(manifests(connection, "WHERE root = ?1 AND path = ?2", place)?.pop())
+        })
+    }
+
+    fn record(&self, rows: &[ManifestRow]) -> Result<(), LedgerError> {
+        self.write("record manifests", |connection| {
+            let mut statement = connection.prepare_cached(&format!(
+                "INSERT OR REPLACE INTO manifest ({MANIFEST_COLUMNS})
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
+                         ?17, ?18, ?19, ?20, ?21, ?22)"
+            ))?;
+            for row in rows {
+                rows::write_manifest(&mut statement, row)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn forget(&self, at: &Location) -> Result<bool, LedgerError> {
+        self.write("forget a manifest", |connection| {
+            let dropped = connection.execute(
+                "DELETE FROM manifest WHERE root = ?1 AND path = ?2",
+                params![at.root.as_str(), at.path],
+            )?;
+            Ok(dropped > 0)
+        })
+    }
+
+    fn manifests(&self, state: Option<ManifestState>) -> Result<Vec<ManifestRow>, LedgerError> {
+        self.read("list manifests", |connection| match state {
+            Some(state) => manifests(
+                connection,
+                "WHERE state = ?1 ORDER BY decided_at, root, path",
+                [rows::state_column(state)],
+            ),
+            None => manifests(connection, "ORDER BY decided_at, root, path", []),
+        })
+    }
+
+    fn of_run(&self, run: &RunKey) -> Result<Vec<ManifestRow>, LedgerError> {
+        self.read("list the manifests of a run", |connection| {
+            manifests(
+                connection,
+                "WHERE run = ?1 AND origin = ?2 ORDER BY epoch, sequence, root, path",
+                params![run.name.as_str(), run.origin.0.as_bytes()],
+            )
+        })
+    }
+
+    fn with_digest(&self, digest: &Sha256) -> Result<Vec<ManifestRow>, LedgerError> {
+        self.read("look a manifest's digest up", |connection| {
+            manifests(
+                connection,
+                "WHERE digest = ?1 ORDER BY root, path",
+                [digest.0],
+            )
+        })
+    }
+
+    fn counts(&self) -> Result<Vec<(ManifestState, u64)>, LedgerError> {
+        self.read("count manifests", |connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT count(*) FROM manifest WHERE state = ?1")?;
+            ManifestState::ALL
+                .into_iter()
+                .map(|state| {
+                    let count: i64 =
+                        statement.query_row([rows::state_column(state)], |row| row.get(0))?;
+                    Ok((state, count.cast_unsigned()))
+                })
+                .collect()
+        })
+    }
+
+    fn find(&self, finding: &Finding) -> Result<(), LedgerError> {
+        self.write("keep a finding", |connection| {
+            connection.execute(
+                "INSERT INTO finding (kind, subject, detail, first_seen, last_seen, times)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT DO UPDATE SET
+                     detail = excluded.detail,
+                     last_seen = max(last_seen, excluded.last_seen),
+                     times = times + excluded.times",
+                params![
+                    finding.kind,
+                    finding.subject,
+                    finding.detail,
+                    rows::time_column(finding.first_seen),
+                    rows::time_column(finding.last_seen),
+                    finding.times.cast_signed()
+                ],
+            )?;
+            Ok(())
+        })
+    }
+
+    fn healed(&self, kind: &str, subject: &str) -> Result<(), LedgerError> {
+        self.write("drop a finding", |connection| {
+            connection.execute(
+                "DELETE FROM finding WHERE kind = ?1 AND subject = ?2",
+                [kind, subject],
+            )?;
+            Ok(())
+        })
+    }
+
+    fn findings(&self) -> Result<Vec<Finding>, LedgerError> {
+        self.read("list findings", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT kind, subject, detail, first_seen, last_seen, times FROM finding
+                     ORDER BY kind, subject",
+                )?
+                .query_and_then([], rows::finding)?
+                .collect()
+        })
+    }
+
+    fn swept(&self, root: &RootName, at: Timestamp) -> Result<(), LedgerError> {
+        self.write("note a sweep", |connection| {
+            connection.execute(
+                "INSERT OR REPLACE INTO sweep (root, at) VALUES (?1, ?2)",
+                params![root.as_str(), rows::time_column(at)],
+            )?;
+            Ok(())
+        })
+    }
+
+    fn last_sweep(&self, root: &RootName) -> Result<Option<Timestamp>, LedgerError> {
+        self.read("read when a root was swept", |connection| {
+            connection
+                .prepare_cached("SELECT at FROM sweep WHERE root = ?1")?
+                .query_and_then([root.as_str()], |row| rows::time(row, 0))?
+                .next()
+                .transpose()
+        })
+    }
+}

@@ -1,0 +1,73 @@
+//! The suite that every registry backend passes.
+//!
+//! Cases are plain functions over a way to open a registry; [`conformance`] makes a test of each.
+
+mod cases;
+
+mod conflicts;
+
+mod interruption;
+
+mod order;
+
+mod support;
+
+pub(crate) use support::Opened;
+
+/// Instantiates every case for a backend: `$open` is a `fn(&Path, u64) -> Opened` that opens the
+/// registry in a folder, or creates it, and commits large registrations after that many rows.
+macro_rules! conformance {
+    ($open:expr; $($module:ident: $($case:ident)*;)*) => {$($(
+        #[test]
+        fn $case() {
+            $crate::registry::conformance::$module::$case(&$open);
+        }
+    )*)*};
+    ($open:expr) => {
+        $crate::registry::conformance::conformance! { $open;
+            cases:
+                an_empty_registry_answers_nothing
+                what_is_registered_is_read_back
+                registering_again_changes_nothing
+                components_are_records_of_one_dataset
+                an_artifact_may_hold_several_datasets
+                at_level_trust_records_are_there_at_once
+                artifacts_are_waited_for_until_confirmed
+                stale_confirmations_are_passed_over
+                waiting_artifacts_are_paged
+                pages_follow_each_other
+                existence_is_answered_in_the_order_asked
+                the_first_dimension_record_wins
+                a_floor_only_rises
+                runs_are_found_below_a_prefix
+                every_commit_is_counted
+                reopening_keeps_everything
+                a_manifest_without_datasets_still_makes_its_run
+                a_row_of_an_undefined_dataset_type_is_refused;
+            conflicts:
+                a_dataset_registered_elsewhere_is_held
+                a_data_id_has_one_dataset_in_a_run
+                a_path_has_one_artifact
+                a_path_is_free_once_a_later_generation_has_left_it
+                a_claim_that_counts_for_nothing_conflicts_with_nothing
+                a_manifest_may_move_its_own_artifacts
+                a_dataset_type_has_one_definition
+                missing_dimension_records_are_named
+                no_more_conflicts_than_asked_for
+                conflicts_between_manifests_of_one_call_are_found
+                many_small_manifests_share_a_commit;
+            interruption:
+                an_interrupted_registration_goes_on_from_every_row
+                another_generation_may_come_between
+                a_fork_does_not_go_on_where_the_other_stopped
+                readers_see_whole_datasets_while_rows_are_written;
+            order:
+                two_generations_end_alike_in_either_order
+                what_has_not_changed_stays_confirmed
+                moved_artifacts_are_waited_for_where_they_are_now
+                any_order_of_generations_ends_alike
+                datasets_below_the_floor_are_not_dumped;
+        }
+    };
+}
+pub(crate) use conformance;

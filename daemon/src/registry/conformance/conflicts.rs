@@ -1,0 +1,246 @@
+//! What keeps a manifest out, and for how long.
+
+use super::support::{Manifest, Open, Site, claim, claims, dataset, run};
+use crate::registry::conflict::Conflict;
+use crate::registry::memory_rows::MemoryRows;
+
+fn stands(site: &Site<'_>, conflict: &Conflict) -> bool {
+    // Through its stored form, as a blocked manifest's is.
+    let stored = serde_json::to_string(conflict);
+    assert!(stored.is_ok());
+    site.registry().still_stands(conflict).unwrap()
+}
+
+pub(crate) fn a_dataset_registered_elsewhere_is_held(open: &Open) {
+    let site = Site::new(open);
+    site.register(&Manifest::new(&run("u/a"), 1, claims(1..=3)))
+        .unwrap();
+    let before = site.dump();
+    let conflicts = site
+        .register(&Manifest::new(&run("u/b"), 1, vec![claim(2, "elsewhere", 2)]))
+        .unwrap_err();
+    assert_eq!(conflicts.len(), 1);
+    let Conflict::DatasetHeld { uuid, held_run, .. } = &conflicts[0] else {
+        panic!("{conflicts:?}");
+    };
+    assert_eq!((*uuid, held_run), (dataset(2), &run("u/a")));
+    assert!(conflicts[0].may_resolve());
+    assert!(stands(&site, &conflicts[0]));
+    // Another data ID or dataset type under the same UUID is none the better.
+    let mut renamed = claim(2, "calexp/4/2.fits", 2);
+    renamed.data_id = r#"{"detector":77}"#.to_owned();
+    let mut retyped = claim(1, "calexp/2/1.fits", 1);
+    retyped.dataset_type = 1;
+    let conflicts = site
+        .register(&Manifest::new(&run("u/a"), 2, vec![renamed, retyped]))
+        .unwrap_err();
+    assert_eq!(conflicts.len(), 2);
+    assert_eq!(site.dump(), before);
+}
+
+pub(crate) fn a_data_id_has_one_dataset_in_a_run(open: &Open) {
+    let site = Site::new(open);
+    site.register(&Manifest::new(&run("u/a"), 1, claims(1..=3)))
+        .unwrap();
+    let mut twin = claim(1, "twin", 9);
+    twin.uuid = dataset(1001);
+    let conflicts = site
+        .register(&Manifest::new(&run("u/a"), 2, vec![twin.clone()]))
+        .unwrap_err();
+    let [conflict] = &conflicts[..] else {
+        panic!("{conflicts:?}");
+    };
+    let Conflict::DataIdHeld { uuid, held_by, .. } = conflict else {
+        panic!("{conflict:?}");
+    };
+    assert_eq!((*uuid, *held_by), (dataset(1001), dataset(1)));
+    assert!(conflict.may_resolve() && stands(&site, conflict));
+    // In another run it is another dataset.
+    site.register(&Manifest::new(&run("u/b"), 1, vec![twin]))
+        .unwrap();
+    site.check_counters();
+}
+
+pub(crate) fn a_path_has_one_artifact(open: &Open) {
+    let site = Site::new(open);
+    site.register(&Manifest::new(&run("u/a"), 1, vec![claim(1, "one", 1)]))
+        .unwrap();
+    for wrong in [claim(2, "one", 2), {
+        let mut wrong = claim(2, "one", 1);
+        wrong.size += 1;
+        wrong
+    }] {
+        let conflicts = site
+            .register(&Manifest::new(&run("u/b"), 1, vec![wrong]))
+            .unwrap_err();
+        let [Conflict::PathHeld { held_by, claim, .. }] = &conflicts[..] else {
+            panic!("{conflicts:?}");
+        };
+        assert_eq!((*held_by, claim.uuid), (dataset(1), dataset(2)));
+        assert!(conflicts[0].may_resolve() && stands(&site, &conflicts[0]));
+    }
+    // In another root the path is another artifact's.
+    let mut elsewhere = Manifest::new(&run("u/b"), 1, vec![claim(2, "one", 2)]);
+    elsewhere.root = "other".parse().unwrap();
+    site.register(&elsewhere).unwrap();
+}
+
+pub(crate) fn a_path_is_free_once_a_later_generation_has_left_it(open: &Open) {
+    let site = Site::new(open);
+    site.register(&Manifest::new(&run("u/a"), 1, vec![claim(1, "one", 1)]))
+        .unwrap();
+    let blocked = Manifest::new(&run("u/b"), 1, vec![claim(2, "one", 2)]);
+    let conflicts = site.register(&blocked).unwrap_err();
+    site.register(&Manifest::new(&run("u/a"), 2, vec![claim(1, "moved", 1)]))
+        .unwrap();
+    assert!(!stands(&site, &conflicts[0]));
+    site.register(&blocked).unwrap();
+    site.check_counters();
+}
+
+pub(crate) fn a_claim_that_counts_for_nothing_conflicts_with_nothing(open: &Open) {
+    let site = Site::new(open);
+    let key = run("u/a");
+    // Generation 3 has `one` for dataset 2, where generation 1 had dataset 1.
+    let first = Manifest::new(&key, 1, vec![claim(1, "one", 1)]);
+    site.register(&Manifest::new(&key, 3, vec![claim(2, "one", 2)]))
+        .unwrap();
+    let conflicts = site.register(&first).unwrap_err();
+    assert!(matches!(conflicts[..], [Conflict::PathHeld { .. }]));
+    assert!(stands(&site, &conflicts[0]));
+    site.register(&Manifest::new(&key, 2, vec![claim(1, "moved", 1)]))
+        .unwrap();
+    assert!(!stands(&site, &conflicts[0]));
+    let before = site.dump();
+    site.register(&first).unwrap();
+    assert_eq!(site.dump(), before);
+    site.check_counters();
+}
+
+pub(crate) fn a_manifest_may_move_its_own_artifacts(open: &Open) {
+    let site = Site::new(open);
+    let key = run("u/a");
+    site.register(&Manifest::new(&key, 1, vec![claim(1, "one", 1), claim(2, "two", 2)]))
+        .unwrap();
+    site.confirm_all(&key);
+    // The two swap places, and a third takes over nothing of anybody's.
+    let swapped = vec![claim(1, "two", 1), claim(2, "one", 2), claim(3, "three", 3)];
+    site.register(&Manifest::new(&key, 2, swapped)).unwrap();
+    assert_eq!(site.waiting_paths(&key), ["one", "three", "two"]);
+    site.check_counters();
+    // But what it does not name itself stays where it is.
+    let conflicts = site
+        .register(&Manifest::new(&key, 3, vec![claim(1, "one", 1), claim(3, "two", 3)]))
+        .unwrap_err();
+    assert_eq!(conflicts.len(), 1);
+    let Conflict::PathHeld { held_by, .. } = &conflicts[0] else {
+        panic!("{conflicts:?}");
+    };
+    assert_eq!(*held_by, dataset(2));
+}
+
+pub(crate) fn a_dataset_type_has_one_definition(open: &Open) {
+    let site = Site::new(open);
+    site.register(&Manifest::new(&run("u/a"), 1, claims(1..=2)))
+        .unwrap();
+    let mut other = Manifest::new(&run("u/b"), 1, claims(4..=5));
+    other.dataset_types[0].dimensions.reverse();
+    assert!(site.register(&other).is_ok());
+    other.dataset_types[0].storage_class = "ExposureI".parse().unwrap();
+    let conflicts = site.register(&other).unwrap_err();
+    assert!(matches!(conflicts[..], [Conflict::DatasetTypeDiffers { .. }]));
+    assert!(!conflicts[0].may_resolve());
+    assert!(stands(&site, &conflicts[0]));
+}
+
+pub(crate) fn missing_dimension_records_are_named(open: &Open) {
+    let site = Site::new(open);
+    let key = |element: &str, key: &str| (element.to_owned(), key.to_owned());
+    let needing = || {
+        let keys = vec![key("visit", "1"), key("detector", "2"), key("visit", "1")];
+        let rows = MemoryRows::new(claims(1..=2)).with_dimension_keys(keys);
+        Manifest::over(&run("u/a"), 2, Box::new(rows))
+    };
+    let conflicts = site.register(&needing()).unwrap_err();
+    assert_eq!(conflicts.len(), 2);
+    let Conflict::DimensionMissing { element, .. } = &conflicts[0] else {
+        panic!("{conflicts:?}");
+    };
+    assert_eq!(element, "detector");
+    assert!(conflicts.iter().all(|one| stands(&site, one)));
+    let bringing = |element: &str, key: &str| {
+        let record = (element.to_owned(), key.to_owned(), "{}".to_owned());
+        let rows = MemoryRows::new(Vec::new()).with_dimensions(vec![record]);
+        Manifest::over(&run("u/dimensions"), 1, Box::new(rows))
+    };
+    site.register(&bringing("detector", "2")).unwrap();
+    assert_eq!(site.register(&needing()).unwrap_err().len(), 1);
+    site.register(&bringing("visit", "1")).unwrap();
+    assert!(!conflicts.iter().any(|one| stands(&site, one)));
+    site.register(&needing()).unwrap();
+}
+
+pub(crate) fn no_more_conflicts_than_asked_for(open: &Open) {
+    let site = Site::new(open);
+    site.register(&Manifest::new(&run("u/a"), 1, claims(1..=20)))
+        .unwrap();
+    let other = Manifest::new(&run("u/b"), 1, claims(1..=20));
+    for limit in [0, 1, 7] {
+        let conflicts = site
+            .registry()
+            .conflicts(&other.registration(), limit)
+            .unwrap();
+        assert_eq!(conflicts.len(), limit);
+    }
+}
+
+pub(crate) fn conflicts_between_manifests_of_one_call_are_found(open: &Open) {
+    // In one commit, and where each is large enough for commits of its own.
+    for batch_rows in [1_000, 2] {
+        let site = Site::with_batches(open, batch_rows);
+        let mut twin = claim(1, "twin", 9);
+        twin.uuid = dataset(1001);
+        let manifests = [
+            Manifest::new(&run("u/a"), 1, claims(1..=3)),
+            Manifest::new(&run("u/a"), 2, [vec![twin], claims(30..=32)].concat()),
+            Manifest::new(&run("u/b"), 1, [claims(1..=2), claims(40..=42)].concat()),
+            Manifest::new(&run("u/c"), 1, claims(10..=13)),
+        ];
+        let registrations: Vec<_> = manifests.iter().map(Manifest::registration).collect();
+        for registration in &registrations {
+            assert!(site.registry().conflicts(registration, 9).unwrap().is_empty());
+        }
+        let mut progress = Vec::new();
+        let outcomes = site
+            .registry()
+            .register(&registrations, &mut |rows| progress.push(rows))
+            .unwrap();
+        assert_eq!(outcomes.len(), 4);
+        assert_eq!(outcomes[0].as_ref().unwrap().datasets_added, 3);
+        assert!(matches!(outcomes[1], Err(Conflict::DataIdHeld { .. })));
+        assert!(matches!(outcomes[2], Err(Conflict::DatasetHeld { .. })));
+        assert_eq!(outcomes[3].as_ref().unwrap().datasets_added, 4);
+        assert!(progress.is_sorted());
+        assert_eq!(progress.last(), Some(&16));
+        assert!(site.registry().run(&run("u/b")).unwrap().is_none());
+        let answers = site.registry().exists(&[dataset(30), dataset(40)]).unwrap();
+        assert!(answers.iter().all(|one| one.records.is_empty()));
+        site.check_counters();
+    }
+}
+
+pub(crate) fn many_small_manifests_share_a_commit(open: &Open) {
+    let site = Site::new(open);
+    let manifests: Vec<_> = (0..200)
+        .map(|n| Manifest::new(&run(&format!("u/{n}")), 1, claims([2 * n, 2 * n + 1])))
+        .collect();
+    let registrations: Vec<_> = manifests.iter().map(Manifest::registration).collect();
+    let before = site.registry().changes().unwrap();
+    let outcomes = site
+        .registry()
+        .register(&registrations, &mut |_| ())
+        .unwrap();
+    assert!(outcomes.iter().all(Result::is_ok));
+    assert_eq!(site.registry().changes().unwrap(), before + 1);
+    site.check_counters();
+}

@@ -1,0 +1,51 @@
+//! What goes wrong with a registry.
+
+use crate::disposition::Disposition;
+use crate::sqlite::SqliteError;
+
+/// What goes wrong with a registry.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// Reading the manifest's staged rows failed.
+    #[error("cannot read the staged rows of the manifest")]
+    Rows(#[source] std::io::Error),
+    /// A staged row names a dataset type that its manifest does not define.
+    #[error("a staged row names dataset type {index}, but the manifest defines {defined}")]
+    DatasetTypeIndex {
+        /// The index in the row.
+        index: usize,
+        /// How many the manifest defines.
+        defined: usize,
+    },
+    /// An artifact is larger than the registry can record.
+    #[error("the size of `{path}`, {size} bytes, is more than the registry can record")]
+    Size {
+        /// Its path.
+        path: String,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// A value in the registry is not what runsync writes there.
+    #[error("the registry holds {value:?} where a {what} should be")]
+    Damaged {
+        /// What should be there.
+        what: &'static str,
+        /// What is there.
+        value: String,
+    },
+    /// SQLite failed.
+    #[error(transparent)]
+    Sqlite(#[from] SqliteError),
+}
+
+impl RegistryError {
+    /// What to do about it.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Rows(_) => Disposition::Retry,
+            Self::DatasetTypeIndex { .. } | Self::Size { .. } => Disposition::Quarantine,
+            Self::Damaged { .. } => Disposition::Stop,
+            Self::Sqlite(error) => error.disposition(),
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! Finds what contradicts the registry, by probing in each table's own key order.
+//!
+//! The manifest is streamed once for each kind of conflict, never held; only the UUIDs of
+//! datasets whose paths the manifest seems to take are collected.
+
+use std::collections::HashSet;
+
+use runsync_manifest::generation::Generation;
+use runsync_manifest::name::DatasetId;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+
+use super::failure::Failure;
+use super::rows::{agree, checksums, count, dataset_id, generation};
+use super::{names, rows};
+use crate::registry::conflict::{Conflict, PathClaim};
+use crate::registry::record::{PathRow, Registration};
+
+/// All kinds of conflicts, at most `limit`.
+pub(super) fn find(
+    connection: &Connection,
+    registration: &Registration<'_>,
+    limit: usize,
+) -> Result<Vec<Conflict>, Failure> {
+    let mut search = Search::new(connection, registration, limit)?;
+    search.dimension_keys()?;
+    if search.run_or_datasets_known()? {
+        search.datasets()?;
+        search.data_ids()?;
+        search.paths()?;
+    }
+    Ok(search.found)
+}
+
+struct Search<'a> {
+    connection: &'a Connection,
+    registration: &'a Registration<'a>,
+    run_id: Option<i64>,
+    root_id: Option<i64>,
+    dataset_type_ids: Vec<Option<i64>>,
+    limit: usize,
+    found: Vec<Conflict>,
+}
+
+/// A dataset's artifact at a path.
+struct Holder {
+    uuid: DatasetId,
+    run_id: i64,
+    generation: Generation,
+}
+
+impl<'a> Search<'a> {
+    /// Looks up what rows refer to by number, and with it finds types that differ.
+    fn new(
+        connection: &'a Connection,
+        registration: &'a Registration<'a>,
+        limit: usize,
+    ) -> Result<Self, Failure> {
+        let mut search = Self {
+            connection,
+            registration,
+            run_id: names::find_run(connection, registration.run)?,
+            root_id: names::find_root(connection, registration.root)?,
+            dataset_type_ids: Vec::new(),
+            limit,
+            found: Vec::new(),
+        };
+        for manifest in registration.dataset_types {
+            let known = names::find_dataset_type(connection, &manifest.name)?;
+            let id = known.as_ref().map(|(id, _)| *id);
+            search.dataset_type_ids.push(id);
+            if let Some((_, registered)) = known
+                && !names::same_definition(&registered, manifest)
+                && !search.full()
+            {
+                search.found.push(Conflict::DatasetTypeDiffers {
+                    registered,
+                    manifest: manifest.clone(),
+                });
+            }
+        }
+        Ok(search)
+    }
+
+    fn full(&self) -> bool {
+        self.found.len() >= self.limit
+    }
+
+    fn dataset_type_id(&self, index: usize) -> Option<i64> {
+        self.dataset_type_ids.get(index).copied().flatten()
+    }
+
+    /// Whether anything is registered that rows could contradict.
+    fn run_or_datasets_known(&self) -> Result<bool, Failure> {
+        Ok(self
+            .connection
+            .query_row("SELECT EXISTS (SELECT 1 FROM dataset)", [], |row| {
+                row.get(0)
+            })?)
+    }
+
+    fn dimension_keys(&mut self) -> Result<(), Failure> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT 1 FROM dimension_record WHERE element = ?1 AND key = ?2")?;
+        let mut keys = self.registration.rows.dimension_keys()?;
+        while !self.full()
+            && let Some((element, key)) = keys.next()?
+        {
+            if !statement.exists([element, key])? {
+                self.found.push(Conflict::DimensionMissing {
+                    element: element.to_owned(),
+                    key: key.to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn datasets(&mut self) -> Result<(), Failure> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT run_id, dataset_type_id, data_id FROM dataset WHERE uuid = ?1",
+        )?;
+        let mut claims = self.registration.rows.by_dataset()?;
+        let mut last = None;
+        while !self.full()
+            && let Some(claim) = claims.next()?
+        {
+            if last == Some(claim.uuid) {
+                continue;
+            }
+            last = Some(claim.uuid);
+            let mut held = statement.query([claim.uuid.0.as_bytes()])?;
+            let Some(row) = held.next()? else { continue };
+            let run_id: i64 = row.get(0)?;
+            let dataset_type_id: i64 = row.get(1)?;
+            let data_id = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
+            if self.run_id != Some(run_id)
+                || self.dataset_type_id(claim.dataset_type) != Some(dataset_type_id)
+                || data_id != claim.data_id
+            {
+                let conflict = dataset_held(
+                    self.connection,
+                    claim.uuid,
+                    (run_id, dataset_type_id, data_id.to_owned()),
+                )?;
+                self.found.push(conflict);
+            }
+        }
+        Ok(())
+    }
+
+    fn data_ids(&mut self) -> Result<(), Failure> {
+        let Some(run_id) = self.run_id else {
+            return Ok(());
+        };
+        let mut statement = self.connection.prepare_cached(HELD_DATA_ID)?;
+        let mut datasets = self.registration.rows.by_data_id()?;
+        while !self.full()
+            && let Some(dataset) = datasets.next()?
+        {
+            let Some(dataset_type_id) = self.dataset_type_id(dataset.dataset_type) else {
+                continue;
+            };
+            let held_by = statement
+                .query_row(params![run_id, dataset_type_id, dataset.data_id], |row| {
+                    dataset_id(row, 0)
+                })
+                .optional()?;
+            if let Some(held_by) = held_by.filter(|held_by| *held_by != dataset.uuid)
+                && let Some(dataset_type) =
+                    self.registration.dataset_types.get(dataset.dataset_type)
+            {
+                self.found.push(Conflict::DataIdHeld {
+                    run: self.registration.run.clone(),
+                    dataset_type: dataset_type.name.clone(),
+                    data_id: dataset.data_id.to_owned(),
+                    uuid: dataset.uuid,
+                    held_by,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A holder that the manifest itself names with its higher generation gives its paths up,
+    /// which only a walk by UUID can tell: so first all contradictions are seen, then those
+    /// holders are struck out, then what is left is told.
+    fn paths(&mut self) -> Result<(), Failure> {
+        let Some(root_id) = self.root_id else {
+            return Ok(());
+        };
+        let mut may_give_up = HashSet::new();
+        let mut found = std::mem::take(&mut self.found);
+        self.contradicted_paths(root_id, |claim, holder| {
+            if self.may_give_up(holder) {
+                may_give_up.insert(holder.uuid);
+            } else {
+                found.push(self.path_held(claim, holder)?);
+            }
+            Ok(found.len() < self.limit)
+        })?;
+        self.strike_named(&mut may_give_up)?;
+        if !may_give_up.is_empty() {
+            self.contradicted_paths(root_id, |claim, holder| {
+                if found.len() < self.limit && may_give_up.contains(&holder.uuid) {
+                    found.push(self.path_held(claim, holder)?);
+                }
+                Ok(found.len() < self.limit)
+            })?;
+        }
+        self.found = found;
+        Ok(())
+    }
+
+    fn may_give_up(&self, holder: &Holder) -> bool {
+        self.run_id == Some(holder.run_id) && holder.generation < self.registration.generation
+    }
+
+    fn strike_named(&self, holders: &mut HashSet<DatasetId>) -> Result<(), Failure> {
+        let mut claims = self.registration.rows.by_dataset()?;
+        while !holders.is_empty()
+            && let Some(claim) = claims.next()?
+        {
+            holders.remove(&claim.uuid);
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with every claim of weight and every holder that contradicts it, once for
+    /// each path and holder, until `each` answers false.
+    fn contradicted_paths(
+        &self,
+        root_id: i64,
+        mut each: impl FnMut(&PathRow<'_>, &Holder) -> Result<bool, Failure>,
+    ) -> Result<(), Failure> {
+        let mut at_path = prepare_at_path(self.connection)?;
+        let mut generation_of = self
+            .connection
+            .prepare_cached("SELECT epoch, sequence FROM dataset WHERE uuid = ?1")?;
+        let mut claims = self.registration.rows.by_path()?;
+        let mut path = String::new();
+        let mut contradicting = Vec::new();
+        while let Some(claim) = claims.next()? {
+            if claim.path != path {
+                claim.path.clone_into(&mut path);
+                contradicting =
+                    contradictions(&mut at_path, root_id, &path, (claim.size, &claim.checksums))?;
+            }
+            if contradicting.is_empty() {
+                continue;
+            }
+            let held = generation_of
+                .query_row([claim.uuid.0.as_bytes()], |row| generation(row, 0))
+                .optional()?
+                .flatten();
+            if held.is_some_and(|held| held >= self.registration.generation) {
+                continue;
+            }
+            for holder in contradicting.drain(..) {
+                if !each(&claim, &holder)? {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn path_held(&self, claim: &PathRow<'_>, holder: &Holder) -> Result<Conflict, Failure> {
+        Ok(Conflict::PathHeld {
+            root: self.registration.root.clone(),
+            path: rows::parse("artifact path", claim.path.to_owned())?,
+            held_by: holder.uuid,
+            claim: PathClaim {
+                uuid: claim.uuid,
+                generation: self.registration.generation,
+                size: claim.size,
+                checksums: claim.checksums,
+            },
+        })
+    }
+}
+
+/// Finds the dataset that holds a data ID; an entry whose dataset is not there holds nothing.
+pub(super) const HELD_DATA_ID: &str = "SELECT by_data_id.uuid \
+     FROM dataset_by_data_id AS by_data_id \
+     CROSS JOIN dataset ON dataset.uuid = by_data_id.uuid \
+     WHERE by_data_id.run_id = ?1 AND by_data_id.dataset_type_id = ?2 AND by_data_id.data_id = ?3";
+
+fn prepare_at_path(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
+    let columns = rows::CHECKSUM_COLUMNS;
+    connection.prepare_cached(&format!(
+        "SELECT {columns}, record.size, record.uuid, dataset.run_id, dataset.epoch, dataset.sequence
+         FROM record_by_path AS by_path
+         CROSS JOIN record ON record.uuid = by_path.uuid AND record.component = by_path.component
+             AND record.root_id = by_path.root_id AND record.path = by_path.path
+         CROSS JOIN dataset ON dataset.uuid = record.uuid
+         WHERE by_path.root_id = ?1 AND by_path.path = ?2"
+    ))
+}
+
+fn contradictions(
+    at_path: &mut CachedStatement<'_>,
+    root_id: i64,
+    path: &str,
+    artifact: (u64, &runsync_manifest::checksum::Checksums),
+) -> Result<Vec<Holder>, Failure> {
+    let mut found = Vec::new();
+    let mut held = at_path.query(params![root_id, path])?;
+    while let Some(row) = held.next()? {
+        if agree(artifact, (count(row, 3)?, &checksums(row)?)) {
+            continue;
+        }
+        found.push(Holder {
+            uuid: dataset_id(row, 4)?,
+            run_id: row.get(5)?,
+            generation: generation(row, 6)?
+                .ok_or_else(|| rows::damaged("generation", "nothing"))?,
+        });
+    }
+    found.dedup_by_key(|holder| holder.uuid);
+    Ok(found)
+}
+
+/// The conflict over a UUID that is registered as (run, dataset type, data ID).
+pub(super) fn dataset_held(
+    connection: &Connection,
+    uuid: DatasetId,
+    (run_id, dataset_type_id, held_data_id): (i64, i64, String),
+) -> Result<Conflict, Failure> {
+    Ok(Conflict::DatasetHeld {
+        uuid,
+        held_run: names::run_key(connection, run_id)?,
+        held_type: names::dataset_type_name(connection, dataset_type_id)?,
+        held_data_id,
+    })
+}
+
+/// Whether a conflict found earlier still stands.
+pub(super) fn still_stands(connection: &Connection, conflict: &Conflict) -> Result<bool, Failure> {
+    match conflict {
+        Conflict::DatasetHeld {
+            uuid,
+            held_run,
+            held_type,
+            held_data_id,
+        } => Ok(connection
+            .prepare_cached(
+                "SELECT 1 FROM dataset
+                 JOIN run USING (run_id) JOIN dataset_type USING (dataset_type_id)
+                 WHERE uuid = ?1 AND run.name = ?2 AND run.origin = ?3
+                     AND dataset_type.name = ?4 AND data_id = ?5",
+            )?
+            .exists(params![
+                uuid.0.as_bytes(),
+                held_run.name.as_str(),
+                held_run.origin.0.as_bytes(),
+                held_type.as_str(),
+                held_data_id
+            ])?),
+        Conflict::DataIdHeld {
+            run,
+            dataset_type,
+            data_id,
+            uuid,
+            ..
+        } => data_id_is_held(connection, (run, dataset_type, data_id), *uuid),
+        Conflict::PathHeld {
+            root,
+            path,
+            held_by,
+            claim,
+        } => {
+            let Some(root_id) = names::find_root(connection, root)? else {
+                return Ok(false);
+            };
+            if claims_nothing(connection, claim)? {
+                return Ok(false);
+            }
+            let mut at_path = prepare_at_path(connection)?;
+            let artifact = (claim.size, &claim.checksums);
+            let held = contradictions(&mut at_path, root_id, path.as_str(), artifact)?;
+            Ok(held.iter().any(|holder| holder.uuid == *held_by))
+        }
+        Conflict::DatasetTypeDiffers { manifest, .. } => {
+            let known = names::find_dataset_type(connection, &manifest.name)?;
+            Ok(known.is_some_and(|(_, known)| !names::same_definition(&known, manifest)))
+        }
+        Conflict::DimensionMissing { element, key } => Ok(!connection
+            .prepare_cached("SELECT 1 FROM dimension_record WHERE element = ?1 AND key = ?2")?
+            .exists([element, key])?),
+    }
+}
+
+fn data_id_is_held(
+    connection: &Connection,
+    (run, dataset_type, data_id): (
+        &runsync_manifest::name::RunKey,
+        &runsync_manifest::name::DatasetTypeName,
+        &str,
+    ),
+    uuid: DatasetId,
+) -> Result<bool, Failure> {
+    let (Some(run_id), Some((dataset_type_id, _))) = (
+        names::find_run(connection, run)?,
+        names::find_dataset_type(connection, dataset_type)?,
+    ) else {
+        return Ok(false);
+    };
+    let held_by = connection
+        .prepare_cached(HELD_DATA_ID)?
+        .query_row(params![run_id, dataset_type_id, data_id], |row| {
+            dataset_id(row, 0)
+        })
+        .optional()?;
+    Ok(held_by.is_some_and(|held_by| held_by != uuid))
+}
+
+/// Whether a later manifest has taken the claim's dataset over.
+fn claims_nothing(connection: &Connection, claim: &PathClaim) -> Result<bool, Failure> {
+    let held = connection
+        .prepare_cached("SELECT epoch, sequence FROM dataset WHERE uuid = ?1")?
+        .query_row([claim.uuid.0.as_bytes()], |row| generation(row, 0))
+        .optional()?
+        .flatten();
+    Ok(held.is_some_and(|held| held >= claim.generation))
+}

@@ -1,0 +1,360 @@
+//! Writes datasets with their claims, or compares them with what is registered.
+
+use runsync_manifest::checksum::Checksums;
+use runsync_manifest::generation::Generation;
+use runsync_manifest::name::DatasetId;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+
+use super::failure::Failure;
+use super::stages::{Ids, Step};
+use super::{conflicts, rows};
+use crate::registry::record::{ClaimCursor, ClaimRow, Registration};
+
+/// A claim of its own, apart from its dataset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Claim {
+    component: String,
+    path: String,
+    size: u64,
+    checksums: Checksums,
+    formatter: Option<String>,
+}
+
+/// A dataset with all claims on its artifacts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Group {
+    uuid: DatasetId,
+    dataset_type: usize,
+    data_id: String,
+    claims: Vec<Claim>,
+}
+
+impl Group {
+    fn of(row: &ClaimRow<'_>) -> Self {
+        Self {
+            uuid: row.uuid,
+            dataset_type: row.dataset_type,
+            data_id: row.data_id.to_owned(),
+            claims: vec![Claim::of(row)],
+        }
+    }
+}
+
+impl Claim {
+    fn of(row: &ClaimRow<'_>) -> Self {
+        Self {
+            component: row.component.to_owned(),
+            path: row.path.to_owned(),
+            size: row.size,
+            checksums: row.checksums,
+            formatter: row.formatter.map(ToOwned::to_owned),
+        }
+    }
+}
+
+/// Claims in UUID order, a dataset at a time.
+pub(super) struct ClaimGroups<'a> {
+    claims: Box<dyn ClaimCursor + 'a>,
+    /// The first claim of the next dataset.
+    ahead: Option<Group>,
+}
+
+impl<'a> ClaimGroups<'a> {
+    pub(super) fn over(mut claims: Box<dyn ClaimCursor + 'a>) -> Result<Self, Failure> {
+        let ahead = claims.next()?.map(|row| Group::of(&row));
+        Ok(Self { claims, ahead })
+    }
+
+    fn next(&mut self) -> Result<Option<Group>, Failure> {
+        let Some(mut group) = self.ahead.take() else {
+            return Ok(None);
+        };
+        while let Some(row) = self.claims.next()? {
+            if row.uuid != group.uuid {
+                self.ahead = Some(Group::of(&row));
+                break;
+            }
+            group.claims.push(Claim::of(&row));
+        }
+        Ok(Some(group))
+    }
+}
+
+/// A claim as registered.
+#[derive(Debug)]
+struct Registered {
+    component: String,
+    root_id: i64,
+    path: String,
+    size: u64,
+    checksums: Checksums,
+    confirmed: bool,
+}
+
+impl Registered {
+    fn lies_at(&self, root_id: i64, claim: &Claim) -> bool {
+        self.component == claim.component && self.root_id == root_id && self.path == claim.path
+    }
+
+    fn equals(&self, root_id: i64, claim: &Claim) -> bool {
+        self.lies_at(root_id, claim) && self.size == claim.size && self.checksums == claim.checksums
+    }
+}
+
+/// What a step changes in the run's counters.
+#[derive(Debug, Default)]
+struct Counters {
+    datasets: i64,
+    claims: i64,
+    waiting: i64,
+    bytes: i64,
+}
+
+impl Counters {
+    fn add(&mut self, size: i64, confirmed: bool) {
+        self.claims += 1;
+        self.waiting += i64::from(!confirmed);
+        self.bytes = self.bytes.saturating_add(size);
+    }
+
+    fn subtract(&mut self, size: i64, confirmed: bool) {
+        self.claims -= 1;
+        self.waiting -= i64::from(!confirmed);
+        self.bytes = self.bytes.saturating_sub(size);
+    }
+
+    fn save(&self, connection: &Connection, run_id: i64) -> Result<(), Failure> {
+        connection
+            .prepare_cached(
+                "UPDATE run SET datasets = datasets + ?2, claims = claims + ?3,
+                     waiting = waiting + ?4,
+                     bytes = CAST(min(bytes + ?5, 9223372036854775807) AS INTEGER)
+                 WHERE run_id = ?1",
+            )?
+            .execute([run_id, self.datasets, self.claims, self.waiting, self.bytes])?;
+        Ok(())
+    }
+}
+
+struct Writer<'a> {
+    connection: &'a Connection,
+    registration: &'a Registration<'a>,
+    ids: &'a mut Ids,
+    add_dataset: CachedStatement<'a>,
+    put_record: CachedStatement<'a>,
+    counters: Counters,
+}
+
+/// Writes up to about `budget` claims, always whole datasets.
+pub(super) fn write(
+    connection: &Connection,
+    registration: &Registration<'_>,
+    ids: &mut Ids,
+    groups: &mut ClaimGroups<'_>,
+    budget: u64,
+) -> Result<Step, Failure> {
+    let run_id = ids.run_id;
+    let mut writer = Writer {
+        connection,
+        registration,
+        ids,
+        add_dataset: connection.prepare_cached(
+            "INSERT OR IGNORE INTO dataset
+                 (uuid, run_id, dataset_type_id, data_id, epoch, sequence)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?,
+        put_record: connection.prepare_cached(
+            "INSERT OR REPLACE INTO record (uuid, component, root_id, path, size, adler32, md5,
+                 sha256, formatter_id, confirmed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )?,
+        counters: Counters::default(),
+    };
+    let mut step = Step::default();
+    while step.rows < budget {
+        let Some(group) = groups.next()? else {
+            step.ended = true;
+            break;
+        };
+        step.rows += u64::try_from(group.claims.len()).unwrap_or(u64::MAX);
+        step.datasets_added += u64::from(writer.dataset(&group)?);
+    }
+    writer.counters.save(connection, run_id)?;
+    Ok(step)
+}
+
+impl Writer<'_> {
+    /// Returns whether the dataset is new.
+    fn dataset(&mut self, group: &Group) -> Result<bool, Failure> {
+        let dataset_type_id = self.ids.dataset_type(group.dataset_type)?;
+        let Generation { epoch, sequence } = self.registration.generation;
+        let added = self.add_dataset.execute(params![
+            group.uuid.0.as_bytes(),
+            self.ids.run_id,
+            dataset_type_id,
+            group.data_id,
+            epoch,
+            sequence
+        ])?;
+        if added == 0 {
+            self.compare(group, dataset_type_id)?;
+            return Ok(false);
+        }
+        self.counters.datasets += 1;
+        for claim in &group.claims {
+            self.put(group.uuid, claim, self.registration.trust)?;
+        }
+        Ok(true)
+    }
+
+    fn put(&mut self, uuid: DatasetId, claim: &Claim, confirmed: bool) -> Result<(), Failure> {
+        let size = rows::size_column(&claim.path, claim.size)?;
+        let formatter = self
+            .ids
+            .formatter(self.connection, claim.formatter.as_deref())?;
+        self.put_record.execute(params![
+            uuid.0.as_bytes(),
+            claim.component,
+            self.ids.root_id,
+            claim.path,
+            size,
+            rows::adler32_column(&claim.checksums),
+            rows::md5_column(&claim.checksums),
+            rows::sha256_column(&claim.checksums),
+            formatter,
+            confirmed
+        ])?;
+        self.counters.add(size, confirmed);
+        Ok(())
+    }
+
+    /// Lets the higher generation decide about a dataset that is registered already.
+    fn compare(&mut self, group: &Group, dataset_type_id: i64) -> Result<(), Failure> {
+        let held = self.held_generation(group, dataset_type_id)?;
+        let registered = self.registered(group.uuid)?;
+        if held >= self.registration.generation {
+            self.drop_paths_in_vain(group, &registered)
+        } else {
+            self.replace(group, &registered)
+        }
+    }
+
+    /// The generation of a registered dataset, which must be the same dataset.
+    fn held_generation(&self, group: &Group, dataset_type_id: i64) -> Result<Generation, Failure> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT run_id, dataset_type_id, data_id, epoch, sequence FROM dataset
+             WHERE uuid = ?1",
+        )?;
+        let mut found = statement.query([group.uuid.0.as_bytes()])?;
+        let row = found
+            .next()?
+            .ok_or_else(|| rows::damaged("dataset", "nothing"))?;
+        let held = (row.get(0)?, row.get(1)?, row.get::<_, String>(2)?);
+        if held.0 != self.ids.run_id || held.1 != dataset_type_id || held.2 != group.data_id {
+            let conflict = conflicts::dataset_held(self.connection, group.uuid, held)?;
+            return Err(Failure::Conflict(Box::new(conflict)));
+        }
+        rows::generation(row, 3)?.ok_or_else(|| rows::damaged("generation", "nothing"))
+    }
+
+    fn registered(&self, uuid: DatasetId) -> Result<Vec<Registered>, Failure> {
+        let columns = rows::CHECKSUM_COLUMNS;
+        self.connection
+            .prepare_cached(&format!(
+                "SELECT {columns}, component, root_id, path, size, confirmed
+                 FROM record WHERE uuid = ?1"
+            ))?
+            .query_and_then([uuid.0.as_bytes()], |row| {
+                Ok(Registered {
+                    component: row.get(3)?,
+                    root_id: row.get(4)?,
+                    path: row.get(5)?,
+                    size: rows::count(row, 6)?,
+                    checksums: rows::checksums(row)?,
+                    confirmed: row.get(7)?,
+                })
+            })?
+            .collect()
+    }
+
+    /// Takes back the paths that an earlier stage wrote for claims that count for nothing.
+    fn drop_paths_in_vain(&self, group: &Group, registered: &[Registered]) -> Result<(), Failure> {
+        let root_id = self.ids.root_id;
+        for claim in &group.claims {
+            if !registered.iter().any(|old| old.lies_at(root_id, claim)) {
+                self.drop_path(group.uuid, &claim.component, root_id, &claim.path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_path(
+        &self,
+        uuid: DatasetId,
+        component: &str,
+        root_id: i64,
+        path: &str,
+    ) -> Result<(), Failure> {
+        self.connection
+            .prepare_cached(
+                "DELETE FROM record_by_path
+                 WHERE root_id = ?1 AND path = ?2 AND uuid = ?3 AND component = ?4",
+            )?
+            .execute(params![root_id, path, uuid.0.as_bytes(), component])?;
+        Ok(())
+    }
+
+    /// Replaces a dataset's claims; what has not changed stays confirmed.
+    fn replace(&mut self, group: &Group, registered: &[Registered]) -> Result<(), Failure> {
+        let root_id = self.ids.root_id;
+        let Generation { epoch, sequence } = self.registration.generation;
+        self.connection
+            .prepare_cached("UPDATE dataset SET epoch = ?2, sequence = ?3 WHERE uuid = ?1")?
+            .execute(params![group.uuid.0.as_bytes(), epoch, sequence])?;
+        for old in registered {
+            self.counters
+                .subtract(old.size.cast_signed(), old.confirmed);
+            self.connection
+                .prepare_cached("DELETE FROM record WHERE uuid = ?1 AND component = ?2")?
+                .execute(params![group.uuid.0.as_bytes(), old.component])?;
+            if !group.claims.iter().any(|claim| old.lies_at(root_id, claim)) {
+                self.drop_path(group.uuid, &old.component, old.root_id, &old.path)?;
+            }
+        }
+        for claim in &group.claims {
+            let stays = registered
+                .iter()
+                .any(|old| old.confirmed && old.equals(root_id, claim));
+            self.put(group.uuid, claim, stays || self.registration.trust)?;
+        }
+        for old in registered.iter().filter(|old| !old.confirmed) {
+            self.stop_waiting(old)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the wait at a path where the run has no unconfirmed claim any more.
+    fn stop_waiting(&self, old: &Registered) -> Result<(), Failure> {
+        let waited_for = self
+            .connection
+            .prepare_cached(
+                "SELECT 1 FROM record_by_path AS by_path
+                 CROSS JOIN record ON record.uuid = by_path.uuid
+                     AND record.component = by_path.component
+                     AND record.root_id = by_path.root_id AND record.path = by_path.path
+                 CROSS JOIN dataset ON dataset.uuid = record.uuid
+                 WHERE by_path.root_id = ?1 AND by_path.path = ?2
+                     AND record.confirmed = 0 AND dataset.run_id = ?3 LIMIT 1",
+            )?
+            .query_row(params![old.root_id, old.path, self.ids.run_id], |_| Ok(()))
+            .optional()?;
+        if waited_for.is_none() {
+            self.connection
+                .prepare_cached(
+                    "DELETE FROM waiting WHERE run_id = ?1 AND root_id = ?2 AND path = ?3",
+                )?
+                .execute(params![self.ids.run_id, old.root_id, old.path])?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,285 @@
+//! The embedded registry: one SQLite file.
+//!
+//! Rows of a million-dataset run go into five tables. A row costs little where the table is
+//! written in the order of its own key and much where it is not, so each table has its own stage
+//! ([`load`]), and each look-up by something other than the UUID is a table of its own.
+//! Reading never waits for writing ([`crate::sqlite`]).
+
+mod failure;
+
+mod rows;
+
+mod names;
+
+mod conflicts;
+
+mod register;
+
+mod load;
+
+mod stages;
+
+mod datasets;
+
+mod confirm;
+
+mod query;
+
+use std::path::Path;
+
+use runsync_config::root::RootName;
+use runsync_manifest::generation::Generation;
+use runsync_manifest::header::DatasetType;
+use runsync_manifest::name::{ArtifactPath, DatasetId, DatasetTypeName, RunKey};
+use rusqlite::{Connection, Transaction, params};
+use uuid::Uuid;
+
+use self::failure::Failure;
+use crate::registry::conflict::Conflict;
+use crate::registry::record::{
+    DatasetRow, Existence, RecordRow, Registered, Registration, RunRow, WaitingArtifact, WaitingRun,
+};
+use crate::registry::{Registry, RegistryError};
+use crate::sqlite::{Database, Schema};
+
+const SCHEMA: Schema = Schema {
+    what: "registry",
+    // "rsRG" in ASCII.
+    application_id: 0x7273_5247,
+    migrations: &[include_str!("../sql/0001_tables.sql")],
+};
+
+/// Rows after which a large registration commits: enough that syncing does not count, few enough
+/// that another writer waits well below a second.
+const BATCH_ROWS: u64 = 50_000;
+
+/// A registry in a SQLite file.
+#[derive(Debug)]
+pub struct SqliteRegistry {
+    database: Database,
+    id: Uuid,
+    batch_rows: u64,
+}
+
+impl SqliteRegistry {
+    /// Creates an empty registry.
+    ///
+    /// # Errors
+    ///
+    /// Where the file holds something already, or cannot be written.
+    pub fn create(path: &Path, id: Uuid) -> Result<Self, RegistryError> {
+        let database = Database::create(path, &SCHEMA, |begun| {
+            begun.execute(
+                "INSERT INTO meta (only_row, registry, changes) VALUES (1, ?1, 0)",
+                [id.as_bytes()],
+            )?;
+            Ok(())
+        })?;
+        Ok(Self {
+            database,
+            id,
+            batch_rows: BATCH_ROWS,
+        })
+    }
+
+    /// Opens a registry for reading and writing; one of an older release is migrated.
+    ///
+    /// # Errors
+    ///
+    /// Where the file is missing, no registry, or of a newer release.
+    pub fn open(path: &Path) -> Result<Self, RegistryError> {
+        Self::over(Database::open(path, &SCHEMA)?)
+    }
+
+    /// Opens a registry for reading only, whether or not a daemon writes to it.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open); also where it must first be migrated.
+    pub fn open_read_only(path: &Path) -> Result<Self, RegistryError> {
+        Self::over(Database::open_read_only(path, &SCHEMA)?)
+    }
+
+    fn over(database: Database) -> Result<Self, RegistryError> {
+        let id = database
+            .read(|connection| {
+                connection.query_row("SELECT registry FROM meta", [], |row| row.get(0))
+            })
+            .map_err(|error| Failure::from(error).during("read the registry's identity"))?;
+        Ok(Self {
+            database,
+            id: Uuid::from_bytes(id),
+            batch_rows: BATCH_ROWS,
+        })
+    }
+
+    /// Commits a large registration after this many rows instead of the default.
+    #[must_use]
+    pub fn with_batch_rows(self, batch_rows: u64) -> Self {
+        Self {
+            batch_rows: batch_rows.max(1),
+            ..self
+        }
+    }
+
+    fn read<T>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Connection) -> Result<T, Failure>,
+    ) -> Result<T, RegistryError> {
+        self.database
+            .read(work)
+            .map_err(|failure| failure.during(action))
+    }
+
+    fn write<T>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+    ) -> Result<T, RegistryError> {
+        self.database
+            .write(|begun| {
+                let value = work(begun)?;
+                register::note_change(begun)?;
+                Ok(value)
+            })
+            .map_err(|failure: Failure| failure.during(action))
+    }
+}
+
+impl Registry for SqliteRegistry {
+    fn id(&self) -> Uuid {
+        self.id
+    }
+
+    fn changes(&self) -> Result<u64, RegistryError> {
+        self.read("read the registry's change counter", query::changes)
+    }
+
+    fn conflicts(
+        &self,
+        registration: &Registration<'_>,
+        limit: usize,
+    ) -> Result<Vec<Conflict>, RegistryError> {
+        self.read("look for conflicts", |connection| {
+            conflicts::find(connection, registration, limit)
+        })
+    }
+
+    fn still_stands(&self, conflict: &Conflict) -> Result<bool, RegistryError> {
+        self.read("look for a conflict", |connection| {
+            conflicts::still_stands(connection, conflict)
+        })
+    }
+
+    fn register(
+        &self,
+        registrations: &[Registration<'_>],
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Vec<Result<Registered, Conflict>>, RegistryError> {
+        register::register(&self.database, self.batch_rows, registrations, progress)
+            .map_err(|failure| failure.during("register manifests"))
+    }
+
+    fn raise_floor(&self, run: &RunKey, generation: Generation) -> Result<(), RegistryError> {
+        self.write("raise the floor of a run", |connection| {
+            let run_id = names::run(connection, run)?;
+            connection.execute(
+                "UPDATE run SET floor_epoch = ?2, floor_sequence = ?3 WHERE run_id = ?1
+                     AND (floor_epoch IS NULL OR (floor_epoch, floor_sequence) < (?2, ?3))",
+                params![run_id, generation.epoch, generation.sequence],
+            )?;
+            Ok(())
+        })
+    }
+
+    fn run(&self, run: &RunKey) -> Result<Option<RunRow>, RegistryError> {
+        self.read("read a run", |connection| query::run(connection, run))
+    }
+
+    fn runs(&self, prefix: Option<&str>) -> Result<Vec<RunRow>, RegistryError> {
+        self.read("list runs", |connection| query::runs(connection, prefix))
+    }
+
+    fn waiting_runs(&self) -> Result<Vec<WaitingRun>, RegistryError> {
+        self.read("list waiting runs", query::waiting_runs)
+    }
+
+    fn waiting_artifacts(
+        &self,
+        run: &RunKey,
+        root: &RootName,
+        after: Option<&ArtifactPath>,
+        limit: usize,
+    ) -> Result<Vec<WaitingArtifact>, RegistryError> {
+        self.read("list artifacts that are waited for", |connection| {
+            query::waiting_artifacts(connection, run, root, after, limit)
+        })
+    }
+
+    fn confirm(
+        &self,
+        run: &RunKey,
+        root: &RootName,
+        artifacts: &[WaitingArtifact],
+    ) -> Result<u64, RegistryError> {
+        self.write("confirm artifacts", |connection| {
+            confirm::confirm(connection, run, root, artifacts)
+        })
+    }
+
+    fn exists(&self, datasets: &[DatasetId]) -> Result<Vec<Existence>, RegistryError> {
+        self.read("look datasets up", |connection| {
+            query::exists(connection, datasets)
+        })
+    }
+
+    fn datasets(
+        &self,
+        run: &RunKey,
+        dataset_type: Option<&DatasetTypeName>,
+        after: Option<DatasetId>,
+        limit: usize,
+    ) -> Result<Vec<DatasetRow>, RegistryError> {
+        self.read("list datasets", |connection| {
+            query::datasets(connection, run, dataset_type, after, limit)
+        })
+    }
+
+    fn records(
+        &self,
+        run: &RunKey,
+        after: Option<DatasetId>,
+        limit: usize,
+    ) -> Result<Vec<RecordRow>, RegistryError> {
+        self.read("list datastore records", |connection| {
+            query::records(connection, run, after, limit)
+        })
+    }
+
+    fn dataset_types(&self) -> Result<Vec<DatasetType>, RegistryError> {
+        self.read("list dataset types", query::dataset_types)
+    }
+
+    fn dimension_records(&self) -> Result<Vec<(String, String, String)>, RegistryError> {
+        self.read("list dimension records", query::dimension_records)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::conformance::{Opened, conformance};
+
+    fn open(folder: &Path, batch_rows: u64) -> Opened {
+        let path = folder.join("registry.sqlite");
+        let registry = if path.try_exists().unwrap() {
+            SqliteRegistry::open(&path)
+        } else {
+            SqliteRegistry::create(&path, Uuid::from_u128(1))
+        };
+        Box::new(registry.unwrap().with_batch_rows(batch_rows))
+    }
+
+    conformance!(open);
+}

@@ -1,0 +1,254 @@
+//! Answers from records: runs, datasets, records, existence.
+
+use runsync_config::root::RootName;
+use runsync_manifest::checksum::Checksums;
+use runsync_manifest::header::DatasetType;
+use runsync_manifest::name::{ArtifactPath, DatasetId, DatasetTypeName, RunKey};
+use rusqlite::{Connection, params};
+
+use super::failure::Failure;
+use super::names;
+use super::rows::{self, Names, count, dataset_id, generation};
+use crate::registry::record::{
+    DatasetRow, Existence, Presence, RecordRow, RunRow, WaitingArtifact, WaitingRun,
+};
+
+pub(super) fn changes(connection: &Connection) -> Result<u64, Failure> {
+    connection
+        .prepare_cached("SELECT changes FROM meta")?
+        .query_row([], |row| Ok(count(row, 0)))?
+}
+
+pub(super) fn run(connection: &Connection, run: &RunKey) -> Result<Option<RunRow>, Failure> {
+    let columns = rows::RUN_COLUMNS;
+    connection
+        .prepare_cached(&format!(
+            "SELECT {columns} FROM run WHERE name = ?1 AND origin = ?2"
+        ))?
+        .query_and_then(
+            params![run.name.as_str(), run.origin.0.as_bytes()],
+            rows::run_row,
+        )?
+        .next()
+        .transpose()
+}
+
+pub(super) fn runs(connection: &Connection, prefix: Option<&str>) -> Result<Vec<RunRow>, Failure> {
+    let columns = rows::RUN_COLUMNS;
+    // `0` is the character after `/`: between the two lie all names below the prefix.
+    connection
+        .prepare_cached(&format!(
+            "SELECT {columns} FROM run
+             WHERE ?1 IS NULL OR name = ?1 OR (name > ?1 || '/' AND name < ?1 || '0')
+             ORDER BY name, origin"
+        ))?
+        .query_and_then([prefix], rows::run_row)?
+        .collect()
+}
+
+pub(super) fn waiting_runs(connection: &Connection) -> Result<Vec<WaitingRun>, Failure> {
+    connection
+        .prepare_cached(
+            "SELECT run.name, run.origin, root.name, waiting.artifacts
+             FROM (SELECT run_id, root_id, count(*) AS artifacts
+                   FROM waiting GROUP BY run_id, root_id) AS waiting
+             JOIN run USING (run_id) JOIN root USING (root_id)
+             ORDER BY run.name, run.origin, root.name",
+        )?
+        .query_and_then([], |row| {
+            let root: String = row.get(2)?;
+            Ok(WaitingRun {
+                run: rows::run_key(row, 0)?,
+                root: root.parse().map_err(|_| rows::damaged("root name", root))?,
+                artifacts: count(row, 3)?,
+            })
+        })?
+        .collect()
+}
+
+pub(super) fn waiting_artifacts(
+    connection: &Connection,
+    run: &RunKey,
+    root: &RootName,
+    after: Option<&ArtifactPath>,
+    limit: usize,
+) -> Result<Vec<WaitingArtifact>, Failure> {
+    let (Some(run_id), Some(root_id)) = (
+        names::find_run(connection, run)?,
+        names::find_root(connection, root)?,
+    ) else {
+        return Ok(Vec::new());
+    };
+    let mut paths = connection.prepare_cached(
+        "SELECT path FROM waiting WHERE run_id = ?1 AND root_id = ?2 AND path > ?3
+         ORDER BY path LIMIT ?4",
+    )?;
+    let mut claimed = connection.prepare_cached(&format!(
+        "SELECT {}, record.size
+         FROM record_by_path AS by_path
+         CROSS JOIN record ON record.uuid = by_path.uuid AND record.component = by_path.component
+             AND record.root_id = by_path.root_id AND record.path = by_path.path
+         CROSS JOIN dataset ON dataset.uuid = record.uuid
+         WHERE by_path.root_id = ?1 AND by_path.path = ?2
+             AND record.confirmed = 0 AND dataset.run_id = ?3",
+        rows::CHECKSUM_COLUMNS
+    ))?;
+    let after = after.map_or("", ArtifactPath::as_str);
+    let mut waiting = Vec::new();
+    let mut page = paths.query(params![run_id, root_id, after, page_size(limit)])?;
+    while let Some(row) = page.next()? {
+        let path: String = row.get(0)?;
+        let mut artifact: Option<(u64, Checksums)> = None;
+        let mut claims = claimed.query(params![root_id, path, run_id])?;
+        while let Some(claim) = claims.next()? {
+            let (size, checksums) = (count(claim, 3)?, rows::checksums(claim)?);
+            match &mut artifact {
+                None => artifact = Some((size, checksums)),
+                // Datasets that share an artifact may each name other checksums of it.
+                Some(first) if rows::agree((first.0, &first.1), (size, &checksums)) => {
+                    first.1.md5 = first.1.md5.or(checksums.md5);
+                    first.1.sha256 = first.1.sha256.or(checksums.sha256);
+                }
+                Some(_) => {}
+            }
+        }
+        if let Some((size, checksums)) = artifact {
+            waiting.push(WaitingArtifact {
+                path: rows::path(path)?,
+                size,
+                checksums,
+            });
+        }
+    }
+    Ok(waiting)
+}
+
+/// Probes in UUID order, which walks the table forward whatever the order of the question.
+pub(super) fn exists(
+    connection: &Connection,
+    datasets: &[DatasetId],
+) -> Result<Vec<Existence>, Failure> {
+    let names = Names::load(connection)?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {} FROM record WHERE uuid = ?1 ORDER BY component",
+        rows::RECORD_COLUMNS
+    ))?;
+    let mut answers: Vec<Existence> = datasets
+        .iter()
+        .map(|&uuid| Existence {
+            uuid,
+            presence: Presence::No,
+            records: Vec::new(),
+        })
+        .collect();
+    let mut in_order: Vec<&mut Existence> = answers.iter_mut().collect();
+    in_order.sort_unstable_by_key(|answer| answer.uuid);
+    for answer in in_order {
+        let mut found = statement.query([answer.uuid.0.as_bytes()])?;
+        while let Some(row) = found.next()? {
+            answer.records.push(names.record_row(row)?);
+        }
+        answer.presence = presence(&answer.records);
+    }
+    Ok(answers)
+}
+
+fn presence(records: &[RecordRow]) -> Presence {
+    if records.is_empty() {
+        Presence::No
+    } else if records.iter().all(|record| record.confirmed) {
+        Presence::Yes
+    } else {
+        Presence::Pending
+    }
+}
+
+pub(super) fn datasets(
+    connection: &Connection,
+    run: &RunKey,
+    dataset_type: Option<&DatasetTypeName>,
+    after: Option<DatasetId>,
+    limit: usize,
+) -> Result<Vec<DatasetRow>, Failure> {
+    let Some(run_id) = names::find_run(connection, run)? else {
+        return Ok(Vec::new());
+    };
+    connection
+        .prepare_cached(
+            "SELECT dataset.uuid, dataset_type.name, dataset.data_id, dataset.epoch, dataset.sequence
+             FROM dataset INDEXED BY dataset_by_run JOIN dataset_type USING (dataset_type_id)
+             WHERE dataset.run_id = ?1 AND dataset.uuid > ?2
+                 AND (?3 IS NULL OR dataset_type.name = ?3)
+             ORDER BY dataset.uuid LIMIT ?4",
+        )?
+        .query_and_then(
+            params![
+                run_id,
+                start(after.as_ref()),
+                dataset_type.map(DatasetTypeName::as_str),
+                page_size(limit)
+            ],
+            |row| {
+                Ok(DatasetRow {
+                    uuid: dataset_id(row, 0)?,
+                    dataset_type: rows::parse("dataset type name", row.get(1)?)?,
+                    data_id: row.get(2)?,
+                    generation: generation(row, 3)?
+                        .ok_or_else(|| rows::damaged("generation", "nothing"))?,
+                })
+            },
+        )?
+        .collect()
+}
+
+pub(super) fn records(
+    connection: &Connection,
+    run: &RunKey,
+    after: Option<DatasetId>,
+    limit: usize,
+) -> Result<Vec<RecordRow>, Failure> {
+    let Some(run_id) = names::find_run(connection, run)? else {
+        return Ok(Vec::new());
+    };
+    let names = Names::load(connection)?;
+    connection
+        .prepare_cached(&format!(
+            "SELECT {}
+             FROM (SELECT uuid FROM dataset INDEXED BY dataset_by_run
+                   WHERE run_id = ?1 AND uuid > ?2 ORDER BY uuid LIMIT ?3) AS page
+             CROSS JOIN record ON record.uuid = page.uuid
+             ORDER BY record.uuid, record.component",
+            rows::RECORD_COLUMNS
+        ))?
+        .query_and_then(
+            params![run_id, start(after.as_ref()), page_size(limit)],
+            |row| names.record_row(row),
+        )?
+        .collect()
+}
+
+/// The empty blob sorts before every UUID.
+fn start(after: Option<&DatasetId>) -> &[u8] {
+    after.map_or(&[], |uuid| uuid.0.as_bytes())
+}
+
+fn page_size(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+pub(super) fn dataset_types(connection: &Connection) -> Result<Vec<DatasetType>, Failure> {
+    let columns = rows::TYPE_COLUMNS;
+    connection
+        .prepare_cached(&format!("SELECT {columns} FROM dataset_type ORDER BY name"))?
+        .query_and_then([], rows::dataset_type)?
+        .collect()
+}
+
+pub(super) fn dimension_records(
+    connection: &Connection,
+) -> Result<Vec<(String, String, String)>, Failure> {
+    connection
+        .prepare_cached("SELECT element, key, record FROM dimension_record ORDER BY element, key")?
+        .query_and_then([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect()
+}

@@ -1,0 +1,302 @@
+//! The stages of a registration, one table each.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::conflicts::HELD_DATA_ID;
+use super::datasets::{self, ClaimGroups};
+use super::failure::Failure;
+use super::load::{Marker, Stage};
+use super::{names, rows};
+use crate::registry::RegistryError;
+use crate::registry::conflict::Conflict;
+use crate::registry::record::{DataIdCursor, DataIdRow, PathCursor, Registration};
+
+/// Numbers that a registration's rows refer to.
+#[derive(Debug)]
+pub(super) struct Ids {
+    pub(super) run_id: i64,
+    pub(super) root_id: i64,
+    dataset_types: Vec<i64>,
+    formatters: HashMap<String, i64>,
+}
+
+impl Ids {
+    /// Looks the numbers up; gives them to what is new.
+    pub(super) fn of(
+        connection: &Connection,
+        registration: &Registration<'_>,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            run_id: names::run(connection, registration.run)?,
+            root_id: names::root(connection, registration.root)?,
+            dataset_types: registration
+                .dataset_types
+                .iter()
+                .map(|dataset_type| names::dataset_type(connection, dataset_type))
+                .collect::<Result<_, _>>()?,
+            formatters: HashMap::new(),
+        })
+    }
+
+    pub(super) fn dataset_type(&self, index: usize) -> Result<i64, Failure> {
+        self.dataset_types.get(index).copied().ok_or_else(|| {
+            RegistryError::DatasetTypeIndex {
+                index,
+                defined: self.dataset_types.len(),
+            }
+            .into()
+        })
+    }
+
+    pub(super) fn formatter(
+        &mut self,
+        connection: &Connection,
+        name: Option<&str>,
+    ) -> Result<Option<i64>, Failure> {
+        let Some(name) = name else { return Ok(None) };
+        if let Some(&id) = self.formatters.get(name) {
+            return Ok(Some(id));
+        }
+        let id = names::formatter(connection, name)?;
+        self.formatters.insert(name.to_owned(), id);
+        Ok(Some(id))
+    }
+}
+
+/// What one step has done.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    /// Rows of the source taken.
+    pub(super) rows: u64,
+    /// Whether the source has no more.
+    pub(super) ended: bool,
+    pub(super) datasets_added: u64,
+    pub(super) artifacts_waiting: u64,
+}
+
+/// The rows of a stage that are still to be written.
+pub(super) enum StageRows<'a> {
+    DataIds(Box<dyn DataIdCursor + 'a>),
+    Paths(Box<dyn PathCursor + 'a>),
+    Datasets(ClaimGroups<'a>),
+    Waiting {
+        claims: Box<dyn PathCursor + 'a>,
+        /// Whether a claim may be another's or confirmed already, so that its record must be read.
+        look: bool,
+    },
+}
+
+impl<'a> StageRows<'a> {
+    /// Opens the rows of the marker's stage and passes over those that are done.
+    pub(super) fn open(
+        connection: &Connection,
+        registration: &'a Registration<'a>,
+        ids: &Ids,
+        marker: &Marker,
+    ) -> Result<Self, Failure> {
+        let source = registration.rows;
+        match marker.stage {
+            Stage::DataIds => {
+                let mut datasets = source.by_data_id()?;
+                for _ in 0..marker.rows_done {
+                    datasets.next()?;
+                }
+                Ok(Self::DataIds(datasets))
+            }
+            Stage::Paths => Ok(Self::Paths(paths_after(registration, marker.rows_done)?)),
+            Stage::Datasets => {
+                let mut claims = source.by_dataset()?;
+                for _ in 0..marker.rows_done {
+                    claims.next()?;
+                }
+                Ok(Self::Datasets(ClaimGroups::over(claims)?))
+            }
+            Stage::Waiting | Stage::Done => Ok(Self::Waiting {
+                claims: paths_after(registration, marker.rows_done)?,
+                look: marker.overlaps
+                    || marker.datasets_added != source.datasets()
+                    || claims_of_run(connection, ids.run_id)? != source.claims(),
+            }),
+        }
+    }
+
+    /// Writes up to `budget` rows.
+    pub(super) fn write(
+        &mut self,
+        connection: &Connection,
+        registration: &Registration<'_>,
+        ids: &mut Ids,
+        budget: u64,
+    ) -> Result<Step, Failure> {
+        match self {
+            Self::DataIds(rows) => data_ids(connection, registration, ids, rows.as_mut(), budget),
+            Self::Paths(rows) => paths(connection, ids, rows.as_mut(), budget),
+            Self::Datasets(groups) => {
+                datasets::write(connection, registration, ids, groups, budget)
+            }
+            Self::Waiting { claims, look } => {
+                waiting(connection, ids, claims.as_mut(), *look, budget)
+            }
+        }
+    }
+}
+
+fn paths_after<'a>(
+    registration: &'a Registration<'a>,
+    rows_done: u64,
+) -> Result<Box<dyn PathCursor + 'a>, Failure> {
+    let mut claims = registration.rows.by_path()?;
+    for _ in 0..rows_done {
+        claims.next()?;
+    }
+    Ok(claims)
+}
+
+fn claims_of_run(connection: &Connection, run_id: i64) -> Result<u64, Failure> {
+    connection
+        .prepare_cached("SELECT claims FROM run WHERE run_id = ?1")?
+        .query_row([run_id], |row| Ok(rows::count(row, 0)))?
+}
+
+fn data_ids(
+    connection: &Connection,
+    registration: &Registration<'_>,
+    ids: &Ids,
+    datasets: &mut dyn DataIdCursor,
+    budget: u64,
+) -> Result<Step, Failure> {
+    let mut add = connection.prepare_cached(
+        "INSERT OR IGNORE INTO dataset_by_data_id (run_id, dataset_type_id, data_id, uuid)
+         VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    let mut step = Step::default();
+    while step.rows < budget {
+        let Some(dataset) = datasets.next()? else {
+            step.ended = true;
+            break;
+        };
+        step.rows += 1;
+        let dataset_type_id = ids.dataset_type(dataset.dataset_type)?;
+        let added = add.execute(params![
+            ids.run_id,
+            dataset_type_id,
+            dataset.data_id,
+            dataset.uuid.0.as_bytes()
+        ])?;
+        if added == 0 {
+            take_data_id(
+                connection,
+                registration,
+                (ids.run_id, dataset_type_id),
+                &dataset,
+            )?;
+        }
+    }
+    Ok(step)
+}
+
+/// Takes a data ID that has an entry already, if that is this dataset's own or nobody's.
+fn take_data_id(
+    connection: &Connection,
+    registration: &Registration<'_>,
+    (run_id, dataset_type_id): (i64, i64),
+    dataset: &DataIdRow<'_>,
+) -> Result<(), Failure> {
+    let held_by = connection
+        .prepare_cached(HELD_DATA_ID)?
+        .query_row(params![run_id, dataset_type_id, dataset.data_id], |row| {
+            rows::dataset_id(row, 0)
+        })
+        .optional()?;
+    match held_by {
+        Some(held_by) if held_by == dataset.uuid => {}
+        Some(held_by) => {
+            return Err(Failure::Conflict(Box::new(Conflict::DataIdHeld {
+                run: registration.run.clone(),
+                dataset_type: names::dataset_type_name(connection, dataset_type_id)?,
+                data_id: dataset.data_id.to_owned(),
+                uuid: dataset.uuid,
+                held_by,
+            })));
+        }
+        None => {
+            connection
+                .prepare_cached(
+                    "UPDATE dataset_by_data_id SET uuid = ?4
+                     WHERE run_id = ?1 AND dataset_type_id = ?2 AND data_id = ?3",
+                )?
+                .execute(params![
+                    run_id,
+                    dataset_type_id,
+                    dataset.data_id,
+                    dataset.uuid.0.as_bytes()
+                ])?;
+        }
+    }
+    Ok(())
+}
+
+fn paths(
+    connection: &Connection,
+    ids: &Ids,
+    claims: &mut dyn PathCursor,
+    budget: u64,
+) -> Result<Step, Failure> {
+    let mut add = connection.prepare_cached(
+        "INSERT OR IGNORE INTO record_by_path (root_id, path, uuid, component)
+         VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    let mut step = Step::default();
+    while step.rows < budget {
+        let Some(claim) = claims.next()? else {
+            step.ended = true;
+            break;
+        };
+        step.rows += 1;
+        add.execute(params![
+            ids.root_id,
+            claim.path,
+            claim.uuid.0.as_bytes(),
+            claim.component
+        ])?;
+    }
+    Ok(step)
+}
+
+fn waiting(
+    connection: &Connection,
+    ids: &Ids,
+    claims: &mut dyn PathCursor,
+    look: bool,
+    budget: u64,
+) -> Result<Step, Failure> {
+    let mut add = connection.prepare_cached(
+        "INSERT OR IGNORE INTO waiting (run_id, root_id, path) VALUES (?1, ?2, ?3)",
+    )?;
+    let mut unconfirmed = connection.prepare_cached(
+        "SELECT 1 FROM record
+         WHERE uuid = ?1 AND component = ?2 AND root_id = ?3 AND path = ?4 AND confirmed = 0",
+    )?;
+    let mut step = Step::default();
+    let mut last = String::new();
+    while step.rows < budget {
+        let Some(claim) = claims.next()? else {
+            step.ended = true;
+            break;
+        };
+        step.rows += 1;
+        if claim.path == last {
+            continue;
+        }
+        let uuid = claim.uuid.0.as_bytes();
+        if look && !unconfirmed.exists(params![uuid, claim.component, ids.root_id, claim.path])? {
+            continue;
+        }
+        claim.path.clone_into(&mut last);
+        let added = add.execute(params![ids.run_id, ids.root_id, claim.path])?;
+        step.artifacts_waiting += u64::from(added > 0);
+    }
+    Ok(step)
+}

@@ -1,0 +1,430 @@
+//! Opens SQLite files the way all of ours are kept, and lends their connections.
+//!
+//! One connection writes, a few others read, so that no reader waits for a write: in WAL mode
+//! each read sees the last commit. `synchronous = FULL` makes a commit survive a power cut.
+//! A file's `application_id` tells whose it is, its `user_version` how far it was migrated.
+//!
+//! # What a crash leaves
+//!
+//! | during      | left behind                | next                                     |
+//! |-------------|----------------------------|------------------------------------------|
+//! | creation    | a file without any table   | [`Database::create`] takes it for its own |
+//! | migration   | the schema before it       | [`Database::open`] migrates again        |
+//! | a write     | the state before it        | the caller repeats it                    |
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+
+use crate::disposition::Disposition;
+
+/// How long a statement waits for another process's write before it is given up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Page cache of the writing connection in KiB: inner pages of every index of some million rows.
+const WRITER_CACHE_KIB: i64 = 32 * 1024;
+/// Page cache of each reading connection in KiB.
+const READER_CACHE_KIB: i64 = 8 * 1024;
+/// Idle reading connections kept open.
+const READERS_KEPT: usize = 4;
+/// Pages in the WAL that start a checkpoint (4 KiB each): bulk loads rewrite hot pages in the WAL
+/// instead of in the file.
+const WAL_PAGES: i64 = 16 * 1024;
+/// Size to which the WAL file is cut back after a checkpoint, in bytes.
+const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
+/// Prepared statements kept by each connection.
+const STATEMENTS_KEPT: usize = 64;
+/// Who may read the file: its owner, and the group that runs the operators' commands.
+const FILE_MODE: u32 = 0o640;
+
+/// A kind of file: what marks it and how its tables came to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Schema {
+    /// What it is, for messages: `registry`.
+    pub what: &'static str,
+    /// Number in the file's header that tells it from every other SQLite file.
+    pub application_id: i32,
+    /// SQL that leads from version `n` to `n + 1`, for each `n`. Append-only.
+    pub migrations: &'static [&'static str],
+}
+
+/// What goes wrong with a SQLite file.
+#[derive(Debug, thiserror::Error)]
+pub enum SqliteError {
+    /// The file cannot be created.
+    #[error("cannot create the {what} `{}`", path.display())]
+    Create {
+        /// What the file is.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is a file already.
+    #[error("cannot create the {what} `{}`: there is such a file already", path.display())]
+    Exists {
+        /// What the file is.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+    },
+    /// The file cannot be opened.
+    #[error("cannot open the {what} `{}`", path.display())]
+    Open {
+        /// What the file is.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// The file is another program's, or another file of ours.
+    #[error("`{}` is not a runsync {what}", path.display())]
+    WrongApplication {
+        /// What the file should be.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+    },
+    /// A later release has written the file.
+    #[error(
+        "the {what} `{}` has schema version {found}, but this release knows only {known}",
+        path.display()
+    )]
+    NewerSchema {
+        /// What the file is.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Its version.
+        found: usize,
+        /// The highest version known here.
+        known: usize,
+    },
+    /// The file is opened for reading only but must be migrated first.
+    #[error(
+        "the {what} `{}` has schema version {found} and must first be opened for writing, which brings it to {known}",
+        path.display()
+    )]
+    OlderSchema {
+        /// What the file is.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Its version.
+        found: usize,
+        /// The version needed.
+        known: usize,
+    },
+    /// Another process has kept the file locked for too long.
+    #[error("cannot {action}: another process keeps the database locked")]
+    Locked {
+        /// What was attempted.
+        action: &'static str,
+        /// As SQLite says it.
+        source: rusqlite::Error,
+    },
+    /// A statement failed.
+    #[error("cannot {action}")]
+    Statement {
+        /// What was attempted.
+        action: &'static str,
+        /// Why.
+        source: rusqlite::Error,
+    },
+}
+
+impl SqliteError {
+    /// The error of a statement, by what was attempted.
+    pub fn during(action: &'static str, source: rusqlite::Error) -> Self {
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                Self::Locked { action, source }
+            }
+            _ => Self::Statement { action, source },
+        }
+    }
+
+    /// What to do about it.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Create { .. }
+            | Self::Exists { .. }
+            | Self::WrongApplication { .. }
+            | Self::NewerSchema { .. }
+            | Self::OlderSchema { .. } => Disposition::Stop,
+            Self::Locked { .. } => Disposition::Retry,
+            Self::Open { source, .. } | Self::Statement { source, .. } => {
+                match source.sqlite_error_code() {
+                    Some(
+                        ErrorCode::DatabaseCorrupt
+                        | ErrorCode::NotADatabase
+                        | ErrorCode::ReadOnly
+                        | ErrorCode::PermissionDenied,
+                    ) => Disposition::Stop,
+                    _ => Disposition::Retry,
+                }
+            }
+        }
+    }
+}
+
+/// An open file: a connection that writes and a few that read.
+#[derive(Debug)]
+pub struct Database {
+    path: PathBuf,
+    writer: Mutex<Connection>,
+    readers: Mutex<Vec<Connection>>,
+    read_only: bool,
+}
+
+impl Database {
+    /// Creates the file; `fill` writes its first rows in the transaction that makes its tables.
+    ///
+    /// # Errors
+    ///
+    /// [`SqliteError::Exists`] where there is a file with anything in it.
+    pub fn create(
+        path: &Path,
+        schema: &Schema,
+        fill: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> Result<Self, SqliteError> {
+        let what = schema.what;
+        create_file(path).map_err(|source| SqliteError::Create {
+            what,
+            path: path.to_owned(),
+            source,
+        })?;
+        let failed = |source| SqliteError::Open {
+            what,
+            path: path.to_owned(),
+            source,
+        };
+        let exists = || SqliteError::Exists {
+            what,
+            path: path.to_owned(),
+        };
+        // Looked at first: the writer's pragmas would already change a file that is not ours.
+        if has_tables(&connect_reader(path).map_err(failed)?).map_err(failed)? {
+            return Err(exists());
+        }
+        let mut writer = connect_writer(path).map_err(failed)?;
+        let begun = begin(&mut writer).map_err(failed)?;
+        if has_tables(&begun).map_err(failed)? {
+            return Err(exists());
+        }
+        migrate(&begun, schema, 0).map_err(failed)?;
+        fill(&begun).map_err(failed)?;
+        begun.commit().map_err(failed)?;
+        Ok(Self::over(path, writer, false))
+    }
+
+    /// Opens the file for writing and migrates it to the newest schema.
+    ///
+    /// # Errors
+    ///
+    /// [`SqliteError::NewerSchema`] where a later release has migrated it.
+    pub fn open(path: &Path, schema: &Schema) -> Result<Self, SqliteError> {
+        let failed = |source| SqliteError::Open {
+            what: schema.what,
+            path: path.to_owned(),
+            source,
+        };
+        version(&connect_reader(path).map_err(failed)?, path, schema)?;
+        let mut writer = connect_writer(path).map_err(failed)?;
+        let begun = begin(&mut writer).map_err(failed)?;
+        let version = version(&begun, path, schema)?;
+        if version < schema.migrations.len() {
+            migrate(&begun, schema, version).map_err(failed)?;
+        }
+        begun.commit().map_err(failed)?;
+        Ok(Self::over(path, writer, false))
+    }
+
+    /// Opens the file for reading, whether or not another process writes to it.
+    ///
+    /// # Errors
+    ///
+    /// [`SqliteError::OlderSchema`] where it must be migrated first.
+    pub fn open_read_only(path: &Path, schema: &Schema) -> Result<Self, SqliteError> {
+        let reader = connect_reader(path).map_err(|source| SqliteError::Open {
+            what: schema.what,
+            path: path.to_owned(),
+            source,
+        })?;
+        let found = version(&reader, path, schema)?;
+        let known = schema.migrations.len();
+        if found < known {
+            return Err(SqliteError::OlderSchema {
+                what: schema.what,
+                path: path.to_owned(),
+                found,
+                known,
+            });
+        }
+        Ok(Self::over(path, reader, true))
+    }
+
+    fn over(path: &Path, writer: Connection, read_only: bool) -> Self {
+        Self {
+            path: path.to_owned(),
+            writer: Mutex::new(writer),
+            readers: Mutex::default(),
+            read_only,
+        }
+    }
+
+    /// Runs `work` in a write transaction and commits it where `work` succeeds.
+    /// In a file opened for reading it fails as SQLite does.
+    pub fn write<T, E: From<rusqlite::Error>>(
+        &self,
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        // A panic while the lock was held has rolled its transaction back.
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut begun = begin(&mut writer)?;
+        let value = work(&mut begun)?;
+        begun.commit()?;
+        Ok(value)
+    }
+
+    /// Runs `work` in a read transaction: all it reads is of one commit.
+    pub fn read<T, E: From<rusqlite::Error>>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let idle = self.idle_readers().pop();
+        let mut reader = match idle {
+            Some(reader) => reader,
+            None => connect_reader(&self.path)?,
+        };
+        let begun = reader.transaction()?;
+        let value = work(&begun)?;
+        begun.commit()?;
+        let mut idle = self.idle_readers();
+        if idle.len() < READERS_KEPT {
+            idle.push(reader);
+        }
+        Ok(value)
+    }
+
+    fn idle_readers(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Database {
+    /// Moves the WAL into the file, which then holds everything, and leaves an empty WAL:
+    /// a reader without write permission could not create one.
+    fn drop(&mut self) {
+        if self.read_only {
+            return;
+        }
+        self.idle_readers().clear();
+        let writer = self
+            .writer
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = writer.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+            tracing::debug!(%error, path = %self.path.display(), "wal left for the next opening");
+        }
+    }
+}
+
+/// Creates an empty file, durably; one that is there is left alone.
+fn create_file(path: &Path) -> io::Result<()> {
+    let created = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(FILE_MODE)
+        .open(path);
+    match created {
+        Ok(file) => file.sync_all()?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    File::open(folder)?.sync_all()
+}
+
+fn connect_writer(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, WRITER_CACHE_KIB)?;
+    connection.execute_batch(&format!(
+        "PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA wal_autocheckpoint = {WAL_PAGES};
+         PRAGMA journal_size_limit = {WAL_BYTES_KEPT};",
+    ))?;
+    Ok(connection)
+}
+
+fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
+    connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, READER_CACHE_KIB)
+}
+
+fn connect(path: &Path, access: OpenFlags, cache_kib: i64) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    connection.execute_batch(&format!("PRAGMA cache_size = -{cache_kib};"))?;
+    Ok(connection)
+}
+
+fn begin(writer: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
+    writer.transaction_with_behavior(TransactionBehavior::Immediate)
+}
+
+fn has_tables(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| {
+        row.get(0)
+    })
+}
+
+/// The file's schema version, once it is known to be ours.
+fn version(connection: &Connection, path: &Path, schema: &Schema) -> Result<usize, SqliteError> {
+    let Schema { what, .. } = *schema;
+    let path = || path.to_owned();
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get(0));
+    let failed = |source| SqliteError::Open {
+        what,
+        path: path(),
+        source,
+    };
+    let application_id: i32 = pragma("application_id").map_err(failed)?;
+    let found: i32 = pragma("user_version").map_err(failed)?;
+    let Some(found) = usize::try_from(found)
+        .ok()
+        .filter(|&found| application_id == schema.application_id && found > 0)
+    else {
+        return Err(SqliteError::WrongApplication { what, path: path() });
+    };
+    let known = schema.migrations.len();
+    if found > known {
+        return Err(SqliteError::NewerSchema {
+            what,
+            path: path(),
+            found,
+            known,
+        });
+    }
+    Ok(found)
+}
+
+fn migrate(begun: &Transaction<'_>, schema: &Schema, from: usize) -> rusqlite::Result<()> {
+    for migration in schema.migrations.iter().skip(from) {
+        begun.execute_batch(migration)?;
+    }
+    begun.pragma_update(None, "application_id", schema.application_id)?;
+    let version = i64::try_from(schema.migrations.len()).unwrap_or(i64::MAX);
+    begun.pragma_update(None, "user_version", version)
+}

@@ -1,0 +1,65 @@
+//! Sets up logging: lines for people or JSON on standard error, or fields in systemd's journal.
+
+use runsync_config::log::{Log, LogFormat};
+use thiserror::Error;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+
+/// Logging that cannot be set up.
+#[derive(Debug, Error)]
+pub enum TelemetryError {
+    /// The filter cannot be read.
+    #[error("cannot read the log filter `{filter}`")]
+    Filter {
+        /// The filter as configured.
+        filter: String,
+        /// Why.
+        source: ParseError,
+    },
+    /// The journal's socket cannot be reached.
+    #[error("cannot reach the journal of systemd")]
+    Journal(#[source] std::io::Error),
+    /// Something else logs already.
+    #[error("cannot set up logging twice")]
+    Twice(#[source] TryInitError),
+}
+
+/// Starts logging as `log` says, for the rest of the process.
+pub fn start(log: &Log) -> Result<(), TelemetryError> {
+    let filter = filter(&log.filter)?;
+    let layer: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
+        LogFormat::Human => Box::new(fmt::layer().with_writer(std::io::stderr)),
+        LogFormat::Json => Box::new(fmt::layer().json().with_writer(std::io::stderr)),
+        LogFormat::Journald => {
+            Box::new(tracing_journald::layer().map_err(TelemetryError::Journal)?)
+        }
+    };
+    let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
+    subscriber.try_init().map_err(TelemetryError::Twice)
+}
+
+/// Reads filter directives such as `info,runsync::ingest=debug`.
+pub fn filter(directives: &str) -> Result<EnvFilter, TelemetryError> {
+    let parsed = EnvFilter::builder().parse(directives);
+    parsed.map_err(|source| TelemetryError::Filter {
+        filter: directives.to_owned(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_named() {
+        assert!(filter("info,runsync::ingest=debug").is_ok());
+        let error = filter("info,runsync=lots").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot read the log filter `info,runsync=lots`"
+        );
+    }
+}

@@ -1,0 +1,379 @@
+//! The commands that make and show a site, as an operator meets them.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder of its own, with room for sites.
+struct Ground(TempDir);
+
+impl Ground {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// `runsync --config <site>/site.toml …`
+    fn runsync(&self, site: &str) -> Command {
+        let mut command = runsync();
+        command.arg("--config").arg(self.path(site).join("site.toml"));
+        command
+    }
+
+    fn init(&self, site: &str) -> Command {
+        let mut command = self.runsync(site);
+        let root = self.path(&format!("{site}-root"));
+        command.arg("init").arg(root).args(["--site", site]);
+        command
+    }
+
+    fn with_site(self, site: &str) -> Self {
+        self.init(site).assert().success();
+        self
+    }
+
+    /// What `site` sends to others, in a file.
+    fn public_key(&self, site: &str) -> PathBuf {
+        let file = self.path(&format!("{site}.json"));
+        let shown = self.runsync(site).args(["keys", "show"]).assert().success();
+        write(&file, &shown.get_output().stdout);
+        file
+    }
+
+    /// Adds `[[peer]]` for `peer` to the file of `site`.
+    fn add_peer(&self, site: &str, peer: &str) {
+        let key: Value = json(&fs::read(self.public_key(peer)).unwrap());
+        let origin = key["repository"].as_str().unwrap();
+        let file = self.path(site).join("site.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        let block = format!("[[peer]]\nsite = '{peer}'\norigin = '{origin}'\nrun_prefixes = ['u/{peer}']\n");
+        write(&file, format!("{text}\n{block}").as_bytes());
+    }
+
+    /// Replaces what differs from run to run.
+    fn tidy(&self, text: &[u8]) -> String {
+        let text = String::from_utf8_lossy(text).replace(&*self.0.path().to_string_lossy(), "<ground>");
+        let word = |word: &str| {
+            let bare = word.trim_matches(|c: char| !c.is_ascii_hexdigit());
+            let hex = bare.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+            match bare.len() {
+                36 if hex => word.replace(bare, "<uuid>"),
+                32 if hex => word.replace(bare, "<key id>"),
+                _ => word.to_owned(),
+            }
+        };
+        let words = text.split_inclusive([' ', '\n']).map(word);
+        words.collect()
+    }
+}
+
+fn runsync() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_runsync"));
+    command.env_clear();
+    command
+}
+
+fn json(text: &[u8]) -> Value {
+    serde_json::from_slice(text).unwrap()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test's own files need no durability")]
+fn write(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).unwrap();
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn stdout(command: &mut Command) -> Vec<u8> {
+    command.assert().success().get_output().stdout.clone()
+}
+
+fn stderr(command: &mut Command, code: i32) -> Vec<u8> {
+    let output = command.assert().code(code).get_output().clone();
+    assert!(output.stdout.is_empty());
+    output.stderr
+}
+
+/// All files below a folder with their bytes, and the folders.
+fn tree(folder: &Path) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(tree(&path));
+            found.push((path, None));
+        } else {
+            let bytes = fs::read(&path).unwrap();
+            found.push((path, Some(bytes)));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn help_tells_commands_and_exit_codes() {
+    for (name, arguments) in [
+        ("runsync", vec![]),
+        ("init", vec!["init"]),
+        ("config", vec!["config"]),
+        ("keys", vec!["keys"]),
+        ("keys-trust", vec!["keys", "trust"]),
+        ("completions", vec!["completions"]),
+    ] {
+        let help = stdout(runsync().args(arguments).arg("--help"));
+        let help = String::from_utf8(help).unwrap();
+        insta::assert_snapshot!(format!("help-{name}"), help);
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    runsync().arg("rejoice").assert().code(2);
+    runsync().args(["init", "/nonexistent/a/.."]).assert().code(2);
+}
+
+#[test]
+fn init_makes_a_site_that_passes_its_check() {
+    let ground = Ground::new();
+    let made = stdout(&mut ground.init("A"));
+    insta::assert_snapshot!(ground.tidy(&made), @"");
+    assert_eq!(mode(&ground.path("A/keys/signing.pem")), 0o600);
+    assert_eq!(mode(&ground.path("A/state")), 0o700);
+    assert!(!ground.path("A/site.toml.init").is_file());
+    let checked = stdout(ground.runsync("A").args(["config", "check"]));
+    insta::assert_snapshot!(ground.tidy(&checked), @"");
+    let repository = json(&fs::read(ground.path("A-root/runsync/repository.json")).unwrap());
+    let public = json(&fs::read(ground.path("A/keys/public.json")).unwrap());
+    assert_eq!(repository["site"], "A");
+    assert_eq!(repository["repository"], public["repository"]);
+    assert_ne!(repository["repository"], repository["registry"]);
+}
+
+#[test]
+fn init_may_be_repeated() {
+    let ground = Ground::new().with_site("A");
+    let before = tree(ground.0.path());
+    let again = json(&stdout(ground.init("A").arg("--json")));
+    assert_eq!(again["state"], "whole");
+    assert_eq!(tree(ground.0.path()), before);
+}
+
+#[test]
+fn init_leaves_what_the_root_holds_alone() {
+    let ground = Ground::new();
+    let run = ground.path("A-root/runsync/manifests/some/run");
+    fs::create_dir_all(&run).unwrap();
+    write(&run.join("1-1.manifest.jsonl"), b"carried here before");
+    ground.init("A").assert().success();
+    assert!(run.join("1-1.manifest.jsonl").is_file());
+}
+
+#[test]
+fn init_refuses_what_is_anothers() {
+    let ground = Ground::new().with_site("A");
+    let mut command = ground.runsync("B");
+    command.arg("init").arg(ground.path("A-root")).args(["--site", "B"]);
+    let refusal = stderr(&mut command, 1);
+    insta::assert_snapshot!(ground.tidy(&refusal), @"");
+    let mut command = ground.runsync("A");
+    command.arg("init").arg(ground.path("C-root")).args(["--site", "C"]);
+    let refusal = stderr(&mut command, 1);
+    insta::assert_snapshot!(ground.tidy(&refusal), @"");
+    assert!(!ground.path("C-root").is_dir());
+}
+
+/// Every state that a kill can leave is the finished site less what comes after some step.
+#[test]
+fn an_init_cut_short_anywhere_is_finished_with_the_same_identity() {
+    let ground = Ground::new().with_site("A");
+    let whole = tree(ground.0.path());
+    let repository = json(&fs::read(ground.path("A-root/runsync/repository.json")).unwrap());
+    let intent = serde_json::json!({
+        "site": "A", "root": ground.path("A-root"), "confirm": "size",
+        "repository": repository["repository"], "registry": repository["registry"],
+    });
+    let steps = [
+        "A-root/runsync/repository.json",
+        "A/site.toml",
+        "A-root/runsync/manifests",
+        "A-root/runsync",
+        "A/state",
+        "A/keys/trusted",
+        "A/keys/public.json",
+    ];
+    for cut in 0..=steps.len() {
+        for step in steps.iter().take(cut) {
+            let path = ground.path(step);
+            let removed = if path.is_dir() { fs::remove_dir(&path) } else { fs::remove_file(&path) };
+            removed.unwrap();
+        }
+        write(&ground.path("A/site.toml.init"), intent.to_string().as_bytes());
+        let finished = json(&stdout(ground.init("A").arg("--json")));
+        assert_eq!(finished["state"], "finished");
+        assert_eq!(tree(ground.0.path()), whole, "cut after {cut} steps");
+    }
+}
+
+#[test]
+fn an_init_cut_short_is_not_finished_as_another() {
+    let ground = Ground::new().with_site("A");
+    fs::remove_file(ground.path("A-root/runsync/repository.json")).unwrap();
+    let intent = serde_json::json!({
+        "site": "A", "root": ground.path("A-root"), "confirm": "size",
+        "repository": "7f1f8a52-6f0e-4b9c-9c53-0d2a4c1b7e11",
+        "registry": "0e6ad1a6-54a4-4d55-b0a6-b8a2e3a2f0c4",
+    });
+    write(&ground.path("A/site.toml.init"), intent.to_string().as_bytes());
+    let refusal = stderr(ground.init("A").args(["--confirm", "trust"]), 1);
+    insta::assert_snapshot!(ground.tidy(&refusal), @"");
+}
+
+#[test]
+fn a_missing_configuration_ends_with_78() {
+    let ground = Ground::new();
+    let refusal = stderr(ground.runsync("A").args(["config", "check"]), 78);
+    insta::assert_snapshot!(ground.tidy(&refusal), @"");
+}
+
+#[test]
+fn check_tells_every_problem_of_the_file_at_once() {
+    let ground = Ground::new().with_site("A");
+    write(&ground.path("A/site.toml"), b"[site]\nnmae = 'A'\n[[root]]\nname = 'main'\nurl = 's3://b'\n");
+    let problems = stderr(ground.runsync("A").args(["config", "check"]), 78);
+    insta::assert_snapshot!(ground.tidy(&problems), @"");
+    let problems = json(&stderr(ground.runsync("A").args(["config", "check", "--json"]), 78));
+    assert_eq!(problems["error"]["exit_code"], 78);
+    assert_eq!(problems["error"]["problems"][1]["key"], "site.nmae");
+}
+
+#[test]
+fn check_tells_what_the_file_names_and_is_not_there() {
+    let ground = Ground::new().with_site("A").with_site("B");
+    fs::set_permissions(ground.path("A/keys/signing.pem"), Permissions::from_mode(0o644)).unwrap();
+    fs::remove_dir(ground.path("A/state")).unwrap();
+    let file = ground.path("A/site.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let root = |name: &str, folder: &str| {
+        let folder = ground.path(folder);
+        format!("[[root]]\nname = '{name}'\nurl = 'file://{}'\n", folder.display())
+    };
+    let roots = root("theirs", "B-root") + &root("unmounted", "gone");
+    write(&file, (text.replace("#filter = \"info\"", "filter = 'runsync=lots'") + &roots).as_bytes());
+    ground.add_peer_of_own_origin();
+    let problems = stderr(ground.runsync("A").args(["config", "check"]), 78);
+    insta::assert_snapshot!(ground.tidy(&problems), @"");
+}
+
+impl Ground {
+    fn add_peer_of_own_origin(&self) {
+        let repository = json(&fs::read(self.path("A-root/runsync/repository.json")).unwrap());
+        let origin = repository["repository"].as_str().unwrap();
+        let file = self.path("A/site.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        let block = format!("[[peer]]\nsite = 'Z'\norigin = '{origin}'\nrun_prefixes = ['z']\n");
+        write(&file, (text + &block).as_bytes());
+    }
+}
+
+#[test]
+fn show_prints_a_configuration_that_loads_to_the_same() {
+    let ground = Ground::new().with_site("A");
+    let shown = stdout(ground.runsync("A").args(["config", "show"]));
+    write(&ground.path("A/site.toml"), &shown);
+    assert_eq!(stdout(ground.runsync("A").args(["config", "show"])), shown);
+    insta::assert_snapshot!(ground.tidy(&shown), @"");
+    let json = json(&stdout(ground.runsync("A").args(["config", "show", "--json"])));
+    assert_eq!(json["root"][0]["sweep_interval"], "10m");
+}
+
+#[test]
+fn a_key_is_trusted_listed_and_revoked() {
+    let ground = Ground::new().with_site("A").with_site("B");
+    let key = ground.public_key("B");
+    let trust = || {
+        let mut command = ground.runsync("A");
+        command.args(["keys", "trust"]).arg(&key);
+        command
+    };
+    let stranger = stderr(&mut trust(), 1);
+    insta::assert_snapshot!(ground.tidy(&stranger), @"");
+
+    ground.add_peer("A", "B");
+    let checked = stdout(ground.runsync("A").args(["config", "check"]));
+    insta::assert_snapshot!(ground.tidy(&checked), @"");
+    let trusted = stdout(&mut trust());
+    insta::assert_snapshot!(ground.tidy(&trusted), @"");
+    assert!(json(&stdout(trust().arg("--json")))["already"].as_bool().unwrap());
+    let listed = stdout(ground.runsync("A").args(["keys", "list"]));
+    insta::assert_snapshot!(ground.tidy(&listed), @"");
+
+    let key_id = json(&fs::read(&key).unwrap())["key_id"].as_str().unwrap().to_owned();
+    let revoked = stdout(ground.runsync("A").args(["keys", "revoke", &key_id]));
+    insta::assert_snapshot!(ground.tidy(&revoked), @"");
+    let listed = stdout(ground.runsync("A").args(["keys", "list", "--json"]));
+    assert_eq!(json(&listed)["state"], "revoked");
+    let again = stderr(&mut trust(), 1);
+    insta::assert_snapshot!(ground.tidy(&again), @"");
+}
+
+#[test]
+fn what_is_no_key_is_not_trusted() {
+    let ground = Ground::new().with_site("A").with_site("B");
+    ground.add_peer("A", "B");
+    let file = ground.public_key("B");
+    let mut key = json(&fs::read(&file).unwrap());
+    key["key_id"] = "00000000000000000000000000000000".into();
+    write(&file, key.to_string().as_bytes());
+    let refusal = stderr(ground.runsync("A").args(["keys", "trust"]).arg(&file), 1);
+    insta::assert_snapshot!(ground.tidy(&refusal), @"");
+    write(&file, b"-----BEGIN PRIVATE KEY-----");
+    let refusal = stderr(ground.runsync("A").args(["keys", "trust"]).arg(&file), 1);
+    insta::assert_snapshot!(ground.tidy(&refusal), @"");
+    let unknown = "00000000000000000000000000000000";
+    let refusal = stderr(ground.runsync("A").args(["keys", "revoke", unknown]), 1);
+    insta::assert_snapshot!(ground.tidy(&refusal), @"");
+}
+
+#[test]
+fn a_broken_key_file_keeps_the_site_from_loading() {
+    let ground = Ground::new().with_site("A");
+    write(&ground.path("A/keys/trusted/00.json"), b"{");
+    let problems = stderr(ground.runsync("A").args(["config", "check"]), 78);
+    insta::assert_snapshot!(ground.tidy(&problems), @"");
+}
+
+#[test]
+fn a_key_of_a_peer_that_was_taken_out_is_a_note() {
+    let ground = Ground::new().with_site("A").with_site("B");
+    let key = ground.public_key("B");
+    let key_id = json(&fs::read(&key).unwrap())["key_id"].as_str().unwrap().to_owned();
+    fs::copy(&key, ground.path(&format!("A/keys/trusted/{key_id}.json"))).unwrap();
+    let checked = stdout(ground.runsync("A").args(["config", "check"]));
+    insta::assert_snapshot!(ground.tidy(&checked), @"");
+}
+
+#[test]
+fn the_configuration_may_be_named_by_the_environment() {
+    let ground = Ground::new().with_site("A");
+    let mut command = runsync();
+    command.env("RUNSYNC_CONFIG", ground.path("A/site.toml"));
+    command.args(["config", "check"]).assert().success();
+}
+
+#[test]
+fn completions_are_made_for_every_shell() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = stdout(runsync().args(["completions", shell]));
+        assert!(String::from_utf8(script).unwrap().contains("runsync"), "{shell}");
+    }
+}
