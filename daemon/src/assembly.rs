@@ -4,7 +4,7 @@
 //! [`Assembly`] is what works: it also opens the roots and checks that they are bound to this
 //! registry.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
 use runsync_config::registry::RegistryBackend;
@@ -134,6 +134,25 @@ impl Readers {
             ledger: Arc::new(SqliteLedger::open_read_only(&ledger_file(site))?),
         })
     }
+}
+
+/// Makes an empty registry and an empty ledger for a new site. One that is there already stays:
+/// an interrupted `init` is finished by running it again.
+pub fn create(site: &Site, registry: Uuid) -> Result<(), AssemblyError> {
+    let RegistryBackend::Sqlite { file } = &site.registry;
+    if !is_there(file)? {
+        SqliteRegistry::create(file, registry)?;
+    }
+    let ledger = ledger_file(site);
+    if !is_there(&ledger)? {
+        SqliteLedger::create(&ledger)?;
+    }
+    Ok(())
+}
+
+fn is_there(file: &Path) -> Result<bool, AssemblyError> {
+    file.try_exists()
+        .map_err(|source| AssemblyError::State { path: file.to_owned(), source })
 }
 
 /// Opens the ledger for the few changes that operators make by hand.

@@ -26,7 +26,7 @@ use runsync::ingest::flow::Flow;
 use runsync::ingest::sweep::Arrivals;
 use runsync::ledger::record::ManifestRow;
 use runsync::ledger::Ledger;
-use runsync::registry::{Registry, SqliteRegistry};
+use runsync::registry::Registry;
 use runsync_config::site::Site;
 use runsync_manifest::checksum::{self, Wanted};
 use runsync_manifest::content::Content;
@@ -85,8 +85,7 @@ impl TestSite {
             folder,
         };
         site.configure(level, "");
-        SqliteRegistry::create(&site.folder.path().join("state/registry.sqlite3"), registry)
-            .unwrap();
+        runsync::assembly::create(&site.site(), registry).unwrap();
         site
     }
 

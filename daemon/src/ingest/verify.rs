@@ -256,6 +256,7 @@ impl Verified {
         Registration {
             run: &self.run,
             generation: self.parsed.header().generation,
+            digest: self.parsed.trailer().sha256,
             root,
             dataset_types: &self.parsed.header().dataset_types,
             trust,

@@ -22,6 +22,7 @@ use runsync_manifest::name::RunKey;
 
 use crate::file_identity::FileIdentity;
 pub use crate::ledger::error::LedgerError;
+pub use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::record::{Finding, Location, ManifestRow, ManifestState};
 
 /// A ledger.

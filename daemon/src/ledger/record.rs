@@ -45,6 +45,23 @@ impl ManifestState {
         Self::Quarantined,
         Self::Superseded,
     ];
+
+    /// The state's name, as it is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Registered => "registered",
+            Self::Blocked => "blocked",
+            Self::Untrusted => "untrusted",
+            Self::Quarantined => "quarantined",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
+impl std::fmt::Display for ManifestState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// One manifest file.

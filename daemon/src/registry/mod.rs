@@ -28,6 +28,7 @@ use runsync_manifest::name::{DatasetId, DatasetTypeName, RunKey};
 use crate::registry::conflict::Conflict;
 pub use crate::registry::dump::dump;
 pub use crate::registry::error::RegistryError;
+pub use crate::registry::sqlite::SqliteRegistry;
 use crate::registry::record::{
     DatasetRow, Existence, RecordRow, Registered, Registration, RunRow, WaitingArtifact, WaitingRun,
 };

@@ -36,6 +36,16 @@ CREATE INDEX manifest_by_state ON manifest (state, decided_at);
 CREATE INDEX manifest_by_run ON manifest (run, origin, epoch, sequence) WHERE run IS NOT NULL;
 CREATE INDEX manifest_by_digest ON manifest (digest) WHERE digest IS NOT NULL;
 
+-- The first manifest accepted as each generation of a run; never replaced.
+CREATE TABLE accepted (
+    origin   BLOB NOT NULL,
+    run      TEXT NOT NULL,
+    epoch    INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    digest   BLOB NOT NULL,
+    PRIMARY KEY (origin, run, epoch, sequence)
+) WITHOUT ROWID;
+
 CREATE TABLE finding (
     kind       TEXT NOT NULL,
     subject    TEXT NOT NULL,

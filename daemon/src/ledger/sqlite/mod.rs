@@ -7,6 +7,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use runsync_config::root::RootName;
 use runsync_manifest::checksum::Sha256;
+use runsync_manifest::generation::Generation;
 use runsync_manifest::name::RunKey;
 use rusqlite::{Connection, Params, params};
 
@@ -141,8 +142,13 @@ impl Ledger for SqliteLedger {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
                          ?17, ?18, ?19, ?20, ?21, ?22)"
             ))?;
+            let mut accepted = connection.prepare_cached(
+                "INSERT OR IGNORE INTO accepted (origin, run, epoch, sequence, digest)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?;
             for row in rows {
                 rows::write_manifest(&mut statement, row)?;
+                rows::write_accepted(&mut accepted, row)?;
             }
             Ok(())
         })
@@ -163,7 +169,7 @@ impl Ledger for SqliteLedger {
             Some(state) => manifests(
                 connection,
                 "WHERE state = ?1 ORDER BY decided_at, root, path",
-                [rows::state_column(state)],
+                [state.as_str()],
             ),
             None => manifests(connection, "ORDER BY decided_at, root, path", []),
         })
@@ -176,6 +182,45 @@ impl Ledger for SqliteLedger {
                 "WHERE run = ?1 AND origin = ?2 ORDER BY epoch, sequence, root, path",
                 params![run.name.as_str(), run.origin.0.as_bytes()],
             )
+        })
+    }
+
+    fn accepted_digest(
+        &self,
+        run: &RunKey,
+        generation: Generation,
+    ) -> Result<Option<Sha256>, LedgerError> {
+        self.read("look an accepted generation up", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT digest FROM accepted
+                     WHERE origin = ?1 AND run = ?2 AND epoch = ?3 AND sequence = ?4",
+                )?
+                .query_and_then(
+                    params![
+                        run.origin.0.as_bytes(),
+                        run.name.as_str(),
+                        generation.epoch,
+                        generation.sequence
+                    ],
+                    |row| Ok(Sha256(row.get(0)?)),
+                )?
+                .next()
+                .transpose()
+        })
+    }
+
+    fn accepted_generations(&self, run: &RunKey) -> Result<Vec<Generation>, LedgerError> {
+        self.read("list accepted generations", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT epoch, sequence FROM accepted WHERE origin = ?1 AND run = ?2
+                     ORDER BY epoch, sequence",
+                )?
+                .query_and_then(params![run.origin.0.as_bytes(), run.name.as_str()], |row| {
+                    Ok(Generation { epoch: row.get(0)?, sequence: row.get(1)? })
+                })?
+                .collect()
         })
     }
 
@@ -197,7 +242,7 @@ impl Ledger for SqliteLedger {
                 .into_iter()
                 .map(|state| {
                     let count: i64 =
-                        statement.query_row([rows::state_column(state)], |row| row.get(0))?;
+                        statement.query_row([state.as_str()], |row| row.get(0))?;
                     Ok((state, count.cast_unsigned()))
                 })
                 .collect()

@@ -70,21 +70,11 @@ pub(super) fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, Failure> {
     Timestamp::from_nanosecond(i128::from(value)).map_err(|_| damaged("time", value))
 }
 
-pub(super) fn state_column(state: ManifestState) -> &'static str {
-    match state {
-        ManifestState::Registered => "registered",
-        ManifestState::Blocked => "blocked",
-        ManifestState::Untrusted => "untrusted",
-        ManifestState::Quarantined => "quarantined",
-        ManifestState::Superseded => "superseded",
-    }
-}
-
 pub(super) fn state(row: &Row<'_>, column: usize) -> Result<ManifestState, Failure> {
     let text: String = row.get(column)?;
     ManifestState::ALL
         .into_iter()
-        .find(|&state| state_column(state) == text)
+        .find(|&state| state.as_str() == text)
         .ok_or_else(|| damaged("state of a manifest", text))
 }
 
@@ -175,7 +165,7 @@ pub(super) fn write_manifest(
         row.file.size.cast_signed(),
         row.file.modified_ns,
         row.file.inode.cast_signed(),
-        state_column(row.state),
+        row.state.as_str(),
         row.reason,
         row.hint,
         row.blocker,
@@ -213,4 +203,27 @@ pub(super) fn finding(row: &Row<'_>) -> Result<Finding, Failure> {
         last_seen: time(row, 4)?,
         times: row.get::<_, i64>(5)?.cast_unsigned(),
     })
+}
+
+/// Remembers the first manifest accepted as a generation. What was only set aside counts for nothing.
+pub(super) fn write_accepted(
+    statement: &mut rusqlite::Statement<'_>,
+    row: &ManifestRow,
+) -> rusqlite::Result<()> {
+    let accepted = match row.state {
+        ManifestState::Registered | ManifestState::Blocked | ManifestState::Superseded => true,
+        ManifestState::Untrusted | ManifestState::Quarantined => false,
+    };
+    let Some(summary) = row.summary.as_ref().filter(|_| accepted) else { return Ok(()) };
+    let Some(digest) = summary.digest.filter(|_| summary.content != Content::Inventory) else {
+        return Ok(());
+    };
+    statement.execute(params![
+        summary.run.origin.0.as_bytes(),
+        summary.run.name.as_str(),
+        summary.generation.epoch,
+        summary.generation.sequence,
+        digest.0
+    ])?;
+    Ok(())
 }

@@ -193,7 +193,7 @@ pub(crate) fn waiting_artifacts_are_paged(open: &Open) {
     loop {
         let page = site
             .registry()
-            .waiting_artifacts(&key, &root(), after.as_ref(), 3)
+            .waiting_artifacts(&key, &root(), after.as_ref().map(ArtifactPath::as_str), 3)
             .unwrap();
         let Some(last) = page.last() else { break };
         after = Some(last.path.clone());

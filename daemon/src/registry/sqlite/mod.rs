@@ -30,7 +30,7 @@ use std::path::Path;
 use runsync_config::root::RootName;
 use runsync_manifest::generation::Generation;
 use runsync_manifest::header::DatasetType;
-use runsync_manifest::name::{ArtifactPath, DatasetId, DatasetTypeName, RunKey};
+use runsync_manifest::name::{DatasetId, DatasetTypeName, RunKey};
 use rusqlite::{Connection, Transaction, params};
 use uuid::Uuid;
 
@@ -209,7 +209,7 @@ impl Registry for SqliteRegistry {
         &self,
         run: &RunKey,
         root: &RootName,
-        after: Option<&ArtifactPath>,
+        after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<WaitingArtifact>, RegistryError> {
         self.read("list artifacts that are waited for", |connection| {

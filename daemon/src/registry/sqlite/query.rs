@@ -3,7 +3,7 @@
 use runsync_config::root::RootName;
 use runsync_manifest::checksum::Checksums;
 use runsync_manifest::header::DatasetType;
-use runsync_manifest::name::{ArtifactPath, DatasetId, DatasetTypeName, RunKey};
+use runsync_manifest::name::{DatasetId, DatasetTypeName, RunKey};
 use rusqlite::{Connection, params};
 
 use super::failure::Failure;
@@ -70,7 +70,7 @@ pub(super) fn waiting_artifacts(
     connection: &Connection,
     run: &RunKey,
     root: &RootName,
-    after: Option<&ArtifactPath>,
+    after: Option<&str>,
     limit: usize,
 ) -> Result<Vec<WaitingArtifact>, Failure> {
     let (Some(run_id), Some(root_id)) = (
@@ -93,7 +93,7 @@ pub(super) fn waiting_artifacts(
              AND record.confirmed = 0 AND dataset.run_id = ?3",
         rows::CHECKSUM_COLUMNS
     ))?;
-    let after = after.map_or("", ArtifactPath::as_str);
+    let after = after.unwrap_or_default();
     let mut waiting = Vec::new();
     let mut page = paths.query(params![run_id, root_id, after, page_size(limit)])?;
     while let Some(row) = page.next()? {
