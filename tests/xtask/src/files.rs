@@ -56,13 +56,34 @@ pub(crate) fn below(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Copies a folder with all that is in it. The copy must not exist yet.
+/// Copies a folder with all that is in it, empty folders too.
 pub(crate) fn copy_folder(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
-    for file in below(from)? {
-        let (source, copy) = (from.join(&file), to.join(&file));
-        make_parent(&copy)?;
-        fs::copy(&source, &copy).with_context(|| format!("cannot copy {}", source.display()))?;
+    let copying = || format!("cannot copy {} to {}", from.display(), to.display());
+    fs::create_dir_all(to).with_context(copying)?;
+    for entry in fs::read_dir(from).with_context(copying)? {
+        let entry = entry.with_context(copying)?;
+        let copy = to.join(entry.file_name());
+        if entry.file_type().with_context(copying)?.is_dir() {
+            copy_folder(&entry.path(), &copy)?;
+        } else {
+            fs::copy(entry.path(), &copy).with_context(copying)?;
+        }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copied_folder_holds_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        write(&from.join("a/b/c"), b"c").unwrap();
+        fs::create_dir_all(from.join("empty")).unwrap();
+        copy_folder(&from, &to).unwrap();
+        assert_eq!(below(&to).unwrap(), [Path::new("a/b/c")]);
+        assert!(to.join("empty").is_dir());
+    }
 }

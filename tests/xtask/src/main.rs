@@ -3,6 +3,7 @@
 //! One module per task. A proof or a benchmark prints its figures and last a line
 //! `NAME: <what was measured> (bar: <bar>)`; it exits non-zero where the bar is missed.
 
+mod bench_ingest;
 mod cache;
 mod check;
 mod demo;
@@ -42,12 +43,14 @@ enum Task {
     Check,
     /// Installs what the tests need and runs all of them
     Test,
-    /// Two sites, real data IDs, 10,033 files: makes runs at A, carries them to B, asks B for each
+    /// Two sites, real data IDs: carries 10,033 files from A to B and asks B for each
     Demo(demo::Arguments),
-    /// Proof: whatever the order of manifests, arrivals and restarts, the registry ends the same
+    /// Proof: in whatever order things arrive, the registry ends the same
     Order(order::Arguments),
     /// Proof: a million existence questions are answered without a look at storage
     NoStorage(no_storage::Arguments),
+    /// Datasets per second, beside what SQLite itself can do, and peak memory
+    BenchIngest(bench_ingest::Arguments),
     /// Proof: systemd accepts the units, and finds them hardened
     Units,
 }
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Order(arguments) => order::run(arguments),
         Task::NoStorage(arguments) => no_storage::run(arguments),
+        Task::BenchIngest(arguments) => bench_ingest::run(&arguments),
         Task::Units => units::run(),
     };
     match outcome {

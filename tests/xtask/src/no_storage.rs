@@ -2,15 +2,23 @@
 //!
 //! A site registers a large run at level `trust`. `runsync exists` is asked for every UUID, once
 //! as the site stands and once under strace with the root moved away. The answers must be the
-//! same, byte for byte, and no system call may name a path below the root.
+//! same, byte for byte, and no system call may name a path below the root. In this process the
+//! same questions go to a site whose root counts the calls that reach it: there must be none.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use runsync::assembly::Assembly;
+use runsync::clock::SystemClock;
+use runsync::datastore::counted::Counted;
+use runsync::datastore::{Datastore, LocalRoot};
+use runsync::ingest::flow::Flow;
+use runsync_manifest::name::DatasetId;
 
 use crate::out::{grouped, say};
 use crate::runsync_command::{self, Existence, Site};
@@ -19,6 +27,9 @@ use crate::tools::STRACE;
 use crate::verdict::{Outcome, Verdict};
 use crate::workspace::Profile;
 use crate::{files, process, tools, workspace};
+
+/// UUIDs asked for at once in this process.
+const BATCH: usize = 10_000;
 
 /// What to ask.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -40,6 +51,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<Outcome> {
 
     let present = folder.path().join("present.ndjson");
     let yes = answers(&mut site.exists(), arguments.datasets, &present)?;
+    let reached = calls_at_the_seam(&site, arguments.datasets)?;
+    say!("{reached} calls counted at the datastore seam");
     let away = folder.path().join("away");
     files::rename(&site.root, &away)?;
     say!("the root is moved away");
@@ -62,13 +75,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<Outcome> {
         task: "no-storage",
         measured: format!(
             "{} of {} UUIDs answered yes, {} answers with the root away, {below} system calls \
-             below the root",
+             below the root, {reached} calls at the datastore seam",
             grouped(yes),
             grouped(arguments.datasets),
             if same { "the same" } else { "OTHER" }
         ),
-        bar: "all, the same, 0".to_owned(),
-        met: yes == arguments.datasets && same && below == 0,
+        bar: "all, the same, 0, 0".to_owned(),
+        met: yes == arguments.datasets && same && below == 0 && reached == 0,
     }))
 }
 
@@ -88,6 +101,29 @@ fn registered_site(binary: &Path, folder: &Path, datasets: u64) -> Result<Site> 
         taken.wall.as_secs_f64()
     );
     Ok(site)
+}
+
+/// Calls that reach the root, which counts them, while the site is asked for every UUID.
+fn calls_at_the_seam(site: &Site, datasets: u64) -> Result<u64> {
+    let configured = runsync_config::load(&site.config)?;
+    let assembly = Assembly::open(&configured, Arc::new(SystemClock))?;
+    let root = configured.roots.first().context("the site has no root")?;
+    let counted = Arc::new(Counted::new(LocalRoot::open(&site.root)?));
+    let datastore: Arc<dyn Datastore> = Arc::<Counted<LocalRoot>>::clone(&counted);
+    let flow = Flow::new(Arc::clone(&assembly.parts), root.clone(), datastore);
+
+    flow.datastore().check_identity()?;
+    let before = counted.calls().total();
+    ensure!(before == 1, "the counter has counted {before} calls for 1");
+    let mut uuids = (0..datasets).map(|at| DatasetId(Row::new(at).uuid));
+    loop {
+        let batch: Vec<DatasetId> = uuids.by_ref().take(BATCH).collect();
+        if batch.is_empty() {
+            return Ok(counted.calls().total() - before);
+        }
+        let answers = flow.site().registry.exists(&batch)?;
+        ensure!(answers.len() == batch.len(), "an answer is missing");
+    }
 }
 
 /// Asks for every UUID, keeps the answers in `to` and returns how many are `yes`.

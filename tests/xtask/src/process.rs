@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -96,7 +97,8 @@ fn succeeded(status: ExitStatus, words: &str) -> Result<()> {
 
 /// The command as one would type it.
 pub(crate) fn words(command: &Command) -> String {
-    let words: Vec<_> = std::iter::once(command.get_program())
+    let program = Path::new(command.get_program());
+    let words: Vec<_> = std::iter::once(program.file_name().unwrap_or(program.as_os_str()))
         .chain(command.get_args())
         .map(OsStr::to_string_lossy)
         .collect();

@@ -44,11 +44,24 @@ pub(crate) struct Created {
 pub(crate) struct Status {
     /// Number of manifests in each state.
     pub(crate) manifests: BTreeMap<String, u64>,
-    /// Every run.
-    pub(crate) runs: Vec<Run>,
+    /// All runs together.
+    pub(crate) runs: RunCounts,
 }
 
-/// A run as `status` and `query runs` tell it.
+/// All runs together, as `status` counts them.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct RunCounts {
+    /// Runs that wait for artifacts.
+    pub(crate) waiting: u64,
+    /// Datasets known.
+    pub(crate) datasets: u64,
+    /// Artifacts named.
+    pub(crate) claims: u64,
+    /// Artifacts confirmed.
+    pub(crate) confirmed: u64,
+}
+
+/// A run as `query runs` tells it.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Run {
     /// Its name.
@@ -125,16 +138,10 @@ impl Site {
         Ok(parsed.repository)
     }
 
-    /// The key that signs the site's manifests.
+    /// The key that signs the site's manifests, where `init` puts it.
     pub(crate) fn signing_key(&self) -> Result<SigningKey> {
-        #[derive(Deserialize)]
-        struct Shown {
-            signing_key_file: PathBuf,
-        }
-        let shown: Shown = self.json(self.command().args(["config", "show", "--json"]))?;
-        Ok(SigningKey::from_pem(&files::read(
-            &shown.signing_key_file,
-        )?)?)
+        let file = self.config.with_file_name("keys").join("signing.pem");
+        Ok(SigningKey::from_pem(&files::read(&file)?)?)
     }
 
     /// `runsync keys show`: the public keys, as the file that `keys trust` reads.
@@ -197,6 +204,14 @@ impl Site {
     /// `runsync status`.
     pub(crate) fn status(&self) -> Result<Status> {
         self.json(self.command().args(["status", "--json"]))
+    }
+
+    /// `runsync query runs`.
+    pub(crate) fn runs(&self) -> Result<Vec<Run>> {
+        let output = process::output(self.command().args(["query", "runs", "--json"]))?;
+        let runs = serde_json::Deserializer::from_slice(&output).into_iter();
+        runs.collect::<Result<_, _>>()
+            .context("cannot understand what `query runs` printed")
     }
 
     /// `runsync exists`, which reads UUIDs on standard input.

@@ -36,7 +36,9 @@ pub(crate) fn run() -> Result<Outcome> {
                 say!("{}: exposure {exposure:.1}", unit_name(source));
                 exposure_max = exposure_max.max(exposure);
             }
-            Some("conf") => faults += dry_run(source, scratch.path())?,
+            Some("conf") if is_of(source, "sysusers") || is_of(source, "tmpfiles") => {
+                faults += dry_run(source, scratch.path())?;
+            }
             _ => {}
         }
     }
@@ -44,7 +46,7 @@ pub(crate) fn run() -> Result<Outcome> {
     Ok(Outcome::Measured(Verdict {
         task: "units",
         measured: format!(
-            "{services} services, {faults} complaints of systemd, highest exposure {exposure_max:.1}"
+            "{services} unit files, {faults} complaints of systemd, highest exposure {exposure_max:.1}"
         ),
         bar: format!("0 complaints, exposure <= {EXPOSURE_BAR:.1}"),
         met: faults == 0 && exposure_max <= EXPOSURE_BAR,
@@ -115,22 +117,29 @@ fn exposure(unit: &Path) -> Result<f64> {
 fn dry_run(file: &Path, scratch: &Path) -> Result<usize> {
     let root = scratch.join(format!("{}-root", unit_name(file)));
     fs::create_dir_all(root.join("etc")).context("cannot make a folder for a dry run")?;
-    let kind = file.to_string_lossy();
-    let mut program = if kind.contains("sysusers") {
-        Command::new("systemd-sysusers")
-    } else {
-        // The owner of the folders comes from the sysusers.d file beside this one.
-        for users in systemd_files()? {
-            if users.to_string_lossy().contains("sysusers") {
-                let mut sysusers = Command::new("systemd-sysusers");
-                process::run(sysusers.arg("--root").arg(&root).arg(&users))?;
-            }
-        }
-        let mut tmpfiles = Command::new("systemd-tmpfiles");
-        tmpfiles.arg("--create");
-        tmpfiles
+    let run = |program: &str, arguments: &[&str], file: &Path| {
+        let mut command = Command::new(program);
+        command.args(arguments).arg("--root").arg(&root).arg(file);
+        complaints(&unit_name(file), &mut command)
     };
-    complaints(&unit_name(file), program.arg("--root").arg(&root).arg(file))
+    if is_of(file, "sysusers") {
+        return run("systemd-sysusers", &[], file);
+    }
+    // The owner of the folders comes from the sysusers.d file beside this one.
+    let mut faults = 0;
+    for users in systemd_files()?
+        .iter()
+        .filter(|users| is_of(users, "sysusers"))
+    {
+        faults += run("systemd-sysusers", &[], users)?;
+    }
+    Ok(faults + run("systemd-tmpfiles", &["--create"], file)?)
+}
+
+/// Whether a file is one for systemd's `sysusers` or `tmpfiles`, by its name or its folder's.
+fn is_of(file: &Path, purpose: &str) -> bool {
+    let own = file.strip_prefix(workspace::root()).unwrap_or(file);
+    own.to_string_lossy().contains(purpose)
 }
 
 /// Runs a checker that is content only where it says nothing on standard error.

@@ -187,10 +187,9 @@ fn wait_until_registered(
 }
 
 fn is_done(status: &Status, expected: &Expected) -> bool {
-    let registered = status.manifests.get("registered").copied().unwrap_or(0);
-    registered == expected.manifests
-        && status.runs.iter().all(|run| run.waiting == 0)
-        && status.runs.iter().map(|run| run.datasets).sum::<u64>() == expected.datasets.len() as u64
+    status.manifests.get("registered") == Some(&expected.manifests)
+        && status.runs.waiting == 0
+        && status.runs.datasets == expected.datasets.len() as u64
 }
 
 fn summary(status: &Status) -> String {
@@ -200,20 +199,17 @@ fn summary(status: &Status) -> String {
         .filter(|(_, count)| **count > 0)
         .map(|(state, count)| format!("{count} {state}"))
         .collect();
-    let sum = |of: fn(&crate::runsync_command::Run) -> u64| {
-        grouped(status.runs.iter().map(of).sum::<u64>())
-    };
     format!(
-        "manifests: {}; {} datasets known, waiting for {} artifacts",
+        "manifests: {}; {} datasets known, {} of {} artifacts confirmed",
         by_state.join(", "),
-        sum(|run| run.datasets),
-        sum(|run| run.waiting)
+        grouped(status.runs.datasets),
+        grouped(status.runs.confirmed),
+        grouped(status.runs.claims)
     )
 }
 
 /// Prints B's runs as a table.
 fn print_registered(b: &Site) -> Result<()> {
-    let status = b.status()?;
     say!("\nregistered at SITE_B");
     say!(
         "{:<44} {:>9} {:>9} {:>13}",
@@ -222,7 +218,7 @@ fn print_registered(b: &Site) -> Result<()> {
         "waiting",
         "bytes"
     );
-    for run in &status.runs {
+    for run in b.runs()? {
         say!(
             "{:<44} {:>9} {:>9} {:>13}",
             run.name,
