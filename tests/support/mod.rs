@@ -13,6 +13,7 @@
 )]
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -171,7 +172,7 @@ impl OpenSite {
     pub fn work_off(&mut self) {
         loop {
             let now = self.assembly.parts.clock.now();
-            let stepped = self.arrivals.step().unwrap();
+            let stepped = self.arrivals.step(&mut |_| ControlFlow::Continue(())).unwrap();
             if stepped.decided == 0 && stepped.next.is_none_or(|next| next > now) {
                 break;
             }
@@ -181,7 +182,7 @@ impl OpenSite {
     /// Looks at everything that is waited for.
     pub fn confirm(&mut self) -> u64 {
         let runs = self.registry().waiting_runs().unwrap();
-        runs.iter().map(|waiting| self.confirming.confirm_run(&waiting.run).unwrap()).sum()
+        runs.iter().map(|waiting| self.confirming.confirm_run(&waiting.run, &mut || ControlFlow::Continue(())).unwrap()).sum()
     }
 
     /// The ledger's rows, by path.
