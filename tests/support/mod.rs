@@ -275,6 +275,19 @@ impl Manifest {
         self
     }
 
+    /// Adds `count` small datasets, the `first` of which sets their UUIDs and paths apart from others'.
+    #[must_use]
+    pub fn with_many(self, first: u128, count: i64) -> Self {
+        let side = (1..).find(|side| side * side >= count).unwrap();
+        let run = self.header.run.to_string();
+        let entries = (0..count).map(|number| {
+            let path = format!("{run}/{:03}/{number}.fits", number / 1000);
+            let uuid = first + u128::try_from(number).unwrap();
+            entry(uuid, number / side, number % side, &path, b"SIMPLE  =")
+        });
+        self.with_dimensions(side).with_entries(entries)
+    }
+
     pub fn bytes(&self, key: Option<&SigningKey>) -> Vec<u8> {
         let mut writer = Writer::new(Vec::new(), self.packing, &self.header).unwrap();
         for records in &self.dimensions {

@@ -1,6 +1,5 @@
 //! What stops the flow itself, as against what is wrong with one manifest.
 
-use super::parse::ParseError;
 use super::verify::VerifyError;
 use crate::datastore::DatastoreError;
 use crate::ledger::LedgerError;
@@ -19,9 +18,6 @@ pub enum IngestError {
     /// The registry does not answer.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// Scratch files cannot be used.
-    #[error(transparent)]
-    Parse(ParseError),
     /// The caller broke off.
     #[error("ingest was interrupted")]
     Interrupted,

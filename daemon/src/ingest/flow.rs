@@ -239,7 +239,8 @@ impl Flow {
                 Disposition::Quarantine => Fault::Wrong,
                 Disposition::Retry | Disposition::Stop => Fault::Unreadable,
             },
-            ParseError::Stage(StageError::Scratch(_)) => return Err(IngestError::Parse(error)),
+            // No word about the file: the disk is full, and others may still fit.
+            ParseError::Stage(StageError::Scratch(_)) => Fault::Unreadable,
             ParseError::Interrupted => return Err(IngestError::Interrupted),
             ParseError::Stage(StageError::Contradiction(contradiction)) => {
                 // The trailer matched: the file is whole, and wrong for good.

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{CWD, FileType, mknodat};
 use tempfile::TempDir;
 
+use super::install::Temporary;
 use super::*;
 use crate::datastore::conformance::{Fixture, datastore_conformance};
 use crate::datastore::counted::{Calls, Counted};
@@ -335,6 +336,25 @@ fn an_installed_manifest_is_read_only_and_leaves_no_temporary_file() {
     assert_eq!(mode & 0o222, 0);
     let folder = fs::read_dir(fixture.at("runsync/manifests/o/run")).unwrap();
     assert_eq!(folder.count(), 1);
+}
+
+#[test]
+fn a_file_system_without_nameless_files_gets_a_temporary_name_that_goes() {
+    let fixture = LocalFixture::new();
+    let folder = fixture.directory.path();
+    let handle = open_directory(folder).unwrap();
+    let create = || Temporary::create_named(handle.as_fd(), "m").unwrap();
+    let names = || {
+        let names = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = names.map(|it| it.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert!(create().fill("m", &mut &b"m"[..]).unwrap().publish("m", "m").unwrap());
+    assert!(!create().fill("m", &mut &b"n"[..]).unwrap().publish("m", "m").unwrap());
+    drop(create().fill("m", &mut &b"o"[..]));
+    assert_eq!(names(), ["m", "root"]);
+    assert_eq!(fs::read(folder.join("m")).unwrap(), b"m");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use tracing::info;
 
 use super::hints::{Hints, Inbox};
 use super::poll::Degraded;
@@ -166,7 +167,10 @@ fn receive(root: &Path, inbox: &mut Inbox, event: notify::Result<notify::Event>)
     };
     match source::change(event) {
         Change::Nothing => {}
-        Change::Lost => inbox.lost(),
+        Change::Lost => {
+            info!(root = %root.display(), "events were lost, looking everywhere");
+            inbox.lost();
+        }
         Change::At { paths, folder } => {
             for path in paths {
                 if let Some(manifest) = manifest_below(root, &path) {
