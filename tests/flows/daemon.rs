@@ -354,7 +354,7 @@ fn a_root_that_goes_and_comes_back_loses_nothing() {
 
     let away = site.folder.path().join("away");
     rename(&site.root(), &away);
-    daemon.until_logged("root is not there", 0);
+    daemon.until_logged("is not there", 0);
     // An empty folder in its place is not the root, and nothing is made there.
     fs::create_dir(site.root()).unwrap();
     daemon.until_logged("not the one that was opened", 0);
@@ -409,7 +409,8 @@ fn set_mode(path: &Path, mode: u32) {
 
 #[test]
 fn a_manifest_that_may_not_be_read_is_shown_and_blocks_no_other() {
-    let site = site("trust", EVENTS_ONLY);
+    // No event tells that a folder can be listed again.
+    let site = site("trust", "sweep_interval = \"500ms\"");
     let path = site.place(&two(&site, RUN, 1));
     set_mode(&path, 0o000);
     let closed = site.root().join("runsync/manifests/closed");
@@ -418,7 +419,7 @@ fn a_manifest_that_may_not_be_read_is_shown_and_blocks_no_other() {
     site.place(&two(&site, "u/test/other", 3));
     let daemon = Daemon::spawn(&mut daemon_without_rights(&site))
         .expecting("manifest cannot be read")
-        .expecting("manifest folder cannot be listed");
+        .expecting("not all changes of manifests are seen");
     daemon.until_told("READY=1");
     let seen = site.watch();
     let kinds = || -> Vec<String> { seen.findings().into_iter().map(|it| it.kind).collect() };
@@ -476,6 +477,30 @@ fn among_own_mounts(site: &TestSite, script: &str) -> Command {
         .env("RUNSYNC", env!("CARGO_BIN_EXE_runsync"))
         .env("RUNSYNC_CONFIG", site.config());
     command
+}
+
+#[test]
+fn a_ledger_that_refuses_a_write_is_asked_again() {
+    let site = site("trust", EVENTS_ONLY);
+    let seen = site.watch();
+    let daemon = Daemon::start(&site).expecting("refused by a test");
+    let root = site.site().roots[0].name.clone();
+    daemon.until("the first sweep is over", || seen.0.ledger.last_sweep(&root).unwrap().is_some());
+    let ledger = rusqlite::Connection::open(site.folder.path().join("state/ledger.sqlite3")).unwrap();
+    ledger
+        .execute_batch(
+            "CREATE TRIGGER refuse BEFORE INSERT ON manifest
+             BEGIN SELECT RAISE(ABORT, 'refused by a test'); END",
+        )
+        .unwrap();
+    site.place(&two(&site, RUN, 1));
+    daemon.until_logged("refused by a test", 0);
+    assert_eq!(seen.manifests(), []);
+    site.place(&two(&site, "u/test/meanwhile", 2));
+    ledger.execute_batch("DROP TRIGGER refuse").unwrap();
+    daemon.until("both are registered", || seen.count(ManifestState::Registered) == 2);
+    daemon.until_logged("worker recovered", 0);
+    daemon.stop();
 }
 
 #[test]
