@@ -193,7 +193,9 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
     if let Some(error) = error.downcast_ref::<DatastoreError>() {
         return error.hint();
     }
-    error.downcast_ref::<ReadError>().map(|error| error.hint().to_owned())
+    error
+        .downcast_ref::<ReadError>()
+        .map(|error| error.hint().to_owned())
 }
 
 impl fmt::Display for Failure {

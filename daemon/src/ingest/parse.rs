@@ -62,11 +62,20 @@ pub fn open(
     datastore: &dyn Datastore,
     limits: Limits,
 ) -> Result<Opened, (FileIdentity, ParseError)> {
-    let unknown = FileIdentity { size: 0, modified_ns: 0, inode: 0 };
-    let (file, identity) =
-        datastore.open_manifest(settled.path()).map_err(|error| (unknown, error.into()))?;
+    let unknown = FileIdentity {
+        size: 0,
+        modified_ns: 0,
+        inode: 0,
+    };
+    let (file, identity) = datastore
+        .open_manifest(settled.path())
+        .map_err(|error| (unknown, error.into()))?;
     let reader = Reader::new(file, limits).map_err(|error| (identity, error.into()))?;
-    Ok(Opened { settled, file: identity, reader })
+    Ok(Opened {
+        settled,
+        file: identity,
+        reader,
+    })
 }
 
 impl Opened {
@@ -97,14 +106,27 @@ impl Opened {
             }
             match line {
                 Line::Dimension(records) => staging.dimension(&records),
-                Line::Dataset { entry, dataset_type } => staging.dataset(&entry, dataset_type),
+                Line::Dataset {
+                    entry,
+                    dataset_type,
+                } => staging.dataset(&entry, dataset_type),
             }
             .map_err(StageError::from)?;
         }
         let rows = staging.finish()?;
         let line = self.reader.line_number();
-        let trailer = self.reader.trailer().cloned().ok_or(ReadError::Incomplete { line })?;
-        Ok(Parsed { settled: self.settled, file: self.file, header, trailer, rows })
+        let trailer = self
+            .reader
+            .trailer()
+            .cloned()
+            .ok_or(ReadError::Incomplete { line })?;
+        Ok(Parsed {
+            settled: self.settled,
+            file: self.file,
+            header,
+            trailer,
+            rows,
+        })
     }
 }
 

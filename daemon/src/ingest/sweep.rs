@@ -50,8 +50,15 @@ impl Arrivals {
     /// Nothing seen yet.
     pub fn new(flow: Flow) -> Self {
         let root = flow.root();
-        let patience = Patience { settle: root.settle, torn: root.torn_deadline };
-        Self { flow, settling: Settling::new(patience), registry_seen: None }
+        let patience = Patience {
+            settle: root.settle,
+            torn: root.torn_deadline,
+        };
+        Self {
+            flow,
+            settling: Settling::new(patience),
+            registry_seen: None,
+        }
     }
 
     /// Lists the manifest folder and notes what the ledger does not know.
@@ -72,8 +79,11 @@ impl Arrivals {
             warn!(%root, error = %super::error_chain(error), "manifest folder cannot be listed");
         }
         let now = self.flow.site().clock.now();
-        let mut swept =
-            Swept { files: files.len(), new: 0, unreadable: unreadable.len() };
+        let mut swept = Swept {
+            files: files.len(),
+            new: 0,
+            unreadable: unreadable.len(),
+        };
         for file in files {
             if known.get(&file.path) != Some(&file.identity) {
                 swept.new += 1;
@@ -99,7 +109,10 @@ impl Arrivals {
 
     fn sighted(&mut self, path: &str, identity: FileIdentity) -> Result<(), IngestError> {
         let site = self.flow.site();
-        let at = Location { root: self.flow.root().name.clone(), path: path.to_owned() };
+        let at = Location {
+            root: self.flow.root().name.clone(),
+            path: path.to_owned(),
+        };
         let known = site.ledger.manifest(&at)?;
         if known.is_none_or(|row| row.file != identity) {
             let now = site.clock.now();
@@ -135,7 +148,11 @@ impl Arrivals {
             decided += usize::from(self.conclude(decision)?);
         }
         let unblocked = decided > 0 && self.retry_blocked(now)?;
-        let next = if more || unblocked { Some(now) } else { self.settling.next_due() };
+        let next = if more || unblocked {
+            Some(now)
+        } else {
+            self.settling.next_due()
+        };
         Ok(Stepped { decided, next })
     }
 
@@ -151,7 +168,10 @@ impl Arrivals {
             }
             Decision::Undecided(undecided) => {
                 let now = self.flow.site().clock.now();
-                match self.settling.judge(&undecided.settled, undecided.fault, now) {
+                match self
+                    .settling
+                    .judge(&undecided.settled, undecided.fault, now)
+                {
                     Judgement::Wait => Ok(false),
                     Judgement::Final => {
                         self.flow.quarantine(&undecided)?;
@@ -199,7 +219,10 @@ impl Arrivals {
     fn rows_in(&self, state: ManifestState) -> Result<Vec<ManifestRow>, IngestError> {
         let root = &self.flow.root().name;
         let rows = self.flow.site().ledger.manifests(Some(state))?;
-        Ok(rows.into_iter().filter(|row| row.location.root == *root).collect())
+        Ok(rows
+            .into_iter()
+            .filter(|row| row.location.root == *root)
+            .collect())
     }
 
     /// Files seen and not decided.

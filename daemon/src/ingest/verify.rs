@@ -117,7 +117,10 @@ pub(super) fn verify(
         return Ok(Verdict::Refuse(parsed, refusal));
     }
     let header = parsed.header();
-    let run = RunKey { origin: header.origin.repository, name: header.run.clone() };
+    let run = RunKey {
+        origin: header.origin.repository,
+        name: header.run.clone(),
+    };
     if header.content == Content::Inventory {
         // Compared only: it has no place in the run's history.
         return Ok(Verdict::Hold(Verified { parsed, run }));
@@ -163,11 +166,17 @@ fn check_signature(parsed: &Parsed, trust: &Trust, unsigned: bool) -> Result<(),
     match trust.judge(speaker.repository, signature, &parsed.trailer().sha256) {
         SignatureWorth::Good => Ok(()),
         SignatureWorth::KeyUnknown => Err(Refusal::untrusted(
-            format!("key {key_id} is not known for repository {}", speaker.repository),
+            format!(
+                "key {key_id} is not known for repository {}",
+                speaker.repository
+            ),
             "get the key from the site by a trusted way, run `runsync keys trust FILE`, and reload the daemon",
         )),
         SignatureWorth::KeyRevoked => Err(Refusal::untrusted(
-            format!("key {key_id} of repository {} is revoked here", speaker.repository),
+            format!(
+                "key {key_id} of repository {} is revoked here",
+                speaker.repository
+            ),
             "the origin must publish a snapshot in a higher epoch, signed by another key",
         )),
         SignatureWorth::Bad => Err(Refusal::quarantined(
@@ -203,7 +212,10 @@ fn frozen(rows: &[ManifestRow], header: &Header) -> Option<Refusal> {
     }
     Some(Refusal::blocked(
         Blocker::Fork,
-        format!("run `{}` is frozen: it is forked at generation {fork}", header.run),
+        format!(
+            "run `{}` is frozen: it is forked at generation {fork}",
+            header.run
+        ),
         "the origin must publish a snapshot of the run in a higher epoch",
     ))
 }
@@ -212,9 +224,7 @@ fn overtaken(known: Option<&RunRow>, header: &Header) -> Option<Refusal> {
     let floor = known.and_then(|run| run.floor)?;
     (header.generation < floor
         || header.generation == floor && header.content == Content::Additions)
-        .then(|| {
-            Refusal::superseded(overtaken_reason(header.generation, floor))
-        })
+        .then(|| Refusal::superseded(overtaken_reason(header.generation, floor)))
 }
 
 /// Why a manifest is superseded, whichever came first, it or its run's floor.
@@ -225,7 +235,10 @@ pub(super) fn overtaken_reason(generation: Generation, floor: Generation) -> Str
 fn is_registered(rows: &[ManifestRow], header: &Header) -> bool {
     rows.iter().any(|row| {
         row.state == ManifestState::Registered
-            && row.summary.as_ref().is_some_and(|summary| summary.generation == header.generation)
+            && row
+                .summary
+                .as_ref()
+                .is_some_and(|summary| summary.generation == header.generation)
     })
 }
 
@@ -236,14 +249,21 @@ fn judge_conflicts(
 ) -> Result<Verdict, VerifyError> {
     let conflicts = registry.conflicts(&verified.registration(root, false), CONFLICTS_SHOWN)?;
     // One that no other manifest can resolve decides, whatever else there is.
-    let worst = conflicts.iter().position(|conflict| !conflict.may_resolve()).unwrap_or(0);
+    let worst = conflicts
+        .iter()
+        .position(|conflict| !conflict.may_resolve())
+        .unwrap_or(0);
     let others = conflicts.len().saturating_sub(1);
     let Some(conflict) = conflicts.into_iter().nth(worst) else {
         return Ok(Verdict::Register(verified));
     };
     let mut refusal = Refusal::from(conflict);
     if others > 0 {
-        let or_more = if others + 1 == CONFLICTS_SHOWN { " or more" } else { "" };
+        let or_more = if others + 1 == CONFLICTS_SHOWN {
+            " or more"
+        } else {
+            ""
+        };
         refusal.reason = format!("{} (and {others}{or_more} other conflicts)", refusal.reason);
     }
     Ok(Verdict::Refuse(verified.parsed, refusal))
@@ -251,11 +271,7 @@ fn judge_conflicts(
 
 impl Verified {
     /// What the registry is asked to take.
-    pub(super) fn registration<'a>(
-        &'a self,
-        root: &'a RootName,
-        trust: bool,
-    ) -> Registration<'a> {
+    pub(super) fn registration<'a>(&'a self, root: &'a RootName, trust: bool) -> Registration<'a> {
         Registration {
             run: &self.run,
             generation: self.parsed.header().generation,

@@ -286,7 +286,8 @@ fn odd_entries_among_manifests_are_reported_and_hide_no_other() {
     fixture.put(MANIFEST, b"m");
     make_fifo(&fixture.at("runsync/manifests/o/pipe/1-1.manifest.jsonl"));
     symlink("run", fixture.at("runsync/manifests/o/alias")).unwrap();
-    let not_utf8 = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff.manifest.jsonl");
+    let not_utf8 =
+        <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff.manifest.jsonl");
     put(&fixture.at("runsync/manifests/o").join(not_utf8), b"m");
     fs::create_dir(fixture.at("runsync/manifests/o/2-1.manifest.jsonl")).unwrap();
     let (files, errors) = fixture.root.list_manifests().unwrap();

@@ -214,8 +214,13 @@ pub(super) fn write_accepted(
         ManifestState::Registered | ManifestState::Blocked | ManifestState::Superseded => true,
         ManifestState::Untrusted | ManifestState::Quarantined => false,
     };
-    let Some(summary) = row.summary.as_ref().filter(|_| accepted) else { return Ok(()) };
-    let Some(digest) = summary.digest.filter(|_| summary.content != Content::Inventory) else {
+    let Some(summary) = row.summary.as_ref().filter(|_| accepted) else {
+        return Ok(());
+    };
+    let Some(digest) = summary
+        .digest
+        .filter(|_| summary.content != Content::Inventory)
+    else {
         return Ok(());
     };
     statement.execute(params![

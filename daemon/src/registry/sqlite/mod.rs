@@ -38,7 +38,8 @@ use uuid::Uuid;
 use self::failure::Failure;
 use crate::registry::conflict::Conflict;
 use crate::registry::record::{
-    DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RunRow, WaitingArtifact, WaitingRun,
+    DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RunRow,
+    WaitingArtifact, WaitingRun,
 };
 use crate::registry::{Registry, RegistryError};
 use crate::sqlite::{Database, Schema};
@@ -357,7 +358,9 @@ mod tests {
             trust: false,
             rows: &rows,
         };
-        registry.register(&[registration], &mut |_| ControlFlow::Continue(())).unwrap();
+        registry
+            .register(&[registration], &mut |_| ControlFlow::Continue(()))
+            .unwrap();
         let waiting = registry.waiting_artifacts(&run, &root, None, 1).unwrap();
         assert_eq!(registry.confirm(&run, &root, &waiting).unwrap(), 1);
 

@@ -78,7 +78,10 @@ pub(super) fn registering(connection: &Connection) -> Result<Vec<Registering>, F
         .query_and_then([], |row| {
             Ok(Registering {
                 run: rows::run_key(row, 0)?,
-                generation: Generation { epoch: row.get(2)?, sequence: row.get(3)? },
+                generation: Generation {
+                    epoch: row.get(2)?,
+                    sequence: row.get(3)?,
+                },
                 done: count(row, 4)?,
                 claims: count(row, 5)?,
             })
