@@ -364,7 +364,10 @@ mod tests {
                 let text = |column| match row.get_ref(column)? {
                     ValueRef::Null => Ok("NULL".to_owned()),
                     ValueRef::Integer(number) => Ok(number.to_string()),
-                    value => Ok(value.as_str()?.to_owned()),
+                    ValueRef::Real(number) => Ok(number.to_string()),
+                    value @ (ValueRef::Text(_) | ValueRef::Blob(_)) => {
+                        Ok(value.as_str()?.to_owned())
+                    }
                 };
                 (0..VIEW_COLUMNS.len()).map(text).collect()
             })
