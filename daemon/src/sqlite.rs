@@ -453,6 +453,7 @@ mod tests {
         ..FIRST
     };
 
+    #[expect(clippy::unnecessary_wraps, reason = "what creation asks for")]
     fn nothing(_: &Transaction<'_>) -> rusqlite::Result<()> {
         Ok(())
     }

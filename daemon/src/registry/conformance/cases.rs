@@ -190,7 +190,7 @@ pub(crate) fn stale_confirmations_are_passed_over(open: &Open) {
     assert_eq!(site.waiting_paths(&key), ["one", "two"]);
     let right = artifact("one", 101, 1);
     assert_eq!(confirm(&[right.clone(), right.clone()]), 1);
-    assert_eq!(confirm(&[right.clone()]), 0);
+    assert_eq!(confirm(std::slice::from_ref(&right)), 0);
     let elsewhere = "other".parse().unwrap();
     let confirmed = site.registry().confirm(&key, &elsewhere, &[right]).unwrap();
     assert_eq!(confirmed, 0);

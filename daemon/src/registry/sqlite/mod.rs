@@ -2,7 +2,7 @@
 //!
 //! Rows of a million-dataset run go into five tables. A row costs little where the table is
 //! written in the order of its own key and much where it is not, so each table has its own stage
-//! ([`load`]), and each look-up by something other than the UUID is a table of its own.
+//! (`load`), and each look-up by something other than the UUID is a table of its own.
 //! Reading never waits for writing ([`crate::sqlite`]).
 
 mod failure;
@@ -372,7 +372,10 @@ mod tests {
                 let text = |column| match row.get_ref(column)? {
                     ValueRef::Null => Ok("NULL".to_owned()),
                     ValueRef::Integer(number) => Ok(number.to_string()),
-                    value => Ok(value.as_str()?.to_owned()),
+                    ValueRef::Real(number) => Ok(number.to_string()),
+                    value @ (ValueRef::Text(_) | ValueRef::Blob(_)) => {
+                        Ok(value.as_str()?.to_owned())
+                    }
                 };
                 (0..VIEW_COLUMNS.len()).map(text).collect()
             })
