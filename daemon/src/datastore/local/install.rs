@@ -155,3 +155,33 @@ fn io_error(attempt: &'static str, path: &str, source: io::Error) -> DatastoreEr
         source,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, read_dir};
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn where_renaming_without_clobbering_is_unknown_linking_does_the_same() {
+        let directory = TempDir::new().unwrap();
+        let folder = File::open(directory.path()).unwrap();
+        let write =
+            |text: &'static [u8]| Temporary::write(folder.as_fd(), "m", &mut { text }).unwrap();
+        assert!(write(b"first").link("m", "m").unwrap());
+        assert!(!write(b"second").link("m", "m").unwrap());
+        assert_eq!(std::fs::read(directory.path().join("m")).unwrap(), b"first");
+        assert_eq!(read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_link_whose_reply_was_lost_counts_as_ours() {
+        let directory = TempDir::new().unwrap();
+        let folder = File::open(directory.path()).unwrap();
+        let temporary = Temporary::write(folder.as_fd(), "m", &mut &b"m"[..]).unwrap();
+        assert!(temporary.link("m", "m").unwrap());
+        assert!(temporary.link("m", "m").unwrap());
+    }
+}

@@ -5,6 +5,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, FileType, mknodat};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use tempfile::TempDir;
 
 use super::*;
@@ -220,6 +221,49 @@ fn a_name_too_long_for_the_file_system_hides_no_other() {
     let looks = fixture.root.look(&[&there, &deep, &there]).unwrap();
     assert!(matches!(looks[0], Look::File(_)));
     assert!(matches!(looks[2], Look::File(_)));
+}
+
+/// Runs `work` on a thread that permissions apply to, also where root runs the tests.
+fn without_privileges<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    let unprivileged = || {
+        set_capabilities(None, none).unwrap();
+        work()
+    };
+    std::thread::scope(|scope| scope.spawn(unprivileged).join().unwrap())
+}
+
+#[test]
+fn what_may_not_be_read_is_unreadable_and_hides_no_other() {
+    let fixture = LocalFixture::new();
+    let denied = StorageFault(rustix::io::Errno::ACCESS.raw_os_error());
+    fixture.put("a/1", b"1");
+    fixture.put("b/2", b"2");
+    fixture.put("runsync/manifests/o/shut/1-1.manifest.jsonl", b"m");
+    fixture.put("runsync/manifests/o/u/1-1.manifest.jsonl", b"m");
+    for shut in ["a", "runsync/manifests/o/shut"] {
+        fs::set_permissions(fixture.at(shut), fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    without_privileges(|| {
+        assert_eq!(fixture.look("a/1"), Look::Unreadable(denied));
+        assert_eq!(fixture.look("a/2"), Look::Unreadable(denied));
+        assert!(matches!(fixture.look("b/2"), Look::File(_)));
+        let error = fixture.root.open(&"a/1".parse().unwrap()).unwrap_err();
+        assert!(matches!(error, DatastoreError::Io { .. }));
+        let (files, errors) = fixture.root.list_manifests().unwrap();
+        assert_eq!(files.len(), 1);
+        assert_eq!(
+            errors[0].to_string(),
+            "cannot open `runsync/manifests/o/shut`"
+        );
+    });
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(fixture.at("runsync/manifests/o/shut"), open.clone()).unwrap();
+    fs::set_permissions(fixture.at("a"), open).unwrap();
 }
 
 #[test]
