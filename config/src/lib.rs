@@ -23,6 +23,8 @@ pub mod root;
 
 pub mod peer;
 
+pub mod key_file;
+
 pub mod trust;
 
 pub mod registry;

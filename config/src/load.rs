@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::raw::Document;
 use crate::site::Site;
 
@@ -42,6 +42,22 @@ pub fn load(path: &Path) -> Result<Site, LoadError> {
     let file = std::path::absolute(path).map_err(unreadable)?;
     let text = std::fs::read_to_string(&file).map_err(unreadable)?;
     parse(&file, &text).map_err(|problems| LoadError::Problems { file, problems })
+}
+
+impl LoadError {
+    /// Problems that a look at the world around the file found, told like those within it: each
+    /// without a line gets that of its key.
+    pub fn around(file: &Path, mut problems: Vec<Problem>) -> Self {
+        // Where the file cannot be read again, keys without lines must do.
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let document = Document::parse(&text);
+        for problem in &mut problems {
+            problem.line = problem.line.or_else(|| document.line(&problem.key));
+        }
+        problem::sort(&mut problems);
+        let file = file.to_owned();
+        Self::Problems { file, problems }
+    }
 }
 
 /// Reads `text` as the file `file`, which must be absolute.
@@ -124,6 +140,12 @@ mod tests {
         `root` is missing: a site has at least one datastore root
           hint: add `[[root]]` with `name` and `url`
         "#);
+    }
+
+    #[test]
+    fn an_empty_list_of_roots_is_as_good_as_none() {
+        let problems = parse(Path::new(FILE), "root = []\nsite.name = 'A'").unwrap_err();
+        assert_eq!(problems.len(), 1);
     }
 
     #[test]

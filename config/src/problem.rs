@@ -36,6 +36,11 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Puts problems in the order of the file; those without a line come last.
+pub(crate) fn sort(problems: &mut [Problem]) {
+    problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
+}
+
 /// Where a value stands: `root[0].url`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyPath(Vec<Step>);

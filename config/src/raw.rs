@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::problem::{KeyPath, Problem, Reason};
+use crate::problem::{self, KeyPath, Problem, Reason};
 use crate::value::Value;
 
 type Table<'t> = DeTable<'t>;
@@ -50,9 +50,10 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// Whether a key is at the top of the file, whatever its value.
+    /// Whether a key is at the top of the file, be it of the wrong kind, and is no empty list.
     pub(crate) fn has(&self, key: &str) -> bool {
-        self.tree.get_ref().contains_key(key)
+        let value = self.tree.get_ref().get(key).map(Spanned::get_ref);
+        value.is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty()))
     }
 
     /// Whether the text is TOML at all; asked before anything else is read.
@@ -71,14 +72,15 @@ impl<'t> Document<'t> {
         });
     }
 
-    /// The problems in the order of the file; those without a line come last.
+    /// The problems in the order of the file.
     pub(crate) fn into_problems(self) -> Vec<Problem> {
         let mut problems = self.problems.into_inner();
-        problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
+        problem::sort(&mut problems);
         problems
     }
 
-    fn line(&self, path: &KeyPath) -> Option<usize> {
+    /// The line of the value at `path`, or of the nearest thing above it that is there.
+    pub(crate) fn line(&self, path: &KeyPath) -> Option<usize> {
         let (mut table, mut at) = (Some(self.tree.get_ref()), None);
         for step in path.steps() {
             let Some((key, value)) = table.and_then(|t| t.get_key_value(step.key.as_ref())) else {

@@ -23,8 +23,12 @@ pub mod ledger;
 
 pub mod datastore;
 
+pub mod worker;
+
 pub mod ingest;
 
 pub mod assembly;
+
+pub mod service;
 
 pub mod cli;

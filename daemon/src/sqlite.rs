@@ -428,3 +428,179 @@ fn migrate(begun: &Transaction<'_>, schema: &Schema, from: usize) -> rusqlite::R
     let version = i64::try_from(schema.migrations.len()).unwrap_or(i64::MAX);
     begun.pragma_update(None, "user_version", version)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    const FIRST: Schema = Schema {
+        what: "notebook",
+        application_id: 0x6e6f_7465,
+        migrations: &["CREATE TABLE note (text TEXT)"],
+    };
+    const SECOND: Schema = Schema {
+        migrations: &[
+            "CREATE TABLE note (text TEXT)",
+            "ALTER TABLE note ADD COLUMN page INTEGER; UPDATE note SET page = 1",
+        ],
+        ..FIRST
+    };
+    const OTHER: Schema = Schema {
+        what: "cookbook",
+        application_id: 0x636f_6f6b,
+        ..FIRST
+    };
+
+    fn nothing(_: &Transaction<'_>) -> rusqlite::Result<()> {
+        Ok(())
+    }
+
+    fn note(database: &Database, text: &str) -> rusqlite::Result<usize> {
+        database.write(|begun| begun.execute("INSERT INTO note (text) VALUES (?1)", [text]))
+    }
+
+    fn notes(database: &Database) -> rusqlite::Result<u32> {
+        database.read(|connection| {
+            connection.query_row("SELECT count(*) FROM note", [], |row| row.get(0))
+        })
+    }
+
+    fn folder() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file.sqlite");
+        (folder, path)
+    }
+
+    #[test]
+    fn a_file_is_created_once_and_readable_by_its_group_at_most() {
+        let (_folder, path) = folder();
+        let database = Database::create(&path, &FIRST, nothing).unwrap();
+        note(&database, "kept").unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777 & !FILE_MODE, 0);
+        let again = Database::create(&path, &FIRST, nothing);
+        assert!(matches!(again, Err(SqliteError::Exists { .. })));
+        assert_eq!(notes(&database).unwrap(), 1);
+    }
+
+    #[test]
+    fn an_empty_file_left_by_a_crash_is_taken() {
+        let (_folder, path) = folder();
+        File::create(&path).unwrap();
+        assert!(matches!(
+            Database::open(&path, &FIRST),
+            Err(SqliteError::WrongApplication { .. })
+        ));
+        Database::create(&path, &FIRST, nothing).unwrap();
+        Database::open(&path, &FIRST).unwrap();
+    }
+
+    #[test]
+    fn other_files_are_refused_and_left_alone() {
+        let (_folder, path) = folder();
+        drop(Database::create(&path, &OTHER, nothing).unwrap());
+        let before = std::fs::read(&path).unwrap();
+        for opened in [
+            Database::open(&path, &FIRST),
+            Database::open_read_only(&path, &FIRST),
+        ] {
+            assert!(matches!(opened, Err(SqliteError::WrongApplication { .. })));
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        let text = path.with_extension("txt");
+        #[expect(clippy::disallowed_methods, reason = "a test's own file")]
+        std::fs::write(&text, "certainly no database, though it is long enough").unwrap();
+        let error = Database::open(&text, &FIRST).unwrap_err();
+        assert_eq!(error.disposition(), Disposition::Stop);
+        let missing = Database::open(&path.with_extension("none"), &FIRST);
+        assert!(matches!(missing, Err(SqliteError::Open { .. })));
+    }
+
+    #[test]
+    fn an_older_schema_is_migrated_by_whoever_may_write() {
+        let (_folder, path) = folder();
+        note(&Database::create(&path, &FIRST, nothing).unwrap(), "old").unwrap();
+        assert!(matches!(
+            Database::open_read_only(&path, &SECOND),
+            Err(SqliteError::OlderSchema {
+                found: 1,
+                known: 2,
+                ..
+            })
+        ));
+        let database = Database::open(&path, &SECOND).unwrap();
+        let page = |connection: &Connection| {
+            connection.query_row("SELECT page FROM note", [], |row| row.get::<_, i64>(0))
+        };
+        assert_eq!(database.read(page).unwrap(), 1);
+        Database::open_read_only(&path, &SECOND).unwrap();
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused() {
+        let (_folder, path) = folder();
+        drop(Database::create(&path, &SECOND, nothing).unwrap());
+        let refused = Database::open(&path, &FIRST).unwrap_err();
+        assert!(matches!(
+            refused,
+            SqliteError::NewerSchema {
+                found: 2,
+                known: 1,
+                ..
+            }
+        ));
+        assert_eq!(refused.disposition(), Disposition::Stop);
+        assert!(refused.to_string().contains("schema version 2"));
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing() {
+        let (_folder, path) = folder();
+        let database = Database::create(&path, &FIRST, nothing).unwrap();
+        let failed: Result<(), rusqlite::Error> = database.write(|begun| {
+            begun.execute("INSERT INTO note VALUES ('gone')", [])?;
+            Err(rusqlite::Error::QueryReturnedNoRows)
+        });
+        assert!(failed.is_err());
+        assert_eq!(notes(&database).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_reader_sees_the_last_commit_with_and_without_a_writer() {
+        let (_folder, path) = folder();
+        let database = Database::create(&path, &FIRST, nothing).unwrap();
+        let reader = Database::open_read_only(&path, &FIRST).unwrap();
+        note(&database, "one").unwrap();
+        assert_eq!(notes(&reader).unwrap(), 1);
+        database
+            .write(|begun| {
+                begun.execute("INSERT INTO note VALUES ('two')", [])?;
+                assert_eq!(notes(&reader)?, 1);
+                assert_eq!(notes(&database)?, 1);
+                Ok::<_, rusqlite::Error>(())
+            })
+            .unwrap();
+        drop(database);
+        assert_eq!(notes(&reader).unwrap(), 2);
+        drop(reader);
+        let reader = Database::open_read_only(&path, &FIRST).unwrap();
+        assert_eq!(notes(&reader).unwrap(), 2);
+        let refused = note(&reader, "three").unwrap_err();
+        let refused = SqliteError::during("write", refused);
+        assert_eq!(refused.disposition(), Disposition::Stop);
+    }
+
+    #[test]
+    fn a_closed_file_holds_everything_by_itself() {
+        let (_folder, path) = folder();
+        let database = Database::create(&path, &FIRST, nothing).unwrap();
+        note(&database, "one").unwrap();
+        notes(&database).unwrap();
+        drop(database);
+        let copy = path.with_extension("copy");
+        std::fs::copy(&path, &copy).unwrap();
+        assert_eq!(notes(&Database::open(&copy, &FIRST).unwrap()).unwrap(), 1);
+    }
+}

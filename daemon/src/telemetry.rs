@@ -1,5 +1,7 @@
 //! Sets up logging: lines for people or JSON on standard error, or fields in systemd's journal.
 
+use std::io::IsTerminal;
+
 use runsync_config::log::{Log, LogFormat};
 use thiserror::Error;
 use tracing_subscriber::filter::ParseError;
@@ -29,9 +31,13 @@ pub enum TelemetryError {
 /// Starts logging as `log` says, for the rest of the process.
 pub fn start(log: &Log) -> Result<(), TelemetryError> {
     let filter = filter(&log.filter)?;
+    let stderr = std::io::stderr;
+    let lines = fmt::layer()
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal());
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
-        LogFormat::Human => Box::new(fmt::layer().with_writer(std::io::stderr)),
-        LogFormat::Json => Box::new(fmt::layer().json().with_writer(std::io::stderr)),
+        LogFormat::Human => Box::new(lines),
+        LogFormat::Json => Box::new(lines.json()),
         LogFormat::Journald => {
             Box::new(tracing_journald::layer().map_err(TelemetryError::Journal)?)
         }

@@ -31,6 +31,8 @@ pub mod checksum;
 
 pub mod signature;
 
+pub mod key_file;
+
 pub mod trailer;
 
 pub mod limits;

@@ -5,8 +5,8 @@
 ///
 /// The defaults admit every manifest that the writer writes, up to
 /// [`ENTRIES_MAX`] dataset lines; a site may set others. Nesting is bounded
-/// too, but not here: serde_json refuses JSON more than 127 levels deep, a
-/// constant of its own.
+/// too, but not here: `serde_json` refuses JSON 128 levels deep, a constant of
+/// its own, and passes over unknown fields without descending into them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Longest line, in bytes.
@@ -35,8 +35,8 @@ pub const UNPACKED_BYTES_MAX: u64 = 2 << 30;
 /// 2 GiB packed: a plain file is packed and unpacked in one.
 pub const PACKED_BYTES_MAX: u64 = UNPACKED_BYTES_MAX;
 
-/// 50. Honest manifests pack about 9:1 and, each UUID being random, hardly above
-/// 20:1; a bomb packs 1000:1 and more.
+/// Fifty to one. Honest manifests pack about nine to one and, since UUIDs are random, hardly
+/// above twenty; a bomb packs a thousand to one and more.
 pub const UNPACKED_RATIO_MAX: u64 = 50;
 
 /// 8 MiB (2^23): what zstd levels 1 to 19 use at most.

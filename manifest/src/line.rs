@@ -53,7 +53,7 @@ pub(crate) fn kind_of(line: &str, number: u64) -> Result<Kind, ReadError> {
     if line.starts_with(DATASET_START) {
         return Ok(Kind::Dataset);
     }
-    let KindOnly { kind } = parse_object(line).map_err(|wrong| wrong.into_error(number))?;
+    let KindOnly { kind } = parse_only("kind", line, number)?;
     Kind::ALL
         .into_iter()
         .find(|known| known.as_str() == kind)
@@ -65,7 +65,7 @@ pub(crate) fn kind_of(line: &str, number: u64) -> Result<Kind, ReadError> {
 
 /// The header's `format`, whatever else a later format may have changed.
 pub(crate) fn format_of(line: &str) -> Result<u64, ReadError> {
-    let FormatOnly { format } = parse_object(line).map_err(|wrong| wrong.into_error(1))?;
+    let FormatOnly { format } = parse_only("format", line, 1)?;
     Ok(format)
 }
 
@@ -93,11 +93,20 @@ struct FormatOnly {
     format: u64,
 }
 
-fn parse_object<'de, T: Deserialize<'de>>(line: &'de str) -> Result<T, Wrong<'de>> {
-    serde_json::from_str(line).map_err(|error| Wrong { field: None, error })
+/// Parses a line for one field and passes over the others.
+fn parse_only<'de, T: Deserialize<'de>>(
+    field: &'static str,
+    line: &'de str,
+    number: u64,
+) -> Result<T, ReadError> {
+    serde_json::from_str(line).map_err(|error| {
+        let in_field = error.classify() == Category::Data;
+        let field = in_field.then_some(Cow::Borrowed(field));
+        Wrong { field, error }.into_error(number)
+    })
 }
 
-/// What serde_json says, and the outermost field in which it said so.
+/// What `serde_json` says, and the outermost field in which it said so.
 struct Wrong<'a> {
     field: Option<Cow<'a, str>>,
     error: serde_json::Error,

@@ -245,7 +245,7 @@ fn check_part(what: &'static str, name: &str, part: &str) -> Result<(), NameErro
         "has a part `.` or `..`"
     } else if part.len() > PATH_PART_BYTES_MAX {
         "has a part longer than 255 bytes"
-    } else if part.chars().any(|c| c.is_control() || c == '\\') {
+    } else if holds_forbidden(part) {
         "holds a control character or a backslash"
     } else {
         return Ok(());
@@ -253,10 +253,91 @@ fn check_part(what: &'static str, name: &str, part: &str) -> Result<(), NameErro
     Err(refuse(what, name, reason))
 }
 
+/// Control characters and backslashes. Nearly all names are ASCII, and this is
+/// asked for each part of each path: looks at bytes first.
+fn holds_forbidden(part: &str) -> bool {
+    let forbidden = |byte: u8| byte < b' ' || byte == b'\\' || byte == 0x7f;
+    let (found, ascii) = part.bytes().fold((false, true), |(found, ascii), byte| {
+        (found | forbidden(byte), ascii & byte.is_ascii())
+    });
+    found || (!ascii && part.chars().any(char::is_control))
+}
+
 fn refuse(what: &'static str, name: &str, reason: &'static str) -> NameError {
     NameError {
         what,
         name: name.chars().take(80).collect(),
         reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_paths_are_refused() {
+        for path in [
+            "",
+            "/",
+            "/etc/passwd",
+            "..",
+            ".",
+            "../x",
+            "a/../b",
+            "a/..",
+            "a/./b",
+            "a//b",
+            "a/",
+            "./a",
+            "a\\b",
+            "a\0b",
+            "a\nb",
+            "a\u{7f}",
+            "a\u{85}b",
+            "é\u{9b}",
+            "runsync",
+            "runsync/x",
+        ] {
+            assert!(check_path(path).is_err(), "{path:?}");
+        }
+        assert!(check_path(&"a".repeat(256)).is_err());
+        assert!(check_path(&"a/".repeat(2048)).is_err());
+    }
+
+    #[test]
+    fn unusual_but_honest_paths_are_kept_as_they_are() {
+        for path in [
+            "a",
+            "runsync2/x",
+            "x/runsync/y",
+            "...",
+            "a b",
+            "é",
+            "e\u{301}",
+            "\u{202e}x",
+            "-rf",
+        ] {
+            assert_eq!(path.parse::<ArtifactPath>().unwrap().as_str(), path);
+        }
+        assert!(check_path(&"a".repeat(255)).is_ok());
+    }
+
+    #[test]
+    fn a_prefix_owns_whole_parts_only() {
+        let prefix: RunPrefix = "u/dm-1".parse().unwrap();
+        let owns = |run: &str| prefix.owns(&run.parse().unwrap());
+        assert!(owns("u/dm-1") && owns("u/dm-1/x"));
+        assert!(!owns("u/dm-10") && !owns("u"));
+        let overlaps = |other: &str| prefix.overlaps(&other.parse().unwrap());
+        assert!(overlaps("u") && overlaps("u/dm-1/x") && !overlaps("u/dm-10"));
+    }
+
+    #[test]
+    fn no_run_takes_the_reserved_folder() {
+        for run in ["runsync", "runsync/x", "a//b", "/a", "a/../b"] {
+            assert!(run.parse::<RunName>().is_err(), "{run}");
+        }
+        assert!("runsync-tests/1".parse::<RunName>().is_ok());
     }
 }

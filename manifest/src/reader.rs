@@ -169,7 +169,11 @@ impl<R: Read> Reader<R> {
 }
 
 fn read_header(text: &str) -> Result<Header, ReadError> {
-    version::may_read(line::format_of(text)?)?;
+    // The format first: a later one may have changed everything else.
+    let format = line::format_of(text);
+    if let Ok(format) = format {
+        version::may_read(format)?;
+    }
     let kind = line::kind_of(text, 1)?;
     if kind != Kind::Header {
         return Err(ReadError::Invalid {
@@ -177,17 +181,17 @@ fn read_header(text: &str) -> Result<Header, ReadError> {
             fault: Fault::field_text("kind", kind.as_str(), "`header` in the first line"),
         });
     }
-    line::parse(text, 1)
+    format.and_then(|_| line::parse(text, 1))
 }
 
 fn broken(line: u64, fault: Fault) -> ReadError {
-    match fault {
-        Fault::Limit { limit, most } => ReadError::LimitExceeded { line, limit, most },
-        _ => ReadError::Invalid { line, fault },
+    if let Fault::Limit { limit, most } = fault {
+        return ReadError::LimitExceeded { line, limit, most };
     }
+    ReadError::Invalid { line, fault }
 }
 
-fn same<T: PartialEq + fmt::Display>(
+fn same<T: Copy + PartialEq + fmt::Display>(
     line: u64,
     field: &'static str,
     stated: T,

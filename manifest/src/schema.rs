@@ -28,8 +28,11 @@ pub fn line_schemas() -> Vec<(&'static str, Schema)> {
 /// The schema of a line's type, and its `kind`.
 fn line_schema<T: JsonSchema>(kind: Kind) -> Schema {
     let mut schema = SchemaGenerator::default().into_root_schema_for::<T>();
-    schema.insert("title".into(), format!("{} line", kind.as_str()).into());
-    let kind = json!({ "const": kind.as_str() });
+    let kind = kind.as_str();
+    schema.insert("title".into(), format!("{kind} line").into());
+    let description = format!("A {kind} line of a manifest, format 1: see docs/MANIFEST.md.");
+    schema.insert("description".into(), description.into());
+    let kind = json!({ "const": kind });
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
         properties.insert("kind".into(), kind);
     }

@@ -103,6 +103,19 @@ impl fmt::Display for PublicKey {
     }
 }
 
+impl Serialize for PublicKey {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PublicKey {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// An Ed25519 signing key. `Debug` shows only its key id.
 pub struct SigningKey(ed25519_dalek::SigningKey);
 

@@ -1,6 +1,6 @@
 //! JSON values without repeated keys.
 //!
-//! serde_json keeps the last of two equal keys. Two readers that disagree on
+//! `serde_json` keeps the last of two equal keys. Two readers that disagree on
 //! which one counts would read two manifests in one, so the free parts of a
 //! line (provenance, dimension records) are read through here.
 
@@ -34,7 +34,7 @@ pub(crate) fn objects<'de, D: Deserializer<'de>>(
 }
 
 /// Serializes a JSON value with the keys of every object sorted by bytes,
-/// whatever order serde_json was built to keep.
+/// whatever order `serde_json` was built to keep.
 pub(crate) struct Sorted<'a>(pub(crate) &'a Value);
 
 impl Serialize for Sorted<'_> {

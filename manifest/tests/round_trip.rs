@@ -1,5 +1,7 @@
 //! What the writer writes, the reader reads, and nothing that was altered or cut.
 
+#![cfg(test)]
+
 mod support;
 
 use std::io::Read;

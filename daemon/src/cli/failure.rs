@@ -145,20 +145,20 @@ impl Failure {
     fn to_json(&self) -> String {
         #[derive(Serialize)]
         struct Report<'r> {
-            error: String,
+            message: String,
             hint: Option<&'r str>,
             problems: &'r [Problem],
             exit_code: u8,
         }
-        let (error, problems) = match self.error.downcast_ref::<LoadError>() {
+        let (message, problems) = match self.error.downcast_ref::<LoadError>() {
             Some(LoadError::Problems { file, problems }) => {
-                let error = format!("the configuration {} cannot be used", file.display());
-                (error, problems.as_slice())
+                let message = format!("the configuration {} cannot be used", file.display());
+                (message, problems.as_slice())
             }
             _ => (self.message(), [].as_slice()),
         };
         let report = Report {
-            error,
+            message,
             hint: self.hint.as_deref(),
             problems,
             exit_code: self.exit.code(),
@@ -219,12 +219,15 @@ mod tests {
 
     #[test]
     fn a_failure_is_told_with_its_chain_and_a_hint() {
-        insta::assert_snapshot!(failure().to_text(), @"");
+        insta::assert_snapshot!(failure().to_text(), @r#"
+        error: cannot store the key: cannot create /data/x: permission denied
+        hint: check its folder
+        "#);
     }
 
     #[test]
     fn a_failure_is_told_as_json() {
-        insta::assert_snapshot!(failure().to_json(), @"");
+        insta::assert_snapshot!(failure().to_json(), @r#"{"error":{"exit_code":1,"hint":"check its folder","message":"cannot store the key: cannot create /data/x: permission denied","problems":[]}}"#);
     }
 
     #[test]

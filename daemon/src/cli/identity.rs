@@ -3,14 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use runsync_config::key_file::PublicKeyFile;
 use runsync_config::secret;
 use runsync_config::site::Site;
-use runsync_manifest::signature::{PublicKeyFile, SigningKey};
+use runsync_manifest::signature::SigningKey;
 
 use crate::cli::failure::{Failure, Hint};
 use crate::datastore::RepositoryFile;
 
-/// The format of `repository.json` and of public key files that this version knows.
+/// The format of `repository.json` that this version knows.
 pub(crate) const FORMAT: u32 = 1;
 
 /// Where a root says whom it belongs to.
@@ -53,10 +54,9 @@ pub(crate) fn public_key_file(site: &Site) -> Result<PublicKeyFile, Failure> {
     let repository = repository(&root.directory)?.repository;
     let public_key = signing_key(&site.signing_key_file)?.public();
     Ok(PublicKeyFile {
-        format: FORMAT,
         site: site.name.clone(),
         repository,
-        key_id: public_key.id(),
         public_key,
+        revoked: false,
     })
 }

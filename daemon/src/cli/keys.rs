@@ -4,8 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use runsync_config::key_file::PublicKeyFile;
 use runsync_config::site::Site;
-use runsync_config::trust::{self, TrustedKey};
+use runsync_config::trust;
 use runsync_manifest::name::{RepositoryId, SiteName};
 use runsync_manifest::signature::KeyId;
 use serde::Serialize;
@@ -110,13 +111,13 @@ impl Row for Listed {
 fn list(site: &Site) -> Result<Vec<Listed>, Failure> {
     let keys = trust::read_folder(&site.trusted_keys_directory).into_iter();
     let listed = keys.map(|trusted| {
-        let TrustedKey { key, revoked } = trusted?;
-        let state = match (revoked, site.peer(key.repository)) {
+        let key = trusted?;
+        let state = match (key.revoked, site.peer(key.repository)) {
             (true, _) => State::Revoked,
             (false, Some(_)) => State::Trusted,
             (false, None) => State::Ignored,
         };
-        let (key_id, site, origin) = (key.key_id, key.site, key.repository);
+        let (key_id, site, origin) = (key.key_id(), key.site, key.repository);
         Ok(Listed {
             key_id,
             site,
@@ -138,9 +139,8 @@ struct Changed {
 }
 
 impl Changed {
-    fn new(trusted: &TrustedKey, state: State, already: bool) -> Self {
-        let key = &trusted.key;
-        let (key_id, site, origin) = (key.key_id, key.site.clone(), key.repository);
+    fn new(key: &PublicKeyFile, state: State, already: bool) -> Self {
+        let (key_id, site, origin) = (key.key_id(), key.site.clone(), key.repository);
         Self {
             key_id,
             site,
@@ -178,7 +178,7 @@ fn trust(site: &Site, file: &Path) -> Result<Changed, Failure> {
     }
     let path = site
         .trusted_keys_directory
-        .join(trust::file_name(trusted.key.key_id));
+        .join(PublicKeyFile::name(trusted.key_id()));
     durable::create_folder(&site.trusted_keys_directory, 0o755)?;
     match durable::create_new(&path, &text(&trusted)?, KEY_FILE_MODE) {
         Ok(()) => Ok(Changed::new(&trusted, State::Trusted, false)),
@@ -188,25 +188,27 @@ fn trust(site: &Site, file: &Path) -> Result<Changed, Failure> {
 }
 
 /// The key is there already: trusted, or else it stays revoked.
-fn unchanged(trusted: &TrustedKey, path: &Path) -> Result<Changed, Failure> {
+fn unchanged(trusted: &PublicKeyFile, path: &Path) -> Result<Changed, Failure> {
     if trust::read_key(path)?.revoked {
-        let message = format!(
-            "cannot trust key {}: it was revoked here",
-            trusted.key.key_id
-        );
+        let message = format!("cannot trust key {}: it was revoked here", trusted.key_id());
         let hint = "let its site make another key; a revoked one is not taken back";
         return Err(Failure::new(message).hint(hint));
     }
     Ok(Changed::new(trusted, State::Trusted, true))
 }
 
-fn check_peer(site: &Site, trusted: &TrustedKey) -> Result<(), Failure> {
-    let (name, origin) = (&trusted.key.site, trusted.key.repository);
+fn check_peer(site: &Site, trusted: &PublicKeyFile) -> Result<(), Failure> {
+    let (name, origin) = (&trusted.site, trusted.repository);
+    if is_ours(site, origin) {
+        return Err(Failure::new(
+            "cannot trust our own key: it is the other sites that must",
+        ));
+    }
     let Some(peer) = site.peer(origin) else {
         let message = format!("cannot trust a key of {name}: no peer has the origin {origin}");
         let block = format!(
             "[[peer]]\nsite = \"{name}\"\norigin = \"{origin}\"\n\
-             run_prefixes = [\"the start of the runs that {name} may own\"]"
+             run_prefixes = []  # how the names of its runs begin"
         );
         let file = site.config_file.display();
         return Err(Failure::new(message).hint(format!("add to {file}:\n\n{block}\n")));
@@ -222,15 +224,27 @@ fn check_peer(site: &Site, trusted: &TrustedKey) -> Result<(), Failure> {
     }
 }
 
+/// Whether a repository is the one of this site's roots. Where that cannot be read, `config check`
+/// tells.
+fn is_ours(site: &Site, repository: RepositoryId) -> bool {
+    let mut own = site
+        .roots
+        .iter()
+        .filter_map(|root| identity::repository(&root.directory).ok());
+    own.any(|own| own.repository == repository)
+}
+
 fn revoke(site: &Site, key_id: KeyId) -> Result<Changed, Failure> {
-    let path = site.trusted_keys_directory.join(trust::file_name(key_id));
+    let path = site
+        .trusted_keys_directory
+        .join(PublicKeyFile::name(key_id));
     let trusted = trust::read_key(&path)
         .while_doing(format!("cannot revoke key {key_id}"))
         .hint("`runsync keys list` shows the keys that are known")?;
     if trusted.revoked {
         return Ok(Changed::new(&trusted, State::Revoked, true));
     }
-    let trusted = TrustedKey {
+    let trusted = PublicKeyFile {
         revoked: true,
         ..trusted
     };
@@ -238,7 +252,7 @@ fn revoke(site: &Site, key_id: KeyId) -> Result<Changed, Failure> {
     Ok(Changed::new(&trusted, State::Revoked, false))
 }
 
-fn text(trusted: &TrustedKey) -> Result<Vec<u8>, serde_json::Error> {
+fn text(trusted: &PublicKeyFile) -> Result<Vec<u8>, serde_json::Error> {
     let mut text = serde_json::to_vec_pretty(trusted)?;
     text.push(b'\n');
     Ok(text)

@@ -1,8 +1,8 @@
 //! The operator's command line.
 //!
-//! A command is a file here with `Args` and `run`, one variant of [`Command`] and one arm of
-//! [`Command::run`]. It prints through [`output`] alone, so that `--json` means the same
-//! everywhere, and ends as [`failure`] says, so that scripts can rely on exit codes.
+//! A command is a file here with `Args` and `run`, one variant of `Command` and one arm of
+//! `Command::run`. It prints through `output` alone, so that `--json` means the same
+//! everywhere, and ends as `failure` says, so that scripts can rely on exit codes.
 
 mod output;
 

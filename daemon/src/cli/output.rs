@@ -143,12 +143,19 @@ mod tests {
 
     #[test]
     fn rows_are_a_table_for_people() {
-        insta::assert_snapshot!(printed(false), @"");
+        insta::assert_snapshot!(printed(false), @r#"
+        run          datasets
+        u/a/night-1  33
+        u/b          10000
+        "#);
     }
 
     #[test]
     fn rows_are_lines_of_json() {
-        insta::assert_snapshot!(printed(true), @"");
+        insta::assert_snapshot!(printed(true), @r#"
+        {"name":"u/a/night-1","datasets":33}
+        {"name":"u/b","datasets":10000}
+        "#);
     }
 
     #[derive(Debug)]

@@ -27,7 +27,7 @@
 //!
 //! Removals and snapshots are verified here and held in the ledger for the flow that acts on them.
 
-
+pub mod watch;
 
 pub mod settle;
 

@@ -1,1 +1,327 @@
+//! The suite that every ledger backend passes.
 
+use std::path::Path;
+
+use jiff::Timestamp;
+use runsync_config::root::RootName;
+use runsync_manifest::checksum::Sha256;
+use runsync_manifest::content::Content;
+use runsync_manifest::generation::Generation;
+use runsync_manifest::name::{ManifestId, RepositoryId, RunKey};
+use runsync_manifest::signature::KeyId;
+use uuid::Uuid;
+
+use crate::file_identity::FileIdentity;
+use crate::ledger::Ledger;
+use crate::ledger::record::{Finding, Location, ManifestRow, ManifestState, ManifestSummary};
+
+/// Opens or creates the ledger in a folder.
+pub(crate) type Open = dyn Fn(&Path) -> Box<dyn Ledger>;
+
+/// Instantiates every case for a backend: `$open` is a `fn(&Path) -> Box<dyn Ledger>` that opens
+/// the ledger in a folder, or creates it.
+macro_rules! conformance {
+    ($open:expr; $($case:ident)*) => {$(
+        #[test]
+        fn $case() {
+            $crate::ledger::conformance::$case(&$open);
+        }
+    )*};
+    ($open:expr) => {
+        $crate::ledger::conformance::conformance! { $open;
+            an_empty_ledger_answers_nothing
+            what_is_recorded_is_read_back
+            recording_again_replaces
+            a_forgotten_file_is_new_again
+            manifests_are_listed_by_state_oldest_decision_first
+            manifests_of_a_run_are_listed_by_generation
+            a_digest_finds_all_its_names
+            every_state_is_counted
+            findings_are_counted_until_they_heal
+            sweeps_are_remembered
+            every_commit_is_counted
+            reopening_keeps_everything
+        }
+    };
+}
+pub(crate) use conformance;
+
+struct Site<'a> {
+    folder: tempfile::TempDir,
+    open: &'a Open,
+    ledger: Option<Box<dyn Ledger>>,
+}
+
+impl<'a> Site<'a> {
+    fn new(open: &'a Open) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Some(open(folder.path()));
+        Self {
+            folder,
+            open,
+            ledger,
+        }
+    }
+
+    fn reopen(&mut self) {
+        self.ledger = None;
+        self.ledger = Some((self.open)(self.folder.path()));
+    }
+
+    fn ledger(&self) -> &dyn Ledger {
+        self.ledger.as_deref().unwrap()
+    }
+
+    fn paths(&self, state: Option<ManifestState>) -> Vec<String> {
+        paths(self.ledger().manifests(state).unwrap())
+    }
+}
+
+fn paths(rows: Vec<ManifestRow>) -> Vec<String> {
+    rows.into_iter().map(|row| row.location.path).collect()
+}
+
+fn root(name: &str) -> RootName {
+    name.parse().unwrap()
+}
+
+fn run(name: &str) -> RunKey {
+    RunKey {
+        origin: RepositoryId(Uuid::from_u128(7)),
+        name: name.parse().unwrap(),
+    }
+}
+
+fn at(nanoseconds: i64) -> Timestamp {
+    let base = 1_795_000_000_000_000_000;
+    Timestamp::from_nanosecond(base + i128::from(nanoseconds)).unwrap()
+}
+
+/// A row that could not be read as far as its header.
+fn row(path: &str, state: ManifestState) -> ManifestRow {
+    ManifestRow {
+        location: Location {
+            root: root("main"),
+            path: path.to_owned(),
+        },
+        file: FileIdentity {
+            size: 12,
+            modified_ns: -5,
+            inode: u64::MAX,
+        },
+        state,
+        reason: None,
+        hint: None,
+        blocker: None,
+        summary: None,
+        first_seen: at(1),
+        decided_at: at(2),
+    }
+}
+
+fn read_row(path: &str, sequence: u32) -> ManifestRow {
+    ManifestRow {
+        reason: Some("it is wrong".to_owned()),
+        hint: Some("put it right".to_owned()),
+        blocker: Some("{}".to_owned()),
+        summary: Some(ManifestSummary {
+            manifest: ManifestId(Uuid::from_u128(u128::from(sequence))),
+            content: Content::Snapshot,
+            run: run("u/a"),
+            site: "SITE_A".parse().unwrap(),
+            generation: Generation { epoch: 2, sequence },
+            digest: Some(Sha256([u8::try_from(sequence).unwrap(); 32])),
+            key_id: Some(KeyId([4; 16])),
+            datasets: Some(1_000_000),
+            total_bytes: Some(u64::MAX),
+        }),
+        ..row(path, ManifestState::Registered)
+    }
+}
+
+pub(crate) fn an_empty_ledger_answers_nothing(open: &Open) {
+    let site = Site::new(open);
+    let ledger = site.ledger();
+    assert!(ledger.known_files(&root("main")).unwrap().is_empty());
+    assert!(ledger.manifests(None).unwrap().is_empty());
+    let nowhere = row("a", ManifestState::Blocked).location;
+    assert_eq!(ledger.manifest(&nowhere).unwrap(), None);
+    assert!(ledger.findings().unwrap().is_empty());
+    assert_eq!(ledger.last_sweep(&root("main")).unwrap(), None);
+    assert!(!ledger.forget(&nowhere).unwrap());
+}
+
+pub(crate) fn what_is_recorded_is_read_back(open: &Open) {
+    let site = Site::new(open);
+    let mut header_only = read_row("b", 3);
+    if let Some(summary) = &mut header_only.summary {
+        summary.content = Content::Removal;
+        summary.digest = None;
+        summary.key_id = None;
+        summary.datasets = None;
+        summary.total_bytes = None;
+    }
+    let rows = [
+        row("a", ManifestState::Quarantined),
+        header_only,
+        read_row("c", 4),
+    ];
+    site.ledger().record(&rows).unwrap();
+    for row in &rows {
+        assert_eq!(
+            site.ledger().manifest(&row.location).unwrap().as_ref(),
+            Some(row)
+        );
+    }
+    let known = site.ledger().known_files(&root("main")).unwrap();
+    let expected: Vec<_> = rows
+        .iter()
+        .map(|row| (row.location.path.clone(), row.file, row.state))
+        .collect();
+    assert_eq!(known, expected);
+    assert!(
+        site.ledger()
+            .known_files(&root("other"))
+            .unwrap()
+            .is_empty()
+    );
+}
+
+pub(crate) fn recording_again_replaces(open: &Open) {
+    let site = Site::new(open);
+    site.ledger().record(&[read_row("a", 1)]).unwrap();
+    let again = row("a", ManifestState::Superseded);
+    site.ledger().record(std::slice::from_ref(&again)).unwrap();
+    assert_eq!(site.ledger().manifests(None).unwrap(), [again]);
+    assert!(site.ledger().of_run(&run("u/a")).unwrap().is_empty());
+}
+
+pub(crate) fn a_forgotten_file_is_new_again(open: &Open) {
+    let site = Site::new(open);
+    let rows = [
+        row("a", ManifestState::Blocked),
+        row("b", ManifestState::Blocked),
+    ];
+    site.ledger().record(&rows).unwrap();
+    assert!(site.ledger().forget(&rows[0].location).unwrap());
+    assert_eq!(site.paths(None), ["b"]);
+}
+
+pub(crate) fn manifests_are_listed_by_state_oldest_decision_first(open: &Open) {
+    let site = Site::new(open);
+    let decided = |path, nanoseconds, state| ManifestRow {
+        decided_at: at(nanoseconds),
+        ..row(path, state)
+    };
+    let rows = [
+        decided("a", 30, ManifestState::Blocked),
+        decided("b", 10, ManifestState::Blocked),
+        decided("c", 20, ManifestState::Untrusted),
+    ];
+    site.ledger().record(&rows).unwrap();
+    assert_eq!(site.paths(Some(ManifestState::Blocked)), ["b", "a"]);
+    assert_eq!(site.paths(None), ["b", "c", "a"]);
+    assert!(site.paths(Some(ManifestState::Registered)).is_empty());
+}
+
+pub(crate) fn manifests_of_a_run_are_listed_by_generation(open: &Open) {
+    let site = Site::new(open);
+    let rows = [
+        read_row("a", 10),
+        read_row("b", 2),
+        row("c", ManifestState::Blocked),
+    ];
+    site.ledger().record(&rows).unwrap();
+    let of_run = |name| paths(site.ledger().of_run(&run(name)).unwrap());
+    assert_eq!(of_run("u/a"), ["b", "a"]);
+    assert!(of_run("u/b").is_empty());
+}
+
+pub(crate) fn a_digest_finds_all_its_names(open: &Open) {
+    let site = Site::new(open);
+    let rows = [read_row("b", 2), read_row("a", 2), read_row("c", 3)];
+    site.ledger().record(&rows).unwrap();
+    let named = |byte| paths(site.ledger().with_digest(&Sha256([byte; 32])).unwrap());
+    assert_eq!(named(2), ["a", "b"]);
+    assert!(named(9).is_empty());
+}
+
+pub(crate) fn every_state_is_counted(open: &Open) {
+    let site = Site::new(open);
+    let rows = [
+        row("a", ManifestState::Blocked),
+        row("b", ManifestState::Superseded),
+        row("c", ManifestState::Blocked),
+    ];
+    site.ledger().record(&rows).unwrap();
+    let counts = site.ledger().counts().unwrap();
+    assert!(
+        counts
+            .iter()
+            .map(|(state, _)| *state)
+            .eq(ManifestState::ALL)
+    );
+    let counts: Vec<u64> = counts.into_iter().map(|(_, count)| count).collect();
+    assert_eq!(counts, [0, 2, 0, 0, 1]);
+}
+
+pub(crate) fn findings_are_counted_until_they_heal(open: &Open) {
+    let site = Site::new(open);
+    let finding = |subject: &str, seconds, detail: &str| Finding {
+        kind: "dimension_differs".to_owned(),
+        subject: subject.to_owned(),
+        detail: detail.to_owned(),
+        first_seen: at(seconds),
+        last_seen: at(seconds),
+        times: 1,
+    };
+    let ledger = site.ledger();
+    for one in [
+        finding("b", 1, "x"),
+        finding("a", 2, "y"),
+        finding("b", 3, "z"),
+    ] {
+        ledger.find(&one).unwrap();
+    }
+    let twice = Finding {
+        last_seen: at(3),
+        times: 2,
+        ..finding("b", 1, "z")
+    };
+    assert_eq!(ledger.findings().unwrap(), [finding("a", 2, "y"), twice]);
+    ledger.healed("dimension_differs", "b").unwrap();
+    ledger.healed("dimension_differs", "never seen").unwrap();
+    assert_eq!(ledger.findings().unwrap(), [finding("a", 2, "y")]);
+}
+
+pub(crate) fn sweeps_are_remembered(open: &Open) {
+    let site = Site::new(open);
+    site.ledger().swept(&root("main"), at(1)).unwrap();
+    site.ledger().swept(&root("main"), at(2)).unwrap();
+    assert_eq!(
+        site.ledger().last_sweep(&root("main")).unwrap(),
+        Some(at(2))
+    );
+    assert_eq!(site.ledger().last_sweep(&root("other")).unwrap(), None);
+}
+
+pub(crate) fn every_commit_is_counted(open: &Open) {
+    let site = Site::new(open);
+    let before = site.ledger().changes().unwrap();
+    site.ledger().record(&[read_row("a", 1)]).unwrap();
+    assert!(site.ledger().changes().unwrap() > before);
+}
+
+pub(crate) fn reopening_keeps_everything(open: &Open) {
+    let mut site = Site::new(open);
+    site.ledger().record(&[read_row("a", 1)]).unwrap();
+    site.ledger().swept(&root("main"), at(1)).unwrap();
+    let changes = site.ledger().changes().unwrap();
+    site.reopen();
+    assert_eq!(site.ledger().manifests(None).unwrap(), [read_row("a", 1)]);
+    assert_eq!(
+        site.ledger().last_sweep(&root("main")).unwrap(),
+        Some(at(1))
+    );
+    assert_eq!(site.ledger().changes().unwrap(), changes);
+}

@@ -2,13 +2,13 @@
 //!
 //! Cases are plain functions over a way to open a registry; [`conformance`] makes a test of each.
 
-mod cases;
+pub(crate) mod cases;
 
-mod conflicts;
+pub(crate) mod conflicts;
 
-mod interruption;
+pub(crate) mod interruption;
 
-mod order;
+pub(crate) mod order;
 
 mod support;
 

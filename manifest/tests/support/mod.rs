@@ -112,7 +112,7 @@ pub fn entry(number: u32) -> DatasetEntry<'static> {
 }
 
 pub fn record(json: serde_json::Value) -> DimensionRecord {
-    json.as_object().unwrap().clone()
+    serde_json::from_value(json).unwrap()
 }
 
 pub fn dimensions() -> Vec<DimensionRecords> {
@@ -234,7 +234,7 @@ pub fn reseal(lines: &str) -> String {
     let body = lines
         .lines()
         .filter(|line| !line.starts_with(r#"{"kind":"trailer""#))
-        .map(|line| format!("{line}\n"))
+        .flat_map(|line| [line, "\n"])
         .collect::<String>();
     let count = |kind: &str| body.matches(&format!(r#""kind":"{kind}""#)).count();
     let sizes: u64 = body

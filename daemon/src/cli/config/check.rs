@@ -39,8 +39,7 @@ pub(super) fn run(context: &Context) -> Result<Outcome, Failure> {
     let site = context.site()?;
     let problems = problems(site);
     if !problems.is_empty() {
-        let file = site.config_file.clone();
-        return Err(LoadError::Problems { file, problems }.into());
+        return Err(LoadError::around(&site.config_file, problems).into());
     }
     let notes = notes(site);
     let (config_file, ok) = (site.config_file.as_path(), true);
@@ -183,9 +182,8 @@ fn notes(site: &Site) -> Vec<String> {
         format!("no key of {name} is trusted: its manifests stay `untrusted` until `runsync keys trust FILE`")
     });
     let keys = trust::read_folder(&site.trusted_keys_directory);
-    let strangers = keys.into_iter().flatten().filter_map(|trusted| {
-        let key = trusted.key;
-        let (id, of, repository) = (key.key_id, &key.site, key.repository);
+    let strangers = keys.into_iter().flatten().filter_map(|key| {
+        let (id, of, repository) = (key.key_id(), &key.site, key.repository);
         site.peer(repository)
             .is_none()
             .then(|| format!("key {id} of {of} is ignored: no peer has the origin {repository}"))

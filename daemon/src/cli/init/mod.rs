@@ -97,14 +97,19 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
 /// The folder as the configuration will name it: absolute, without symbolic links or `..` where it
 /// exists.
 fn absolute(root: &Path) -> Result<PathBuf, Failure> {
-    if let Ok(root) = root.canonicalize() {
-        return Ok(root);
-    }
     let cannot = || format!("cannot use {} as a root", root.display());
-    if root.components().any(|part| part == Component::ParentDir) {
-        return Err(Failure::new(format!("{}: it holds `..`", cannot())).usage());
+    let absolute = match root.canonicalize() {
+        Ok(root) => root,
+        Err(_) if root.components().any(|part| part == Component::ParentDir) => {
+            return Err(Failure::new(format!("{}: it holds `..`", cannot())).usage());
+        }
+        Err(_) => std::path::absolute(root).while_doing(cannot())?,
+    };
+    if absolute.to_str().is_some() {
+        Ok(absolute)
+    } else {
+        Err(Failure::new(format!("{}: its path is not UTF-8", cannot())).usage())
     }
-    std::path::absolute(root).while_doing(cannot())
 }
 
 fn state_directory(config_file: &Path) -> PathBuf {

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use runsync_config::key_file::PublicKeyFile;
 use runsync_config::site::Site;
 use runsync_manifest::name::{RepositoryId, SiteName};
-use runsync_manifest::signature::{KeyId, PublicKeyFile};
+use runsync_manifest::signature::KeyId;
 use serde::Serialize;
 
 use super::public_key_path;
@@ -42,7 +43,7 @@ impl<'s> Made<'s> {
             state,
             site: &site.name,
             repository: key.repository,
-            key_id: key.key_id,
+            key_id: key.key_id(),
             roots: site
                 .roots
                 .iter()

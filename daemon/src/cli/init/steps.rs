@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use runsync_config::example::NewSite;
+use runsync_config::key_file::PublicKeyFile;
 use runsync_config::site::Site;
-use runsync_manifest::signature::{PublicKeyFile, SigningKey};
+use runsync_manifest::signature::SigningKey;
 
 use super::intent::Intent;
 use super::owner::Owner;
@@ -55,13 +56,11 @@ fn make_keys(intent: &Intent, site: &Site) -> Result<(), Failure> {
     let file = &site.signing_key_file;
     durable::create_folder(keys_folder(site), SECRET_FOLDER)?;
     create(file, new_key()?.as_bytes(), SECRET_FILE)?;
-    let public_key = identity::signing_key(file)?.public();
     let public = PublicKeyFile {
-        format: identity::FORMAT,
         site: site.name.clone(),
         repository: intent.repository,
-        key_id: public_key.id(),
-        public_key,
+        public_key: identity::signing_key(file)?.public(),
+        revoked: false,
     };
     create(&public_key_path(site), &pretty(&public)?, OPEN_FILE)
 }

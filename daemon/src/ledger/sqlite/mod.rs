@@ -313,3 +313,21 @@ impl Ledger for SqliteLedger {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::conformance::conformance;
+
+    fn open(folder: &Path) -> Box<dyn Ledger> {
+        let path = folder.join("ledger.sqlite");
+        let ledger = if path.try_exists().unwrap() {
+            SqliteLedger::open(&path)
+        } else {
+            SqliteLedger::create(&path)
+        };
+        Box::new(ledger.unwrap())
+    }
+
+    conformance!(open);
+}

@@ -18,7 +18,12 @@ pub(crate) fn an_empty_registry_answers_nothing(open: &Open) {
     assert!(registry.run(&nobody).unwrap().is_none());
     assert!(registry.waiting_runs().unwrap().is_empty());
     assert!(site.waiting(&nobody).is_empty());
-    assert!(registry.datasets(&nobody, None, None, 9).unwrap().is_empty());
+    assert!(
+        registry
+            .datasets(&nobody, None, None, 9)
+            .unwrap()
+            .is_empty()
+    );
     assert!(registry.records(&nobody, None, 9).unwrap().is_empty());
     assert!(registry.dataset_types().unwrap().is_empty());
     assert!(registry.dimension_records().unwrap().is_empty());
@@ -95,7 +100,11 @@ pub(crate) fn components_are_records_of_one_dataset(open: &Open) {
     assert_eq!(confirm(0..1), 1);
     let answer = &site.registry().exists(&[dataset(1)]).unwrap()[0];
     assert_eq!(answer.presence, Presence::Yes);
-    let components: Vec<&str> = answer.records.iter().map(|one| one.component.as_str()).collect();
+    let components: Vec<&str> = answer
+        .records
+        .iter()
+        .map(|one| one.component.as_str())
+        .collect();
     assert_eq!(components, ["image", "psf", "wcs"]);
     site.check_counters();
 }
@@ -140,7 +149,8 @@ pub(crate) fn at_level_trust_records_are_there_at_once(open: &Open) {
 pub(crate) fn artifacts_are_waited_for_until_confirmed(open: &Open) {
     let site = Site::new(open);
     let key = run("u/a");
-    site.register(&Manifest::new(&key, 1, claims(1..=5))).unwrap();
+    site.register(&Manifest::new(&key, 1, claims(1..=5)))
+        .unwrap();
     let waiting = site.registry().waiting_runs().unwrap();
     assert_eq!(waiting.len(), 1);
     assert_eq!((&waiting[0].run, &waiting[0].root), (&key, &root()));
@@ -158,16 +168,19 @@ pub(crate) fn artifacts_are_waited_for_until_confirmed(open: &Open) {
 pub(crate) fn stale_confirmations_are_passed_over(open: &Open) {
     let site = Site::new(open);
     let key = run("u/a");
-    site.register(&Manifest::new(&key, 1, vec![claim(1, "one", 1), claim(2, "two", 2)]))
-        .unwrap();
+    site.register(&Manifest::new(
+        &key,
+        1,
+        vec![claim(1, "one", 1), claim(2, "two", 2)],
+    ))
+    .unwrap();
     let artifact = |path: &str, size, content| WaitingArtifact {
         path: path.parse().unwrap(),
         size,
         checksums: checksums(content),
     };
-    let confirm = |artifacts: &[WaitingArtifact]| {
-        site.registry().confirm(&key, &root(), artifacts).unwrap()
-    };
+    let confirm =
+        |artifacts: &[WaitingArtifact]| site.registry().confirm(&key, &root(), artifacts).unwrap();
     let wrong = [
         artifact("one", 999, 1),
         artifact("two", 102, 77),
@@ -187,7 +200,8 @@ pub(crate) fn stale_confirmations_are_passed_over(open: &Open) {
 pub(crate) fn waiting_artifacts_are_paged(open: &Open) {
     let site = Site::new(open);
     let key = run("u/a");
-    site.register(&Manifest::new(&key, 1, claims(1..=10))).unwrap();
+    site.register(&Manifest::new(&key, 1, claims(1..=10)))
+        .unwrap();
     let mut pages = Vec::new();
     let mut after = None;
     loop {
@@ -206,7 +220,8 @@ pub(crate) fn waiting_artifacts_are_paged(open: &Open) {
 pub(crate) fn pages_follow_each_other(open: &Open) {
     let site = Site::new(open);
     let key = run("u/a");
-    site.register(&Manifest::new(&key, 1, claims(1..=10))).unwrap();
+    site.register(&Manifest::new(&key, 1, claims(1..=10)))
+        .unwrap();
     site.register(&Manifest::new(&run("u/b"), 1, claims(11..=20)))
         .unwrap();
     let registry = site.registry();
@@ -227,7 +242,8 @@ pub(crate) fn pages_follow_each_other(open: &Open) {
 pub(crate) fn existence_is_answered_in_the_order_asked(open: &Open) {
     let site = Site::new(open);
     let key = run("u/a");
-    site.register(&Manifest::new(&key, 1, claims(1..=5))).unwrap();
+    site.register(&Manifest::new(&key, 1, claims(1..=5)))
+        .unwrap();
     let asked: Vec<_> = [5, 99, 1, 5, 3, 99].map(dataset).into();
     let answers = site.registry().exists(&asked).unwrap();
     let uuids: Vec<_> = answers.iter().map(|one| one.uuid).collect();
@@ -254,16 +270,28 @@ pub(crate) fn the_first_dimension_record_wins(open: &Open) {
         let manifest = Manifest::over(&run("u/a"), sequence, Box::new(rows));
         site.register(&manifest).unwrap().dimensions_differing
     };
-    let first = vec![detector("1", r#"{"name":"a"}"#), detector("2", r#"{"name":"b"}"#)];
+    let first = vec![
+        detector("1", r#"{"name":"a"}"#),
+        detector("2", r#"{"name":"b"}"#),
+    ];
     assert!(register(1, first.clone()).is_empty());
-    let second = vec![detector("2", r#"{"name":"c"}"#), detector("3", r#"{"name":"d"}"#)];
+    let second = vec![
+        detector("2", r#"{"name":"c"}"#),
+        detector("3", r#"{"name":"d"}"#),
+    ];
     let differing = register(2, second.clone());
     assert_eq!(differing.len(), 1);
-    assert_eq!((&*differing[0].element, &*differing[0].key), ("detector", "2"));
+    assert_eq!(
+        (&*differing[0].element, &*differing[0].key),
+        ("detector", "2")
+    );
     assert_eq!(differing[0].registered, r#"{"name":"b"}"#);
     assert_eq!(differing[0].manifest, r#"{"name":"c"}"#);
     let records = site.registry().dimension_records().unwrap();
-    assert_eq!(records, [first[0].clone(), first[1].clone(), second[1].clone()]);
+    assert_eq!(
+        records,
+        [first[0].clone(), first[1].clone(), second[1].clone()]
+    );
 }
 
 pub(crate) fn a_floor_only_rises(open: &Open) {
@@ -307,11 +335,14 @@ pub(crate) fn every_commit_is_counted(open: &Open) {
         last > before
     };
     assert!(!grown());
-    site.register(&Manifest::new(&key, 1, claims(1..=2))).unwrap();
+    site.register(&Manifest::new(&key, 1, claims(1..=2)))
+        .unwrap();
     assert!(grown());
     site.confirm_all(&key);
     assert!(grown());
-    site.registry().raise_floor(&key, Generation::FIRST).unwrap();
+    site.registry()
+        .raise_floor(&key, Generation::FIRST)
+        .unwrap();
     assert!(grown());
     assert!(!grown());
 }
@@ -319,7 +350,8 @@ pub(crate) fn every_commit_is_counted(open: &Open) {
 pub(crate) fn reopening_keeps_everything(open: &Open) {
     let mut site = Site::new(open);
     let key = run("u/a");
-    site.register(&Manifest::new(&key, 1, claims(1..=7))).unwrap();
+    site.register(&Manifest::new(&key, 1, claims(1..=7)))
+        .unwrap();
     let (id, changes) = (site.registry().id(), site.registry().changes().unwrap());
     let before = (site.dump(), site.waiting(&key));
     site.reopen();
@@ -346,7 +378,10 @@ pub(crate) fn a_row_of_an_undefined_dataset_type_is_refused(open: &Open) {
         .register(&[manifest.registration()], &mut |_| ());
     assert!(matches!(
         failed,
-        Err(RegistryError::DatasetTypeIndex { index: 2, defined: 2 })
+        Err(RegistryError::DatasetTypeIndex {
+            index: 2,
+            defined: 2
+        })
     ));
     assert!(site.registry().runs(None).unwrap().is_empty());
 }

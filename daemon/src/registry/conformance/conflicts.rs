@@ -17,7 +17,11 @@ pub(crate) fn a_dataset_registered_elsewhere_is_held(open: &Open) {
         .unwrap();
     let before = site.dump();
     let conflicts = site
-        .register(&Manifest::new(&run("u/b"), 1, vec![claim(2, "elsewhere", 2)]))
+        .register(&Manifest::new(
+            &run("u/b"),
+            1,
+            vec![claim(2, "elsewhere", 2)],
+        ))
         .unwrap_err();
     assert_eq!(conflicts.len(), 1);
     let Conflict::DatasetHeld { uuid, held_run, .. } = &conflicts[0] else {
@@ -120,8 +124,12 @@ pub(crate) fn a_claim_that_counts_for_nothing_conflicts_with_nothing(open: &Open
 pub(crate) fn a_manifest_may_move_its_own_artifacts(open: &Open) {
     let site = Site::new(open);
     let key = run("u/a");
-    site.register(&Manifest::new(&key, 1, vec![claim(1, "one", 1), claim(2, "two", 2)]))
-        .unwrap();
+    site.register(&Manifest::new(
+        &key,
+        1,
+        vec![claim(1, "one", 1), claim(2, "two", 2)],
+    ))
+    .unwrap();
     site.confirm_all(&key);
     // The two swap places, and a third takes over nothing of anybody's.
     let swapped = vec![claim(1, "two", 1), claim(2, "one", 2), claim(3, "three", 3)];
@@ -130,7 +138,11 @@ pub(crate) fn a_manifest_may_move_its_own_artifacts(open: &Open) {
     site.check_counters();
     // But what it does not name itself stays where it is.
     let conflicts = site
-        .register(&Manifest::new(&key, 3, vec![claim(1, "one", 1), claim(3, "two", 3)]))
+        .register(&Manifest::new(
+            &key,
+            3,
+            vec![claim(1, "one", 1), claim(3, "two", 3)],
+        ))
         .unwrap_err();
     assert_eq!(conflicts.len(), 1);
     let Conflict::PathHeld { held_by, .. } = &conflicts[0] else {
@@ -148,7 +160,10 @@ pub(crate) fn a_dataset_type_has_one_definition(open: &Open) {
     assert!(site.register(&other).is_ok());
     other.dataset_types[0].storage_class = "ExposureI".parse().unwrap();
     let conflicts = site.register(&other).unwrap_err();
-    assert!(matches!(conflicts[..], [Conflict::DatasetTypeDiffers { .. }]));
+    assert!(matches!(
+        conflicts[..],
+        [Conflict::DatasetTypeDiffers { .. }]
+    ));
     assert!(!conflicts[0].may_resolve());
     assert!(stands(&site, &conflicts[0]));
 }
@@ -208,7 +223,12 @@ pub(crate) fn conflicts_between_manifests_of_one_call_are_found(open: &Open) {
         ];
         let registrations: Vec<_> = manifests.iter().map(Manifest::registration).collect();
         for registration in &registrations {
-            assert!(site.registry().conflicts(registration, 9).unwrap().is_empty());
+            assert!(
+                site.registry()
+                    .conflicts(registration, 9)
+                    .unwrap()
+                    .is_empty()
+            );
         }
         let mut progress = Vec::new();
         let outcomes = site

@@ -126,7 +126,10 @@ pub(crate) fn a_fork_does_not_go_on_where_the_other_stopped(open: &Open) {
     fork.digest = Sha256([99; 32]);
     let registered = site.register(&fork).unwrap();
     assert_eq!(registered.datasets_added, 12);
-    let answers = site.registry().exists(&[dataset(101), dataset(112)]).unwrap();
+    let answers = site
+        .registry()
+        .exists(&[dataset(101), dataset(112)])
+        .unwrap();
     assert!(answers.iter().all(|one| one.presence == Presence::Pending));
     site.check_counters();
 }

@@ -40,13 +40,17 @@ pub(crate) fn two_generations_end_alike_in_either_order(open: &Open) {
 pub(crate) fn what_has_not_changed_stays_confirmed(open: &Open) {
     let site = Site::new(open);
     let key = run("u/a");
-    site.register(&Manifest::new(&key, 1, claims(1..=4))).unwrap();
+    site.register(&Manifest::new(&key, 1, claims(1..=4)))
+        .unwrap();
     site.confirm_all(&key);
     let mut changed = claims(1..=4);
     changed[0].formatter = None;
     changed[1].path = "moved".to_owned();
     let registered = site.register(&Manifest::new(&key, 2, changed)).unwrap();
-    assert_eq!((registered.datasets_added, registered.artifacts_waiting), (0, 1));
+    assert_eq!(
+        (registered.datasets_added, registered.artifacts_waiting),
+        (0, 1)
+    );
     assert_eq!(site.waiting_paths(&key), ["moved"]);
     site.check_counters();
 }
@@ -54,11 +58,19 @@ pub(crate) fn what_has_not_changed_stays_confirmed(open: &Open) {
 pub(crate) fn moved_artifacts_are_waited_for_where_they_are_now(open: &Open) {
     let site = Site::new(open);
     let key = run("u/a");
-    let shared = vec![claim(1, "shared", 1), claim(2, "shared", 1), claim(3, "alone", 3)];
+    let shared = vec![
+        claim(1, "shared", 1),
+        claim(2, "shared", 1),
+        claim(3, "alone", 3),
+    ];
     site.register(&Manifest::new(&key, 1, shared)).unwrap();
     // One of two leaves the shared artifact: it is still waited for.
-    site.register(&Manifest::new(&key, 2, vec![claim(1, "one", 1), claim(3, "three", 3)]))
-        .unwrap();
+    site.register(&Manifest::new(
+        &key,
+        2,
+        vec![claim(1, "one", 1), claim(3, "three", 3)],
+    ))
+    .unwrap();
     assert_eq!(site.waiting_paths(&key), ["one", "shared", "three"]);
     site.register(&Manifest::new(&key, 3, vec![claim(2, "two", 1)]).trusted())
         .unwrap();
@@ -74,7 +86,11 @@ fn manifest(sequence: u32, words: &[Word], trust: bool) -> Manifest {
         let (place, content) = (*word)?;
         let n = u32::try_from(n).unwrap();
         // A dataset's paths are its own, so that no conflict arises, which order would decide.
-        Some(claim(n, &format!("{n}/{place}"), 10 * n + u32::from(content)))
+        Some(claim(
+            n,
+            &format!("{n}/{place}"),
+            10 * n + u32::from(content),
+        ))
     };
     let claims = words.iter().enumerate().filter_map(said).collect();
     let manifest = Manifest::new(&run("u/a"), sequence, claims);
@@ -88,7 +104,13 @@ pub(crate) fn any_order_of_generations_ends_alike(open: &Open) {
     let order = history.prop_flat_map(|history| {
         let indices: Vec<usize> = (0..history.len()).chain(0..history.len()).collect();
         let steps = Just(indices).prop_shuffle();
-        (Just(history), steps, prop::collection::vec(any::<bool>(), 8), 1..6_u64, 0..4_u32)
+        (
+            Just(history),
+            steps,
+            prop::collection::vec(any::<bool>(), 8),
+            1..6_u64,
+            0..4_u32,
+        )
     });
     let mut runner = TestRunner::new(ProptestConfig {
         cases: 40,
@@ -99,7 +121,10 @@ pub(crate) fn any_order_of_generations_ends_alike(open: &Open) {
         .run(&order, |(history, steps, confirm, batch_rows, floor)| {
             let raise_floor = |site: &Site<'_>| {
                 if floor > 0 {
-                    let floor = Generation { epoch: 1, sequence: floor };
+                    let floor = Generation {
+                        epoch: 1,
+                        sequence: floor,
+                    };
                     site.registry().raise_floor(&run("u/a"), floor).unwrap();
                 }
             };
@@ -132,13 +157,20 @@ pub(crate) fn any_order_of_generations_ends_alike(open: &Open) {
 pub(crate) fn datasets_below_the_floor_are_not_dumped(open: &Open) {
     let site = Site::new(open);
     let key = run("u/a");
-    site.register(&Manifest::new(&key, 1, claims(1..=3))).unwrap();
-    site.register(&Manifest::new(&key, 2, claims(3..=5))).unwrap();
+    site.register(&Manifest::new(&key, 1, claims(1..=3)))
+        .unwrap();
+    site.register(&Manifest::new(&key, 2, claims(3..=5)))
+        .unwrap();
     site.registry()
         .raise_floor(&key, Generation::FIRST)
         .unwrap();
     let dump = site.dump();
     let has = |n| dump.contains(&dataset(n).to_string());
     assert_eq!([1, 2, 3, 4, 5].map(has), [false, false, true, true, true]);
-    assert_eq!(dump.lines().filter(|line| line.starts_with("record ")).count(), 3);
+    assert_eq!(
+        dump.lines()
+            .filter(|line| line.starts_with("record "))
+            .count(),
+        3
+    );
 }

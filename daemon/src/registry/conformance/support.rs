@@ -23,7 +23,7 @@ use crate::registry::record::{
 /// An open registry.
 pub(crate) type Opened = Box<dyn Registry>;
 /// Opens or creates the registry in a folder.
-pub(crate) type Open = dyn Fn(&Path, u64) -> Opened;
+pub(crate) type Open = dyn Fn(&Path, u64) -> Opened + Sync;
 
 /// Rows that no test registration exceeds.
 pub(super) const ONE_COMMIT: u64 = 1_000_000;
@@ -247,7 +247,9 @@ impl Failing {
     fn pay(&self) -> io::Result<()> {
         let paid = self
             .left
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                left.checked_sub(1)
+            });
         paid.map(drop)
             .map_err(|_| io::Error::other("the disk is gone"))
     }
@@ -301,16 +303,25 @@ impl RowSource for Failing {
 
     fn by_dataset(&self) -> io::Result<Box<dyn ClaimCursor + '_>> {
         let cursor = self.rows.by_dataset()?;
-        Ok(Box::new(Paying::<dyn ClaimCursor> { source: self, cursor }))
+        Ok(Box::new(Paying::<dyn ClaimCursor> {
+            source: self,
+            cursor,
+        }))
     }
 
     fn by_data_id(&self) -> io::Result<Box<dyn DataIdCursor + '_>> {
         let cursor = self.rows.by_data_id()?;
-        Ok(Box::new(Paying::<dyn DataIdCursor> { source: self, cursor }))
+        Ok(Box::new(Paying::<dyn DataIdCursor> {
+            source: self,
+            cursor,
+        }))
     }
 
     fn by_path(&self) -> io::Result<Box<dyn PathCursor + '_>> {
         let cursor = self.rows.by_path()?;
-        Ok(Box::new(Paying::<dyn PathCursor> { source: self, cursor }))
+        Ok(Box::new(Paying::<dyn PathCursor> {
+            source: self,
+            cursor,
+        }))
     }
 }

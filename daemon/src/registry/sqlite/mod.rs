@@ -268,8 +268,13 @@ impl Registry for SqliteRegistry {
 
 #[cfg(test)]
 mod tests {
+    use runsync_manifest::checksum::{Adler32, Checksums, Md5, Sha256};
+    use runsync_manifest::name::RepositoryId;
+    use rusqlite::types::ValueRef;
+
     use super::*;
     use crate::registry::conformance::{Opened, conformance};
+    use crate::registry::memory_rows::{MemoryClaim, MemoryRows};
 
     fn open(folder: &Path, batch_rows: u64) -> Opened {
         let path = folder.join("registry.sqlite");
@@ -282,4 +287,117 @@ mod tests {
     }
 
     conformance!(open);
+
+    /// Documented in docs/REGISTRY.md.
+    const VIEW_COLUMNS: [&str; 13] = [
+        "uuid",
+        "dataset_type",
+        "run",
+        "origin",
+        "data_id",
+        "component",
+        "root",
+        "path",
+        "size",
+        "adler32",
+        "md5",
+        "sha256",
+        "formatter",
+    ];
+
+    fn view_row() -> MemoryClaim {
+        MemoryClaim {
+            uuid: DatasetId(Uuid::from_u128(0x0123_4567_89AB_4CDE_8123_4567_89AB_CDEF)),
+            component: "wcs".to_owned(),
+            dataset_type: 0,
+            data_id: r#"{"detector":1}"#.to_owned(),
+            path: "calexp/1.fits".to_owned(),
+            size: 4096,
+            checksums: Checksums {
+                adler32: Adler32([0, 1, 2, 0xab]),
+                md5: Some(Md5([0xcd; 16])),
+                sha256: None,
+            },
+            formatter: Some("a.b.C".to_owned()),
+        }
+    }
+
+    #[test]
+    fn the_view_shows_confirmed_records_as_documented() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("registry.sqlite");
+        let registry = SqliteRegistry::create(&path, Uuid::from_u128(1)).unwrap();
+        let unconfirmed = MemoryClaim {
+            component: "image".to_owned(),
+            path: "calexp/2.fits".to_owned(),
+            ..view_row()
+        };
+        let rows = MemoryRows::new(vec![view_row(), unconfirmed]);
+        let run = RunKey {
+            origin: RepositoryId(Uuid::from_u128(0xAB)),
+            name: "u/a".parse().unwrap(),
+        };
+        let root: RootName = "main".parse().unwrap();
+        let registration = Registration {
+            run: &run,
+            generation: Generation::FIRST,
+            digest: Sha256([0; 32]),
+            root: &root,
+            dataset_types: &[DatasetType {
+                name: "calexp".parse().unwrap(),
+                dimensions: vec!["detector".to_owned()],
+                storage_class: "ExposureF".parse().unwrap(),
+                is_calibration: false,
+            }],
+            trust: false,
+            rows: &rows,
+        };
+        registry.register(&[registration], &mut |_| ()).unwrap();
+        let waiting = registry.waiting_artifacts(&run, &root, None, 1).unwrap();
+        assert_eq!(registry.confirm(&run, &root, &waiting).unwrap(), 1);
+
+        let outside = Connection::open(&path).unwrap();
+        let mut view = outside.prepare("SELECT * FROM datastore_records").unwrap();
+        assert!(view.column_names().eq(VIEW_COLUMNS));
+        let rows: Vec<Vec<String>> = view
+            .query_map([], |row| {
+                let text = |column| match row.get_ref(column)? {
+                    ValueRef::Null => Ok("NULL".to_owned()),
+                    ValueRef::Integer(number) => Ok(number.to_string()),
+                    value => Ok(value.as_str()?.to_owned()),
+                };
+                (0..VIEW_COLUMNS.len()).map(text).collect()
+            })
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert_eq!(
+            rows,
+            [[
+                "01234567-89ab-4cde-8123-456789abcdef",
+                "calexp",
+                "u/a",
+                "00000000-0000-0000-0000-0000000000ab",
+                r#"{"detector":1}"#,
+                "wcs",
+                "main",
+                "calexp/1.fits",
+                "4096",
+                "000102ab",
+                "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd",
+                "NULL",
+                "a.b.C",
+            ]]
+        );
+    }
+
+    #[test]
+    fn the_document_names_every_column_of_the_view() {
+        let document = include_str!("../../../../docs/REGISTRY.md");
+        let named: Vec<&str> = document
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+            .collect();
+        assert_eq!(named, VIEW_COLUMNS);
+    }
 }
