@@ -1,11 +1,13 @@
 //! Datastore roots.
 
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use runsync_manifest::name::RseName;
+use data_encoding::HEXUPPER;
+use runsync_manifest::name::{ArtifactPath, RseName};
 use serde::{Deserialize, Serialize, Serializer};
 use toml::de::DeValue;
 
@@ -120,6 +122,15 @@ impl Root {
         url(&self.directory)
     }
 
+    /// The URI of an artifact: what RFC 3986 does not allow in a path is percent-encoded.
+    pub fn uri(&self, path: &ArtifactPath) -> String {
+        let mut uri = String::from("file://");
+        push_percent_encoded(&mut uri, self.directory.as_os_str().as_bytes());
+        uri.push('/');
+        push_percent_encoded(&mut uri, path.as_str().as_bytes());
+        uri
+    }
+
     /// Reads one `[[root]]`.
     pub(crate) fn read(mut section: Section<'_, '_>) -> Option<Self> {
         let name = section.required("name", "\"main\"");
@@ -192,6 +203,21 @@ fn serialize_url<S: Serializer>(directory: &Path, to: S) -> Result<S::Ok, S::Err
     to.serialize_str(&url(directory))
 }
 
+/// Appends a path as RFC 3986 has it in a URI.
+fn push_percent_encoded(uri: &mut String, path: &[u8]) {
+    for byte in path {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' => {
+                uri.push(char::from(*byte));
+            }
+            other => {
+                uri.push('%');
+                uri.push_str(&HEXUPPER.encode(&[*other]));
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,6 +247,13 @@ mod tests {
         ] {
             assert!(directory(url).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn a_uri_is_percent_encoded() {
+        let mut uri = String::new();
+        push_percent_encoded(&mut uri, "/a b/ü%#?.fits".as_bytes());
+        assert_eq!(uri, "/a%20b/%C3%BC%25%23%3F.fits");
     }
 
     #[test]

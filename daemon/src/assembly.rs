@@ -242,8 +242,8 @@ fn trust_of(site: &Site, repository: RepositoryId) -> Result<Trust, AssemblyErro
     let former = trust::read_folder(&site.trusted_keys_directory)
         .into_iter()
         .flatten()
-        .filter(|trusted| trusted.key.repository == repository && !trusted.revoked)
-        .map(|trusted| trusted.key.public_key);
+        .filter(|trusted| trusted.repository == repository && !trusted.revoked)
+        .map(|trusted| trusted.public_key);
     own.extend(former);
     Ok(Trust::new(repository, own, site.clone()))
 }

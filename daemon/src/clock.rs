@@ -1,8 +1,17 @@
 //! The one source of time, so that tests can move it.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+
+/// A time moved forward; the end of time where it would lie beyond.
+pub fn later(than: Timestamp, by: Duration) -> Timestamp {
+    SignedDuration::try_from(by)
+        .ok()
+        .and_then(|by| than.checked_add(by).ok())
+        .unwrap_or(Timestamp::MAX)
+}
 
 /// Tells the time.
 pub trait Clock: Send + Sync + std::fmt::Debug {
@@ -32,7 +41,7 @@ impl ManualClock {
     }
 
     /// Moves it forward.
-    pub fn advance(&self, by: std::time::Duration) {
+    pub fn advance(&self, by: Duration) {
         let milliseconds = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.0.fetch_add(milliseconds, Ordering::SeqCst);
     }

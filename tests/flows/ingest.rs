@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use runsync::ingest::quarantine;
@@ -324,19 +325,19 @@ fn a_run_past_its_deadline_is_reported_until_it_is_complete() {
     let mut open = site.open();
     site.place(&two(&site));
     open.work();
-    open.confirming.step().unwrap();
+    open.confirming.step(&mut || ControlFlow::Continue(())).unwrap();
     assert_eq!(open.ledger().findings().unwrap(), []);
     open.pass(&site, Duration::from_secs(3600 * 25));
-    open.confirming.step().unwrap();
+    open.confirming.step(&mut || ControlFlow::Continue(())).unwrap();
     let findings = open.ledger().findings().unwrap();
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].kind, "run_overdue");
     site.put("a/one.fits", &artifact(1, 10));
     site.put("a/two.fits", &artifact(2, 20));
     open.pass(&site, Duration::from_secs(3600));
-    open.confirming.step().unwrap();
+    open.confirming.step(&mut || ControlFlow::Continue(())).unwrap();
     open.pass(&site, Duration::from_secs(3600));
-    open.confirming.step().unwrap();
+    open.confirming.step(&mut || ControlFlow::Continue(())).unwrap();
     assert_eq!(open.ledger().findings().unwrap(), []);
 }
 

@@ -194,7 +194,7 @@ proptest! {
     ) {
         let mut ends = Vec::new();
         for (seed, then) in [(first, then_first), (second, then_second)] {
-            let site = TestSite::new("size");
+            let site = TestSite::in_memory("size");
             let all = arrivals(&site, &runs, &lost);
             ends.push(end_state(&site, &shuffled(&all, seed), &then));
         }

@@ -13,6 +13,7 @@
 )]
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +61,17 @@ pub struct OpenSite {
 impl TestSite {
     /// Makes a site whose one root confirms at `level`.
     pub fn new(level: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::below(level, tempfile::tempdir().unwrap())
+    }
+
+    /// As [`new`](Self::new), in memory where the machine has a place for that: for tests that make
+    /// many sites and do not ask what a power cut leaves.
+    pub fn in_memory(level: &str) -> Self {
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self::below(level, folder.unwrap())
+    }
+
+    fn below(level: &str, folder: tempfile::TempDir) -> Self {
         let key = SigningKey::from_seed(&[1; 32]);
         let repository = RepositoryId(Uuid::from_u128(0xA));
         let registry = Uuid::from_u128(0xB);
@@ -171,7 +182,7 @@ impl OpenSite {
     pub fn work_off(&mut self) {
         loop {
             let now = self.assembly.parts.clock.now();
-            let stepped = self.arrivals.step().unwrap();
+            let stepped = self.arrivals.step(&mut |_| ControlFlow::Continue(())).unwrap();
             if stepped.decided == 0 && stepped.next.is_none_or(|next| next > now) {
                 break;
             }
@@ -181,7 +192,7 @@ impl OpenSite {
     /// Looks at everything that is waited for.
     pub fn confirm(&mut self) -> u64 {
         let runs = self.registry().waiting_runs().unwrap();
-        runs.iter().map(|waiting| self.confirming.confirm_run(&waiting.run).unwrap()).sum()
+        runs.iter().map(|waiting| self.confirming.confirm_run(&waiting.run, &mut || ControlFlow::Continue(())).unwrap()).sum()
     }
 
     /// The ledger's rows, by path.

@@ -50,7 +50,7 @@ struct Artifact<'a> {
     confirmed: bool,
 }
 
-pub(crate) fn run(args: Args, context: &Context) -> Result<Outcome, Failure> {
+pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
     let site = context.site()?;
     let readers = Readers::open(site)?;
     let mut output = context.output();

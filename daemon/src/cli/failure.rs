@@ -6,9 +6,12 @@ use std::process::ExitCode;
 
 use runsync_config::LoadError;
 use runsync_config::problem::Problem;
+use runsync_manifest::error::ReadError;
 use serde::Serialize;
 
+use crate::assembly::AssemblyError;
 use crate::cli::output::OutputError;
+use crate::datastore::DatastoreError;
 
 /// What `--help` says about exit codes.
 pub(crate) const EXIT_CODES: &str = "\
@@ -176,9 +179,26 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Failure {
                 Exit::Configuration,
                 Some("name it with `--config FILE`, or make a site with `runsync init`".to_owned()),
             ),
-            None => (Exit::Failed, None),
+            None => (Exit::Failed, hint_of(&error)),
         };
         Self { error, hint, exit }
+    }
+}
+
+/// What an error of a lower layer says is to be done.
+fn hint_of(error: &anyhow::Error) -> Option<String> {
+    if let Some(error) = error.downcast_ref::<AssemblyError>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<DatastoreError>() {
+        return error.hint();
+    }
+    error.downcast_ref::<ReadError>().map(|error| error.hint().to_owned())
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.error)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::cli::progress;
 use crate::clock::{Clock, SystemClock};
 use crate::datastore;
 use crate::ingest::confirm::Confirming;
-use crate::ingest::flow::{Decision, Flow};
+use crate::ingest::flow::{Decision, Flow, Progress};
 use crate::ingest::refuse::is_held;
 use crate::ingest::settle::Settled;
 use crate::ledger::record::{ManifestRow, ManifestState};
@@ -78,7 +79,7 @@ impl Row for Taken {
     }
 }
 
-pub(crate) fn run(args: Args, context: &Context) -> Result<Outcome, Failure> {
+pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
     let site = context.site()?;
     let assembly = Assembly::open(site, Arc::new(SystemClock))?;
     let mut taken = Vec::with_capacity(args.files.len());
@@ -175,8 +176,13 @@ fn same_bytes(file: &Path, flow: &Flow, path: &str) -> Result<bool, Failure> {
 fn take(path: String, flow: &Flow, unsigned: bool, context: &Context) -> Result<Fate, Failure> {
     let bar = progress::bar(context, "registering", 0);
     let settled = Settled::by_operator(path, SystemClock.now());
-    let mut decisions =
-        flow.decide(vec![settled], unsigned, &mut |rows| bar.set_position(rows))?;
+    let mut decisions = flow.decide(vec![settled], unsigned, &mut |progress| {
+        match progress {
+            Progress::Read { lines } => bar.set_length(lines),
+            Progress::Registered { rows } => bar.set_position(rows),
+        }
+        ControlFlow::Continue(())
+    })?;
     bar.finish_and_clear();
     match decisions.pop() {
         Some(Decision::Decided(row)) => decided(&row, flow),
@@ -197,7 +203,7 @@ fn decided(row: &ManifestRow, flow: &Flow) -> Result<Fate, Failure> {
     let mut counts = None;
     if let (ManifestState::Registered, Some(run)) = (row.state, run) {
         if flow.root().confirm != ConfirmLevel::Trust {
-            Confirming::new(flow.clone()).confirm_run(run)?;
+            Confirming::new(flow.clone()).confirm_run(run, &mut || ControlFlow::Continue(()))?;
         }
         counts = flow.site().registry.run(run)?;
     }

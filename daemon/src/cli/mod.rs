@@ -16,6 +16,18 @@ mod identity;
 
 mod completions;
 
+mod ingest;
+
+mod daemon;
+
+mod status;
+
+mod quarantine;
+
+mod exists;
+
+mod query;
+
 mod config;
 
 mod init;
@@ -58,6 +70,12 @@ enum Command {
     Init(init::Args),
     Config(config::Args),
     Keys(keys::Args),
+    Ingest(ingest::Args),
+    Daemon(daemon::Args),
+    Status(status::Args),
+    Quarantine(quarantine::Args),
+    Exists(exists::Args),
+    Query(query::Args),
     Completions(completions::Args),
 }
 
@@ -67,6 +85,12 @@ impl Command {
             Self::Init(args) => init::run(args, context),
             Self::Config(args) => config::run(args, context),
             Self::Keys(args) => keys::run(args, context),
+            Self::Ingest(args) => ingest::run(args, context),
+            Self::Daemon(args) => daemon::run(args, context),
+            Self::Status(args) => status::run(args, context),
+            Self::Quarantine(args) => quarantine::run(args, context),
+            Self::Exists(args) => exists::run(args, context),
+            Self::Query(args) => query::run(args, context),
             Self::Completions(args) => completions::run(args, context),
         }
     }

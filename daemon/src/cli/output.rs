@@ -91,13 +91,34 @@ impl<W: Write> Output<W> {
         Ok(self.to.flush()?)
     }
 
+    /// Prints rows that follow those printed last, without their header.
+    pub(crate) fn more_rows<T: Row>(
+        &mut self,
+        rows: impl IntoIterator<Item = T>,
+    ) -> Result<(), OutputError> {
+        if self.json {
+            return self.rows(rows);
+        }
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.add_rows(rows.into_iter().map(|row| row.cells()));
+        writeln!(self.to, "{}", table.trim_fmt())?;
+        Ok(self.to.flush()?)
+    }
+
     /// Prints text as it is, whatever `--json` says: a file's content, a script.
     pub(crate) fn raw(&mut self, bytes: &[u8]) -> Result<(), OutputError> {
         self.to.write_all(bytes)?;
         Ok(self.to.flush()?)
     }
 
-    fn json_line(&mut self, value: &impl Serialize) -> Result<(), OutputError> {
+    /// Passes on what was printed so far.
+    pub(crate) fn flush(&mut self) -> Result<(), OutputError> {
+        Ok(self.to.flush()?)
+    }
+
+    /// Prints a value as one line of JSON, whether or not `--json` was given. Not flushed.
+    pub(crate) fn json_line(&mut self, value: &impl Serialize) -> Result<(), OutputError> {
         serde_json::to_writer(&mut self.to, value)?;
         Ok(self.to.write_all(b"\n")?)
     }

@@ -7,7 +7,6 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::cli::context::Context;
 
 /// A bar that counts to `length` on standard error, or one that shows nothing where nobody looks.
-#[expect(dead_code, reason = "for commands that work on many things")]
 pub(crate) fn bar(context: &Context, what: &'static str, length: u64) -> ProgressBar {
     let shown = !context.json() && io::stderr().is_terminal();
     let target = if shown {

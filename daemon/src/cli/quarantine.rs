@@ -72,16 +72,16 @@ impl Row for Done {
     }
 }
 
-pub(crate) fn run(args: Args, context: &Context) -> Result<Outcome, Failure> {
+pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
     let site = context.site()?;
     let ledger = assembly::open_ledger(site)?;
     let aside = ledger.manifests(Some(ManifestState::Quarantined))?;
-    match args.what {
+    match &args.what {
         What::List => context.output().rows(aside)?,
-        What::Retry(which) => act(&which, aside, context, "will be read again", |at| {
+        What::Retry(which) => act(which, aside, context, "will be read again", |at| {
             quarantine::retry(&*ledger, at)
         })?,
-        What::Drop(which) => act(&which, aside, context, "dropped", |at| {
+        What::Drop(which) => act(which, aside, context, "dropped", |at| {
             quarantine::drop(&*ledger, at, SystemClock.now())
         })?,
     }

@@ -102,15 +102,15 @@ impl Row for RecordRow {
     }
 }
 
-pub(crate) fn run(args: Args, context: &Context) -> Result<Outcome, Failure> {
+pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
     let readers = Readers::open(context.site()?)?;
     let registry = &*readers.registry;
-    match args.what {
+    match &args.what {
         What::Runs { prefix } => {
             context.output().rows(registry.runs(prefix.as_deref())?)?;
         }
         What::Datasets { of, dataset_type } => {
-            let run = find_run(&of, registry)?;
+            let run = find_run(of, registry)?;
             pages(context, |after| {
                 registry.datasets(&run, dataset_type.as_ref(), after, PAGE).map(|page| {
                     let last = page.last().map(|row| row.uuid);
@@ -119,11 +119,11 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Outcome, Failure> {
             })?;
         }
         What::Records { of, waiting } => {
-            let run = find_run(&of, registry)?;
+            let run = find_run(of, registry)?;
             pages(context, |after| {
                 registry.records(&run, after, PAGE).map(|mut page| {
                     let last = page.last().map(|row| row.uuid);
-                    page.retain(|record| !(waiting && record.confirmed));
+                    page.retain(|record| !(*waiting && record.confirmed));
                     (page, last)
                 })
             })?;

@@ -77,7 +77,7 @@ struct Gap {
     missing: Vec<Generation>,
 }
 
-pub(crate) fn run(_: Args, context: &Context) -> Result<Outcome, Failure> {
+pub(crate) fn run(_: &Args, context: &Context) -> Result<Outcome, Failure> {
     let site = context.site()?;
     let readers = Readers::open(site)?;
     let status = collect(site, &readers)?;
@@ -182,7 +182,7 @@ impl fmt::Display for Status {
             manifests.superseded
         )?;
         list(f, "registering", &self.registering, |f, one| {
-            write!(f, "{} {}: {} of {} rows", one.run.name, one.generation, one.done, one.rows)
+            write!(f, "{} {}: {} of {}", one.run.name, one.generation, one.done, one.claims)
         })?;
         list(f, "waiting", &self.waiting, |f, run| {
             write!(f, "{}: {} of {}", run.key.name, run.claims - run.waiting, run.claims)

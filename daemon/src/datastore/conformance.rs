@@ -40,7 +40,6 @@ macro_rules! datastore_conformance {
             an_installed_manifest_is_never_clobbered,
             a_failed_copy_leaves_nothing,
             paths_outside_the_manifest_folder_are_refused,
-            a_uri_is_percent_encoded,
         }
     };
     ($fixture:ty: $($case:ident,)*) => {
@@ -219,10 +218,4 @@ pub(crate) fn paths_outside_the_manifest_folder_are_refused(fixture: &impl Fixtu
             root.install_manifest(outside, &mut &b""[..]).unwrap_err()
         ));
     }
-}
-
-pub(crate) fn a_uri_is_percent_encoded(fixture: &impl Fixture) {
-    let uri = fixture.root().uri(&path("a b/ü%#?.fits"));
-    assert!(uri.ends_with("/a%20b/%C3%BC%25%23%3F.fits"), "{uri}");
-    assert!(uri.contains("://"));
 }

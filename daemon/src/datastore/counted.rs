@@ -142,8 +142,4 @@ impl<D: Datastore> Datastore for Counted<D> {
         add(&self.open, 1);
         self.root.open(path)
     }
-
-    fn uri(&self, path: &ArtifactPath) -> String {
-        self.root.uri(path)
-    }
 }

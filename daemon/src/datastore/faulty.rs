@@ -125,8 +125,4 @@ impl<D: Datastore> Datastore for Faulty<D> {
         self.pass("open", path.as_str())?;
         self.root.open(path)
     }
-
-    fn uri(&self, path: &ArtifactPath) -> String {
-        self.root.uri(path)
-    }
 }

@@ -96,7 +96,4 @@ pub trait Datastore: Send + Sync + Debug {
 
     /// Opens an artifact for reading; it is a regular file and no symbolic link is on its way.
     fn open(&self, path: &ArtifactPath) -> Result<(File, FileIdentity), DatastoreError>;
-
-    /// The URI of an artifact.
-    fn uri(&self, path: &ArtifactPath) -> String;
 }

@@ -5,9 +5,10 @@
 //! size or checksum stays waited for and becomes a finding once it has stopped changing.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use runsync_config::root::{ConfirmLevel, Root};
 use runsync_manifest::checksum::{self, Wanted};
 use runsync_manifest::name::{ArtifactPath, RunKey};
@@ -15,6 +16,7 @@ use tracing::{info, warn};
 
 use super::IngestError;
 use super::flow::Flow;
+use crate::clock::later;
 use crate::datastore::{Datastore, Look};
 use crate::file_identity::FileIdentity;
 use crate::ledger::record::{Finding, ManifestState};
@@ -96,8 +98,17 @@ impl Confirming {
         &self.directories
     }
 
+    /// The flow of the root.
+    pub fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
     /// Looks at what is waited for, a bounded number of artifacts of each run whose time has come.
-    pub fn step(&mut self) -> Result<Confirmed, IngestError> {
+    /// `progress` is asked between pages and may break off.
+    pub fn step(
+        &mut self,
+        progress: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<Confirmed, IngestError> {
         let now = self.flow.site().clock.now();
         let runs = self.waiting_runs()?;
         self.looks.retain(|run, _| runs.iter().any(|waiting| waiting.run == *run));
@@ -108,6 +119,7 @@ impl Confirming {
         self.report_overdue(&runs, now)?;
         let mut artifacts = 0;
         for waiting in &runs {
+            proceed(progress)?;
             if self.look_at(&waiting.run, now).next <= now {
                 artifacts += self.look_at_run(&waiting.run, now)?;
             }
@@ -117,10 +129,15 @@ impl Confirming {
     }
 
     /// Looks at what is waited for in directories that have changed.
-    pub fn changed(&mut self, directories: &[String]) -> Result<u64, IngestError> {
+    pub fn changed(
+        &mut self,
+        directories: &[String],
+        progress: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<u64, IngestError> {
         let mut artifacts = 0;
         for waiting in self.waiting_runs()? {
             for directory in directories {
+                proceed(progress)?;
                 artifacts += self.look_at_directory(&waiting.run, directory)?;
             }
         }
@@ -128,10 +145,15 @@ impl Confirming {
     }
 
     /// Looks at all that one run waits for, whatever the schedule says.
-    pub fn confirm_run(&mut self, run: &RunKey) -> Result<u64, IngestError> {
+    pub fn confirm_run(
+        &mut self,
+        run: &RunKey,
+        progress: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<u64, IngestError> {
         let mut artifacts = 0;
         let mut after: Option<String> = None;
         loop {
+            proceed(progress)?;
             let page = self.page(run, after.as_deref(), STEP_ARTIFACTS)?;
             let Some(last) = page.last() else { return Ok(artifacts) };
             after = Some(last.path.as_str().to_owned());
@@ -344,6 +366,13 @@ impl Confirming {
     }
 }
 
+fn proceed(progress: &mut dyn FnMut() -> ControlFlow<()>) -> Result<(), IngestError> {
+    match progress() {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(IngestError::Interrupted),
+    }
+}
+
 fn compare_all(
     there: &[(&WaitingArtifact, FileIdentity)],
     level: ConfirmLevel,
@@ -435,11 +464,4 @@ fn overdue_subject(root: &Root, run: &RunKey) -> String {
 
 fn wait(tries: u32) -> Duration {
     RETRY_FIRST.saturating_mul(2_u32.saturating_pow(tries)).min(RETRY_LONGEST)
-}
-
-fn later(than: Timestamp, by: Duration) -> Timestamp {
-    SignedDuration::try_from(by)
-        .ok()
-        .and_then(|by| than.checked_add(by).ok())
-        .unwrap_or(Timestamp::MAX)
 }

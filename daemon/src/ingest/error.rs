@@ -22,9 +22,19 @@ pub enum IngestError {
     /// Scratch files cannot be used.
     #[error(transparent)]
     Parse(ParseError),
+    /// The caller broke off.
+    #[error("ingest was interrupted")]
+    Interrupted,
     /// Another process registers, and does not finish.
     #[error(transparent)]
     Lock(#[from] RegistrationLockError),
+}
+
+impl IngestError {
+    /// Whether nothing failed and the caller itself broke off.
+    pub fn is_interruption(&self) -> bool {
+        matches!(self, Self::Interrupted | Self::Registry(RegistryError::Interrupted))
+    }
 }
 
 impl From<VerifyError> for IngestError {

@@ -5,9 +5,11 @@
 //! operator's `ingest` both run exactly this.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use jiff::Timestamp;
 use runsync_config::root::{ConfirmLevel, Root};
 use runsync_manifest::content::Content;
 use runsync_manifest::error::{Disposition, ReadError};
@@ -78,6 +80,21 @@ pub struct Flow {
     datastore: Arc<dyn Datastore>,
 }
 
+/// How far the flow has come with the files at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Lines read of one manifest.
+    Read {
+        /// So many.
+        lines: u64,
+    },
+    /// Rows registered of the manifests that share the commit.
+    Registered {
+        /// So many.
+        rows: u64,
+    },
+}
+
 /// What became of one file.
 #[derive(Debug)]
 pub enum Decision {
@@ -127,20 +144,20 @@ impl Flow {
     }
 
     /// Decides files, as many in one commit as may share one. `unsigned` is an operator's
-    /// word for manifests of this site's own repository without a signature. `progress` hears
-    /// of rows registered.
+    /// word for manifests of this site's own repository without a signature. `progress` may
+    /// break off: what is committed stays.
     pub fn decide(
         &self,
         files: Vec<Settled>,
         unsigned: bool,
-        progress: &mut dyn FnMut(u64),
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Vec<Decision>, IngestError> {
         let mut decisions = Vec::with_capacity(files.len());
         let mut group: Vec<Parsed> = Vec::new();
         let mut runs = HashSet::new();
         let mut claims = 0;
         for settled in files {
-            let parsed = match self.read(settled)? {
+            let parsed = match self.read(settled, progress)? {
                 Read::Whole(parsed) => parsed,
                 Read::Stopped(decision) => {
                     decisions.push(decision);
@@ -165,7 +182,11 @@ impl Flow {
         Ok(decisions)
     }
 
-    fn read(&self, settled: Settled) -> Result<Read, IngestError> {
+    fn read(
+        &self,
+        settled: Settled,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Read, IngestError> {
         let opened = match parse::open(settled.clone(), &*self.datastore, self.site.limits) {
             Ok(opened) => opened,
             Err((file, error)) => return self.stopped(settled, file, error, None),
@@ -175,7 +196,8 @@ impl Flow {
         }
         let file = opened.file();
         let header = opened.header().clone();
-        match opened.read(&self.site.scratch) {
+        let mut lines = |lines| progress(Progress::Read { lines });
+        match opened.read(&self.site.scratch, &mut lines) {
             Ok(parsed) => Ok(Read::Whole(Box::new(parsed))),
             Err(error) => self.stopped(settled, file, error, Some(&header)),
         }
@@ -218,6 +240,7 @@ impl Flow {
                 Disposition::Retry | Disposition::Stop => Fault::Unreadable,
             },
             ParseError::Stage(StageError::Scratch(_)) => return Err(IngestError::Parse(error)),
+            ParseError::Interrupted => return Err(IngestError::Interrupted),
             ParseError::Stage(StageError::Contradiction(contradiction)) => {
                 // The trailer matched: the file is whole, and wrong for good.
                 let refusal = Refusal::from(contradiction);
@@ -265,7 +288,7 @@ impl Flow {
         &self,
         group: &mut Vec<Parsed>,
         unsigned: bool,
-        progress: &mut dyn FnMut(u64),
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Vec<Decision>, IngestError> {
         if group.is_empty() {
             return Ok(Vec::new());
@@ -284,7 +307,9 @@ impl Flow {
         let trust = self.root.confirm == ConfirmLevel::Trust;
         let registry = &*self.site.registry;
         let outcomes =
-            register::register(to_register, &self.root.name, trust, registry, progress)?;
+            register::register(to_register, &self.root.name, trust, registry, &mut |rows| {
+                progress(Progress::Registered { rows })
+            })?;
         for outcome in outcomes {
             rows.push(self.acknowledged_row(&outcome)?);
         }
@@ -328,15 +353,8 @@ impl Flow {
         };
         if header.content != Content::Inventory {
             self.site.registry.raise_floor(verified.run(), header.generation)?;
-            for mut older in self.site.ledger.of_run(verified.run())? {
-                if overtakes(header.generation, &older) {
-                    older.state = ManifestState::Superseded;
-                    older.reason = Some(format!("generation {} is the run's floor", header.generation));
-                    older.hint = None;
-                    older.blocker = None;
-                    older.decided_at = self.site.clock.now();
-                    rows.push(older);
-                }
+            for older in self.site.ledger.of_run(verified.run())? {
+                rows.extend(overtake(header.generation, older, self.site.clock.now()));
             }
         }
         let refusal = Refusal::blocked(
@@ -364,14 +382,20 @@ fn run_of(parsed: &Parsed) -> RunKey {
     RunKey { origin: header.origin.repository, name: header.run.clone() }
 }
 
-fn overtakes(floor: Generation, row: &ManifestRow) -> bool {
+/// A row that the floor overtakes, as superseded.
+fn overtake(floor: Generation, mut row: ManifestRow, now: Timestamp) -> Option<ManifestRow> {
     let judged = match row.state {
         ManifestState::Registered | ManifestState::Blocked => true,
         ManifestState::Untrusted | ManifestState::Quarantined | ManifestState::Superseded => false,
     };
-    judged
-        && row.summary.as_ref().is_some_and(|summary| {
-            summary.generation < floor
-                && summary.content != Content::Inventory
-        })
+    let summary = row.summary.as_ref().filter(|_| judged)?;
+    if summary.generation >= floor || summary.content == Content::Inventory {
+        return None;
+    }
+    row.reason = Some(verify::overtaken_reason(summary.generation, floor));
+    row.state = ManifestState::Superseded;
+    row.hint = None;
+    row.blocker = None;
+    row.decided_at = now;
+    Some(row)
 }

@@ -55,6 +55,8 @@ pub mod sweep;
 
 pub mod gaps;
 
+pub mod workers;
+
 mod error;
 
 pub use error::IngestError;

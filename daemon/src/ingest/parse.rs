@@ -4,6 +4,7 @@
 //! header (before more is read) and after the trailer.
 
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use runsync_manifest::error::ReadError;
@@ -16,6 +17,9 @@ use super::settle::Settled;
 use super::stage::{StageError, StagedRows, Staging};
 use crate::datastore::{Datastore, DatastoreError};
 use crate::file_identity::FileIdentity;
+
+/// Lines between two reports of progress: some milliseconds.
+const PROGRESS_LINES: u64 = 4_096;
 
 /// A manifest whose header was read.
 #[derive(Debug)]
@@ -47,6 +51,9 @@ pub enum ParseError {
     /// Its rows cannot be staged.
     #[error(transparent)]
     Stage(#[from] StageError),
+    /// The caller broke off.
+    #[error("reading was interrupted")]
+    Interrupted,
 }
 
 /// Opens a manifest and reads its header.
@@ -74,10 +81,20 @@ impl Opened {
     }
 
     /// Reads the rest.
-    pub fn read(mut self, scratch: &Path) -> Result<Parsed, ParseError> {
+    /// `progress` hears of lines read, and may break off.
+    pub fn read(
+        mut self,
+        scratch: &Path,
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<Parsed, ParseError> {
         let header = self.reader.header().clone();
         let mut staging = Staging::new(scratch, &header.dataset_types).map_err(StageError::from)?;
+        let mut lines = 0_u64;
         while let Some(line) = self.reader.next()? {
+            lines += 1;
+            if lines.is_multiple_of(PROGRESS_LINES) && progress(lines).is_break() {
+                return Err(ParseError::Interrupted);
+            }
             match line {
                 Line::Dimension(records) => staging.dimension(&records),
                 Line::Dataset { entry, dataset_type } => staging.dataset(&entry, dataset_type),

@@ -1,6 +1,8 @@
 //! Makes the datasets of verified manifests known: many small ones share a commit, a large
 //! one commits in batches and continues after a crash.
 
+use std::ops::ControlFlow;
+
 use runsync_config::root::RootName;
 
 use super::parse::Parsed;
@@ -24,7 +26,7 @@ pub(super) fn register(
     root: &RootName,
     trust: bool,
     registry: &dyn Registry,
-    progress: &mut dyn FnMut(u64),
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Vec<Outcome>, RegistryError> {
     let registrations: Vec<_> =
         verified.iter().map(|verified| verified.registration(root, trust)).collect();

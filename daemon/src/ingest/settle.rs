@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
+use crate::clock::later;
 use crate::file_identity::FileIdentity;
 
 /// First wait before a cut file is read again; doubled each time.
@@ -34,7 +35,7 @@ pub struct Settled {
 
 impl Settled {
     /// An operator's word that the file is to be read, however young it is.
-    pub(super) fn by_operator(path: String, now: Timestamp) -> Self {
+    pub fn by_operator(path: String, now: Timestamp) -> Self {
         Self { path, first_seen: now }
     }
 
@@ -163,13 +164,6 @@ impl Settling {
     pub fn decided(&mut self, path: &str) {
         self.candidates.remove(path);
     }
-}
-
-fn later(than: Timestamp, by: Duration) -> Timestamp {
-    SignedDuration::try_from(by)
-        .ok()
-        .and_then(|by| than.checked_add(by).ok())
-        .unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

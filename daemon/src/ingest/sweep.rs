@@ -1,13 +1,14 @@
 //! Keeps at the manifests of one root: sweeps, follows hints, tries blocked ones again.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::IngestError;
-use super::flow::{Decision, Flow};
+use super::flow::{Decision, Flow, Progress};
 use super::refuse::{Blocker, blocker};
 use super::settle::{Judgement, Patience, Settling};
 use crate::datastore::Look;
@@ -119,12 +120,16 @@ impl Arrivals {
     }
 
     /// Decides the files whose time has come.
-    pub fn step(&mut self) -> Result<Stepped, IngestError> {
+    /// `progress` may break off.
+    pub fn step(
+        &mut self,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Stepped, IngestError> {
         let now = self.flow.site().clock.now();
         self.retry_blocked(now)?;
         let due = self.settling.due(now, STEP_FILES);
         let more = due.len() == STEP_FILES;
-        let decisions = self.flow.decide(due, false, &mut |_| {})?;
+        let decisions = self.flow.decide(due, false, progress)?;
         let mut decided = 0;
         for decision in decisions {
             decided += usize::from(self.conclude(decision)?);

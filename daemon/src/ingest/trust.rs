@@ -79,7 +79,10 @@ impl Trust {
 
 #[cfg(test)]
 mod tests {
+    use runsync_config::log::{Log, LogFormat};
     use runsync_config::peer::Peer;
+    use runsync_config::registry::RegistryBackend;
+    use runsync_manifest::limits::Limits;
     use runsync_manifest::signature::SigningKey;
     use uuid::Uuid;
 
@@ -93,6 +96,22 @@ mod tests {
         SigningKey::from_seed(&[seed; 32])
     }
 
+    fn site(peers: Vec<Peer>) -> Site {
+        Site {
+            config_file: "site.toml".into(),
+            name: "SITE_A".parse().unwrap(),
+            run_prefixes: vec![],
+            state_directory: "state".into(),
+            signing_key_file: "signing.pem".into(),
+            trusted_keys_directory: "trusted".into(),
+            roots: vec![],
+            peers,
+            registry: RegistryBackend::Sqlite { file: "registry".into() },
+            limits: Limits::default(),
+            log: Log { format: LogFormat::Human, filter: "info".into() },
+        }
+    }
+
     fn trust() -> Trust {
         let peer = Peer {
             site: "SITE_B".parse().unwrap(),
@@ -101,8 +120,7 @@ mod tests {
             keys: vec![key(2).public()],
             revoked_keys: vec![key(3).public()],
         };
-        let site = Site { peers: vec![peer], ..crate::assembly::tests::site() };
-        Trust::new(repository(1), vec![key(1).public()], site)
+        Trust::new(repository(1), vec![key(1).public()], site(vec![peer]))
     }
 
     fn may_own(origin: u128, run: &str) -> bool {

@@ -4,6 +4,7 @@
 
 use runsync_config::root::RootName;
 use runsync_manifest::content::Content;
+use runsync_manifest::generation::Generation;
 use runsync_manifest::header::{Header, Repository};
 use runsync_manifest::name::RunKey;
 use runsync_manifest::universe;
@@ -212,11 +213,13 @@ fn overtaken(known: Option<&RunRow>, header: &Header) -> Option<Refusal> {
     (header.generation < floor
         || header.generation == floor && header.content == Content::Additions)
         .then(|| {
-            Refusal::superseded(format!(
-                "generation {} is not above the run's floor {floor}",
-                header.generation
-            ))
+            Refusal::superseded(overtaken_reason(header.generation, floor))
         })
+}
+
+/// Why a manifest is superseded, whichever came first, it or its run's floor.
+pub(super) fn overtaken_reason(generation: Generation, floor: Generation) -> String {
+    format!("generation {generation} is not above the run's floor {floor}")
 }
 
 fn is_registered(rows: &[ManifestRow], header: &Header) -> bool {

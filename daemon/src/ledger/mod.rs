@@ -27,8 +27,9 @@ use crate::ledger::record::{Finding, Location, ManifestRow, ManifestState};
 
 /// A ledger.
 pub trait Ledger: Send + Sync + Debug {
-    /// A number that grows with every committed change, also by another process.
-    fn changes(&self) -> Result<u64, LedgerError>;
+    /// A number that grows with every row forgotten, also by another process: equal numbers mean
+    /// that nobody has asked for a file to be taken anew in between.
+    fn forgotten(&self) -> Result<u64, LedgerError>;
 
     /// Every file known in a root with its state: what a sweep compares with.
     fn known_files(

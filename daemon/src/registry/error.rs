@@ -33,6 +33,9 @@ pub enum RegistryError {
         /// What is there.
         value: String,
     },
+    /// The caller broke off.
+    #[error("registration was interrupted")]
+    Interrupted,
     /// SQLite failed.
     #[error(transparent)]
     Sqlite(#[from] SqliteError),
@@ -42,7 +45,7 @@ impl RegistryError {
     /// What to do about it.
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Rows(_) => Disposition::Retry,
+            Self::Rows(_) | Self::Interrupted => Disposition::Retry,
             Self::DatasetTypeIndex { .. } | Self::Size { .. } => Disposition::Quarantine,
             Self::Damaged { .. } => Disposition::Stop,
             Self::Sqlite(error) => error.disposition(),

@@ -19,6 +19,7 @@ pub mod sqlite;
 mod conformance;
 
 use std::fmt::Debug;
+use std::ops::ControlFlow;
 
 use runsync_config::root::RootName;
 use runsync_manifest::generation::Generation;
@@ -30,7 +31,7 @@ pub use crate::registry::dump::dump;
 pub use crate::registry::error::RegistryError;
 pub use crate::registry::sqlite::SqliteRegistry;
 use crate::registry::record::{
-    DatasetRow, Existence, RecordRow, Registered, Registration, RunRow, WaitingArtifact, WaitingRun,
+    DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RunRow, WaitingArtifact, WaitingRun,
 };
 
 /// A registry.
@@ -64,7 +65,9 @@ pub trait Registry: Send + Sync + Debug {
     ///
     /// Small manifests of one call share a commit; a large one commits in batches and
     /// continues where it stopped when it is brought again after a crash. Idempotent.
-    /// `progress` hears after every commit how many of the rows of all manifests together are done.
+    /// `progress` hears after every commit how many of the rows of all manifests together are done,
+    /// and may break off: what is committed stays, and the rest is registered when the manifests
+    /// are brought again.
     ///
     /// The caller has checked [`conflicts`](Self::conflicts) for each; a conflict that shows only
     /// here (between two manifests of the call) is returned in that manifest's place, and
@@ -72,8 +75,11 @@ pub trait Registry: Send + Sync + Debug {
     fn register(
         &self,
         registrations: &[Registration<'_>],
-        progress: &mut dyn FnMut(u64),
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Vec<Result<Registered, Conflict>>, RegistryError>;
+
+    /// Manifests whose registration has begun and not ended, by run and generation.
+    fn registering(&self) -> Result<Vec<Registering>, RegistryError>;
 
     /// Raises a run's floor to `generation`: manifests at or below it are superseded.
     /// Creates the run's row where there is none. Never lowers a floor.

@@ -142,6 +142,20 @@ pub struct PathRow<'a> {
     pub checksums: Checksums,
 }
 
+/// A manifest whose registration has begun and not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Registering {
+    /// Its run.
+    #[serde(flatten)]
+    pub run: RunKey,
+    /// Its generation.
+    pub generation: Generation,
+    /// Claims done, all tables taken together.
+    pub done: u64,
+    /// Claims in all.
+    pub claims: u64,
+}
+
 /// What registering one manifest did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Registered {

@@ -16,10 +16,8 @@ mod tests;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use data_encoding::HEXUPPER;
 use runsync_manifest::name::ArtifactPath;
 use rustix::fs::{Mode, OFlags, fstat, open};
 
@@ -124,15 +122,6 @@ impl Datastore for LocalRoot {
     fn open(&self, path: &ArtifactPath) -> Result<(File, FileIdentity), DatastoreError> {
         open_regular(&self.handle, path.as_str())
     }
-
-    fn uri(&self, path: &ArtifactPath) -> String {
-        let mut uri = String::from("file://");
-        let root = self.directory.as_os_str().as_bytes();
-        push_percent_encoded(&mut uri, root.strip_suffix(b"/").unwrap_or(root));
-        uri.push('/');
-        push_percent_encoded(&mut uri, path.as_str().as_bytes());
-        uri
-    }
 }
 
 /// Looks at paths that all lie in one folder.
@@ -197,19 +186,4 @@ fn read_repository(directory: &Path, handle: &OwnedFd) -> Result<RepositoryFile,
         root: root(),
         source,
     })
-}
-
-/// Appends a path as RFC 3986 has it in a URI.
-fn push_percent_encoded(uri: &mut String, path: &[u8]) {
-    for byte in path {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' => {
-                uri.push(char::from(*byte));
-            }
-            other => {
-                uri.push('%');
-                uri.push_str(&HEXUPPER.encode(&[*other]));
-            }
-        }
-    }
 }

@@ -286,7 +286,7 @@ fn odd_entries_among_manifests_are_reported_and_hide_no_other() {
     fixture.put(MANIFEST, b"m");
     make_fifo(&fixture.at("runsync/manifests/o/pipe/1-1.manifest.jsonl"));
     symlink("run", fixture.at("runsync/manifests/o/alias")).unwrap();
-    let not_utf8 = std::ffi::OsStr::from_bytes(b"\xff.manifest.jsonl");
+    let not_utf8 = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff.manifest.jsonl");
     put(&fixture.at("runsync/manifests/o").join(not_utf8), b"m");
     fs::create_dir(fixture.at("runsync/manifests/o/2-1.manifest.jsonl")).unwrap();
     let (files, errors) = fixture.root.list_manifests().unwrap();
@@ -385,7 +385,6 @@ fn a_counted_root_counts_what_reaches_storage_only() {
     let fixture = LocalFixture::new();
     let root = Counted::new(LocalRoot::open(fixture.root.directory()).unwrap());
     let path: ArtifactPath = "a/b".parse().unwrap();
-    root.uri(&path);
     root.repository();
     assert_eq!(root.calls().total(), 0);
     root.look(&[&path, &path]).unwrap();

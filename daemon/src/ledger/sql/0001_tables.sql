@@ -1,8 +1,8 @@
 -- The ledger's tables. Times are nanoseconds since 1970 (UTC).
 
 CREATE TABLE meta (
-    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
-    changes  INTEGER NOT NULL  -- grows with every commit
+    only_row  INTEGER PRIMARY KEY CHECK (only_row = 1),
+    forgotten INTEGER NOT NULL  -- grows with every manifest row forgotten
 );
 
 -- Every manifest file seen. From `manifest` on: what it is, where it could be read that far.

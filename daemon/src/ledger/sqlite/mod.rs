@@ -38,7 +38,7 @@ impl SqliteLedger {
     /// Where the file holds something already, or cannot be written.
     pub fn create(path: &Path) -> Result<Self, LedgerError> {
         let database = Database::create(path, &SCHEMA, |begun| {
-            begun.execute("INSERT INTO meta (only_row, changes) VALUES (1, 0)", [])?;
+            begun.execute("INSERT INTO meta (only_row, forgotten) VALUES (1, 0)", [])?;
             Ok(())
         })?;
         Ok(Self { database })
@@ -80,11 +80,7 @@ impl SqliteLedger {
         work: impl FnOnce(&Connection) -> Result<T, Failure>,
     ) -> Result<T, LedgerError> {
         self.database
-            .write(|begun| {
-                let value = work(begun)?;
-                begun.execute("UPDATE meta SET changes = changes + 1", [])?;
-                Ok(value)
-            })
+            .write(|begun| work(begun))
             .map_err(|failure: Failure| failure.during(action))
     }
 }
@@ -102,12 +98,12 @@ fn manifests(
 }
 
 impl Ledger for SqliteLedger {
-    fn changes(&self) -> Result<u64, LedgerError> {
-        self.read("read the ledger's change counter", |connection| {
-            let changes: i64 = connection
-                .prepare_cached("SELECT changes FROM meta")?
+    fn forgotten(&self) -> Result<u64, LedgerError> {
+        self.read("read how many manifests were forgotten", |connection| {
+            let forgotten: i64 = connection
+                .prepare_cached("SELECT forgotten FROM meta")?
                 .query_row([], |row| row.get(0))?;
-            Ok(changes.cast_unsigned())
+            Ok(forgotten.cast_unsigned())
         })
     }
 
@@ -160,6 +156,9 @@ impl Ledger for SqliteLedger {
                 "DELETE FROM manifest WHERE root = ?1 AND path = ?2",
                 params![at.root.as_str(), at.path],
             )?;
+            if dropped > 0 {
+                connection.execute("UPDATE meta SET forgotten = forgotten + 1", [])?;
+            }
             Ok(dropped > 0)
         })
     }

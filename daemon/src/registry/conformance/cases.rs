@@ -207,7 +207,7 @@ pub(crate) fn waiting_artifacts_are_paged(open: &Open) {
     loop {
         let page = site
             .registry()
-            .waiting_artifacts(&key, &root(), after.as_ref().map(ArtifactPath::as_str), 3)
+            .waiting_artifacts(&key, &root(), after.as_ref().map(|path: &runsync_manifest::name::ArtifactPath| path.as_str()), 3)
             .unwrap();
         let Some(last) = page.last() else { break };
         after = Some(last.path.clone());
@@ -375,7 +375,7 @@ pub(crate) fn a_row_of_an_undefined_dataset_type_is_refused(open: &Open) {
     let manifest = Manifest::new(&run("u/a"), 1, vec![wrong]);
     let failed = site
         .registry()
-        .register(&[manifest.registration()], &mut |_| ());
+        .register(&[manifest.registration()], &mut |_| std::ops::ControlFlow::Continue(()));
     assert!(matches!(
         failed,
         Err(RegistryError::DatasetTypeIndex {

@@ -233,7 +233,10 @@ pub(crate) fn conflicts_between_manifests_of_one_call_are_found(open: &Open) {
         let mut progress = Vec::new();
         let outcomes = site
             .registry()
-            .register(&registrations, &mut |rows| progress.push(rows))
+            .register(&registrations, &mut |rows| {
+                progress.push(rows);
+                std::ops::ControlFlow::Continue(())
+            })
             .unwrap();
         assert_eq!(outcomes.len(), 4);
         assert_eq!(outcomes[0].as_ref().unwrap().datasets_added, 3);
@@ -258,7 +261,7 @@ pub(crate) fn many_small_manifests_share_a_commit(open: &Open) {
     let before = site.registry().changes().unwrap();
     let outcomes = site
         .registry()
-        .register(&registrations, &mut |_| ())
+        .register(&registrations, &mut |_| std::ops::ControlFlow::Continue(()))
         .unwrap();
     assert!(outcomes.iter().all(Result::is_ok));
     assert_eq!(site.registry().changes().unwrap(), before + 1);

@@ -109,6 +109,8 @@ CREATE TABLE registering (
     digest            BLOB NOT NULL,
     stage             INTEGER NOT NULL,
     rows_done         INTEGER NOT NULL,  -- of the stage, in its own order
+    claims_done       INTEGER NOT NULL,  -- all stages taken together, for people
+    claims            INTEGER NOT NULL,
     overlaps          INTEGER NOT NULL,  -- whether rows must be compared with registered ones
     datasets_added    INTEGER NOT NULL,
     artifacts_waiting INTEGER NOT NULL,

@@ -170,8 +170,9 @@ impl<'a> Load<'a> {
         connection
             .prepare_cached(
                 "INSERT OR REPLACE INTO registering (run_id, epoch, sequence, digest, stage,
-                     rows_done, overlaps, datasets_added, artifacts_waiting)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                     rows_done, claims_done, claims, overlaps, datasets_added,
+                     artifacts_waiting)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?
             .execute(params![
                 self.ids.run_id,
@@ -180,6 +181,8 @@ impl<'a> Load<'a> {
                 self.registration.digest.0,
                 self.marker.stage.number(),
                 self.marker.rows_done.cast_signed(),
+                self.rows_done().cast_signed(),
+                self.registration.rows.claims().cast_signed(),
                 self.marker.overlaps,
                 self.marker.datasets_added.cast_signed(),
                 self.marker.artifacts_waiting.cast_signed()

@@ -25,6 +25,7 @@ mod confirm;
 
 mod query;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use runsync_config::root::RootName;
@@ -37,7 +38,7 @@ use uuid::Uuid;
 use self::failure::Failure;
 use crate::registry::conflict::Conflict;
 use crate::registry::record::{
-    DatasetRow, Existence, RecordRow, Registered, Registration, RunRow, WaitingArtifact, WaitingRun,
+    DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RunRow, WaitingArtifact, WaitingRun,
 };
 use crate::registry::{Registry, RegistryError};
 use crate::sqlite::{Database, Schema};
@@ -175,7 +176,7 @@ impl Registry for SqliteRegistry {
     fn register(
         &self,
         registrations: &[Registration<'_>],
-        progress: &mut dyn FnMut(u64),
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Vec<Result<Registered, Conflict>>, RegistryError> {
         register::register(&self.database, self.batch_rows, registrations, progress)
             .map_err(|failure| failure.during("register manifests"))
@@ -191,6 +192,10 @@ impl Registry for SqliteRegistry {
             )?;
             Ok(())
         })
+    }
+
+    fn registering(&self) -> Result<Vec<Registering>, RegistryError> {
+        self.read("list unfinished registrations", query::registering)
     }
 
     fn run(&self, run: &RunKey) -> Result<Option<RunRow>, RegistryError> {
@@ -352,7 +357,7 @@ mod tests {
             trust: false,
             rows: &rows,
         };
-        registry.register(&[registration], &mut |_| ()).unwrap();
+        registry.register(&[registration], &mut |_| ControlFlow::Continue(())).unwrap();
         let waiting = registry.waiting_artifacts(&run, &root, None, 1).unwrap();
         assert_eq!(registry.confirm(&run, &root, &waiting).unwrap(), 1);
 

@@ -2,6 +2,7 @@
 
 use runsync_config::root::RootName;
 use runsync_manifest::checksum::Checksums;
+use runsync_manifest::generation::Generation;
 use runsync_manifest::header::DatasetType;
 use runsync_manifest::name::{DatasetId, DatasetTypeName, RunKey};
 use rusqlite::{Connection, params};
@@ -10,7 +11,7 @@ use super::failure::Failure;
 use super::names;
 use super::rows::{self, Names, count, dataset_id, generation};
 use crate::registry::record::{
-    DatasetRow, Existence, Presence, RecordRow, RunRow, WaitingArtifact, WaitingRun,
+    DatasetRow, Existence, Presence, RecordRow, Registering, RunRow, WaitingArtifact, WaitingRun,
 };
 
 pub(super) fn changes(connection: &Connection) -> Result<u64, Failure> {
@@ -61,6 +62,25 @@ pub(super) fn waiting_runs(connection: &Connection) -> Result<Vec<WaitingRun>, F
                 run: rows::run_key(row, 0)?,
                 root: root.parse().map_err(|_| rows::damaged("root name", root))?,
                 artifacts: count(row, 3)?,
+            })
+        })?
+        .collect()
+}
+
+pub(super) fn registering(connection: &Connection) -> Result<Vec<Registering>, Failure> {
+    connection
+        .prepare_cached(
+            "SELECT run.name, run.origin, registering.epoch, registering.sequence, claims_done,
+                 registering.claims
+             FROM registering JOIN run USING (run_id)
+             ORDER BY run.name, run.origin, registering.epoch, registering.sequence",
+        )?
+        .query_and_then([], |row| {
+            Ok(Registering {
+                run: rows::run_key(row, 0)?,
+                generation: Generation { epoch: row.get(2)?, sequence: row.get(3)? },
+                done: count(row, 4)?,
+                claims: count(row, 5)?,
             })
         })?
         .collect()

@@ -1,10 +1,13 @@
 //! Registers manifests: small ones together in one commit, a large one in batches.
 
+use std::ops::ControlFlow;
+
 use rusqlite::{Connection, Transaction};
 
 use super::conflicts;
 use super::failure::Failure;
 use super::load::Load;
+use crate::registry::RegistryError;
 use crate::registry::conflict::Conflict;
 use crate::registry::record::{Registered, Registration};
 use crate::sqlite::Database;
@@ -17,7 +20,7 @@ pub(super) fn register(
     database: &Database,
     batch: u64,
     registrations: &[Registration<'_>],
-    progress: &mut dyn FnMut(u64),
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Vec<Outcome>, Failure> {
     let mut outcomes = Vec::with_capacity(registrations.len());
     let mut rows_done = 0;
@@ -27,18 +30,20 @@ pub(super) fn register(
         let check = !outcomes.is_empty();
         if first.rows.claims() > batch {
             let outcome = in_batches(database, batch, first, check, &mut |rows| {
-                progress(rows_done + rows);
+                progress(rows_done + rows)
             })?;
             outcomes.push(outcome);
             rows_done += first.rows.claims();
-            progress(rows_done);
             rest = others;
         } else {
             let (group, later) = rest.split_at(group_length(rest, batch));
             outcomes.extend(in_one_commit(database, group, check)?);
             rows_done += group.iter().map(|one| one.rows.claims()).sum::<u64>();
-            progress(rows_done);
             rest = later;
+        }
+        // What is registered by now is told even to a caller that breaks off.
+        if progress(rows_done).is_break() && !rest.is_empty() {
+            return Err(RegistryError::Interrupted.into());
         }
     }
     Ok(outcomes)
@@ -102,7 +107,7 @@ fn in_batches(
     batch: u64,
     registration: &Registration<'_>,
     check: bool,
-    progress: &mut dyn FnMut(u64),
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Outcome, Failure> {
     let attempt = (|| {
         let mut load = database.write(|begun| {
@@ -112,7 +117,9 @@ fn in_batches(
             Ok::<_, Failure>(load)
         })?;
         loop {
-            progress(load.rows_done());
+            if progress(load.rows_done()).is_break() {
+                return Err(RegistryError::Interrupted.into());
+            }
             let registered = database.write(|begun| {
                 load.catch_up(begun)?;
                 load.step(begun, batch)?;

@@ -1,0 +1,184 @@
+//! The two loops of a root: one keeps at its manifests, one at its artifacts.
+//!
+//! Both do the same whether an event, the passing of time or an operator woke them: they look at
+//! the root, the ledger and the registry, and do what is to be done.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::{info, warn};
+
+use super::IngestError;
+use super::confirm::Confirming;
+use super::flow::Flow;
+use super::sweep::Arrivals;
+use super::watch::{ArtifactWatch, Watcher, poll};
+use crate::clock::later;
+use crate::worker::{Next, Pulse, StepError, Wake, Worker};
+
+/// How often the loops ask whether another process (an operator's command) has changed something.
+/// The question is one read of one row.
+const ASK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// What operators may ask of a running loop, beside waking it.
+#[derive(Debug, Clone, Default)]
+pub struct Requests {
+    retry_untrusted: Arc<AtomicBool>,
+}
+
+impl Requests {
+    /// Has untrusted manifests tried again: keys or peers have changed.
+    pub fn retry_untrusted(&self) {
+        self.retry_untrusted.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Keeps at the manifests of one root.
+#[derive(Debug)]
+pub struct ManifestWorker {
+    arrivals: Arrivals,
+    watcher: Watcher,
+    requests: Requests,
+    confirm: Wake,
+    next_sweep: Option<Timestamp>,
+    forgotten: Option<u64>,
+}
+
+impl ManifestWorker {
+    /// A worker that is woken by `wake`, and wakes `confirm` when there may be artifacts to look for.
+    pub fn new(flow: Flow, wake: Wake, confirm: Wake, requests: Requests) -> Self {
+        let root = flow.root();
+        let watcher = if root.events {
+            Watcher::start(&root.directory, wake)
+        } else {
+            Watcher::switched_off(&root.directory)
+        };
+        Self {
+            arrivals: Arrivals::new(flow),
+            watcher,
+            requests,
+            confirm,
+            next_sweep: None,
+            forgotten: None,
+        }
+    }
+
+    fn find_work(&mut self, now: Timestamp) -> Result<(), IngestError> {
+        let hints = self.watcher.take();
+        let forgotten = self.arrivals.flow().site().ledger.forgotten()?;
+        let asked = self.forgotten.replace(forgotten) != Some(forgotten);
+        let due = self.next_sweep.is_none_or(|next| next <= now);
+        if hints.rescan || asked || due {
+            self.sweep(now)?;
+        } else if !hints.is_empty() {
+            let paths: Vec<String> = hints.paths.into_iter().collect();
+            self.arrivals.hinted(&paths)?;
+        }
+        if self.requests.retry_untrusted.swap(false, Ordering::SeqCst) {
+            let manifests = self.arrivals.retry_untrusted()?;
+            info!(manifests, "untrusted manifests tried again");
+        }
+        Ok(())
+    }
+
+    fn sweep(&mut self, now: Timestamp) -> Result<(), IngestError> {
+        let swept = self.arrivals.sweep()?;
+        let root = &self.arrivals.flow().root().name;
+        if swept.new > 0 {
+            info!(%root, files = swept.files, new = swept.new, "manifest folder swept");
+        }
+        let degraded = self.watcher.degraded();
+        let interval = poll::sweep_interval(self.arrivals.sweep_interval(), degraded.as_ref());
+        self.next_sweep = Some(later(now, interval));
+        Ok(())
+    }
+}
+
+impl Worker for ManifestWorker {
+    fn step(&mut self, pulse: &Pulse) -> Result<Next, StepError> {
+        let now = self.arrivals.flow().site().clock.now();
+        self.find_work(now)?;
+        let stepped = match self.arrivals.step(&mut |_| advance(pulse)) {
+            Err(error) if error.is_interruption() => return Ok(Next::Idle(None)),
+            other => other?,
+        };
+        if stepped.decided > 0 {
+            self.confirm.wake();
+        }
+        let next = [stepped.next, self.next_sweep].into_iter().flatten().min();
+        Ok(wait_until(next, now))
+    }
+}
+
+/// Keeps at the artifacts of one root.
+#[derive(Debug)]
+pub struct ConfirmWorker {
+    confirming: Confirming,
+    watch: Option<ArtifactWatch>,
+    registry_seen: Option<u64>,
+    next: Option<Timestamp>,
+}
+
+impl ConfirmWorker {
+    /// A worker that is woken by `wake`.
+    pub fn new(flow: Flow, wake: Wake) -> Self {
+        let root = flow.root();
+        let watch = root
+            .events
+            .then(|| ArtifactWatch::start(&root.directory, root.watched_directories_max, wake));
+        Self { confirming: Confirming::new(flow), watch, registry_seen: None, next: None }
+    }
+
+    fn work(&mut self, pulse: &Pulse, now: Timestamp) -> Result<(), IngestError> {
+        if let Some(watch) = &self.watch {
+            let dirty = watch.take_dirty();
+            if !dirty.is_empty() {
+                self.confirming.changed(&dirty, &mut || advance(pulse))?;
+            }
+        }
+        let registry = Arc::clone(&self.confirming.flow().site().registry);
+        let due = self.next.is_some_and(|next| next <= now);
+        if due || self.registry_seen != Some(registry.changes()?) {
+            self.next = self.confirming.step(&mut || advance(pulse))?.next;
+            if let Some(watch) = &self.watch {
+                watch.wanted(self.confirming.directories().iter().cloned());
+            }
+            self.registry_seen = Some(registry.changes()?);
+        }
+        Ok(())
+    }
+}
+
+impl Worker for ConfirmWorker {
+    fn step(&mut self, pulse: &Pulse) -> Result<Next, StepError> {
+        let now = self.confirming.flow().site().clock.now();
+        if let Err(error) = self.confirming.flow().datastore().check_identity() {
+            // Absence is no news about artifacts while the root itself is not there.
+            let root = &self.confirming.flow().root().name;
+            warn!(%root, error = %super::error_chain(&error), "root is not there");
+            return Err(error.into());
+        }
+        match self.work(pulse, now) {
+            Err(error) if error.is_interruption() => Ok(Next::Idle(None)),
+            Err(error) => Err(error.into()),
+            Ok(()) => Ok(wait_until(self.next, now)),
+        }
+    }
+}
+
+/// Shows that the step advances, and breaks it off when the daemon stops.
+fn advance(pulse: &Pulse) -> ControlFlow<()> {
+    pulse.beat();
+    if pulse.is_stopping() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+fn wait_until(next: Option<Timestamp>, now: Timestamp) -> Next {
+    let Some(next) = next else { return Next::Idle(Some(ASK_INTERVAL)) };
+    match Duration::try_from(now.duration_until(next)) {
+        Ok(wait) if !wait.is_zero() => Next::Idle(Some(wait.min(ASK_INTERVAL))),
+        _ => Next::Again,
+    }
+}
