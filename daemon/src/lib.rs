@@ -12,3 +12,5 @@ pub mod registry;
 pub mod ledger;
 
 pub mod datastore;
+
+pub mod create;
