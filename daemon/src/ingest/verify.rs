@@ -7,6 +7,7 @@ use runsync_manifest::content::Content;
 use runsync_manifest::generation::Generation;
 use runsync_manifest::header::{Header, Repository};
 use runsync_manifest::name::RunKey;
+use runsync_manifest::trailer::Trailer;
 use runsync_manifest::universe;
 
 use super::parse::Parsed;
@@ -113,7 +114,7 @@ pub(super) fn verify(
     registry: &dyn Registry,
     root: &RootName,
 ) -> Result<Verdict, VerifyError> {
-    if let Err(refusal) = check_signature(&parsed, trust, unsigned) {
+    if let Err(refusal) = check_signature(parsed.header(), parsed.trailer(), trust, unsigned) {
         return Ok(Verdict::Refuse(parsed, refusal));
     }
     let header = parsed.header();
@@ -151,9 +152,21 @@ pub(super) fn verify(
     }
 }
 
-fn check_signature(parsed: &Parsed, trust: &Trust, unsigned: bool) -> Result<(), Refusal> {
-    let speaker = speaker(parsed.header());
-    let Some(signature) = &parsed.trailer().signature else {
+/// Judges whether a manifest may speak for its run here, apart from what is registered: origin,
+/// run-name prefixes, signature.
+pub fn judge(header: &Header, trailer: &Trailer, trust: &Trust) -> Result<(), Refusal> {
+    admit(header, trust)?;
+    check_signature(header, trailer, trust, false)
+}
+
+fn check_signature(
+    header: &Header,
+    trailer: &Trailer,
+    trust: &Trust,
+    unsigned: bool,
+) -> Result<(), Refusal> {
+    let speaker = speaker(header);
+    let Some(signature) = &trailer.signature else {
         if unsigned && speaker.repository == trust.local() {
             return Ok(());
         }
@@ -163,7 +176,7 @@ fn check_signature(parsed: &Parsed, trust: &Trust, unsigned: bool) -> Result<(),
         ));
     };
     let key_id = signature.key_id;
-    match trust.judge(speaker.repository, signature, &parsed.trailer().sha256) {
+    match trust.judge(speaker.repository, signature, &trailer.sha256) {
         SignatureWorth::Good => Ok(()),
         SignatureWorth::KeyUnknown => Err(Refusal::untrusted(
             format!(
