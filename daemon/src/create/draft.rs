@@ -33,14 +33,16 @@ pub(super) struct Claim {
     pub(super) formatter: Option<usize>,
     /// Size and checksums, once they are measured.
     pub(super) measured: Option<(u64, Checksums)>,
-    /// Where it stands in the input.
+    /// Where it stands: index into the draft's files, and line.
+    pub(super) file: usize,
     pub(super) line: u64,
 }
 
 /// What a run holds, read from an input and not yet published.
 #[derive(Debug)]
 pub struct Draft {
-    pub(super) file: String,
+    /// The inputs, as the operator named them.
+    files: Vec<String>,
     pub(super) universe: UniverseVersion,
     pub(super) types: DatasetTypes,
     pub(super) dimensions: Dimensions,
@@ -70,15 +72,21 @@ pub struct Publication {
 }
 
 impl Draft {
-    pub(super) fn new(file: String, universe: UniverseVersion) -> Self {
+    pub(super) fn new(universe: UniverseVersion) -> Self {
         Self {
-            file,
+            files: Vec::new(),
             universe,
             types: DatasetTypes::default(),
             dimensions: Dimensions::default(),
             claims: Vec::new(),
             formatters: Vec::new(),
         }
+    }
+
+    /// Notes the input that is read next; its index.
+    pub(super) fn begin_file(&mut self, file: &str) -> usize {
+        self.files.push(file.to_owned());
+        self.files.len() - 1
     }
 
     /// Artifacts named: one for each dataset and component.
@@ -139,7 +147,7 @@ impl Draft {
     fn contradicts(&self, claim: &Claim, problem: &'static str) -> CreateError {
         CreateError::Contradiction {
             place: Place {
-                file: self.file.clone(),
+                file: self.files.get(claim.file).cloned().unwrap_or_default(),
                 line: claim.line,
             },
             dataset: claim.uuid,

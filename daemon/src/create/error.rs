@@ -86,15 +86,17 @@ pub enum CreateError {
         problem: &'static str,
     },
     /// The export holds no such run, or several and none was chosen.
-    #[error("{file} holds {}, not one run that was asked for", runs(found))]
+    #[error("{file} holds {}, expected {}", runs(found), expected_run(asked.as_ref()))]
     Run {
         /// The file.
         file: String,
+        /// The run that was asked for.
+        asked: Option<RunName>,
         /// The runs that it holds.
         found: Vec<RunName>,
     },
     /// Artifacts are not in the root.
-    #[error("{count} artifacts are not in the datastore root; the first is `{first}`")]
+    #[error("cannot find {count} of the artifacts in the datastore root; the first is `{first}`")]
     Absent {
         /// How many.
         count: u64,
@@ -195,6 +197,10 @@ impl CreateError {
             | Self::Unmeasured { .. } => None,
         }
     }
+}
+
+fn expected_run(asked: Option<&RunName>) -> String {
+    asked.map_or_else(|| "one run".to_owned(), |run| format!("`{run}`"))
 }
 
 fn runs(found: &[RunName]) -> String {

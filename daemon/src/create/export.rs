@@ -75,7 +75,7 @@ impl<R: BufRead> Export<R> {
         };
         Self {
             events: Events::new(file.to_owned(), input),
-            draft: Draft::new(file.to_owned(), universe),
+            draft: Draft::new(universe),
             runs: BTreeMap::new(),
         }
     }
@@ -221,6 +221,7 @@ impl<R: BufRead> Export<R> {
                     path: path.clone(),
                     formatter,
                     measured: None,
+                    file: 0,
                     line: record.line,
                 })
             })
@@ -234,6 +235,7 @@ impl<R: BufRead> Export<R> {
         };
         let mut given = BTreeMap::new();
         for (dimension, value) in pairs {
+            let place = at(&place, value);
             let field = || format!("data_id.{}", dimension.escape_debug());
             let expected = "text or a whole number";
             let value = match value.scalar() {
@@ -266,10 +268,12 @@ impl<R: BufRead> Export<R> {
         };
         let Some((run, claims)) = chosen else {
             return Err(CreateError::Run {
-                file: self.draft.file,
+                file: self.events.place(0).file,
+                asked: run.cloned(),
                 found: self.runs.into_keys().collect(),
             });
         };
+        self.draft.begin_file(&self.events.place(0).file);
         self.draft.claims = claims;
         self.draft.settle()?;
         Ok((run, self.draft))
@@ -320,7 +324,7 @@ fn dimension_record(
         if field == "datetime_begin" || field == "datetime_end" {
             continue;
         }
-        record.insert(field.clone(), json(value, field, place)?);
+        record.insert(field.clone(), json(value, field, &at(place, value))?);
     }
     if TEMPORAL.contains(&element) && !record.contains_key("timespan") {
         record.insert("timespan".into(), timespan(node, place)?);
@@ -348,6 +352,7 @@ fn time(node: &Node, field: &str, absent: i64, place: &Place) -> Result<i64, Cre
     if node.scalar() == Ok(Scalar::Null) {
         return Ok(absent);
     }
+    let place = &at(place, node);
     let expected = "a TAI time tagged `!butler_time/tai/iso`, 1970 to 2261";
     let NodeValue::Scalar { text, .. } = &node.value else {
         return Err(wrong(place, field, "something else", expected));
@@ -417,6 +422,14 @@ fn dataset_id(node: &Node, place: &Place) -> Result<DatasetId, CreateError> {
             ))
         }
         _ => Err(wrong(place, "dataset_id", "something else", "a UUID")),
+    }
+}
+
+/// The place of a node in the file of `place`.
+fn at(place: &Place, node: &Node) -> Place {
+    Place {
+        file: place.file.clone(),
+        line: node.line,
     }
 }
 

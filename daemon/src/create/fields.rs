@@ -46,7 +46,7 @@ impl Dimensions {
         let key = universe::record_key(known, &record).ok_or_else(|| CreateError::Field {
             place: place.clone(),
             field: "records".into(),
-            found: format!("a `{element}` record without its whole key"),
+            found: format!("a record of `{element}` without its whole key"),
             expected: format!("{{{}}}", known.required.join(", ")),
         })?;
         let mut canonical = Vec::new();

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead};
 
-use runsync_manifest::dimension::DimensionRecord;
+use runsync_manifest::dimension::DimensionRecords;
 use runsync_manifest::entry::DataValue;
 use runsync_manifest::header::UniverseVersion;
 use runsync_manifest::limits::LINE_BYTES_MAX;
@@ -29,9 +29,12 @@ use super::fields::{definition, name};
 #[derive(Debug)]
 pub struct Listing {
     draft: Draft,
+    /// The file that is read, among the draft's.
+    file: usize,
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "a JSON object")]
 struct KindLine {
     #[serde(default)]
     kind: Option<String>,
@@ -44,12 +47,6 @@ struct DatasetTypeLine {
     storage_class: String,
     #[serde(default)]
     is_calibration: bool,
-}
-
-#[derive(Deserialize)]
-struct DimensionLine {
-    element: String,
-    records: Vec<DimensionRecord>,
 }
 
 #[derive(Deserialize)]
@@ -74,7 +71,8 @@ impl Listing {
     /// Begins, in a dimension universe.
     pub fn new(universe: UniverseVersion) -> Self {
         Self {
-            draft: Draft::new(String::new(), universe),
+            draft: Draft::new(universe),
+            file: 0,
         }
     }
 
@@ -84,7 +82,7 @@ impl Listing {
     ///
     /// What is wrong, and in which line and field.
     pub fn read(&mut self, file: &str, mut input: impl BufRead) -> Result<(), CreateError> {
-        file.clone_into(&mut self.draft.file);
+        self.file = self.draft.begin_file(file);
         let mut line = Vec::new();
         let mut place = Place {
             file: file.to_owned(),
@@ -139,7 +137,7 @@ impl Listing {
                 self.draft.add_type(definition, place)
             }
             Some("dimension") => {
-                let DimensionLine { element, records } = parse(line, place)?;
+                let DimensionRecords { element, records } = parse(line, place)?;
                 let universe = &self.draft.universe;
                 records.into_iter().try_for_each(|record| {
                     self.draft.dimensions.add(universe, &element, record, place)
@@ -185,6 +183,7 @@ impl Listing {
             path: name(&line.path, "path", place)?,
             formatter,
             measured: None,
+            file: self.file,
             line: place.line,
         });
         Ok(())

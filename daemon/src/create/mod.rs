@@ -4,7 +4,7 @@
 //!
 //! What the datasets are comes from a Butler export ([`export`]) or from JSON lines
 //! ([`listing`]); either becomes a [`draft::Draft`]. What their artifacts are is
-//! measured ([`measure`]): size and checksums, in one pass over each file. Then the
+//! measured ([`mod@measure`]): size and checksums, in one pass over each file. Then the
 //! draft is written ([`draft::Draft::write`]) to wherever the caller says.
 //!
 //! # Invariants

@@ -1,5 +1,6 @@
 //! From inputs to manifests, over a folder as datastore.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::num::NonZeroUsize;
@@ -254,7 +255,7 @@ fn chain(error: &CreateError) -> String {
     let mut told = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
-        told += &format!(": {error}");
+        write!(told, ": {error}").unwrap();
         source = error.source();
     }
     told
@@ -330,7 +331,7 @@ fn what_is_not_there_is_told_before_anything_is_read() {
         let error = measure(draft, folder, measuring(), &|_| panic!("nothing is read"));
         chain(&error.unwrap_err())
     };
-    assert_snapshot!(told(&mut draft, &folder), @"1 artifacts are not in the datastore root; the first is `HSC/calexp_22.fits`");
+    assert_snapshot!(told(&mut draft, &folder), @"cannot find 1 of the artifacts in the datastore root; the first is `HSC/calexp_22.fits`");
     let folder = Folder::with(&[("HSC/calexp_22.fits/x", b""), ("HSC/calexp_23.fits", b"")]);
     assert_snapshot!(told(&mut draft, &folder), @"artifact `HSC/calexp_22.fits` is not a regular file inside the datastore root");
     let error = draft
@@ -347,12 +348,12 @@ fn a_run_is_chosen_where_there_are_several() {
         other.split_once("- type: dataset\n").unwrap().1
     );
     let both = both.replacen("  - *id001\n", "  - *id001\n- type: dataset\n", 1);
-    assert_snapshot!(chain(&draft_of(&both).unwrap_err()), @"export.yaml holds 2 runs (such as `HSC/runs/ci_hsc/20240806T180642Z`, `u/other/HSC/runs/ci_hsc/20240806T180642Z`), not one run that was asked for");
+    assert_snapshot!(chain(&draft_of(&both).unwrap_err()), @"export.yaml holds 2 runs (such as `HSC/runs/ci_hsc/20240806T180642Z`, `u/other/HSC/runs/ci_hsc/20240806T180642Z`), expected one run");
     let run: RunName = "u/other/HSC/runs/ci_hsc/20240806T180642Z".parse().unwrap();
     let (chosen, draft) = export::read("export.yaml", both.as_bytes(), Some(&run)).unwrap();
     assert_eq!((chosen, draft.claims()), (run, 2));
     let without = EXPORT.replacen("- type: dataset\n", "- type: data set\n", 1);
-    assert_snapshot!(chain(&draft_of(&without).unwrap_err()), @"export.yaml holds no run, not one run that was asked for");
+    assert_snapshot!(chain(&draft_of(&without).unwrap_err()), @"export.yaml holds no run, expected one run");
 }
 
 #[test]
@@ -368,11 +369,11 @@ fn a_wrong_export_names_line_and_field() {
     assert_snapshot!(told("data:\n", "data: 7\nrest:\n"), @"export.yaml, line 5, field `data`: found something else, expected a list");
     assert_snapshot!(told("data:\n", "dates:\n"), @"export.yaml, line 1, field `data`: is missing");
     assert_snapshot!(told("element: visit", "element: visite"), @"export.yaml, line 9, field `element`: found `visite`, expected a name of universe `daf_butler` version 7");
-    assert_snapshot!(told("    id: 903334\n", ""), @"export.yaml, line 9, field `records`: found a `visit` record without its whole key, expected {instrument, visit}");
+    assert_snapshot!(told("    id: 903334\n", ""), @"export.yaml, line 9, field `records`: found a record of `visit` without its whole key, expected {instrument, visit}");
     assert_snapshot!(told("    id: 22\n", "    id: 23\n"), @r#"export.yaml, line 34, field `records`: found another `detector` record of {"detector":23,"instrument":"HSC"}, expected each key once"#);
-    assert_snapshot!(told("!butler_time/tai/iso '2013", "'2013"), @"export.yaml, line 9, field `datetime_begin`: found `2013-06-17 13:29:11.039000000`, expected a TAI time tagged `!butler_time/tai/iso`, 1970 to 2261");
-    assert_snapshot!(told("2013-06-17 13:29:11", "1813-06-17 13:29:11"), @"export.yaml, line 9, field `datetime_begin`: found `1813-06-17 13:29:11.039000000`, expected a TAI time tagged `!butler_time/tai/iso`, 1970 to 2261");
-    assert_snapshot!(told("70997e4cfb", "70997e4cf"), @"export.yaml, line 9, field `region`: found a region without hexadecimal `encoded`, expected a value of a dimension record");
+    assert_snapshot!(told("!butler_time/tai/iso '2013", "'2013"), @"export.yaml, line 19, field `datetime_begin`: found `2013-06-17 13:29:11.039000000`, expected a TAI time tagged `!butler_time/tai/iso`, 1970 to 2261");
+    assert_snapshot!(told("2013-06-17 13:29:11", "1813-06-17 13:29:11"), @"export.yaml, line 19, field `datetime_begin`: found `1813-06-17 13:29:11.039000000`, expected a TAI time tagged `!butler_time/tai/iso`, 1970 to 2261");
+    assert_snapshot!(told("70997e4cfb", "70997e4cf"), @"export.yaml, line 18, field `region`: found a region without hexadecimal `encoded`, expected a value of a dimension record");
     assert_snapshot!(told("  - band\n", "  - bond\n"), @"export.yaml, line 44, field `dimensions`: found `bond`, expected a name of universe `daf_butler` version 7");
     assert_snapshot!(told("  name: calexp\n", "  name: cal/exp\n"), @"export.yaml, line 44, field `name`: dataset type name `cal/exp` holds a `/`");
     assert_snapshot!(told("dataset_type: calexp", "dataset_type: calxep"), @"export.yaml, line 63, field `dataset_type`: found `calxep`, expected a dataset type that was defined before");
@@ -402,23 +403,23 @@ fn a_wrong_listing_names_line_and_field() {
     assert_snapshot!(told(r#""detector":2"#, r#""detector":2.5"#), @"list.jsonl, line 4, column 96: invalid type: floating point `2.5`, expected text or a whole number of at most 64 bits with its sign");
     assert_snapshot!(told(r#""detector":2"#, r#""detector":1"#), @"list.jsonl, line 4: dataset 00000000-0000-4000-8000-000000000002 has the dataset type and data ID of another one");
     assert_snapshot!(told("000000000002\"}", "000000000001\"}"), @"list.jsonl, line 5: dataset 00000000-0000-4000-8000-000000000001 has two data IDs or dataset types");
-    assert_snapshot!(told(r#"{"name":"HSC","#, r#"{"nom":"HSC","#), @"list.jsonl, line 3, field `records`: found a `instrument` record without its whole key, expected {instrument}");
-    assert_snapshot!(told("{\"path\"", "\"path\""), @r#"list.jsonl, line 4, column 6: invalid type: string "path", expected struct KindLine"#);
+    assert_snapshot!(told(r#"{"name":"HSC","#, r#"{"nom":"HSC","#), @"list.jsonl, line 3, field `records`: found a record of `instrument` without its whole key, expected {instrument}");
+    assert_snapshot!(told("{\"path\"", "\"path\""), @r#"list.jsonl, line 4, column 6: invalid type: string "path", expected a JSON object"#);
 }
 
 #[test]
 fn an_input_that_is_not_utf8_says_so() {
     let error = export::read("export.yaml", &b"version: 1.0.2\na: \xff\n"[..], None).unwrap_err();
-    assert_snapshot!(chain(&error), @"export.yaml, line 1, column 8: input I/O error: stream did not contain valid UTF-8");
+    assert_snapshot!(chain(&error), @"cannot read export.yaml: stream did not contain valid UTF-8");
     let endless = std::io::repeat(b' ').take(8 << 20);
     let mut listing = Listing::new(UniverseVersion {
         name: "daf_butler".into(),
         version: 8,
     });
     let error = listing
-        .read("list.jsonl", std::io::BufReader::new(endless))
+        .read("long.jsonl", std::io::BufReader::new(endless))
         .unwrap_err();
-    assert_snapshot!(chain(&error), @"list.jsonl, line 1, column 1048576: the line is longer than 1048576 bytes");
+    assert_snapshot!(chain(&error), @"long.jsonl, line 1, column 1048576: the line is longer than 1048576 bytes");
 }
 
 #[test]

@@ -87,10 +87,14 @@ impl<R: BufRead> Events<R> {
             Some(Err(error)) => {
                 let marker = *error.marker();
                 let problem = error.info();
-                let failed = error.try_into_input_io_error();
-                if let Ok(Ok(source)) = failed.map(InputIoError::try_into_io_error) {
-                    let file = self.file.clone();
-                    return Err(CreateError::Read { file, source });
+                if let ErrorKind::InputIo { error } = error.kind() {
+                    let kind = error
+                        .io_error()
+                        .map_or(io::ErrorKind::Other, io::Error::kind);
+                    return Err(CreateError::Read {
+                        file: self.file.clone(),
+                        source: io::Error::new(kind, error.message()),
+                    });
                 }
                 Err(CreateError::Syntax {
                     place: self.place(marker.line() as u64),
@@ -423,6 +427,8 @@ impl<R: BufRead> Iterator for Characters<R> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     fn scalar(yaml: &str) -> Result<Scalar, String> {
@@ -438,7 +444,7 @@ mod tests {
     #[test]
     fn plain_scalars_are_what_pyyaml_means_by_them() {
         for text in [
-            "0_29", "08", "1e5", "HSC-I", "'0_30'", "\"12\"", "1_54x", "v1.2.3", "-", ".", "+",
+            "0_29", "08", "1e5", "HSC-I", "'0_30'", "\"12\"", "1_54x", "v1.2.3", ".", "+",
         ] {
             let plain = text.trim_matches(['\'', '"']);
             assert_eq!(scalar(text), Ok(Scalar::Text(plain.into())), "{text}");
@@ -504,7 +510,7 @@ mod tests {
         let mut bomb = String::from("a: [&a0 [x,x,x,x,x,x,x,x,x,x]");
         for level in 1..20 {
             let below = format!("*a{}", level - 1);
-            bomb += &format!(", &a{level} [{}]", vec![below; 10].join(","));
+            write!(bomb, ", &a{level} [{}]", vec![below; 10].join(",")).unwrap();
         }
         bomb += "]\n";
         let error = tree(bomb.leak()).unwrap_err();
