@@ -11,7 +11,9 @@ use serde::Serialize;
 
 use crate::assembly::AssemblyError;
 use crate::cli::output::OutputError;
+use crate::create::CreateError;
 use crate::datastore::DatastoreError;
+use crate::ingest::parse::ParseError;
 
 /// What `--help` says about exit codes.
 pub(crate) const EXIT_CODES: &str = "\

@@ -436,10 +436,8 @@ pub fn differences(
     let mut found = Vec::new();
     for (artifact, look) in artifacts.iter().zip(datastore.look(&paths)?) {
         let detail = match look {
-            Look::File(identity) => {
-                compare(artifact, identity, ConfirmLevel::Checksum, datastore)
-                    .unwrap_or_else(|error| Some(super::error_chain(&error)))
-            }
+            Look::File(identity) => compare(artifact, identity, ConfirmLevel::Checksum, datastore)
+                .unwrap_or_else(|error| Some(super::error_chain(&error))),
             Look::Absent => Some("it is not there".to_owned()),
             Look::Irregular => Some("it is not a regular file".to_owned()),
             Look::Unreadable(fault) => Some(format!("it cannot be looked at: {fault}")),

@@ -96,7 +96,11 @@ impl Opened {
         scratch: &Path,
         progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Parsed, ParseError> {
-        let Checked { header, trailer, rows } = read_rest(self.reader, scratch, progress)?;
+        let Checked {
+            header,
+            trailer,
+            rows,
+        } = read_rest(self.reader, scratch, progress)?;
         Ok(Parsed {
             settled: self.settled,
             file: self.file,
@@ -144,14 +148,24 @@ fn read_rest(
         }
         match line {
             Line::Dimension(records) => staging.dimension(&records),
-            Line::Dataset { entry, dataset_type } => staging.dataset(&entry, dataset_type),
+            Line::Dataset {
+                entry,
+                dataset_type,
+            } => staging.dataset(&entry, dataset_type),
         }
         .map_err(StageError::from)?;
     }
     let rows = staging.finish()?;
     let line = reader.line_number();
-    let trailer = reader.trailer().cloned().ok_or(ReadError::Incomplete { line })?;
-    Ok(Checked { header, trailer, rows })
+    let trailer = reader
+        .trailer()
+        .cloned()
+        .ok_or(ReadError::Incomplete { line })?;
+    Ok(Checked {
+        header,
+        trailer,
+        rows,
+    })
 }
 
 impl Parsed {

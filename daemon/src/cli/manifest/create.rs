@@ -108,11 +108,16 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
     let datastore = LocalRoot::open(&root.directory)?;
     let (run, mut draft) = read_draft(args, &datastore, root)?;
     if !site.may_own(&run) {
-        return Err(Failure::new(format!("run `{run}` is not this site's to publish"))
-            .hint("see `run_prefixes` in [site] and in each [[peer]]"));
+        return Err(
+            Failure::new(format!("run `{run}` is not this site's to publish"))
+                .hint("see `run_prefixes` in [site] and in each [[peer]]"),
+        );
     }
     measure_draft(args, root, &datastore, &mut draft, context)?;
-    let key = RunKey { origin: datastore.repository().repository, name: run };
+    let key = RunKey {
+        origin: datastore.repository().repository,
+        name: run,
+    };
     let generation = match args.generation {
         Some(generation) => generation,
         None => next_generation(&key, site, &datastore)?,
@@ -144,10 +149,16 @@ fn read_draft(
         let read = export::read(&name_of(file), open(file)?, args.run.as_ref());
         return read.map_err(Failure::from);
     }
-    let run = args.run.clone().ok_or_else(|| Failure::new("name the run with `--run`").usage())?;
+    let run = args
+        .run
+        .clone()
+        .ok_or_else(|| Failure::new("name the run with `--run`").usage())?;
     let namespace = universe::NAMESPACE.to_owned();
-    let mut listing = Listing::new(UniverseVersion { name: namespace, version: args.universe })
-        .below(&folder_in_root(args.directory.as_deref(), root, datastore)?);
+    let mut listing = Listing::new(UniverseVersion {
+        name: namespace,
+        version: args.universe,
+    })
+    .below(&folder_in_root(args.directory.as_deref(), root, datastore)?);
     for file in &args.from_jsonl {
         listing.read(&name_of(file), open(file)?)?;
     }
@@ -169,7 +180,9 @@ fn folder_in_root(
     root: &Root,
     datastore: &LocalRoot,
 ) -> Result<String, Failure> {
-    let Some(folder) = folder else { return Ok(String::new()) };
+    let Some(folder) = folder else {
+        return Ok(String::new());
+    };
     let doing = || format!("cannot use the folder {}", folder.display());
     let whole = folder.canonicalize().while_doing(doing())?;
     let root_folder = datastore.directory().canonicalize().while_doing(doing())?;
@@ -189,7 +202,10 @@ fn measure_draft(
 ) -> Result<(), Failure> {
     let bar = progress::bar(context, "measuring", draft.claims() as u64);
     let measuring = Measuring {
-        wanted: Wanted { md5: args.md5, sha256: args.sha256 },
+        wanted: Wanted {
+            md5: args.md5,
+            sha256: args.sha256,
+        },
         threads: NonZeroUsize::new(root.confirm_threads).unwrap_or(NonZeroUsize::MIN),
     };
     let tell = |measured: Measured| {
@@ -209,19 +225,30 @@ fn next_generation(
 ) -> Result<Generation, Failure> {
     let readers = Readers::open(site)?;
     let registered = readers.registry.run(run)?;
-    let registered = registered.into_iter().flat_map(|row| [row.generation, row.floor]).flatten();
+    let registered = registered
+        .into_iter()
+        .flat_map(|row| [row.generation, row.floor])
+        .flatten();
     let accepted = readers.ledger.accepted_generations(run)?;
     let seen = readers.ledger.of_run(run)?;
-    let seen = seen.iter().filter_map(|row| row.summary.as_ref()).map(|row| row.generation);
+    let seen = seen
+        .iter()
+        .filter_map(|row| row.summary.as_ref())
+        .map(|row| row.generation);
     let folder = manifest_path(run.origin, &run.name, Generation::FIRST, false);
     let folder = folder.rsplit_once('/').map_or("", |(folder, _)| folder);
     let (files, _) = datastore.list_manifests()?;
-    let lying = files.iter().filter_map(|file| generation_in(folder, &file.path));
+    let lying = files
+        .iter()
+        .filter_map(|file| generation_in(folder, &file.path));
     match registered.chain(accepted).chain(seen).chain(lying).max() {
         None => Ok(Generation::FIRST),
         Some(last) => last.next().ok_or_else(|| {
-            Failure::new(format!("run `{}` has used up the sequence of epoch {}", run.name, last.epoch))
-                .hint("name a generation of the next epoch with `--generation`")
+            Failure::new(format!(
+                "run `{}` has used up the sequence of epoch {}",
+                run.name, last.epoch
+            ))
+            .hint("name a generation of the next epoch with `--generation`")
         }),
     }
 }
@@ -239,32 +266,55 @@ fn publish(
     run: &RunKey,
     generation: Generation,
 ) -> Result<Created, Failure> {
-    let content = if args.snapshot { Content::Snapshot } else { Content::Additions };
+    let content = if args.snapshot {
+        Content::Snapshot
+    } else {
+        Content::Additions
+    };
     let now = SystemClock.now();
     let publication = Publication {
         manifest: ManifestId(Uuid::now_v7()),
         content,
         run: run.name.clone(),
-        origin: Repository { repository: run.origin, site: site.name.clone() },
+        origin: Repository {
+            repository: run.origin,
+            site: site.name.clone(),
+        },
         generation,
         created_at: now,
         scope: args.scope.clone(),
         provenance: serde_json::Value::Null,
     };
-    let packing = if args.zstd { Packing::Zstd(ZSTD_LEVEL) } else { Packing::Plain };
+    let packing = if args.zstd {
+        Packing::Zstd(ZSTD_LEVEL)
+    } else {
+        Packing::Plain
+    };
     let key = Arc::new(assembly::signing_key(site)?);
-    let scratch = tempfile::tempfile_in(&site.state_directory)
-        .while_doing(format!("cannot write in {}", site.state_directory.display()))?;
+    let scratch = tempfile::tempfile_in(&site.state_directory).while_doing(format!(
+        "cannot write in {}",
+        site.state_directory.display()
+    ))?;
     let (written, trailer) =
         draft.write(&publication, BufWriter::new(scratch), packing, Some(&key))?;
-    let mut file = written.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+    let mut file = written
+        .into_inner()
+        .map_err(std::io::IntoInnerError::into_error)?;
     file.rewind()?;
     let path = manifest_path(run.origin, &run.name, generation, args.zstd);
     if !datastore.install_manifest(&path, &mut file)? {
-        return Err(Failure::new(format!("generation {generation} of run `{}` is there already", run.name))
-            .hint("a manifest is never replaced: leave out `--generation` for the next one"));
+        return Err(Failure::new(format!(
+            "generation {generation} of run `{}` is there already",
+            run.name
+        ))
+        .hint("a manifest is never replaced: leave out `--generation` for the next one"));
     }
-    let Trailer { counts, total_bytes, sha256, .. } = trailer;
+    let Trailer {
+        counts,
+        total_bytes,
+        sha256,
+        ..
+    } = trailer;
     Ok(Created {
         manifest: root.directory.join(path),
         run: run.name.clone(),

@@ -57,22 +57,40 @@ struct Shown<'a> {
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { header, trailer, .. } = self;
+        let Self {
+            header, trailer, ..
+        } = self;
         writeln!(f, "{}", self.file.display())?;
-        writeln!(f, "  manifest    {}, format {}", header.manifest, header.format)?;
+        writeln!(
+            f,
+            "  manifest    {}, format {}",
+            header.manifest, header.format
+        )?;
         writeln!(f, "  content     {:?}", header.content)?;
         writeln!(f, "  run         {}", header.run)?;
-        writeln!(f, "  origin      {} at {}", header.origin.repository, header.origin.site)?;
+        writeln!(
+            f,
+            "  origin      {} at {}",
+            header.origin.repository, header.origin.site
+        )?;
         writeln!(f, "  generation  {}", header.generation)?;
         writeln!(f, "  created     {}", header.created_at)?;
         let universe = &header.universe;
         writeln!(f, "  universe    {} {}", universe.name, universe.version)?;
         for kind in &header.dataset_types {
             let dimensions = kind.dimensions.join(", ");
-            writeln!(f, "  type        {} ({dimensions}), {}", kind.name, kind.storage_class)?;
+            writeln!(
+                f,
+                "  type        {} ({dimensions}), {}",
+                kind.name, kind.storage_class
+            )?;
         }
         let counts = trailer.counts;
-        writeln!(f, "  lines       {} dimension, {} dataset", counts.dimension, counts.dataset)?;
+        writeln!(
+            f,
+            "  lines       {} dimension, {} dataset",
+            counts.dimension, counts.dataset
+        )?;
         writeln!(f, "  bytes       {} of artifacts", trailer.total_bytes)?;
         writeln!(f, "  sha256      {}", trailer.sha256)?;
         match &trailer.signature {
@@ -131,7 +149,12 @@ pub(super) fn validate(files: &Files, context: &Context) -> Result<Outcome, Fail
         .files
         .iter()
         .map(|file| match read(file, &std::env::temp_dir()) {
-            Ok(_) => Verdict { file, ok: true, reason: None, hint: None },
+            Ok(_) => Verdict {
+                file,
+                ok: true,
+                reason: None,
+                hint: None,
+            },
             Err(failure) => Verdict {
                 file,
                 ok: false,
@@ -154,14 +177,24 @@ pub(super) fn verify(args: &VerifyArgs, context: &Context) -> Result<Outcome, Fa
             Err(failure) => {
                 let hint = failure.hint_text().map(ToOwned::to_owned);
                 let reason = Some(failure.to_string());
-                verdicts.push(Verdict { file, ok: false, reason, hint });
+                verdicts.push(Verdict {
+                    file,
+                    ok: false,
+                    reason,
+                    hint,
+                });
                 continue;
             }
         };
         let refusal = judge(&checked.header, &checked.trailer, &trust).err();
         let (reason, hint) =
             refusal.map_or((None, None), |refusal| (Some(refusal.reason), refusal.hint));
-        verdicts.push(Verdict { file, ok: reason.is_none(), reason, hint });
+        verdicts.push(Verdict {
+            file,
+            ok: reason.is_none(),
+            reason,
+            hint,
+        });
         if args.artifacts {
             for flow in &assembly.flows {
                 found.extend(compare(&checked, flow)?);
@@ -173,7 +206,11 @@ pub(super) fn verify(args: &VerifyArgs, context: &Context) -> Result<Outcome, Fa
         context.output().rows(found)?;
     }
     let outcome = tell(verdicts, context)?;
-    Ok(if differs { Outcome::Differences } else { outcome })
+    Ok(if differs {
+        Outcome::Differences
+    } else {
+        outcome
+    })
 }
 
 fn tell(verdicts: Vec<Verdict<'_>>, context: &Context) -> Result<Outcome, Failure> {
@@ -183,7 +220,9 @@ fn tell(verdicts: Vec<Verdict<'_>>, context: &Context) -> Result<Outcome, Failur
     if wrong == 0 {
         return Ok(Outcome::Done);
     }
-    Err(Failure::new(format!("{wrong} of {all} manifests are wrong")))
+    Err(Failure::new(format!(
+        "{wrong} of {all} manifests are wrong"
+    )))
 }
 
 fn read(file: &Path, scratch: &Path) -> Result<Checked, Failure> {
@@ -199,7 +238,10 @@ fn compare(checked: &Checked, flow: &Flow) -> Result<Vec<Difference>, Failure> {
     let mut batch: Vec<WaitingArtifact> = Vec::with_capacity(BATCH);
     let mut found = Vec::new();
     while let Some(row) = cursor.next()? {
-        if batch.last().is_some_and(|last| last.path.as_str() == row.path) {
+        if batch
+            .last()
+            .is_some_and(|last| last.path.as_str() == row.path)
+        {
             continue;
         }
         if batch.len() == BATCH {
