@@ -194,6 +194,12 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
     if let Some(error) = error.downcast_ref::<DatastoreError>() {
         return error.hint();
     }
+    if let Some(error) = error.downcast_ref::<CreateError>() {
+        return Some(error.hint().to_owned());
+    }
+    if let Some(ParseError::Read(error)) = error.downcast_ref::<ParseError>() {
+        return Some(error.hint().to_owned());
+    }
     error
         .downcast_ref::<ReadError>()
         .map(|error| error.hint().to_owned())
