@@ -22,7 +22,10 @@ fn every_guarantee_names_tests_that_exist() {
             named += 1;
         }
     }
-    assert!(named > 30, "only {named} tests found in the document: was its form changed?");
+    assert!(
+        named > 30,
+        "only {named} tests found in the document: was its form changed?"
+    );
 }
 
 /// The cells of a table's row; none for other lines, headings and rules.
@@ -49,7 +52,12 @@ fn functions(workspace: &Path) -> BTreeSet<String> {
             if entry.file_type().unwrap().is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                names.extend(fs::read_to_string(path).unwrap().lines().filter_map(function));
+                names.extend(
+                    fs::read_to_string(path)
+                        .unwrap()
+                        .lines()
+                        .filter_map(function),
+                );
             }
         }
     }
@@ -59,7 +67,10 @@ fn functions(workspace: &Path) -> BTreeSet<String> {
 /// The name of the function whose definition begins on this line.
 fn function(line: &str) -> Option<String> {
     let line = line.trim_start();
-    let line = line.strip_prefix("pub(crate) ").or(line.strip_prefix("pub(super) ")).unwrap_or(line);
+    let line = line
+        .strip_prefix("pub(crate) ")
+        .or(line.strip_prefix("pub(super) "))
+        .unwrap_or(line);
     let line = line.strip_prefix("async ").unwrap_or(line);
     let (name, _) = line.strip_prefix("fn ")?.split_once('(')?;
     Some(name.to_owned())

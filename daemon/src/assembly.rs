@@ -93,9 +93,7 @@ impl AssemblyError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::State { .. } => {
-                Some("run as the user that owns the state directory".to_owned())
-            }
+            Self::State { .. } => Some("run as the user that owns the state directory".to_owned()),
             Self::Registry(_) | Self::Ledger(_) => {
                 Some("run `runsync init` first, as the same user, or restore the file".to_owned())
             }
@@ -151,8 +149,10 @@ pub fn create(site: &Site, registry: Uuid) -> Result<(), AssemblyError> {
 }
 
 fn is_there(file: &Path) -> Result<bool, AssemblyError> {
-    file.try_exists()
-        .map_err(|source| AssemblyError::State { path: file.to_owned(), source })
+    file.try_exists().map_err(|source| AssemblyError::State {
+        path: file.to_owned(),
+        source,
+    })
 }
 
 /// Opens the ledger for the few changes that operators make by hand.
@@ -180,8 +180,10 @@ impl Assembly {
     /// Opens everything.
     pub fn open(site: &Site, clock: Arc<dyn Clock>) -> Result<Self, AssemblyError> {
         let scratch = site.state_directory.join(SCRATCH_FOLDER);
-        std::fs::create_dir_all(&scratch)
-            .map_err(|source| AssemblyError::State { path: scratch.clone(), source })?;
+        std::fs::create_dir_all(&scratch).map_err(|source| AssemblyError::State {
+            path: scratch.clone(),
+            source,
+        })?;
         let RegistryBackend::Sqlite { file } = &site.registry;
         let registry: Arc<dyn Registry> = Arc::new(SqliteRegistry::open(file)?);
         let ledger = open_ledger(site)?;
@@ -202,7 +204,11 @@ impl Assembly {
             .zip(roots)
             .map(|(root, datastore)| Flow::new(Arc::clone(&parts), root.clone(), datastore))
             .collect();
-        Ok(Self { parts, flows, repository })
+        Ok(Self {
+            parts,
+            flows,
+            repository,
+        })
     }
 
     /// Takes keys, peers and prefixes from a configuration that was read again.
@@ -218,17 +224,27 @@ fn open_roots(site: &Site, registry: Uuid) -> Result<Roots, AssemblyError> {
     let mut repository = None;
     let mut roots: Vec<Arc<dyn Datastore>> = Vec::new();
     for root in &site.roots {
-        let opened = LocalRoot::open(&root.directory)
-            .map_err(|source| AssemblyError::Root { root: root.name.clone(), source })?;
+        let opened = LocalRoot::open(&root.directory).map_err(|source| AssemblyError::Root {
+            root: root.name.clone(),
+            source,
+        })?;
         let bound = opened.repository();
         if bound.registry != registry {
             let (root, bound) = (root.name.clone(), bound.registry);
-            return Err(AssemblyError::OtherRegistry { root, bound, registry });
+            return Err(AssemblyError::OtherRegistry {
+                root,
+                bound,
+                registry,
+            });
         }
         let expected = *repository.get_or_insert(bound.repository);
         if bound.repository != expected {
             let (root, found) = (root.name.clone(), bound.repository);
-            return Err(AssemblyError::OtherRepository { root, found, expected });
+            return Err(AssemblyError::OtherRepository {
+                root,
+                found,
+                expected,
+            });
         }
         roots.push(Arc::new(opened));
     }

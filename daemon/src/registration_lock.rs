@@ -45,15 +45,23 @@ impl RegistrationLock {
             .truncate(false)
             .write(true)
             .open(path)
-            .map_err(|source| RegistrationLockError::Open { path: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), file: Mutex::new(file) })
+            .map_err(|source| RegistrationLockError::Open {
+                path: path.to_owned(),
+                source,
+            })?;
+        Ok(Self {
+            path: path.to_owned(),
+            file: Mutex::new(file),
+        })
     }
 
     /// Waits for the lock and holds it until the guard goes.
     pub fn acquire(&self) -> Result<RegistrationGuard<'_>, RegistrationLockError> {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.lock()
-            .map_err(|source| RegistrationLockError::Lock { path: self.path.clone(), source })?;
+        file.lock().map_err(|source| RegistrationLockError::Lock {
+            path: self.path.clone(),
+            source,
+        })?;
         Ok(RegistrationGuard { file })
     }
 }

@@ -71,7 +71,12 @@ fn site() -> TestSite {
 fn path_of(manifest: &Manifest) -> String {
     let header = &manifest.header;
     let packed = manifest.packing != Packing::Plain;
-    manifest_path(header.origin.repository, &header.run, header.generation, packed)
+    manifest_path(
+        header.origin.repository,
+        &header.run,
+        header.generation,
+        packed,
+    )
 }
 
 fn large(site: &TestSite, run: &str, first: u128, datasets: i64) -> Manifest {
@@ -84,13 +89,23 @@ fn arrivals(site: &TestSite) -> Vec<Arrival> {
     let mut all = Vec::new();
     let large = large(site, "u/crash/large", 1 << 80, LARGE);
     for entry in large.entries.iter().step_by(997) {
-        all.push(Arrival { path: entry.path.to_string(), bytes: b"SIMPLE  =".to_vec() });
+        all.push(Arrival {
+            path: entry.path.to_string(),
+            bytes: b"SIMPLE  =".to_vec(),
+        });
     }
-    all.push(Arrival { path: path_of(&large), bytes: large.bytes(Some(&site.key)) });
+    all.push(Arrival {
+        path: path_of(&large),
+        bytes: large.bytes(Some(&site.key)),
+    });
     for run in 1..=RUNS {
         for generation in 1..=3_u128 {
             let name = format!("u/crash/run{run}");
-            let content = if run == RUNS && generation == 2 { Content::Removal } else { Content::Additions };
+            let content = if run == RUNS && generation == 2 {
+                Content::Removal
+            } else {
+                Content::Additions
+            };
             let mut manifest =
                 Manifest::new(site.repository, &name, &format!("1-{generation}"), content);
             if content == Content::Additions {
@@ -98,7 +113,13 @@ fn arrivals(site: &TestSite) -> Vec<Arrival> {
                     let path = format!("crash/{run}/{generation}/{number}.fits");
                     let seed = u64::try_from(run * 100 + generation * 10 + number).unwrap();
                     let bytes = artifact(seed, 50 + usize::try_from(generation).unwrap());
-                    let entry = entry(run * 1000 + number, i64::try_from(number).unwrap(), 0, &path, &bytes);
+                    let entry = entry(
+                        run * 1000 + number,
+                        i64::try_from(number).unwrap(),
+                        0,
+                        &path,
+                        &bytes,
+                    );
                     all.push(Arrival { path, bytes });
                     entry
                 });
@@ -111,13 +132,26 @@ fn arrivals(site: &TestSite) -> Vec<Arrival> {
             let bytes = manifest.bytes(Some(&site.key));
             if run == 1 {
                 let path = format!("runsync/manifests/again/{generation}.manifest.jsonl");
-                let path = if generation == 2 { format!("{path}.zst") } else { path };
-                all.push(Arrival { path, bytes: bytes.clone() });
+                let path = if generation == 2 {
+                    format!("{path}.zst")
+                } else {
+                    path
+                };
+                all.push(Arrival {
+                    path,
+                    bytes: bytes.clone(),
+                });
             }
-            all.push(Arrival { path: path_of(&manifest), bytes });
+            all.push(Arrival {
+                path: path_of(&manifest),
+                bytes,
+            });
         }
     }
-    all.push(Arrival { path: "runsync/manifests/bad.manifest.jsonl".into(), bytes: b"no\n".to_vec() });
+    all.push(Arrival {
+        path: "runsync/manifests/bad.manifest.jsonl".into(),
+        bytes: b"no\n".to_vec(),
+    });
     all.retain(|arrival| arrival.path != "crash/2/3/5.fits");
     all
 }
@@ -138,7 +172,11 @@ impl EndState {
             .iter()
             .map(|row| format!("{} {} {:?}", row.location.path, row.state, row.reason))
             .collect();
-        Self { dump: seen.dump(), manifests, counts: seen.counts() }
+        Self {
+            dump: seen.dump(),
+            manifests,
+            counts: seen.counts(),
+        }
     }
 }
 
@@ -158,26 +196,38 @@ fn uninterrupted(arrivals: &[Arrival]) -> EndState {
 }
 
 fn nothing_is_left_behind(site: &TestSite) {
-    let scratch: Vec<_> = fs::read_dir(site.folder.path().join("state/scratch")).unwrap().collect();
+    let scratch: Vec<_> = fs::read_dir(site.folder.path().join("state/scratch"))
+        .unwrap()
+        .collect();
     assert!(scratch.is_empty(), "{scratch:?}");
     let mut folders = vec![site.root()];
     while let Some(folder) = folders.pop() {
         for found in fs::read_dir(folder).unwrap().map(Result::unwrap) {
             let name = found.file_name().into_string().unwrap();
-            assert!(!name.starts_with('.') && !name.contains("tmp"), "{:?}", found.path());
+            assert!(
+                !name.starts_with('.') && !name.contains("tmp"),
+                "{:?}",
+                found.path()
+            );
             if found.file_type().unwrap().is_dir() {
                 folders.push(found.path());
             }
         }
     }
     for file in ["registry.sqlite3", "ledger.sqlite3"] {
-        assert_eq!(integrity(&site.folder.path().join("state").join(file)), "ok", "{file}");
+        assert_eq!(
+            integrity(&site.folder.path().join("state").join(file)),
+            "ok",
+            "{file}"
+        );
     }
 }
 
 fn integrity(file: &Path) -> String {
     let connection = rusqlite::Connection::open(file).unwrap();
-    connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap()
+    connection
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap()
 }
 
 #[test]
@@ -187,7 +237,9 @@ fn a_daemon_killed_at_any_moment_ends_where_one_that_was_not_does() {
     let mut arriving = arrivals(&site);
     let expected = uninterrupted(&arriving);
     random.shuffle(&mut arriving);
-    let each = arriving.len().div_ceil(usize::try_from(RANDOM_KILLS).unwrap());
+    let each = arriving
+        .len()
+        .div_ceil(usize::try_from(RANDOM_KILLS).unwrap());
     let mut arriving = arriving.into_iter();
 
     for _ in 0..RANDOM_KILLS {
@@ -208,20 +260,30 @@ fn a_daemon_killed_at_any_moment_ends_where_one_that_was_not_does() {
         daemon.until("another commit of the large manifest", || {
             let registering = seen.0.registry.registering().unwrap();
             progress = registering.first().map_or(progress, |it| it.done);
-            progress > done || seen.run("u/crash/large").is_some_and(|run| run.generation.is_some())
+            progress > done
+                || seen
+                    .run("u/crash/large")
+                    .is_some_and(|run| run.generation.is_some())
         });
         std::thread::sleep(Duration::from_millis(random.below(50)));
         daemon.kill();
         done = progress;
     }
-    assert!(done > 0, "the large manifest was never caught between two commits");
+    assert!(
+        done > 0,
+        "the large manifest was never caught between two commits"
+    );
 
     let daemon = killable(&site);
-    daemon.until("as much is known and confirmed as in the uninterrupted run", || {
-        seen.manifests().len() == expected.manifests.len() && seen.counts() == expected.counts
-    });
+    daemon.until(
+        "as much is known and confirmed as in the uninterrupted run",
+        || seen.manifests().len() == expected.manifests.len() && seen.counts() == expected.counts,
+    );
     daemon.stop();
-    assert!(EndState::of(&site) == expected, "the end differs from that of the uninterrupted run");
+    assert!(
+        EndState::of(&site) == expected,
+        "the end differs from that of the uninterrupted run"
+    );
     nothing_is_left_behind(&site);
 }
 
@@ -248,7 +310,11 @@ fn an_operators_ingest_killed_at_any_moment_can_be_repeated() {
                 !seen.0.registry.registering().unwrap().is_empty() || !seen.manifests().is_empty()
             });
         }
-        std::thread::sleep(Duration::from_millis(random.below(if round < 6 { 40 } else { 1500 })));
+        std::thread::sleep(Duration::from_millis(random.below(if round < 6 {
+            40
+        } else {
+            1500
+        })));
         ingest.kill().unwrap();
         ingest.wait().unwrap();
     }

@@ -44,10 +44,24 @@ fn additions(site: &TestSite, run: &str, generation: &str) -> Manifest {
 /// Two datasets with their dimension records; `number` sets runs apart.
 fn two(site: &TestSite, run: &str, number: u128) -> Manifest {
     let (visit, below) = (i64::try_from(number).unwrap(), format!("data/{number}"));
-    additions(site, run, "1-1").with_dimensions(visit + 1).with_entries([
-        entry(number * 10 + 1, visit, 0, &format!("{below}/one.fits"), &artifact(1, 10)),
-        entry(number * 10 + 2, visit, 1, &format!("{below}/two.fits"), &artifact(2, 20)),
-    ])
+    additions(site, run, "1-1")
+        .with_dimensions(visit + 1)
+        .with_entries([
+            entry(
+                number * 10 + 1,
+                visit,
+                0,
+                &format!("{below}/one.fits"),
+                &artifact(1, 10),
+            ),
+            entry(
+                number * 10 + 2,
+                visit,
+                1,
+                &format!("{below}/two.fits"),
+                &artifact(2, 20),
+            ),
+        ])
 }
 
 fn put_artifacts(site: &TestSite, number: u128) {
@@ -60,10 +74,14 @@ fn what_arrives_is_registered_and_recorded(site: &TestSite) {
     put_artifacts(site, 1);
     let seen = site.watch();
     let daemon = Daemon::start(site);
-    daemon.until("what was there is complete", || seen.complete("u/test/before", 2));
+    daemon.until("what was there is complete", || {
+        seen.complete("u/test/before", 2)
+    });
 
     site.place(&two(site, RUN, 2));
-    daemon.until("the manifest is registered", || seen.run(RUN).is_some_and(|r| r.claims == 2));
+    daemon.until("the manifest is registered", || {
+        seen.run(RUN).is_some_and(|r| r.claims == 2)
+    });
     assert_eq!(seen.presence(21), Presence::Pending);
     put_artifacts(site, 2);
     daemon.until("its artifacts have records", || seen.complete(RUN, 2));
@@ -71,7 +89,9 @@ fn what_arrives_is_registered_and_recorded(site: &TestSite) {
 
     put_artifacts(site, 3);
     site.place(&two(site, "u/test/after", 3));
-    daemon.until("artifacts before their manifest", || seen.complete("u/test/after", 2));
+    daemon.until("artifacts before their manifest", || {
+        seen.complete("u/test/after", 2)
+    });
     daemon.stop();
 }
 
@@ -97,11 +117,19 @@ fn folders_that_were_filled_before_they_came_are_taken() {
         let path = format!("manifests/far/u/deep/er/run{number}/1-1.manifest.jsonl");
         write(&prepared.join(path), &manifest);
         for (name, seed, size) in [("one", 1, 10), ("two", 2, 20)] {
-            write(&prepared.join(format!("data/{number}/{name}.fits")), &artifact(seed, size));
+            write(
+                &prepared.join(format!("data/{number}/{name}.fits")),
+                &artifact(seed, size),
+            );
         }
     }
-    rename(&prepared.join("manifests/far"), &site.root().join("runsync/manifests/far"));
-    daemon.until("all runs are registered", || seen.count(ManifestState::Registered) == 3);
+    rename(
+        &prepared.join("manifests/far"),
+        &site.root().join("runsync/manifests/far"),
+    );
+    daemon.until("all runs are registered", || {
+        seen.count(ManifestState::Registered) == 3
+    });
     rename(&prepared.join("data"), &site.root().join("data"));
     daemon.until("all runs are complete", || {
         (1..=3).all(|number| seen.complete(&format!("u/deep/er/run{number}"), 2))
@@ -112,7 +140,13 @@ fn folders_that_were_filled_before_they_came_are_taken() {
 /// Appends to a file that is there under its final name, as a transfer without temporary names does.
 fn append(path: &Path, bytes: &[u8]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    File::options().create(true).append(true).open(path).unwrap().write_all(bytes).unwrap();
+    File::options()
+        .create(true)
+        .append(true)
+        .open(path)
+        .unwrap()
+        .write_all(bytes)
+        .unwrap();
 }
 
 #[test]
@@ -125,7 +159,10 @@ fn a_slow_copy_is_registered_only_when_it_is_whole() {
     let mut packed = additions(&site, "u/test/packed", "1-1").with_many(1 << 64, 20_000);
     packed.packing = Packing::Zstd(3);
     let plain = two(&site, RUN, 1);
-    for (manifest, name) in [(plain, "plain.manifest.jsonl"), (packed, "packed.manifest.jsonl.zst")] {
+    for (manifest, name) in [
+        (plain, "plain.manifest.jsonl"),
+        (packed, "packed.manifest.jsonl.zst"),
+    ] {
         let run = manifest.header.run.to_string();
         let bytes = manifest.bytes(Some(&site.key));
         let path = site.root().join("runsync/manifests/slow").join(name);
@@ -164,7 +201,9 @@ fn a_file_held_open_by_its_writer_is_registered_only_when_it_is_whole() {
         });
     }
     drop(file);
-    daemon.until("it is registered", || seen.states() == [ManifestState::Registered]);
+    daemon.until("it is registered", || {
+        seen.states() == [ManifestState::Registered]
+    });
     daemon.stop();
 }
 
@@ -176,16 +215,21 @@ fn a_bad_manifest_is_set_aside_and_a_good_one_in_its_place_is_registered() {
     let path = site.root().join("runsync/manifests/bad/1-1.manifest.jsonl");
     put(&path, b"{\"kind\":\"header\",\"format\":true}\n");
     site.place(&two(&site, "u/test/other", 1));
-    daemon.until("the bad one is in quarantine and the other registered", || {
-        seen.state_of("bad/") == Some(ManifestState::Quarantined)
-            && seen.count(ManifestState::Registered) == 1
-    });
+    daemon.until(
+        "the bad one is in quarantine and the other registered",
+        || {
+            seen.state_of("bad/") == Some(ManifestState::Quarantined)
+                && seen.count(ManifestState::Registered) == 1
+        },
+    );
     let listed = site.answer(&["quarantine", "list", "--json"]);
     assert!(listed.contains("line 1"), "{listed}");
 
     // Written over in place: neither its name nor its inode changes.
     write(&path, &two(&site, RUN, 2).bytes(Some(&site.key)));
-    daemon.until("both are registered", || seen.count(ManifestState::Registered) == 2);
+    daemon.until("both are registered", || {
+        seen.count(ManifestState::Registered) == 2
+    });
     assert_eq!(site.answer(&["quarantine", "list", "--json"]), "");
     daemon.stop();
 }
@@ -198,7 +242,10 @@ struct Peer {
 
 impl Peer {
     fn new() -> Self {
-        Self { key: SigningKey::from_seed(&[7; 32]), origin: RepositoryId(Uuid::from_u128(0xC)) }
+        Self {
+            key: SigningKey::from_seed(&[7; 32]),
+            origin: RepositoryId(Uuid::from_u128(0xC)),
+        }
     }
 
     fn section(&self, prefix: &str) -> String {
@@ -223,7 +270,10 @@ impl Peer {
         manifest.header.origin.repository = self.origin;
         manifest.header.origin.site = "SITE_B".parse().unwrap();
         let bytes = manifest.bytes(Some(&self.key));
-        site.put(&format!("runsync/manifests/b/{number}/1-1.manifest.jsonl"), &bytes);
+        site.put(
+            &format!("runsync/manifests/b/{number}/1-1.manifest.jsonl"),
+            &bytes,
+        );
     }
 }
 
@@ -235,11 +285,15 @@ fn a_reload_takes_new_keys_and_a_broken_configuration_changes_nothing() {
     let seen = site.watch();
     let mut daemon = Daemon::start(&site).expecting("manifest untrusted");
     peer.place(&site, "u/b/run", 1);
-    daemon.until("it is untrusted", || seen.states() == [ManifestState::Untrusted]);
+    daemon.until("it is untrusted", || {
+        seen.states() == [ManifestState::Untrusted]
+    });
     let key_file = peer.key_file(&site);
     site.answer(&["keys", "trust", key_file.to_str().unwrap()]);
     daemon.signal(Signal::HUP);
-    daemon.until("it is registered", || seen.states() == [ManifestState::Registered]);
+    daemon.until("it is registered", || {
+        seen.states() == [ManifestState::Registered]
+    });
     daemon.until_told("READY=1");
 
     write(&site.config(), b"[site]\nnmae = 1\n");
@@ -249,7 +303,9 @@ fn a_reload_takes_new_keys_and_a_broken_configuration_changes_nothing() {
     assert!(told.contains("could not be reloaded"), "{told}");
     assert_eq!(daemon.logged("configuration not reloaded", 0), 1);
     peer.place(&site, "u/b/more", 2);
-    daemon.until("the old configuration holds", || seen.count(ManifestState::Registered) == 2);
+    daemon.until("the old configuration holds", || {
+        seen.count(ManifestState::Registered) == 2
+    });
     assert!(daemon.is_running());
     daemon.stop();
 }
@@ -274,7 +330,9 @@ fn a_stop_in_the_middle_of_a_large_manifest_is_quick_and_the_next_start_goes_on(
     assert_eq!(seen.manifests(), [], "nothing is acknowledged");
 
     let daemon = Daemon::start(&site);
-    daemon.until("the rest is registered", || seen.states() == [ManifestState::Registered]);
+    daemon.until("the rest is registered", || {
+        seen.states() == [ManifestState::Registered]
+    });
     assert!(seen.complete(RUN, 300_000));
     assert_eq!(seen.0.registry.registering().unwrap(), []);
     daemon.stop();
@@ -330,14 +388,18 @@ fn a_retry_asked_of_the_ledger_reaches_the_running_daemon() {
     let seen = site.watch();
     let daemon = Daemon::start(&site).expecting("manifest quarantined");
     peer.place(&site, "u/c/run", 1);
-    daemon.until("it is set aside", || seen.states() == [ManifestState::Quarantined]);
+    daemon.until("it is set aside", || {
+        seen.states() == [ManifestState::Quarantined]
+    });
     site.configure_daemon("trust", EVENTS_ONLY, &peer.section("u/c"));
     daemon.signal(Signal::HUP);
     daemon.until_told("RELOADING=1");
     daemon.until_told("READY=1");
     assert_eq!(seen.states(), [ManifestState::Quarantined]);
     site.answer(&["quarantine", "retry", "--all"]);
-    daemon.until("it is registered", || seen.states() == [ManifestState::Registered]);
+    daemon.until("it is registered", || {
+        seen.states() == [ManifestState::Registered]
+    });
     daemon.stop();
 }
 
@@ -349,7 +411,9 @@ fn a_root_that_goes_and_comes_back_loses_nothing() {
     let mut daemon = Daemon::start(&site)
         .expecting("is not there")
         .expecting("not the one that was opened");
-    daemon.until("it waits for artifacts", || seen.run(RUN).is_some_and(|run| run.waiting == 2));
+    daemon.until("it waits for artifacts", || {
+        seen.run(RUN).is_some_and(|run| run.waiting == 2)
+    });
     let before = seen.dump();
 
     let away = site.folder.path().join("away");
@@ -360,11 +424,18 @@ fn a_root_that_goes_and_comes_back_loses_nothing() {
     daemon.until_logged("not the one that was opened", 0);
     // What arrives meanwhile waits.
     let bytes = two(&site, "u/test/away", 2).bytes(Some(&site.key));
-    put(&away.join("runsync/manifests/away/1-1.manifest.jsonl"), &bytes);
+    put(
+        &away.join("runsync/manifests/away/1-1.manifest.jsonl"),
+        &bytes,
+    );
     put(&away.join("data/1/one.fits"), &artifact(1, 10));
     let from = daemon.lines().len();
     daemon.until_logged("not the one that was opened", from);
-    assert_eq!(seen.dump(), before, "nothing is concluded from a root that is not there");
+    assert_eq!(
+        seen.dump(),
+        before,
+        "nothing is concluded from a root that is not there"
+    );
     assert_eq!(fs::read_dir(site.root()).unwrap().count(), 0);
     assert!(daemon.is_running());
 
@@ -372,9 +443,13 @@ fn a_root_that_goes_and_comes_back_loses_nothing() {
     rename(&away, &site.root());
     site.put("data/1/two.fits", &artifact(2, 20));
     put_artifacts(&site, 2);
-    daemon.until("work goes on", || seen.complete(RUN, 2) && seen.complete("u/test/away", 2));
+    daemon.until("work goes on", || {
+        seen.complete(RUN, 2) && seen.complete("u/test/away", 2)
+    });
     site.place(&two(&site, "u/test/later", 3));
-    daemon.until("and new runs come", || seen.run("u/test/later").is_some_and(|r| r.claims == 2));
+    daemon.until("and new runs come", || {
+        seen.run("u/test/later").is_some_and(|r| r.claims == 2)
+    });
     daemon.stop();
 }
 
@@ -390,12 +465,22 @@ fn daemon_without_rights(site: &TestSite) -> Command {
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
     for owned in ["state", "keys"] {
         let path = folder.join(owned);
-        let status = Command::new("chown").arg("-R").arg("65534:65534").arg(path).status().unwrap();
+        let status = Command::new("chown")
+            .arg("-R")
+            .arg("65534:65534")
+            .arg(path)
+            .status()
+            .unwrap();
         assert!(status.success());
     }
     let mut command = Command::new("setpriv");
     command
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all"])
+        .args([
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            "--bounding-set=-all",
+        ])
         .arg(binary)
         .arg("--config")
         .arg(site.config())
@@ -414,7 +499,10 @@ fn a_manifest_that_may_not_be_read_is_shown_and_blocks_no_other() {
     let path = site.place(&two(&site, RUN, 1));
     set_mode(&path, 0o000);
     let closed = site.root().join("runsync/manifests/closed");
-    put(&closed.join("1-1.manifest.jsonl"), &two(&site, "u/test/closed", 2).bytes(Some(&site.key)));
+    put(
+        &closed.join("1-1.manifest.jsonl"),
+        &two(&site, "u/test/closed", 2).bytes(Some(&site.key)),
+    );
     set_mode(&closed, 0o000);
     site.place(&two(&site, "u/test/other", 3));
     let daemon = Daemon::spawn(&mut daemon_without_rights(&site))
@@ -423,15 +511,24 @@ fn a_manifest_that_may_not_be_read_is_shown_and_blocks_no_other() {
     daemon.until_told("READY=1");
     let seen = site.watch();
     let kinds = || -> Vec<String> { seen.findings().into_iter().map(|it| it.kind).collect() };
-    daemon.until("the other is registered", || seen.count(ManifestState::Registered) == 1);
-    daemon.until("both are shown", || kinds() == ["manifest_unreadable", "manifest_unreadable"]);
+    daemon.until("the other is registered", || {
+        seen.count(ManifestState::Registered) == 1
+    });
+    daemon.until("both are shown", || {
+        kinds() == ["manifest_unreadable", "manifest_unreadable"]
+    });
     let status = site.answer(&["status"]);
-    assert!(status.contains("Permission denied") && status.contains(RUN), "{status}");
+    assert!(
+        status.contains("Permission denied") && status.contains(RUN),
+        "{status}"
+    );
     assert!(status.contains("manifests/closed"), "{status}");
 
     set_mode(&path, 0o644);
     set_mode(&closed, 0o755);
-    daemon.until("it is read by itself", || seen.count(ManifestState::Registered) == 3);
+    daemon.until("it is read by itself", || {
+        seen.count(ManifestState::Registered) == 3
+    });
     daemon.until("the finding has healed", || kinds().is_empty());
     daemon.stop();
 }
@@ -447,7 +544,9 @@ fn an_overflow_of_the_kernels_queue_loses_nothing() {
     let seen = site.watch();
     site.place(&two(&site, RUN, 1));
     let daemon = Daemon::start(&site);
-    daemon.until("it waits for artifacts", || seen.run(RUN).is_some_and(|run| run.waiting == 2));
+    daemon.until("it waits for artifacts", || {
+        seen.run(RUN).is_some_and(|run| run.waiting == 2)
+    });
     daemon.freeze();
     // Two events for each rename, and no two alike in a row.
     let manifests = site.root().join("runsync/manifests");
@@ -462,7 +561,9 @@ fn an_overflow_of_the_kernels_queue_loses_nothing() {
     }
     daemon.signal(Signal::CONT);
     daemon.until_logged("events were lost", 0);
-    daemon.until("all are registered", || seen.count(ManifestState::Registered) == 20);
+    daemon.until("all are registered", || {
+        seen.count(ManifestState::Registered) == 20
+    });
     daemon.stop();
 }
 
@@ -485,8 +586,11 @@ fn a_ledger_that_refuses_a_write_is_asked_again() {
     let seen = site.watch();
     let daemon = Daemon::start(&site).expecting("refused by a test");
     let root = site.site().roots[0].name.clone();
-    daemon.until("the first sweep is over", || seen.0.ledger.last_sweep(&root).unwrap().is_some());
-    let ledger = rusqlite::Connection::open(site.folder.path().join("state/ledger.sqlite3")).unwrap();
+    daemon.until("the first sweep is over", || {
+        seen.0.ledger.last_sweep(&root).unwrap().is_some()
+    });
+    let ledger =
+        rusqlite::Connection::open(site.folder.path().join("state/ledger.sqlite3")).unwrap();
     ledger
         .execute_batch(
             "CREATE TRIGGER refuse BEFORE INSERT ON manifest
@@ -498,7 +602,9 @@ fn a_ledger_that_refuses_a_write_is_asked_again() {
     assert_eq!(seen.manifests(), []);
     site.place(&two(&site, "u/test/meanwhile", 2));
     ledger.execute_batch("DROP TRIGGER refuse").unwrap();
-    daemon.until("both are registered", || seen.count(ManifestState::Registered) == 2);
+    daemon.until("both are registered", || {
+        seen.count(ManifestState::Registered) == 2
+    });
     daemon.until_logged("worker recovered", 0);
     daemon.stop();
 }
@@ -513,15 +619,21 @@ fn a_full_disk_of_scratch_files_keeps_small_manifests_going_and_is_shown() {
     fs::create_dir_all(site.folder.path().join("state/scratch")).unwrap();
     let daemon =
         Daemon::spawn(&mut among_own_mounts(&site, script)).expecting("No space left on device");
-    daemon.until("the small one is registered", || seen.run("u/test/small").is_some());
+    daemon.until("the small one is registered", || {
+        seen.run("u/test/small").is_some()
+    });
     daemon.until("the large one is shown", || {
-        seen.findings().iter().any(|it| it.kind == "manifest_unreadable")
+        seen.findings()
+            .iter()
+            .any(|it| it.kind == "manifest_unreadable")
     });
     assert!(seen.run("u/test/large").is_none());
     daemon.stop();
 
     let daemon = Daemon::start(&site);
-    daemon.until("with room it is registered", || seen.complete("u/test/large", 200_000));
+    daemon.until("with room it is registered", || {
+        seen.complete("u/test/large", 200_000)
+    });
     daemon.until("the finding has healed", || seen.findings().is_empty());
     daemon.stop();
 }
@@ -569,10 +681,16 @@ fn an_ingest_into_a_full_root_fails_clearly_and_leaves_nothing() {
     let script = "mount -t tmpfs -o size=64k tmpfs \"$ROOT/runsync/manifests\"
         \"$RUNSYNC\" ingest \"$FILE\" && exit 99
         code=$?; find \"$ROOT/runsync/manifests\" -type f; exit $code";
-    let output = among_own_mounts(&site, script).env("FILE", &outside).output().unwrap();
+    let output = among_own_mounts(&site, script)
+        .env("FILE", &outside)
+        .output()
+        .unwrap();
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("No space left on device") && said.contains("outside"), "{said}");
+    assert!(
+        said.contains("No space left on device") && said.contains("outside"),
+        "{said}"
+    );
     assert_eq!(text(&output.stdout), "", "no file is left");
     assert_eq!(site.watch().manifests(), []);
     site.answer(&["ingest", outside.to_str().unwrap()]);

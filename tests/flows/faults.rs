@@ -35,14 +35,23 @@ fn scene() -> TestSite {
             entry(1, 1, 1, &path, &artifact(1, size)),
             entry(2, 2, 2, "a/two.fits", &artifact(2, 20)),
         ];
-        site.place(&additions("u/test/run", generation).with_dimensions(3).with_entries(entries));
+        site.place(
+            &additions("u/test/run", generation)
+                .with_dimensions(3)
+                .with_entries(entries),
+        );
     }
     site.put("a/two.fits", &artifact(2, 20));
     site.put("b/three.fits", &artifact(3, 30));
     let early = [entry(3, 4, 4, "b/three.fits", &artifact(3, 30))];
     site.place(&additions("u/test/early", "1-1").with_entries(early));
     site.place(&additions("u/test/late", "1-1").with_dimensions(5));
-    site.place(&Manifest::new(site.repository, "u/test/gone", "1-4", Content::Removal));
+    site.place(&Manifest::new(
+        site.repository,
+        "u/test/gone",
+        "1-4",
+        Content::Removal,
+    ));
     site
 }
 
@@ -54,7 +63,10 @@ struct Loops {
 
 impl Loops {
     fn new(flow: &Flow) -> Self {
-        Self { arrivals: Arrivals::new(flow.clone()), confirming: Confirming::new(flow.clone()) }
+        Self {
+            arrivals: Arrivals::new(flow.clone()),
+            confirming: Confirming::new(flow.clone()),
+        }
     }
 
     fn step(&mut self) -> Result<(), IngestError> {
@@ -70,10 +82,16 @@ impl Loops {
         let mut failed = 0;
         for _ in 0..100 {
             site.clock.advance(LATER);
-            let before = (open.registry().changes().unwrap(), self.arrivals.undecided());
+            let before = (
+                open.registry().changes().unwrap(),
+                self.arrivals.undecided(),
+            );
             match self.step() {
                 Ok(()) => {
-                    let after = (open.registry().changes().unwrap(), self.arrivals.undecided());
+                    let after = (
+                        open.registry().changes().unwrap(),
+                        self.arrivals.undecided(),
+                    );
                     if before == after && after.1 == 0 {
                         return failed;
                     }
@@ -125,7 +143,11 @@ fn an_error_of_storage_at_any_call_is_made_good_by_trying_again() {
             let came = failures - root.failures_left();
             root.heal();
             loops.work(&site, &open);
-            assert_eq!(end_state(&open), expected, "{failures} failures after {calls} calls");
+            assert_eq!(
+                end_state(&open),
+                expected,
+                "{failures} failures after {calls} calls"
+            );
             assert_eq!(open.ledger().findings().unwrap(), [], "after {calls} calls");
             if came == 0 {
                 break;
@@ -157,9 +179,15 @@ fn a_manifest_that_cannot_be_read_is_a_finding_until_it_can() {
     assert_eq!(findings.len(), 1, "{findings:?}");
     assert_eq!(findings[0].kind, "manifest_unreadable");
     assert_eq!(findings[0].subject, format!("main:{path}"));
-    assert!(findings[0].detail.contains("Input/output error"), "{findings:?}");
+    assert!(
+        findings[0].detail.contains("Input/output error"),
+        "{findings:?}"
+    );
     assert!(findings[0].times > 1);
-    let registered = open.ledger().manifests(Some(ManifestState::Registered)).unwrap();
+    let registered = open
+        .ledger()
+        .manifests(Some(ManifestState::Registered))
+        .unwrap();
     assert_eq!(registered.len(), 2, "the others go on");
 
     // Also where the one that found it has died.
@@ -178,7 +206,11 @@ fn an_unreadable_artifact_is_not_an_absent_one_and_hides_no_other() {
     let mut loops = Loops::new(&flow);
     loops.work(&site, &open);
     assert_eq!(open.registry().waiting_runs().unwrap().len(), 1);
-    assert_eq!(open.ledger().findings().unwrap(), [], "nothing is said about it");
+    assert_eq!(
+        open.ledger().findings().unwrap(),
+        [],
+        "nothing is said about it"
+    );
     root.heal();
     loops.work(&site, &open);
     assert_eq!(end_state(&open), undisturbed());
@@ -188,7 +220,8 @@ fn an_unreadable_artifact_is_not_an_absent_one_and_hides_no_other() {
 fn tables(file: &Path) -> (rusqlite::Connection, Vec<String>) {
     let connection = rusqlite::Connection::open(file).unwrap();
     let tables = {
-        let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
+        let sql =
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
         let mut tables = connection.prepare(sql).unwrap();
         let names = tables.query_map([], |row| row.get(0)).unwrap();
         names.map(Result::unwrap).collect()
@@ -232,7 +265,16 @@ fn a_database_that_refuses_any_write_to_any_table_is_made_good_by_trying_again()
     }
     refused.dedup();
     // Between registration and its acknowledgement, too: the ledger is another database.
-    for write in ["INSERT dataset", "INSERT waiting", "DELETE waiting", "INSERT record", "INSERT manifest"] {
-        assert!(refused.iter().any(|it| it.ends_with(write)), "{write} was never refused: {refused:?}");
+    for write in [
+        "INSERT dataset",
+        "INSERT waiting",
+        "DELETE waiting",
+        "INSERT record",
+        "INSERT manifest",
+    ] {
+        assert!(
+            refused.iter().any(|it| it.ends_with(write)),
+            "{write} was never refused: {refused:?}"
+        );
     }
 }

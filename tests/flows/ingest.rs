@@ -44,7 +44,10 @@ fn a_manifest_before_its_artifacts_makes_its_datasets_pending() {
     assert_eq!(presence(&open, 1), Presence::Pending);
     site.put("a/one.fits", &artifact(1, 10));
     assert_eq!(open.confirm(), 1);
-    assert_eq!((presence(&open, 1), presence(&open, 2)), (Presence::Yes, Presence::Pending));
+    assert_eq!(
+        (presence(&open, 1), presence(&open, 2)),
+        (Presence::Yes, Presence::Pending)
+    );
     let run = open.registry().run(&site.run(RUN)).unwrap().unwrap();
     assert_eq!((run.datasets, run.claims, run.waiting), (2, 2, 1));
 }
@@ -81,10 +84,16 @@ fn a_wrong_size_or_checksum_is_a_finding_and_heals() {
     open.pass(&site, Duration::from_secs(3600 * 24 * 365));
     assert_eq!(open.confirm(), 0);
     let findings = open.ledger().findings().unwrap();
-    let details: Vec<_> = findings.iter().map(|finding| finding.detail.as_str()).collect();
+    let details: Vec<_> = findings
+        .iter()
+        .map(|finding| finding.detail.as_str())
+        .collect();
     assert_eq!(findings.len(), 2, "{details:?}");
     assert!(details[0].contains("its adler32 is"), "{details:?}");
-    assert!(details[1].contains("its size is 19 bytes, expected 20"), "{details:?}");
+    assert!(
+        details[1].contains("its size is 19 bytes, expected 20"),
+        "{details:?}"
+    );
     site.put("a/one.fits", &artifact(1, 10));
     site.put("a/two.fits", &artifact(2, 20));
     assert_eq!(open.confirm(), 2);
@@ -128,14 +137,19 @@ fn a_manifest_that_stays_cut_is_quarantined_after_the_deadline() {
 fn a_bad_manifest_blocks_no_other_and_can_be_replaced() {
     let site = TestSite::new("size");
     let mut open = site.open();
-    let path = site.root().join("runsync/manifests/x/bad/1-1.manifest.jsonl");
+    let path = site
+        .root()
+        .join("runsync/manifests/x/bad/1-1.manifest.jsonl");
     write(&path, b"{\"kind\":\"header\",\"format\":true}\n");
     site.place(&two(&site));
     open.pass(&site, Duration::from_secs(3600 * 24 * 365));
     open.work();
     let rows = open.manifests();
     assert_eq!(rows.len(), 2);
-    let bad = rows.iter().find(|row| row.location.path.contains("bad")).unwrap();
+    let bad = rows
+        .iter()
+        .find(|row| row.location.path.contains("bad"))
+        .unwrap();
     assert_eq!(bad.state, ManifestState::Quarantined);
     assert!(bad.reason.as_deref().unwrap().contains("line 1"), "{bad:?}");
     assert!(bad.hint.is_some());
@@ -143,14 +157,21 @@ fn a_bad_manifest_blocks_no_other_and_can_be_replaced() {
 
     put(&path, &additions(&site, "1-2").bytes(Some(&site.key)));
     open.work();
-    assert!(open.manifests().iter().all(|row| row.state == ManifestState::Registered));
+    assert!(
+        open.manifests()
+            .iter()
+            .all(|row| row.state == ManifestState::Registered)
+    );
 }
 
 #[test]
 fn quarantine_can_be_retried_and_dropped() {
     let site = TestSite::new("size");
     let mut open = site.open();
-    write(&site.root().join("runsync/manifests/bad.manifest.jsonl"), b"no\n");
+    write(
+        &site.root().join("runsync/manifests/bad.manifest.jsonl"),
+        b"no\n",
+    );
     open.pass(&site, Duration::from_secs(3600 * 24 * 365));
     open.work();
     let row = open.manifest();
@@ -175,7 +196,11 @@ fn a_second_file_of_the_same_manifest_changes_nothing() {
     site.put("runsync/manifests/copy/1-1.manifest.jsonl", &bytes);
     open.work();
     assert_eq!(open.dump(), before);
-    assert!(open.manifests().iter().all(|row| row.state == ManifestState::Registered));
+    assert!(
+        open.manifests()
+            .iter()
+            .all(|row| row.state == ManifestState::Registered)
+    );
 }
 
 #[test]
@@ -191,7 +216,13 @@ fn two_manifests_of_one_generation_fork_the_run_and_freeze_it() {
     site.place(&additions(&site, "1-2"));
     open.work();
     let states: Vec<_> = open.manifests().iter().map(|row| row.state).collect();
-    assert_eq!(states.iter().filter(|state| **state == ManifestState::Blocked).count(), 2);
+    assert_eq!(
+        states
+            .iter()
+            .filter(|state| **state == ManifestState::Blocked)
+            .count(),
+        2
+    );
     assert_eq!(open.dump(), before);
 }
 
@@ -239,10 +270,19 @@ fn a_uuid_that_another_run_holds_blocks() {
     let other = Manifest::new(site.repository, "u/test/other", "1-1", Content::Additions);
     site.place(&other.with_entries([entry(1, 1, 1, "b/one.fits", &artifact(1, 10))]));
     open.work();
-    let blocked: Vec<_> =
-        open.manifests().into_iter().filter(|row| row.state == ManifestState::Blocked).collect();
+    let blocked: Vec<_> = open
+        .manifests()
+        .into_iter()
+        .filter(|row| row.state == ManifestState::Blocked)
+        .collect();
     assert_eq!(blocked.len(), 1);
-    assert!(blocked[0].reason.as_deref().unwrap().contains("is registered as calexp"));
+    assert!(
+        blocked[0]
+            .reason
+            .as_deref()
+            .unwrap()
+            .contains("is registered as calexp")
+    );
     let left = open.dump();
     assert_eq!(left, before, "a blocked manifest leaves nothing");
 }
@@ -273,7 +313,10 @@ fn an_unsigned_manifest_and_one_of_an_unknown_key_are_kept_out() {
     site.put("runsync/manifests/v/1-1.manifest.jsonl", &stranger);
     open.work();
     let states: Vec<_> = open.manifests().iter().map(|row| row.state).collect();
-    assert_eq!(states, [ManifestState::Quarantined, ManifestState::Untrusted]);
+    assert_eq!(
+        states,
+        [ManifestState::Quarantined, ManifestState::Untrusted]
+    );
     assert_eq!(open.registry().runs(None).unwrap(), []);
 }
 
@@ -288,7 +331,11 @@ fn a_later_generation_wins_whichever_comes_first() {
             let path = format!("a/{generation}.fits");
             site.put(&path, &artifact(1, size));
             let entries = [entry(1, 1, 1, &path, &artifact(1, size))];
-            site.place(&additions(&site, generation).with_dimensions(3).with_entries(entries));
+            site.place(
+                &additions(&site, generation)
+                    .with_dimensions(3)
+                    .with_entries(entries),
+            );
             open.work();
             open.confirm();
         }
@@ -303,7 +350,12 @@ fn a_later_generation_wins_whichever_comes_first() {
 fn a_removal_is_held_and_older_additions_are_not_registered() {
     let site = TestSite::new("size");
     let mut open = site.open();
-    site.place(&Manifest::new(site.repository, RUN, "1-5", Content::Removal));
+    site.place(&Manifest::new(
+        site.repository,
+        RUN,
+        "1-5",
+        Content::Removal,
+    ));
     open.work();
     site.place(&two(&site));
     open.work();
@@ -325,19 +377,27 @@ fn a_run_past_its_deadline_is_reported_until_it_is_complete() {
     let mut open = site.open();
     site.place(&two(&site));
     open.work();
-    open.confirming.step(&mut || ControlFlow::Continue(())).unwrap();
+    open.confirming
+        .step(&mut || ControlFlow::Continue(()))
+        .unwrap();
     assert_eq!(open.ledger().findings().unwrap(), []);
     open.pass(&site, Duration::from_secs(3600 * 25));
-    open.confirming.step(&mut || ControlFlow::Continue(())).unwrap();
+    open.confirming
+        .step(&mut || ControlFlow::Continue(()))
+        .unwrap();
     let findings = open.ledger().findings().unwrap();
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].kind, "run_overdue");
     site.put("a/one.fits", &artifact(1, 10));
     site.put("a/two.fits", &artifact(2, 20));
     open.pass(&site, Duration::from_secs(3600));
-    open.confirming.step(&mut || ControlFlow::Continue(())).unwrap();
+    open.confirming
+        .step(&mut || ControlFlow::Continue(()))
+        .unwrap();
     open.pass(&site, Duration::from_secs(3600));
-    open.confirming.step(&mut || ControlFlow::Continue(())).unwrap();
+    open.confirming
+        .step(&mut || ControlFlow::Continue(()))
+        .unwrap();
     assert_eq!(open.ledger().findings().unwrap(), []);
 }
 
@@ -364,7 +424,10 @@ fn a_root_that_is_not_the_one_opened_is_left_alone() {
     support::rename(&site.root(), &away);
     assert!(open.arrivals.sweep().is_err());
     std::fs::create_dir(site.root()).unwrap();
-    assert!(open.arrivals.sweep().is_err(), "an empty folder is not the root");
+    assert!(
+        open.arrivals.sweep().is_err(),
+        "an empty folder is not the root"
+    );
     std::fs::remove_dir(site.root()).unwrap();
     support::rename(&away, &site.root());
     open.arrivals.sweep().unwrap();

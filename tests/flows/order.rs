@@ -58,15 +58,22 @@ fn generation() -> impl Strategy<Value = Generation> {
         1 => Just(Content::Snapshot),
     ];
     let datasets = prop::collection::btree_map(0..DATASETS, 0_u8..2, 0..usize::from(DATASETS));
-    (content, datasets, any::<bool>(), any::<bool>(), prop::bool::weighted(0.2)).prop_map(
-        |(content, datasets, brings_dimensions, packed, doubled)| Generation {
-            content,
-            datasets: datasets.into_iter().collect(),
-            brings_dimensions,
-            packed,
-            doubled,
-        },
+    (
+        content,
+        datasets,
+        any::<bool>(),
+        any::<bool>(),
+        prop::bool::weighted(0.2),
     )
+        .prop_map(
+            |(content, datasets, brings_dimensions, packed, doubled)| Generation {
+                content,
+                datasets: datasets.into_iter().collect(),
+                brings_dimensions,
+                packed,
+                doubled,
+            },
+        )
 }
 
 fn path(run: usize, dataset: u8, version: u8) -> String {
@@ -80,8 +87,12 @@ fn bytes(run: usize, dataset: u8, version: u8) -> Vec<u8> {
 
 fn manifest(site: &TestSite, run: usize, number: usize, generation: &Generation) -> Manifest {
     let name = format!("u/test/run{run}");
-    let mut manifest =
-        Manifest::new(site.repository, &name, &format!("1-{number}"), generation.content);
+    let mut manifest = Manifest::new(
+        site.repository,
+        &name,
+        &format!("1-{number}"),
+        generation.content,
+    );
     if generation.packed {
         manifest.packing = Packing::Zstd(3);
     }
@@ -95,7 +106,13 @@ fn manifest(site: &TestSite, run: usize, number: usize, generation: &Generation)
         let uuid = (run as u128 + 1) << 64 | u128::from(*dataset);
         let (visit, detector) = (i64::from(*dataset), i64::from(*dataset));
         let path = path(run, *dataset, *version);
-        entry(uuid, visit, detector, &path, &bytes(run, *dataset, *version))
+        entry(
+            uuid,
+            visit,
+            detector,
+            &path,
+            &bytes(run, *dataset, *version),
+        )
     });
     manifest.with_entries(entries)
 }
@@ -139,7 +156,10 @@ fn arrival(site: &TestSite, manifest: &Manifest, below: &str) -> Arrival {
         packed,
     );
     let name = name.replace("runsync/manifests/", &format!("runsync/manifests/{below}"));
-    Arrival::Manifest { name, bytes: manifest.bytes(Some(&site.key)) }
+    Arrival::Manifest {
+        name,
+        bytes: manifest.bytes(Some(&site.key)),
+    }
 }
 
 fn end_state(site: &TestSite, arrivals: &[&Arrival], then: &[Then]) -> (String, String) {
@@ -163,7 +183,8 @@ fn end_state(site: &TestSite, arrivals: &[&Arrival], then: &[Then]) -> (String, 
     let states = open
         .manifests()
         .iter()
-        .map(|row| format!("{} {:?} {}\n", row.location.path, row.state, row.reason.as_deref().unwrap_or("")))
+        // Which of several floors overtook a manifest depends on the order; that one did does not.
+        .map(|row| format!("{} {}\n", row.location.path, row.state))
         .collect();
     (open.dump(), states)
 }
@@ -179,11 +200,18 @@ fn then() -> impl Strategy<Value = Vec<Then>> {
 }
 
 fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(64)
+    std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(64)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: cases(),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn any_order_of_arrivals_ends_in_the_same_registry(
@@ -198,8 +226,11 @@ proptest! {
             let all = arrivals(&site, &runs, &lost);
             ends.push(end_state(&site, &shuffled(&all, seed), &then));
         }
-        prop_assert_eq!(&ends[0].0, &ends[1].0, "registry; manifests:\n{}\n{}", ends[0].1, ends[1].1);
-        prop_assert_eq!(&ends[0].1, &ends[1].1, "ledger");
+        for (what, first, second) in
+            [("registry", &ends[0].0, &ends[1].0), ("ledger", &ends[0].1, &ends[1].1)]
+        {
+            prop_assert!(first == second, "{what}:\n{}", differing(first, second));
+        }
         prop_assert!(ends[0].0.contains("HSC"), "the dump is not empty");
         // `cargo xtask order` counts only the cases that were gone through.
         let gone_through = GONE_THROUGH.fetch_add(1, Ordering::Relaxed) + 1;
@@ -209,13 +240,27 @@ proptest! {
     }
 }
 
+/// The lines that only one of two texts has.
+fn differing(first: &str, second: &str) -> String {
+    let only = |here: &str, there: &str, mark: &str| -> String {
+        let there: std::collections::HashSet<_> = there.lines().collect();
+        here.lines()
+            .filter(|line| !there.contains(line))
+            .map(|line| format!("{mark} {line}\n"))
+            .collect()
+    };
+    only(first, second, "-") + &only(second, first, "+")
+}
+
 /// Fisher-Yates with a small linear congruential generator (Knuth's MMIX constants): the order
 /// must depend on the seed alone, so that a failed case can be run again.
 fn shuffled(all: &[Arrival], seed: u64) -> Vec<&Arrival> {
     let mut order: Vec<&Arrival> = all.iter().collect();
     let mut state = seed;
     for last in (1..order.len()).rev() {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         order.swap(last, (state >> 33) as usize % (last + 1));
     }
     order

@@ -45,7 +45,10 @@ const BINARY: &str = env!("CARGO_BIN_EXE_runsync");
 
 /// Waits until `condition` holds; panics with what was waited for.
 pub fn until(what: &str, condition: impl FnMut() -> bool) {
-    assert!(holds_within(DEADLINE, condition), "waited in vain for: {what}");
+    assert!(
+        holds_within(DEADLINE, condition),
+        "waited in vain for: {what}"
+    );
 }
 
 /// Whether `condition` comes to hold in time.
@@ -72,7 +75,11 @@ impl TestSite {
     /// `runsync --config … ARGS`.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
-        command.arg("--config").arg(self.config()).args(args).stdin(Stdio::null());
+        command
+            .arg("--config")
+            .arg(self.config())
+            .args(args)
+            .stdin(Stdio::null());
         command
     }
 
@@ -85,7 +92,11 @@ impl TestSite {
     pub fn answer(&self, args: &[&str]) -> String {
         let output = self.run_command(args);
         let (out, err) = (text(&output.stdout), text(&output.stderr));
-        assert!(output.status.success(), "{args:?}: {}\n{out}\n{err}", output.status);
+        assert!(
+            output.status.success(),
+            "{args:?}: {}\n{out}\n{err}",
+            output.status
+        );
         out
     }
 
@@ -119,28 +130,37 @@ impl Onlooker {
     }
 
     pub fn count(&self, state: ManifestState) -> usize {
-        self.states().into_iter().filter(|found| *found == state).count()
+        self.states()
+            .into_iter()
+            .filter(|found| *found == state)
+            .count()
     }
 
     /// The state of the manifest whose path holds `part`.
     pub fn state_of(&self, part: &str) -> Option<ManifestState> {
-        self.manifests().iter().find(|row| row.location.path.contains(part)).map(|row| row.state)
+        self.manifests()
+            .iter()
+            .find(|row| row.location.path.contains(part))
+            .map(|row| row.state)
     }
 
     pub fn run(&self, name: &str) -> Option<RunRow> {
         let runs = self.0.registry.runs(None).unwrap();
-        runs.into_iter().find(|run| run.key.name.to_string() == name)
+        runs.into_iter()
+            .find(|run| run.key.name.to_string() == name)
     }
 
     /// Whether the run of that name has all its records.
     pub fn complete(&self, name: &str, claims: u64) -> bool {
-        self.run(name).is_some_and(|run| run.claims == claims && run.waiting == 0)
+        self.run(name)
+            .is_some_and(|run| run.claims == claims && run.waiting == 0)
     }
 
     /// Each run with its claims and what it waits for: cheaper than a dump.
     pub fn counts(&self) -> Vec<(String, u64, u64)> {
         let runs = self.0.registry.runs(None).unwrap().into_iter();
-        runs.map(|run| (run.key.name.to_string(), run.claims, run.waiting)).collect()
+        runs.map(|run| (run.key.name.to_string(), run.claims, run.waiting))
+            .collect()
     }
 
     pub fn presence(&self, uuid: u128) -> Presence {
@@ -177,7 +197,11 @@ impl Line {
             level if level.is_empty() => "ERROR".to_owned(),
             level => level,
         };
-        Self { level, message: field(&json["fields"]["message"]), text }
+        Self {
+            level,
+            message: field(&json["fields"]["message"]),
+            text,
+        }
     }
 
     fn is_alarming(&self) -> bool {
@@ -209,7 +233,9 @@ impl Daemon {
         let path = socket.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
         open_to_all(socket.path(), &path);
-        manager.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        manager
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
         let mut child = command
             .env("NOTIFY_SOCKET", &path)
             .env_remove("WATCHDOG_USEC")
@@ -226,7 +252,14 @@ impl Daemon {
             }
         });
         let reader = Some(reader);
-        Self { child, manager, lines, reader, expected: Vec::new(), _socket: socket }
+        Self {
+            child,
+            manager,
+            lines,
+            reader,
+            expected: Vec::new(),
+            _socket: socket,
+        }
     }
 
     /// Announces lines at WARN or above that hold `part`.
@@ -258,17 +291,27 @@ impl Daemon {
 
     /// Waits until `condition` holds, and shows the log where it never does.
     pub fn until(&self, what: &str, condition: impl FnMut() -> bool) {
-        assert!(holds_within(DEADLINE, condition), "waited in vain for: {what}\n{}", self.log());
+        assert!(
+            holds_within(DEADLINE, condition),
+            "waited in vain for: {what}\n{}",
+            self.log()
+        );
     }
 
     /// Waits for a line of the log that holds `part`, among those from the `from`th on.
     pub fn until_logged(&self, part: &str, from: usize) {
-        self.until(&format!("`{part}` in the log"), || self.logged(part, from) > 0);
+        self.until(&format!("`{part}` in the log"), || {
+            self.logged(part, from) > 0
+        });
     }
 
     /// How many lines of the log, from the `from`th on, hold `part`.
     pub fn logged(&self, part: &str, from: usize) -> usize {
-        self.lines().iter().skip(from).filter(|line| line.text.contains(part)).count()
+        self.lines()
+            .iter()
+            .skip(from)
+            .filter(|line| line.text.contains(part))
+            .count()
     }
 
     /// The lines logged so far.
@@ -277,10 +320,12 @@ impl Daemon {
     }
 
     pub fn log(&self) -> String {
-        self.lines().into_iter().fold(String::new(), |mut log, line| {
-            writeln!(log, "{}", line.text).unwrap();
-            log
-        })
+        self.lines()
+            .into_iter()
+            .fold(String::new(), |mut log, line| {
+                writeln!(log, "{}", line.text).unwrap();
+                log
+            })
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -295,7 +340,8 @@ impl Daemon {
         until("every thread is stopped", || {
             std::fs::read_dir(&tasks).unwrap().flatten().all(|task| {
                 let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-                stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+                stat.rsplit_once(") ")
+                    .is_none_or(|(_, rest)| rest.starts_with('T'))
             })
         });
     }
@@ -312,7 +358,11 @@ impl Daemon {
 
     /// `kill -9`.
     pub fn kill(mut self) {
-        assert!(self.is_running(), "the daemon ended by itself:\n{}", self.log());
+        assert!(
+            self.is_running(),
+            "the daemon ended by itself:\n{}",
+            self.log()
+        );
         self.end();
     }
 
@@ -321,7 +371,11 @@ impl Daemon {
         let start = Instant::now();
         self.signal(Signal::TERM);
         let status = self.wait();
-        assert!(status.success(), "the daemon ended with {status}:\n{}", self.log());
+        assert!(
+            status.success(),
+            "the daemon ended with {status}:\n{}",
+            self.log()
+        );
         start.elapsed()
     }
 
@@ -360,7 +414,11 @@ impl Drop for Daemon {
             .filter(|line| !self.expected.iter().any(|part| line.text.contains(part)))
             .map(|line| line.text)
             .collect();
-        assert!(alarms.is_empty(), "unexpected in the log:\n{}", alarms.join("\n"));
+        assert!(
+            alarms.is_empty(),
+            "unexpected in the log:\n{}",
+            alarms.join("\n")
+        );
     }
 }
 

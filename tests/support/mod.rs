@@ -25,8 +25,8 @@ use runsync::datastore::{RepositoryFile, manifest_path};
 use runsync::ingest::confirm::Confirming;
 use runsync::ingest::flow::Flow;
 use runsync::ingest::sweep::Arrivals;
-use runsync::ledger::record::ManifestRow;
 use runsync::ledger::Ledger;
+use runsync::ledger::record::ManifestRow;
 use runsync::registry::Registry;
 use runsync_config::site::Site;
 use runsync_manifest::checksum::{self, Wanted};
@@ -86,11 +86,19 @@ impl TestSite {
             registry,
             journal_directory: None,
         };
-        write(&path.join("root/runsync/repository.json"), &serde_json::to_vec(&file).unwrap());
-        write(&path.join("keys/signing.pem"), key.to_pem().unwrap().as_bytes());
+        write(
+            &path.join("root/runsync/repository.json"),
+            &serde_json::to_vec(&file).unwrap(),
+        );
+        write(
+            &path.join("keys/signing.pem"),
+            key.to_pem().unwrap().as_bytes(),
+        );
         private(&path.join("keys/signing.pem"));
         let site = Self {
-            clock: Arc::new(ManualClock::new(Timestamp::from_second(START_SECOND).unwrap())),
+            clock: Arc::new(ManualClock::new(
+                Timestamp::from_second(START_SECOND).unwrap(),
+            )),
             key,
             repository,
             folder,
@@ -135,7 +143,10 @@ impl TestSite {
 
     /// The run of that name of this site.
     pub fn run(&self, name: &str) -> RunKey {
-        RunKey { origin: self.repository, name: name.parse().unwrap() }
+        RunKey {
+            origin: self.repository,
+            name: name.parse().unwrap(),
+        }
     }
 
     /// Puts a manifest where it belongs.
@@ -182,7 +193,10 @@ impl OpenSite {
     pub fn work_off(&mut self) {
         loop {
             let now = self.assembly.parts.clock.now();
-            let stepped = self.arrivals.step(&mut |_| ControlFlow::Continue(())).unwrap();
+            let stepped = self
+                .arrivals
+                .step(&mut |_| ControlFlow::Continue(()))
+                .unwrap();
             if stepped.decided == 0 && stepped.next.is_none_or(|next| next > now) {
                 break;
             }
@@ -192,7 +206,13 @@ impl OpenSite {
     /// Looks at everything that is waited for.
     pub fn confirm(&mut self) -> u64 {
         let runs = self.registry().waiting_runs().unwrap();
-        runs.iter().map(|waiting| self.confirming.confirm_run(&waiting.run, &mut || ControlFlow::Continue(())).unwrap()).sum()
+        runs.iter()
+            .map(|waiting| {
+                self.confirming
+                    .confirm_run(&waiting.run, &mut || ControlFlow::Continue(()))
+                    .unwrap()
+            })
+            .sum()
     }
 
     /// The ledger's rows, by path.
@@ -236,7 +256,9 @@ impl Manifest {
         let generation: Generation = generation.parse().unwrap();
         let number = u128::from(generation.epoch) << 64
             | u128::from(generation.sequence) << 32
-            | run.bytes().fold(7, |sum, byte| sum * 31 % 65_521 + u128::from(byte));
+            | run
+                .bytes()
+                .fold(7, |sum, byte| sum * 31 % 65_521 + u128::from(byte));
         let id = uuid::Builder::from_u128(number)
             .with_version(uuid::Version::SortRand)
             .with_variant(uuid::Variant::RFC4122)
@@ -247,13 +269,23 @@ impl Manifest {
                 manifest: ManifestId(id),
                 content,
                 run: run.parse().unwrap(),
-                origin: Repository { repository: origin, site: "SITE_A".parse().unwrap() },
+                origin: Repository {
+                    repository: origin,
+                    site: "SITE_A".parse().unwrap(),
+                },
                 holder: None,
                 generation,
                 created_at: "2026-11-22T07:00:00Z".into(),
                 scope: None,
-                universe: UniverseVersion { name: "daf_butler".into(), version: 8 },
-                dataset_types: if content == Content::Removal { vec![] } else { vec![calexp()] },
+                universe: UniverseVersion {
+                    name: "daf_butler".into(),
+                    version: 8,
+                },
+                dataset_types: if content == Content::Removal {
+                    vec![]
+                } else {
+                    vec![calexp()]
+                },
                 provenance: serde_json::Value::Null,
             },
             dimensions: vec![],
@@ -270,7 +302,10 @@ impl Manifest {
     }
 
     #[must_use]
-    pub fn with_entries(mut self, entries: impl IntoIterator<Item = DatasetEntry<'static>>) -> Self {
+    pub fn with_entries(
+        mut self,
+        entries: impl IntoIterator<Item = DatasetEntry<'static>>,
+    ) -> Self {
         self.entries = entries.into_iter().collect();
         self
     }
@@ -345,13 +380,27 @@ pub fn dimensions(most: i64) -> Vec<DimensionRecords> {
 
 /// The bytes of an artifact.
 pub fn artifact(seed: u64, size: usize) -> Vec<u8> {
-    (0..size as u64).map(|at| (seed.wrapping_mul(31).wrapping_add(at * 7) % 251) as u8).collect()
+    (0..size as u64)
+        .map(|at| (seed.wrapping_mul(31).wrapping_add(at * 7) % 251) as u8)
+        .collect()
 }
 
 /// A calexp of (visit, detector) whose artifact at `path` holds `bytes`.
-pub fn entry(uuid: u128, visit: i64, detector: i64, path: &str, bytes: &[u8]) -> DatasetEntry<'static> {
-    let (size, checksums) =
-        checksum::checksum(bytes, Wanted { md5: true, sha256: false }).unwrap();
+pub fn entry(
+    uuid: u128,
+    visit: i64,
+    detector: i64,
+    path: &str,
+    bytes: &[u8],
+) -> DatasetEntry<'static> {
+    let (size, checksums) = checksum::checksum(
+        bytes,
+        Wanted {
+            md5: true,
+            sha256: false,
+        },
+    )
+    .unwrap();
     DatasetEntry {
         uuid: DatasetId(Uuid::from_u128(uuid)),
         dataset_type: "calexp".into(),
@@ -369,14 +418,20 @@ pub fn entry(uuid: u128, visit: i64, detector: i64, path: &str, bytes: &[u8]) ->
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "tests write as other programs do")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "tests write as other programs do"
+)]
 pub fn write(path: &Path, bytes: &[u8]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, bytes).unwrap();
 }
 
 /// Writes under another name and renames.
-#[allow(clippy::disallowed_methods, reason = "tests write as other programs do")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "tests write as other programs do"
+)]
 pub fn put(path: &Path, bytes: &[u8]) {
     let temporary = path.with_extension("part");
     write(&temporary, bytes);
@@ -388,7 +443,10 @@ fn private(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-#[allow(clippy::disallowed_methods, reason = "tests move folders as operators do")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "tests move folders as operators do"
+)]
 pub fn rename(from: &Path, to: &Path) {
     fs::rename(from, to).unwrap();
 }

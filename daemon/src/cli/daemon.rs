@@ -40,14 +40,18 @@ pub(crate) fn run(_: &Args, context: &Context) -> Result<Outcome, Failure> {
 fn lock(site: &Site) -> Result<File, Failure> {
     let path = site.state_directory.join(LOCK_FILE);
     let doing = format!("cannot lock {}", path.display());
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
     let file = file.while_doing(doing.clone())?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(Failure::new(format!("{doing}: another daemon runs on this site"))
-                .hint("find it with `systemctl status runsync`, or stop it"))
-        }
+        Err(TryLockError::WouldBlock) => Err(Failure::new(format!(
+            "{doing}: another daemon runs on this site"
+        ))
+        .hint("find it with `systemctl status runsync`, or stop it")),
         Err(TryLockError::Error(source)) => Err(Failure::from(source).while_doing(doing)),
     }
 }
@@ -66,8 +70,10 @@ async fn serve(site: &Site, context: &Context) -> Result<(), Failure> {
     let loops = start(&assembly, clock);
     info!(site = %site.name, repository = %assembly.repository, roots = site.roots.len(), "runsync serves");
     let stalled = || loops.driver.stalled(service::PATIENCE);
-    service::serve(signals, "serving", stalled, async || reload(site, context, &assembly, &loops))
-        .await;
+    service::serve(signals, "serving", stalled, async || {
+        reload(site, context, &assembly, &loops)
+    })
+    .await;
     if let Err(still) = loops.driver.stop(service::STOP_DEADLINE).await {
         warn!(error = %still, "stopped while working; the work goes on at the next start");
     }
@@ -85,7 +91,12 @@ fn start(assembly: &Assembly, clock: Arc<dyn Clock>) -> Loops {
             let (flow, artifacts) = (flow.clone(), artifacts.clone());
             move || {
                 let (wake, confirm) = (manifests.clone(), artifacts.clone());
-                Box::new(ManifestWorker::new(flow.clone(), wake, confirm, asked.clone()))
+                Box::new(ManifestWorker::new(
+                    flow.clone(),
+                    wake,
+                    confirm,
+                    asked.clone(),
+                ))
             }
         });
         driver.start(format!("artifacts of {name}"), artifacts.clone(), {
@@ -101,7 +112,9 @@ fn reload(site: &Site, context: &Context, assembly: &Assembly, loops: &Loops) ->
     match try_reload(context, assembly) {
         Ok(new) => {
             if needs_restart(site, &new) {
-                warn!("changes to [site], [registry], [[root]], [limits] and [log] take effect after a restart");
+                warn!(
+                    "changes to [site], [registry], [[root]], [limits] and [log] take effect after a restart"
+                );
             }
             for (requests, wake) in &loops.requests {
                 requests.retry_untrusted();
@@ -118,7 +131,9 @@ fn reload(site: &Site, context: &Context, assembly: &Assembly, loops: &Loops) ->
 
 fn try_reload(context: &Context, assembly: &Assembly) -> Result<Site, Failure> {
     let site = runsync_config::load(&context.config_file()?)?;
-    assembly.reload(&site).map_err(|error: AssemblyError| Failure::from(error))?;
+    assembly
+        .reload(&site)
+        .map_err(|error: AssemblyError| Failure::from(error))?;
     Ok(site)
 }
 

@@ -95,9 +95,21 @@ fn answer(
     readers: &Readers,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    for Existence { uuid, presence, records } in readers.registry.exists(datasets)? {
-        let artifacts = records.iter().map(|record| artifact(record, &site.roots)).collect();
-        output.json_line(&Answer { uuid, exists: presence, artifacts })?;
+    for Existence {
+        uuid,
+        presence,
+        records,
+    } in readers.registry.exists(datasets)?
+    {
+        let artifacts = records
+            .iter()
+            .map(|record| artifact(record, &site.roots))
+            .collect();
+        output.json_line(&Answer {
+            uuid,
+            exists: presence,
+            artifacts,
+        })?;
     }
     Ok(())
 }

@@ -11,7 +11,9 @@ use serde::Serialize;
 
 use crate::assembly::AssemblyError;
 use crate::cli::output::OutputError;
+use crate::create::CreateError;
 use crate::datastore::DatastoreError;
+use crate::ingest::parse::ParseError;
 
 /// What `--help` says about exit codes.
 pub(crate) const EXIT_CODES: &str = "\
@@ -28,7 +30,6 @@ pub(crate) enum Outcome {
     /// All is well.
     Done,
     /// It found that things differ, which is what it was asked to tell.
-    #[expect(dead_code, reason = "for commands that compare")]
     Differences,
 }
 
@@ -103,6 +104,11 @@ impl Failure {
         Self { hint, ..self }
     }
 
+    /// What to do about it, where that is known.
+    pub(crate) fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// Says what was being done when the error came up.
     pub(crate) fn while_doing(self, what: impl fmt::Display + Send + Sync + 'static) -> Self {
         let error = self.error.context(what);
@@ -112,11 +118,6 @@ impl Failure {
     /// The error with its causes, joined by `: `.
     pub(crate) fn message(&self) -> String {
         format!("{:#}", self.error)
-    }
-
-    /// What to do about it, where that is known.
-    pub(crate) fn hint_text(&self) -> Option<&str> {
-        self.hint.as_deref()
     }
 
     /// Tells the operator, on standard error.
@@ -193,7 +194,15 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
     if let Some(error) = error.downcast_ref::<DatastoreError>() {
         return error.hint();
     }
-    error.downcast_ref::<ReadError>().map(|error| error.hint().to_owned())
+    if let Some(error) = error.downcast_ref::<CreateError>() {
+        return Some(error.hint().to_owned());
+    }
+    if let Some(ParseError::Read(error)) = error.downcast_ref::<ParseError>() {
+        return Some(error.hint().to_owned());
+    }
+    error
+        .downcast_ref::<ReadError>()
+        .map(|error| error.hint().to_owned())
 }
 
 impl fmt::Display for Failure {

@@ -85,10 +85,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
     let mut taken = Vec::with_capacity(args.files.len());
     for file in &args.files {
         let flow = choose_flow(file, args.root.as_ref(), &assembly)?;
-        let path = place(file, flow)
-            .while_doing(format!("cannot take {} for ingest", file.display()))?;
+        let path =
+            place(file, flow).while_doing(format!("cannot take {} for ingest", file.display()))?;
         let result = take(path, flow, args.unsigned, context)?;
-        taken.push(Taken { file: file.clone(), result });
+        taken.push(Taken {
+            file: file.clone(),
+            result,
+        });
     }
     let refused: Vec<String> = taken
         .iter()
@@ -103,8 +106,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
     if refused.is_empty() {
         return Ok(Outcome::Done);
     }
-    Err(Failure::new(format!("{} of {all} manifests were not registered", refused.len()))
-        .hint(refused.join("; ")))
+    Err(Failure::new(format!(
+        "{} of {all} manifests were not registered",
+        refused.len()
+    ))
+    .hint(refused.join("; ")))
 }
 
 /// The flow of the root that is named, that holds the file, or that is the only one.
@@ -120,14 +126,20 @@ fn choose_flow<'a>(
             .find(|flow| flow.root().name == *name)
             .ok_or_else(|| Failure::new(format!("there is no root `{name}`")).usage());
     }
-    if let Some(flow) = assembly.flows.iter().find(|flow| below(file, flow).is_some()) {
+    if let Some(flow) = assembly
+        .flows
+        .iter()
+        .find(|flow| below(file, flow).is_some())
+    {
         return Ok(flow);
     }
     match assembly.flows.as_slice() {
         [only] => Ok(only),
-        _ => Err(Failure::new(format!("cannot tell which root {} is for", file.display()))
-            .hint("name it with `--root`")
-            .usage()),
+        _ => Err(
+            Failure::new(format!("cannot tell which root {} is for", file.display()))
+                .hint("name it with `--root`")
+                .usage(),
+        ),
     }
 }
 
@@ -136,7 +148,8 @@ fn below(file: &Path, flow: &Flow) -> Option<String> {
     let file = file.canonicalize().ok()?;
     let root = flow.root().directory.canonicalize().ok()?;
     let path = file.strip_prefix(root).ok()?.to_str()?.to_owned();
-    path.starts_with(datastore::manifest_path::MANIFEST_FOLDER).then_some(path)
+    path.starts_with(datastore::manifest_path::MANIFEST_FOLDER)
+        .then_some(path)
 }
 
 /// The manifest's path in the root; copies it there where it is elsewhere.
@@ -160,15 +173,20 @@ fn place(file: &Path, flow: &Flow) -> Result<String, Failure> {
     // One that is there already is read where it is: what it says decides.
     let installed = flow.datastore().install_manifest(&path, &mut opened)?;
     if !installed && !same_bytes(file, flow, &path)? {
-        return Err(Failure::new(format!("another file lies at `{path}` in the root"))
-            .hint("a manifest is never replaced: give a correction the next generation"));
+        return Err(
+            Failure::new(format!("another file lies at `{path}` in the root"))
+                .hint("a manifest is never replaced: give a correction the next generation"),
+        );
     }
     Ok(path)
 }
 
 fn same_bytes(file: &Path, flow: &Flow, path: &str) -> Result<bool, Failure> {
     let (there, _) = flow.datastore().open_manifest(path)?;
-    let wanted = runsync_manifest::checksum::Wanted { md5: false, sha256: true };
+    let wanted = runsync_manifest::checksum::Wanted {
+        md5: false,
+        sha256: true,
+    };
     let digest = |file: File| runsync_manifest::checksum::checksum(file, wanted);
     Ok(digest(there)? == digest(File::open(file)?)?)
 }
@@ -208,7 +226,11 @@ fn decided(row: &ManifestRow, flow: &Flow) -> Result<Fate, Failure> {
         counts = flow.site().registry.run(run)?;
     }
     Ok(Fate {
-        state: if is_held(row) { "held" } else { row.state.as_str() },
+        state: if is_held(row) {
+            "held"
+        } else {
+            row.state.as_str()
+        },
         run: run.map(|run| run.name.to_string()),
         confirmed: counts.as_ref().map(|run| run.claims - run.waiting),
         of: counts.as_ref().map(|run| run.claims),

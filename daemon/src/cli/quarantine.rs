@@ -68,7 +68,11 @@ impl Row for Done {
     const HEADER: &'static [&'static str] = &["root", "path", "done"];
 
     fn cells(&self) -> Vec<String> {
-        vec![self.location.root.to_string(), self.location.path.clone(), self.done.to_owned()]
+        vec![
+            self.location.root.to_string(),
+            self.location.path.clone(),
+            self.done.to_owned(),
+        ]
     }
 }
 
@@ -111,16 +115,28 @@ fn choose(which: &Which, aside: Vec<ManifestRow>) -> Result<Vec<Location>, Failu
     let in_root: Vec<Location> = aside
         .into_iter()
         .map(|row| row.location)
-        .filter(|location| which.root.as_ref().is_none_or(|root| location.root == *root))
+        .filter(|location| {
+            which
+                .root
+                .as_ref()
+                .is_none_or(|root| location.root == *root)
+        })
         .collect();
     if which.all {
         return Ok(in_root);
     }
-    if let Some(unknown) =
-        which.paths.iter().find(|path| !in_root.iter().any(|location| location.path == **path))
+    if let Some(unknown) = which
+        .paths
+        .iter()
+        .find(|path| !in_root.iter().any(|location| location.path == **path))
     {
-        return Err(Failure::new(format!("cannot find `{unknown}` in quarantine"))
-            .hint("copy the path from `runsync quarantine list`"));
+        return Err(
+            Failure::new(format!("cannot find `{unknown}` in quarantine"))
+                .hint("copy the path from `runsync quarantine list`"),
+        );
     }
-    Ok(in_root.into_iter().filter(|location| which.paths.contains(&location.path)).collect())
+    Ok(in_root
+        .into_iter()
+        .filter(|location| which.paths.contains(&location.path))
+        .collect())
 }

@@ -55,15 +55,24 @@ struct OfRun {
 }
 
 impl Row for RunRow {
-    const HEADER: &'static [&'static str] =
-        &["run", "origin", "generation", "floor", "datasets", "confirmed", "of", "bytes"];
+    const HEADER: &'static [&'static str] = &[
+        "run",
+        "origin",
+        "generation",
+        "floor",
+        "datasets",
+        "confirmed",
+        "of",
+        "bytes",
+    ];
 
     fn cells(&self) -> Vec<String> {
         let dash = || "-".to_owned();
         vec![
             self.key.name.to_string(),
             self.key.origin.to_string(),
-            self.generation.map_or_else(dash, |generation| generation.to_string()),
+            self.generation
+                .map_or_else(dash, |generation| generation.to_string()),
             self.floor.map_or_else(dash, |floor| floor.to_string()),
             self.datasets.to_string(),
             (self.claims - self.waiting).to_string(),
@@ -112,10 +121,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
         What::Datasets { of, dataset_type } => {
             let run = find_run(of, registry)?;
             pages(context, |after| {
-                registry.datasets(&run, dataset_type.as_ref(), after, PAGE).map(|page| {
-                    let last = page.last().map(|row| row.uuid);
-                    (page, last)
-                })
+                registry
+                    .datasets(&run, dataset_type.as_ref(), after, PAGE)
+                    .map(|page| {
+                        let last = page.last().map(|row| row.uuid);
+                        (page, last)
+                    })
             })?;
         }
         What::Records { of, waiting } => {
@@ -157,13 +168,25 @@ fn find_run(of: &OfRun, registry: &dyn Registry) -> Result<RunKey, Failure> {
     runs.retain(|row| of.origin.is_none_or(|origin| row.key.origin == origin));
     match runs.as_slice() {
         [only] => Ok(only.key.clone()),
-        [] => Err(Failure::new(format!("cannot find run `{}` in the registry", of.run))
-            .hint("list the runs with `runsync query runs`")),
+        [] => Err(
+            Failure::new(format!("cannot find run `{}` in the registry", of.run))
+                .hint("list the runs with `runsync query runs`"),
+        ),
         several => {
-            let origins: Vec<_> = several.iter().map(|row| row.key.origin.to_string()).collect();
-            Err(Failure::new(format!("{} repositories own a run `{}`", several.len(), of.run))
-                .hint(format!("choose one with `--origin`: {}", origins.join(", ")))
-                .usage())
+            let origins: Vec<_> = several
+                .iter()
+                .map(|row| row.key.origin.to_string())
+                .collect();
+            Err(Failure::new(format!(
+                "{} repositories own a run `{}`",
+                several.len(),
+                of.run
+            ))
+            .hint(format!(
+                "choose one with `--origin`: {}",
+                origins.join(", ")
+            ))
+            .usage())
         }
     }
 }

@@ -92,7 +92,10 @@ fn collect(site: &Site, readers: &Readers) -> Result<Status, Failure> {
         .iter()
         .map(|root| {
             let last_sweep = ledger.last_sweep(&root.name)?;
-            Ok(RootStatus { root: root.name.clone(), last_sweep })
+            Ok(RootStatus {
+                root: root.name.clone(),
+                last_sweep,
+            })
         })
         .collect::<Result<_, Failure>>()?;
     let runs = registry.runs(None)?;
@@ -103,7 +106,10 @@ fn collect(site: &Site, readers: &Readers) -> Result<Status, Failure> {
     let quarantined = rows(ManifestState::Quarantined)?;
     let count = |state| -> Result<u64, Failure> {
         let counts = ledger.counts()?;
-        Ok(counts.iter().find(|(found, _)| *found == state).map_or(0, |(_, count)| *count))
+        Ok(counts
+            .iter()
+            .find(|(found, _)| *found == state)
+            .map_or(0, |(_, count)| *count))
     };
     let manifests = ManifestCounts {
         registered: count(ManifestState::Registered)?,
@@ -149,7 +155,10 @@ fn find_gaps(runs: &[RunRow], readers: &Readers) -> Result<Vec<Gap>, Failure> {
     for run in runs {
         let missing = gaps::missing(&readers.ledger.accepted_generations(&run.key)?, run.floor);
         if !missing.is_empty() {
-            found.push(Gap { run: run.key.name.to_string(), missing });
+            found.push(Gap {
+                run: run.key.name.to_string(),
+                missing,
+            });
         }
     }
     Ok(found)
@@ -168,7 +177,13 @@ impl fmt::Display for Status {
         writeln!(
             f,
             "runs: {} ({} complete, {} waiting); datasets: {}; artifacts confirmed: {} of {}; {} bytes",
-            runs.total, runs.complete, runs.waiting, runs.datasets, runs.confirmed, runs.claims, runs.bytes
+            runs.total,
+            runs.complete,
+            runs.waiting,
+            runs.datasets,
+            runs.confirmed,
+            runs.claims,
+            runs.bytes
         )?;
         let manifests = &self.manifests;
         write!(
@@ -182,14 +197,29 @@ impl fmt::Display for Status {
             manifests.superseded
         )?;
         list(f, "registering", &self.registering, |f, one| {
-            write!(f, "{} {}: {} of {}", one.run.name, one.generation, one.done, one.claims)
+            write!(
+                f,
+                "{} {}: {} of {}",
+                one.run.name, one.generation, one.done, one.claims
+            )
         })?;
         list(f, "waiting", &self.waiting, |f, run| {
-            write!(f, "{}: {} of {}", run.key.name, run.claims - run.waiting, run.claims)
+            write!(
+                f,
+                "{}: {} of {}",
+                run.key.name,
+                run.claims - run.waiting,
+                run.claims
+            )
         })?;
         list(f, "gaps", &self.gaps, |f, gap| {
             let missing: Vec<_> = gap.missing.iter().map(ToString::to_string).collect();
-            write!(f, "{}: generations {} never seen", gap.run, missing.join(", "))
+            write!(
+                f,
+                "{}: generations {} never seen",
+                gap.run,
+                missing.join(", ")
+            )
         })?;
         for (title, rows) in [
             ("held", &self.held),
@@ -198,11 +228,20 @@ impl fmt::Display for Status {
             ("quarantined", &self.quarantined),
         ] {
             list(f, title, rows, |f, row| {
-                write!(f, "{}: {}", row.location.path, row.reason.as_deref().unwrap_or_default())
+                write!(
+                    f,
+                    "{}: {}",
+                    row.location.path,
+                    row.reason.as_deref().unwrap_or_default()
+                )
             })?;
         }
         list(f, "findings", &self.findings, |f, finding| {
-            write!(f, "{} {}: {}", finding.kind, finding.subject, finding.detail)
+            write!(
+                f,
+                "{} {}: {}",
+                finding.kind, finding.subject, finding.detail
+            )
         })
     }
 }

@@ -81,7 +81,9 @@ impl<D: Datastore> Faulty<D> {
 /// Counts down by one; false where nothing is left.
 fn take_one(counter: &AtomicU64) -> bool {
     let left = |count: u64| count.checked_sub(1);
-    counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok()
+    counter
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, left)
+        .is_ok()
 }
 
 impl<D: Datastore> Datastore for Faulty<D> {

@@ -49,7 +49,10 @@ pub(super) fn refused(
         state: refusal.state,
         reason: Some(refusal.reason),
         hint: refusal.hint,
-        blocker: refusal.blocker.as_ref().and_then(|blocker| serde_json::to_string(blocker).ok()),
+        blocker: refusal
+            .blocker
+            .as_ref()
+            .and_then(|blocker| serde_json::to_string(blocker).ok()),
         summary: read.0.map(|header| summary(header, read.1)),
         first_seen: settled.first_seen(),
         decided_at: now,
@@ -91,7 +94,10 @@ pub(super) fn keep_differing(
 fn tell(row: &ManifestRow) {
     let path = row.location.path.as_str();
     let root = row.location.root.as_str();
-    let run = row.summary.as_ref().map_or("", |summary| summary.run.name.as_str());
+    let run = row
+        .summary
+        .as_ref()
+        .map_or("", |summary| summary.run.name.as_str());
     let reason = row.reason.as_deref().unwrap_or_default();
     match row.state {
         ManifestState::Registered => info!(root, path, run, "manifest registered"),
@@ -103,14 +109,20 @@ fn tell(row: &ManifestRow) {
 }
 
 fn location(settled: &Settled, root: &RootName) -> Location {
-    Location { root: root.clone(), path: settled.path().to_owned() }
+    Location {
+        root: root.clone(),
+        path: settled.path().to_owned(),
+    }
 }
 
 fn summary(header: &Header, trailer: Option<&Trailer>) -> ManifestSummary {
     ManifestSummary {
         manifest: header.manifest,
         content: header.content,
-        run: RunKey { origin: header.origin.repository, name: header.run.clone() },
+        run: RunKey {
+            origin: header.origin.repository,
+            name: header.run.clone(),
+        },
         site: header.origin.site.clone(),
         generation: header.generation,
         digest: trailer.map(|trailer| trailer.sha256),

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use runsync_config::root::{ConfirmLevel, Root};
 use runsync_manifest::checksum::{self, Wanted};
 use runsync_manifest::name::{ArtifactPath, RunKey};
+use serde::Serialize;
 use tracing::{info, warn};
 
 use super::IngestError;
@@ -111,7 +112,8 @@ impl Confirming {
     ) -> Result<Confirmed, IngestError> {
         let now = self.flow.site().clock.now();
         let runs = self.waiting_runs()?;
-        self.looks.retain(|run, _| runs.iter().any(|waiting| waiting.run == *run));
+        self.looks
+            .retain(|run, _| runs.iter().any(|waiting| waiting.run == *run));
         if runs.is_empty() {
             self.directories.clear();
             self.faulty.clear();
@@ -155,7 +157,9 @@ impl Confirming {
         loop {
             proceed(progress)?;
             let page = self.page(run, after.as_deref(), STEP_ARTIFACTS)?;
-            let Some(last) = page.last() else { return Ok(artifacts) };
+            let Some(last) = page.last() else {
+                return Ok(artifacts);
+            };
             after = Some(last.path.as_str().to_owned());
             artifacts += self.confirm(run, &page)?;
         }
@@ -178,7 +182,11 @@ impl Confirming {
 
     fn look_at_run(&mut self, run: &RunKey, now: Timestamp) -> Result<u64, IngestError> {
         let after = self.look_at(run, now).after.clone();
-        let page = self.page(run, after.as_ref().map(ArtifactPath::as_str), STEP_ARTIFACTS)?;
+        let page = self.page(
+            run,
+            after.as_ref().map(ArtifactPath::as_str),
+            STEP_ARTIFACTS,
+        )?;
         let confirmed = self.confirm(run, &page)?;
         self.note_directories(&page);
         let last = page.last().map(|artifact| artifact.path.clone());
@@ -187,7 +195,11 @@ impl Confirming {
         look.found += confirmed;
         look.after = last;
         if whole {
-            look.tries = if look.found > 0 { 0 } else { look.tries.saturating_add(1) };
+            look.tries = if look.found > 0 {
+                0
+            } else {
+                look.tries.saturating_add(1)
+            };
             look.found = 0;
             look.after = None;
             look.next = later(now, wait(look.tries));
@@ -196,15 +208,20 @@ impl Confirming {
     }
 
     fn look_at_directory(&mut self, run: &RunKey, directory: &str) -> Result<u64, IngestError> {
-        let below =
-            if directory.is_empty() { String::new() } else { format!("{directory}/") };
+        let below = if directory.is_empty() {
+            String::new()
+        } else {
+            format!("{directory}/")
+        };
         let mut confirmed = 0;
         let mut after = below.clone();
         loop {
             let mut page = self.page(run, Some(&after), STEP_ARTIFACTS)?;
             let whole = page.len() < STEP_ARTIFACTS;
             page.retain(|artifact| artifact.path.as_str().starts_with(&below));
-            let Some(last) = page.last() else { return Ok(confirmed) };
+            let Some(last) = page.last() else {
+                return Ok(confirmed);
+            };
             last.path.as_str().clone_into(&mut after);
             confirmed += self.confirm(run, &page)?;
             if whole {
@@ -220,7 +237,11 @@ impl Confirming {
         limit: usize,
     ) -> Result<Vec<WaitingArtifact>, IngestError> {
         let root = &self.flow.root().name;
-        Ok(self.flow.site().registry.waiting_artifacts(run, root, after, limit)?)
+        Ok(self
+            .flow
+            .site()
+            .registry
+            .waiting_artifacts(run, root, after, limit)?)
     }
 
     fn confirm(&mut self, run: &RunKey, page: &[WaitingArtifact]) -> Result<u64, IngestError> {
@@ -239,7 +260,8 @@ impl Confirming {
         let confirmed = site.registry.confirm(run, root, &found.confirmed)?;
         for artifact in &found.confirmed {
             if self.faulty.remove(&artifact.path).is_some() {
-                site.ledger.healed(CORRUPT, &subject(self.flow.root(), &artifact.path))?;
+                site.ledger
+                    .healed(CORRUPT, &subject(self.flow.root(), &artifact.path))?;
             }
         }
         self.tell(run, confirmed)?;
@@ -309,8 +331,14 @@ impl Confirming {
         now: Timestamp,
     ) -> Result<(), IngestError> {
         let kind = kind.to_owned();
-        let finding =
-            Finding { kind, subject, detail, first_seen: now, last_seen: now, times: 1 };
+        let finding = Finding {
+            kind,
+            subject,
+            detail,
+            first_seen: now,
+            last_seen: now,
+            times: 1,
+        };
         Ok(self.flow.site().ledger.find(&finding)?)
     }
 
@@ -320,7 +348,11 @@ impl Confirming {
             if self.directories.len() >= most {
                 return;
             }
-            let directory = artifact.path.as_str().rsplit_once('/').map_or("", |(head, _)| head);
+            let directory = artifact
+                .path
+                .as_str()
+                .rsplit_once('/')
+                .map_or("", |(head, _)| head);
             if !self.directories.contains(directory) {
                 self.directories.insert(directory.to_owned());
             }
@@ -328,15 +360,22 @@ impl Confirming {
     }
 
     fn report_overdue(&mut self, runs: &[WaitingRun], now: Timestamp) -> Result<(), IngestError> {
-        if self.overdue_checked.is_some_and(|checked| later(checked, OVERDUE_INTERVAL) > now) {
+        if self
+            .overdue_checked
+            .is_some_and(|checked| later(checked, OVERDUE_INTERVAL) > now)
+        {
             return Ok(());
         }
         self.overdue_checked = Some(now);
         let ledger = &self.flow.site().ledger;
-        let waiting: BTreeSet<String> =
-            runs.iter().map(|waiting| overdue_subject(self.flow.root(), &waiting.run)).collect();
+        let waiting: BTreeSet<String> = runs
+            .iter()
+            .map(|waiting| overdue_subject(self.flow.root(), &waiting.run))
+            .collect();
         for finding in ledger.findings()? {
-            let ours = finding.subject.starts_with(&format!("{}:", self.flow.root().name));
+            let ours = finding
+                .subject
+                .starts_with(&format!("{}:", self.flow.root().name));
             if finding.kind == OVERDUE && ours && !waiting.contains(&finding.subject) {
                 ledger.healed(OVERDUE, &finding.subject)?;
             }
@@ -362,7 +401,12 @@ impl Confirming {
             return Ok(());
         };
         let detail = format!("waits for {} artifacts since {since}", waiting.artifacts);
-        self.find(OVERDUE, overdue_subject(self.flow.root(), &waiting.run), detail, now)
+        self.find(
+            OVERDUE,
+            overdue_subject(self.flow.root(), &waiting.run),
+            detail,
+            now,
+        )
     }
 }
 
@@ -371,6 +415,37 @@ fn proceed(progress: &mut dyn FnMut() -> ControlFlow<()>) -> Result<(), IngestEr
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(IngestError::Interrupted),
     }
+}
+
+/// An artifact that is not in the root as its manifest says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Path in the root.
+    pub path: ArtifactPath,
+    /// What is different.
+    pub detail: String,
+}
+
+/// Compares artifacts (sorted by path) with what lies in the flow's root, checksums and all.
+pub fn differences(
+    artifacts: &[WaitingArtifact],
+    flow: &Flow,
+) -> Result<Vec<Difference>, IngestError> {
+    let datastore = &**flow.datastore();
+    let paths: Vec<&ArtifactPath> = artifacts.iter().map(|artifact| &artifact.path).collect();
+    let mut found = Vec::new();
+    for (artifact, look) in artifacts.iter().zip(datastore.look(&paths)?) {
+        let detail = match look {
+            Look::File(identity) => compare(artifact, identity, ConfirmLevel::Checksum, datastore)
+                .unwrap_or_else(|error| Some(super::error_chain(&error))),
+            Look::Absent => Some("it is not there".to_owned()),
+            Look::Irregular => Some("it is not a regular file".to_owned()),
+            Look::Unreadable(fault) => Some(format!("it cannot be looked at: {fault}")),
+        };
+        let path = artifact.path.clone();
+        found.extend(detail.map(|detail| Difference { path, detail }));
+    }
+    Ok(found)
 }
 
 fn compare_all(
@@ -436,21 +511,37 @@ fn compare(
 ) -> Result<Option<String>, CompareError> {
     if identity.size != artifact.size {
         let (expected, found) = (artifact.size, identity.size);
-        return Ok(Some(format!("its size is {found} bytes, expected {expected}")));
+        return Ok(Some(format!(
+            "its size is {found} bytes, expected {expected}"
+        )));
     }
     if level != ConfirmLevel::Checksum {
         return Ok(None);
     }
     let (file, _) = datastore.open(&artifact.path)?;
     let expected = &artifact.checksums;
-    let wanted = Wanted { md5: expected.md5.is_some(), sha256: expected.sha256.is_some() };
+    let wanted = Wanted {
+        md5: expected.md5.is_some(),
+        sha256: expected.sha256.is_some(),
+    };
     let (size, found) = checksum::checksum(file, wanted)?;
     if size != artifact.size {
-        return Ok(Some(format!("it ends after {size} bytes, expected {}", artifact.size)));
+        return Ok(Some(format!(
+            "it ends after {size} bytes, expected {}",
+            artifact.size
+        )));
     }
     Ok((found != *expected).then(|| {
-        format!("its adler32 is {}, expected {}{}", found.adler32, expected.adler32,
-            if found.adler32 == expected.adler32 { " (md5 or sha256 differ)" } else { "" })
+        format!(
+            "its adler32 is {}, expected {}{}",
+            found.adler32,
+            expected.adler32,
+            if found.adler32 == expected.adler32 {
+                " (md5 or sha256 differ)"
+            } else {
+                ""
+            }
+        )
     }))
 }
 
@@ -463,5 +554,7 @@ fn overdue_subject(root: &Root, run: &RunKey) -> String {
 }
 
 fn wait(tries: u32) -> Duration {
-    RETRY_FIRST.saturating_mul(2_u32.saturating_pow(tries)).min(RETRY_LONGEST)
+    RETRY_FIRST
+        .saturating_mul(2_u32.saturating_pow(tries))
+        .min(RETRY_LONGEST)
 }

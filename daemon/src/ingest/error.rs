@@ -29,7 +29,10 @@ pub enum IngestError {
 impl IngestError {
     /// Whether nothing failed and the caller itself broke off.
     pub fn is_interruption(&self) -> bool {
-        matches!(self, Self::Interrupted | Self::Registry(RegistryError::Interrupted))
+        matches!(
+            self,
+            Self::Interrupted | Self::Registry(RegistryError::Interrupted)
+        )
     }
 }
 

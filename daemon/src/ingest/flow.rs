@@ -125,7 +125,11 @@ enum Read {
 impl Flow {
     /// The flow over `root`.
     pub fn new(site: Arc<SiteParts>, root: Root, datastore: Arc<dyn Datastore>) -> Self {
-        Self { site, root, datastore }
+        Self {
+            site,
+            root,
+            datastore,
+        }
     }
 
     /// What all roots share.
@@ -251,7 +255,12 @@ impl Flow {
         };
         let path = settled.path();
         debug!(root = %self.root.name, path, error = %error, "manifest cannot be read yet");
-        let undecided = Undecided { settled, file, fault, error };
+        let undecided = Undecided {
+            settled,
+            file,
+            fault,
+            error,
+        };
         Ok(Read::Stopped(Decision::Undecided(Box::new(undecided))))
     }
 
@@ -259,7 +268,9 @@ impl Flow {
     pub(super) fn quarantine(&self, undecided: &Undecided) -> Result<ManifestRow, IngestError> {
         let mut refusal = match &undecided.error {
             ParseError::Read(error) => Refusal::from(error),
-            other => Refusal::quarantined(super::error_chain(other), "check the file and its folder"),
+            other => {
+                Refusal::quarantined(super::error_chain(other), "check the file and its folder")
+            }
         };
         if undecided.fault == Fault::Cut {
             refusal.hint = Some(
@@ -314,13 +325,23 @@ impl Flow {
             rows.push(self.acknowledged_row(&outcome)?);
         }
         acknowledge::acknowledge(&rows, &*self.site.ledger)?;
-        Ok(rows.into_iter().map(|row| Decision::Decided(Box::new(row))).collect())
+        Ok(rows
+            .into_iter()
+            .map(|row| Decision::Decided(Box::new(row)))
+            .collect())
     }
 
     fn verify(&self, parsed: Parsed, unsigned: bool) -> Result<Verdict, IngestError> {
         let trust = self.site.trust();
         let (ledger, registry) = (&*self.site.ledger, &*self.site.registry);
-        Ok(verify::verify(parsed, &trust, unsigned, ledger, registry, &self.root.name)?)
+        Ok(verify::verify(
+            parsed,
+            &trust,
+            unsigned,
+            ledger,
+            registry,
+            &self.root.name,
+        )?)
     }
 
     fn acknowledged_row(&self, outcome: &Outcome) -> Result<ManifestRow, IngestError> {
@@ -348,11 +369,12 @@ impl Flow {
         let what = match header.content {
             Content::Removal => "removal",
             Content::Snapshot => "snapshot",
-            Content::Inventory
-            | Content::Additions => "inventory",
+            Content::Inventory | Content::Additions => "inventory",
         };
         if header.content != Content::Inventory {
-            self.site.registry.raise_floor(verified.run(), header.generation)?;
+            self.site
+                .registry
+                .raise_floor(verified.run(), header.generation)?;
             for older in self.site.ledger.of_run(verified.run())? {
                 rows.extend(overtake(header.generation, older, self.site.clock.now()));
             }
@@ -373,13 +395,23 @@ impl Flow {
     fn whole_row(&self, parsed: &Parsed, refusal: Refusal) -> ManifestRow {
         let read = (Some(parsed.header()), Some(parsed.trailer()));
         let now = self.site.clock.now();
-        acknowledge::refused(parsed.settled(), parsed.file(), &self.root.name, read, refusal, now)
+        acknowledge::refused(
+            parsed.settled(),
+            parsed.file(),
+            &self.root.name,
+            read,
+            refusal,
+            now,
+        )
     }
 }
 
 fn run_of(parsed: &Parsed) -> RunKey {
     let header = parsed.header();
-    RunKey { origin: header.origin.repository, name: header.run.clone() }
+    RunKey {
+        origin: header.origin.repository,
+        name: header.run.clone(),
+    }
 }
 
 /// A row that the floor overtakes, as superseded.

@@ -10,7 +10,10 @@ const NAMED: usize = 100;
 pub fn missing(accepted: &[Generation], floor: Option<Generation>) -> Vec<Generation> {
     let mut missing = Vec::new();
     let mut expected = floor.map_or(Some(Generation::FIRST), Generation::next);
-    for found in accepted.iter().filter(|found| floor.is_none_or(|floor| **found > floor)) {
+    for found in accepted
+        .iter()
+        .filter(|found| floor.is_none_or(|floor| **found > floor))
+    {
         while let Some(next) = expected
             && next.epoch == found.epoch
             && next < *found
@@ -33,19 +36,28 @@ mod tests {
     }
 
     fn missing_in(accepted: &[&str], floor: Option<&str>) -> Vec<Generation> {
-        missing(&generations(accepted), floor.map(|floor| floor.parse().unwrap()))
+        missing(
+            &generations(accepted),
+            floor.map(|floor| floor.parse().unwrap()),
+        )
     }
 
     #[test]
     fn a_gap_is_named() {
-        assert_eq!(missing_in(&["1-1", "1-4"], None), generations(&["1-2", "1-3"]));
+        assert_eq!(
+            missing_in(&["1-1", "1-4"], None),
+            generations(&["1-2", "1-3"])
+        );
         assert_eq!(missing_in(&["1-2"], None), generations(&["1-1"]));
         assert_eq!(missing_in(&["1-1", "1-2", "1-3"], None), []);
     }
 
     #[test]
     fn nothing_is_missing_at_or_below_the_floor() {
-        assert_eq!(missing_in(&["1-1", "1-5", "1-7"], Some("1-5")), generations(&["1-6"]));
+        assert_eq!(
+            missing_in(&["1-1", "1-5", "1-7"], Some("1-5")),
+            generations(&["1-6"])
+        );
         assert_eq!(missing_in(&["2-9"], Some("1-5")), []);
     }
 

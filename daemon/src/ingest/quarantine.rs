@@ -24,9 +24,13 @@ pub fn retry(ledger: &dyn Ledger, at: &Location) -> Result<bool, LedgerError> {
 /// Takes a manifest off the list for good, as long as its file does not change. False where it
 /// is not in quarantine.
 pub fn drop(ledger: &dyn Ledger, at: &Location, now: Timestamp) -> Result<bool, LedgerError> {
-    let Some(mut row) = quarantined(ledger, at)? else { return Ok(false) };
+    let Some(mut row) = quarantined(ledger, at)? else {
+        return Ok(false);
+    };
     row.state = ManifestState::Superseded;
-    row.reason = row.reason.map(|reason| format!("dropped from quarantine: {reason}"));
+    row.reason = row
+        .reason
+        .map(|reason| format!("dropped from quarantine: {reason}"));
     row.hint = None;
     row.decided_at = now;
     if let Some(summary) = &mut row.summary {
@@ -38,5 +42,7 @@ pub fn drop(ledger: &dyn Ledger, at: &Location, now: Timestamp) -> Result<bool, 
 }
 
 fn quarantined(ledger: &dyn Ledger, at: &Location) -> Result<Option<ManifestRow>, LedgerError> {
-    Ok(ledger.manifest(at)?.filter(|row| row.state == ManifestState::Quarantined))
+    Ok(ledger
+        .manifest(at)?
+        .filter(|row| row.state == ManifestState::Quarantined))
 }

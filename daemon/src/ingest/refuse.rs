@@ -56,7 +56,10 @@ impl Refusal {
 
     /// Not known here (yet).
     pub(super) fn untrusted(reason: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { state: ManifestState::Untrusted, ..Self::quarantined(reason, hint) }
+        Self {
+            state: ManifestState::Untrusted,
+            ..Self::quarantined(reason, hint)
+        }
     }
 
     /// Overtaken by its run's floor.
@@ -97,9 +100,7 @@ impl From<Conflict> for Refusal {
             Conflict::DatasetHeld { .. }
             | Conflict::DataIdHeld { .. }
             | Conflict::PathHeld { .. }
-            | Conflict::DatasetTypeDiffers { .. } => {
-                "it is tried again when the holder is removed"
-            }
+            | Conflict::DatasetTypeDiffers { .. } => "it is tried again when the holder is removed",
         };
         Self::blocked(Blocker::Conflict(conflict), reason, hint)
     }

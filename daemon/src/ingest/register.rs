@@ -28,8 +28,10 @@ pub(super) fn register(
     registry: &dyn Registry,
     progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Vec<Outcome>, RegistryError> {
-    let registrations: Vec<_> =
-        verified.iter().map(|verified| verified.registration(root, trust)).collect();
+    let registrations: Vec<_> = verified
+        .iter()
+        .map(|verified| verified.registration(root, trust))
+        .collect();
     let results = registry.register(&registrations, progress)?;
     Ok(verified
         .into_iter()

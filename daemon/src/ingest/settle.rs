@@ -36,7 +36,10 @@ pub struct Settled {
 impl Settled {
     /// An operator's word that the file is to be read, however young it is.
     pub fn by_operator(path: String, now: Timestamp) -> Self {
-        Self { path, first_seen: now }
+        Self {
+            path,
+            first_seen: now,
+        }
     }
 
     /// The file's path relative to its root.
@@ -89,7 +92,10 @@ pub struct Settling {
 impl Settling {
     /// Nothing seen yet.
     pub fn new(patience: Patience) -> Self {
-        Self { patience, candidates: BTreeMap::new() }
+        Self {
+            patience,
+            candidates: BTreeMap::new(),
+        }
     }
 
     /// Notes that a file was seen. One that has changed since it was last seen is read at once.
@@ -126,7 +132,10 @@ impl Settling {
 
     /// When the next file's time comes.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.candidates.values().map(|candidate| candidate.next_try).min()
+        self.candidates
+            .values()
+            .map(|candidate| candidate.next_try)
+            .min()
     }
 
     /// How many files are seen and not decided.
@@ -175,15 +184,21 @@ impl Settling {
 mod tests {
     use super::*;
 
-    const PATIENCE: Patience =
-        Patience { settle: Duration::from_secs(10), torn: Duration::from_secs(86_400) };
+    const PATIENCE: Patience = Patience {
+        settle: Duration::from_secs(10),
+        torn: Duration::from_secs(86_400),
+    };
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + second).unwrap()
     }
 
     fn identity(size: u64, modified: i64) -> FileIdentity {
-        FileIdentity { size, modified_ns: (1_000_000 + modified) * 1_000_000_000, inode: 1 }
+        FileIdentity {
+            size,
+            modified_ns: (1_000_000 + modified) * 1_000_000_000,
+            inode: 1,
+        }
     }
 
     fn one(settling: &Settling, now: Timestamp) -> Settled {
@@ -204,13 +219,25 @@ mod tests {
         let mut settling = Settling::new(PATIENCE);
         settling.sighted("a".into(), identity(5, 0), at(0));
         let settled = one(&settling, at(0));
-        assert_eq!(settling.judge(&settled, Fault::Wrong, at(0)), Judgement::Wait);
+        assert_eq!(
+            settling.judge(&settled, Fault::Wrong, at(0)),
+            Judgement::Wait
+        );
         assert_eq!(settling.due(at(0), 10), vec![]);
         settling.sighted("a".into(), identity(6, 5), at(5));
         let settled = one(&settling, at(5));
-        assert_eq!(settling.judge(&settled, Fault::Wrong, at(5)), Judgement::Wait);
-        assert_eq!(settling.judge(&settled, Fault::Wrong, at(14)), Judgement::Wait);
-        assert_eq!(settling.judge(&settled, Fault::Wrong, at(15)), Judgement::Final);
+        assert_eq!(
+            settling.judge(&settled, Fault::Wrong, at(5)),
+            Judgement::Wait
+        );
+        assert_eq!(
+            settling.judge(&settled, Fault::Wrong, at(14)),
+            Judgement::Wait
+        );
+        assert_eq!(
+            settling.judge(&settled, Fault::Wrong, at(15)),
+            Judgement::Final
+        );
     }
 
     #[test]
@@ -218,7 +245,10 @@ mod tests {
         let mut settling = Settling::new(PATIENCE);
         settling.sighted("a".into(), identity(5, -3600), at(0));
         let settled = one(&settling, at(0));
-        assert_eq!(settling.judge(&settled, Fault::Wrong, at(0)), Judgement::Final);
+        assert_eq!(
+            settling.judge(&settled, Fault::Wrong, at(0)),
+            Judgement::Final
+        );
         assert_eq!(settling.judge(&settled, Fault::Cut, at(0)), Judgement::Wait);
     }
 
@@ -227,8 +257,14 @@ mod tests {
         let mut settling = Settling::new(PATIENCE);
         settling.sighted("a".into(), identity(5, 999_999), at(0));
         let settled = one(&settling, at(0));
-        assert_eq!(settling.judge(&settled, Fault::Wrong, at(9)), Judgement::Wait);
-        assert_eq!(settling.judge(&settled, Fault::Wrong, at(10)), Judgement::Final);
+        assert_eq!(
+            settling.judge(&settled, Fault::Wrong, at(9)),
+            Judgement::Wait
+        );
+        assert_eq!(
+            settling.judge(&settled, Fault::Wrong, at(10)),
+            Judgement::Final
+        );
     }
 
     #[test]
@@ -245,7 +281,10 @@ mod tests {
             now = next;
         }
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
-        assert_eq!(settling.judge(&settled, Fault::Cut, at(86_400)), Judgement::Final);
+        assert_eq!(
+            settling.judge(&settled, Fault::Cut, at(86_400)),
+            Judgement::Final
+        );
     }
 
     #[test]
@@ -253,6 +292,9 @@ mod tests {
         let mut settling = Settling::new(PATIENCE);
         settling.sighted("a".into(), identity(5, -999_999), at(0));
         let settled = one(&settling, at(0));
-        assert_eq!(settling.judge(&settled, Fault::Unreadable, at(9_999_999)), Judgement::Wait);
+        assert_eq!(
+            settling.judge(&settled, Fault::Unreadable, at(9_999_999)),
+            Judgement::Wait
+        );
     }
 }

@@ -52,7 +52,10 @@ impl Arrivals {
     /// Nothing seen yet.
     pub fn new(flow: Flow) -> Self {
         let root = flow.root();
-        let patience = Patience { settle: root.settle, torn: root.torn_deadline };
+        let patience = Patience {
+            settle: root.settle,
+            torn: root.torn_deadline,
+        };
         Self {
             flow,
             settling: Settling::new(patience),
@@ -78,10 +81,15 @@ impl Arrivals {
         let now = self.flow.site().clock.now();
         for error in &errors {
             let path = error.path().unwrap_or_default();
-            self.unreadable.found(&self.flow, path, &super::error_chain(error), now)?;
+            self.unreadable
+                .found(&self.flow, path, &super::error_chain(error), now)?;
         }
         let unreadable = errors.iter().filter(|error| passes(error)).count();
-        let mut swept = Swept { files: files.len(), new: 0, unreadable };
+        let mut swept = Swept {
+            files: files.len(),
+            new: 0,
+            unreadable,
+        };
         for file in files {
             if known.get(&file.path) != Some(&file.identity) {
                 swept.new += 1;
@@ -90,7 +98,8 @@ impl Arrivals {
         }
         let listed = |path: &str| errors.iter().any(|error| error.path() == Some(path));
         let settling = &self.settling;
-        self.unreadable.keep(&self.flow, |path| listed(path) || settling.holds(path))?;
+        self.unreadable
+            .keep(&self.flow, |path| listed(path) || settling.holds(path))?;
         if unreadable == 0 {
             self.flow.site().ledger.swept(root, now)?;
         }
@@ -113,7 +122,10 @@ impl Arrivals {
 
     fn sighted(&mut self, path: &str, identity: FileIdentity) -> Result<(), IngestError> {
         let site = self.flow.site();
-        let at = Location { root: self.flow.root().name.clone(), path: path.to_owned() };
+        let at = Location {
+            root: self.flow.root().name.clone(),
+            path: path.to_owned(),
+        };
         let known = site.ledger.manifest(&at)?;
         if known.is_none_or(|row| row.file != identity) {
             let now = site.clock.now();
@@ -149,7 +161,11 @@ impl Arrivals {
             decided += usize::from(self.conclude(decision)?);
         }
         let unblocked = decided > 0 && self.retry_blocked(now)?;
-        let next = if more || unblocked { Some(now) } else { self.settling.next_due() };
+        let next = if more || unblocked {
+            Some(now)
+        } else {
+            self.settling.next_due()
+        };
         Ok(Stepped { decided, next })
     }
 
@@ -174,7 +190,10 @@ impl Arrivals {
                 } else {
                     self.unreadable.healed(&self.flow, path)?;
                 }
-                match self.settling.judge(&undecided.settled, undecided.fault, now) {
+                match self
+                    .settling
+                    .judge(&undecided.settled, undecided.fault, now)
+                {
                     Judgement::Wait => Ok(false),
                     Judgement::Final => {
                         self.flow.quarantine(&undecided)?;
@@ -222,7 +241,10 @@ impl Arrivals {
     fn rows_in(&self, state: ManifestState) -> Result<Vec<ManifestRow>, IngestError> {
         let root = &self.flow.root().name;
         let rows = self.flow.site().ledger.manifests(Some(state))?;
-        Ok(rows.into_iter().filter(|row| row.location.root == *root).collect())
+        Ok(rows
+            .into_iter()
+            .filter(|row| row.location.root == *root)
+            .collect())
     }
 
     /// Files seen and not decided.
@@ -244,5 +266,8 @@ impl Arrivals {
 /// Whether what a listing could not take may be taken later though nothing there changes. A link
 /// or a name that no manifest may have stays what it is.
 fn passes(error: &DatastoreError) -> bool {
-    !matches!(error, DatastoreError::Irregular { .. } | DatastoreError::PathRefused { .. })
+    !matches!(
+        error,
+        DatastoreError::Irregular { .. } | DatastoreError::PathRefused { .. }
+    )
 }

@@ -32,7 +32,11 @@ impl Trust {
     /// Trust in our own repository (`local_keys`: its key and its former ones) and in the
     /// peers that the configuration names.
     pub fn new(local: RepositoryId, local_keys: Vec<PublicKey>, site: Site) -> Self {
-        Self { local, local_keys, site }
+        Self {
+            local,
+            local_keys,
+            site,
+        }
     }
 
     /// This site's own repository.
@@ -64,12 +68,20 @@ impl Trust {
     ) -> SignatureWorth {
         let peer = self.site.peer(repository);
         let of_peer = peer.map_or(&[][..], |peer| &peer.keys);
-        let own = if repository == self.local { self.local_keys.as_slice() } else { &[] };
+        let own = if repository == self.local {
+            self.local_keys.as_slice()
+        } else {
+            &[]
+        };
         let revoked = peer.map_or(&[][..], |peer| &peer.revoked_keys);
         if revoked.iter().any(|key| key.id() == signature.key_id) {
             return SignatureWorth::KeyRevoked;
         }
-        match own.iter().chain(of_peer).find(|key| key.id() == signature.key_id) {
+        match own
+            .iter()
+            .chain(of_peer)
+            .find(|key| key.id() == signature.key_id)
+        {
             None => SignatureWorth::KeyUnknown,
             Some(key) if signature.is_by(key, digest) => SignatureWorth::Good,
             Some(_) => SignatureWorth::Bad,
@@ -106,9 +118,14 @@ mod tests {
             trusted_keys_directory: "trusted".into(),
             roots: vec![],
             peers,
-            registry: RegistryBackend::Sqlite { file: "registry".into() },
+            registry: RegistryBackend::Sqlite {
+                file: "registry".into(),
+            },
             limits: Limits::default(),
-            log: Log { format: LogFormat::Human, filter: "info".into() },
+            log: Log {
+                format: LogFormat::Human,
+                filter: "info".into(),
+            },
         }
     }
 
@@ -140,15 +157,17 @@ mod tests {
     #[test]
     fn only_a_trusted_key_of_the_origin_makes_a_good_signature() {
         let digest = Sha256([7; 32]);
-        let judge = |origin, seed| {
-            trust().judge(repository(origin), &key(seed).sign(&digest), &digest)
-        };
+        let judge =
+            |origin, seed| trust().judge(repository(origin), &key(seed).sign(&digest), &digest);
         assert_eq!(judge(1, 1), SignatureWorth::Good);
         assert_eq!(judge(2, 2), SignatureWorth::Good);
         assert_eq!(judge(1, 2), SignatureWorth::KeyUnknown);
         assert_eq!(judge(2, 1), SignatureWorth::KeyUnknown);
         assert_eq!(judge(2, 3), SignatureWorth::KeyRevoked);
         let over_other = key(2).sign(&Sha256([8; 32]));
-        assert_eq!(trust().judge(repository(2), &over_other, &digest), SignatureWorth::Bad);
+        assert_eq!(
+            trust().judge(repository(2), &over_other, &digest),
+            SignatureWorth::Bad
+        );
     }
 }

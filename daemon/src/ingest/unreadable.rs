@@ -50,7 +50,9 @@ impl Unreadable {
     /// Drops the finding about `path`, if there is one: it was read, or is gone.
     pub(super) fn healed(&mut self, flow: &Flow, path: &str) -> Result<(), LedgerError> {
         if self.paths.contains(path) {
-            flow.site().ledger.healed(UNREADABLE, &subject(flow, path))?;
+            flow.site()
+                .ledger
+                .healed(UNREADABLE, &subject(flow, path))?;
             self.paths.remove(path);
             info!(root = %flow.root().name, path, "manifest can be read again, or is gone");
         }
@@ -64,7 +66,12 @@ impl Unreadable {
         stays: impl Fn(&str) -> bool,
     ) -> Result<(), LedgerError> {
         self.recall(flow)?;
-        let gone: Vec<String> = self.paths.iter().filter(|path| !stays(path)).cloned().collect();
+        let gone: Vec<String> = self
+            .paths
+            .iter()
+            .filter(|path| !stays(path))
+            .cloned()
+            .collect();
         gone.iter().try_for_each(|path| self.healed(flow, path))
     }
 
@@ -74,7 +81,9 @@ impl Unreadable {
         }
         let ours = subject(flow, "");
         for finding in flow.site().ledger.findings()? {
-            if finding.kind == UNREADABLE && let Some(path) = finding.subject.strip_prefix(&ours) {
+            if finding.kind == UNREADABLE
+                && let Some(path) = finding.subject.strip_prefix(&ours)
+            {
                 self.paths.insert(path.to_owned());
             }
         }

@@ -7,6 +7,7 @@ use runsync_manifest::content::Content;
 use runsync_manifest::generation::Generation;
 use runsync_manifest::header::{Header, Repository};
 use runsync_manifest::name::RunKey;
+use runsync_manifest::trailer::Trailer;
 use runsync_manifest::universe;
 
 use super::parse::Parsed;
@@ -113,11 +114,14 @@ pub(super) fn verify(
     registry: &dyn Registry,
     root: &RootName,
 ) -> Result<Verdict, VerifyError> {
-    if let Err(refusal) = check_signature(&parsed, trust, unsigned) {
+    if let Err(refusal) = check_signature(parsed.header(), parsed.trailer(), trust, unsigned) {
         return Ok(Verdict::Refuse(parsed, refusal));
     }
     let header = parsed.header();
-    let run = RunKey { origin: header.origin.repository, name: header.run.clone() };
+    let run = RunKey {
+        origin: header.origin.repository,
+        name: header.run.clone(),
+    };
     if header.content == Content::Inventory {
         // Compared only: it has no place in the run's history.
         return Ok(Verdict::Hold(Verified { parsed, run }));
@@ -148,9 +152,21 @@ pub(super) fn verify(
     }
 }
 
-fn check_signature(parsed: &Parsed, trust: &Trust, unsigned: bool) -> Result<(), Refusal> {
-    let speaker = speaker(parsed.header());
-    let Some(signature) = &parsed.trailer().signature else {
+/// Judges whether a manifest may speak for its run here, apart from what is registered: origin,
+/// run-name prefixes, signature.
+pub fn judge(header: &Header, trailer: &Trailer, trust: &Trust) -> Result<(), Refusal> {
+    admit(header, trust)?;
+    check_signature(header, trailer, trust, false)
+}
+
+fn check_signature(
+    header: &Header,
+    trailer: &Trailer,
+    trust: &Trust,
+    unsigned: bool,
+) -> Result<(), Refusal> {
+    let speaker = speaker(header);
+    let Some(signature) = &trailer.signature else {
         if unsigned && speaker.repository == trust.local() {
             return Ok(());
         }
@@ -160,14 +176,20 @@ fn check_signature(parsed: &Parsed, trust: &Trust, unsigned: bool) -> Result<(),
         ));
     };
     let key_id = signature.key_id;
-    match trust.judge(speaker.repository, signature, &parsed.trailer().sha256) {
+    match trust.judge(speaker.repository, signature, &trailer.sha256) {
         SignatureWorth::Good => Ok(()),
         SignatureWorth::KeyUnknown => Err(Refusal::untrusted(
-            format!("key {key_id} is not known for repository {}", speaker.repository),
+            format!(
+                "key {key_id} is not known for repository {}",
+                speaker.repository
+            ),
             "get the key from the site by a trusted way, run `runsync keys trust FILE`, and reload the daemon",
         )),
         SignatureWorth::KeyRevoked => Err(Refusal::untrusted(
-            format!("key {key_id} of repository {} is revoked here", speaker.repository),
+            format!(
+                "key {key_id} of repository {} is revoked here",
+                speaker.repository
+            ),
             "the origin must publish a snapshot in a higher epoch, signed by another key",
         )),
         SignatureWorth::Bad => Err(Refusal::quarantined(
@@ -203,7 +225,10 @@ fn frozen(rows: &[ManifestRow], header: &Header) -> Option<Refusal> {
     }
     Some(Refusal::blocked(
         Blocker::Fork,
-        format!("run `{}` is frozen: it is forked at generation {fork}", header.run),
+        format!(
+            "run `{}` is frozen: it is forked at generation {fork}",
+            header.run
+        ),
         "the origin must publish a snapshot of the run in a higher epoch",
     ))
 }
@@ -212,9 +237,7 @@ fn overtaken(known: Option<&RunRow>, header: &Header) -> Option<Refusal> {
     let floor = known.and_then(|run| run.floor)?;
     (header.generation < floor
         || header.generation == floor && header.content == Content::Additions)
-        .then(|| {
-            Refusal::superseded(overtaken_reason(header.generation, floor))
-        })
+        .then(|| Refusal::superseded(overtaken_reason(header.generation, floor)))
 }
 
 /// Why a manifest is superseded, whichever came first, it or its run's floor.
@@ -225,7 +248,10 @@ pub(super) fn overtaken_reason(generation: Generation, floor: Generation) -> Str
 fn is_registered(rows: &[ManifestRow], header: &Header) -> bool {
     rows.iter().any(|row| {
         row.state == ManifestState::Registered
-            && row.summary.as_ref().is_some_and(|summary| summary.generation == header.generation)
+            && row
+                .summary
+                .as_ref()
+                .is_some_and(|summary| summary.generation == header.generation)
     })
 }
 
@@ -236,14 +262,21 @@ fn judge_conflicts(
 ) -> Result<Verdict, VerifyError> {
     let conflicts = registry.conflicts(&verified.registration(root, false), CONFLICTS_SHOWN)?;
     // One that no other manifest can resolve decides, whatever else there is.
-    let worst = conflicts.iter().position(|conflict| !conflict.may_resolve()).unwrap_or(0);
+    let worst = conflicts
+        .iter()
+        .position(|conflict| !conflict.may_resolve())
+        .unwrap_or(0);
     let others = conflicts.len().saturating_sub(1);
     let Some(conflict) = conflicts.into_iter().nth(worst) else {
         return Ok(Verdict::Register(verified));
     };
     let mut refusal = Refusal::from(conflict);
     if others > 0 {
-        let or_more = if others + 1 == CONFLICTS_SHOWN { " or more" } else { "" };
+        let or_more = if others + 1 == CONFLICTS_SHOWN {
+            " or more"
+        } else {
+            ""
+        };
         refusal.reason = format!("{} (and {others}{or_more} other conflicts)", refusal.reason);
     }
     Ok(Verdict::Refuse(verified.parsed, refusal))
@@ -251,11 +284,7 @@ fn judge_conflicts(
 
 impl Verified {
     /// What the registry is asked to take.
-    pub(super) fn registration<'a>(
-        &'a self,
-        root: &'a RootName,
-        trust: bool,
-    ) -> Registration<'a> {
+    pub(super) fn registration<'a>(&'a self, root: &'a RootName, trust: bool) -> Registration<'a> {
         Registration {
             run: &self.run,
             generation: self.parsed.header().generation,

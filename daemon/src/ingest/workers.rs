@@ -154,7 +154,12 @@ impl ConfirmWorker {
         let watch = root
             .events
             .then(|| ArtifactWatch::start(&root.directory, root.watched_directories_max, wake));
-        Self { confirming: Confirming::new(flow), watch, registry_seen: None, next: None }
+        Self {
+            confirming: Confirming::new(flow),
+            watch,
+            registry_seen: None,
+            next: None,
+        }
     }
 
     fn work(&mut self, pulse: &Pulse, now: Timestamp) -> Result<(), IngestError> {
@@ -193,11 +198,17 @@ impl Worker for ConfirmWorker {
 /// Shows that the step advances, and breaks it off when the daemon stops.
 fn advance(pulse: &Pulse) -> ControlFlow<()> {
     pulse.beat();
-    if pulse.is_stopping() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    if pulse.is_stopping() {
+        ControlFlow::Break(())
+    } else {
+        ControlFlow::Continue(())
+    }
 }
 
 fn wait_until(next: Option<Timestamp>, now: Timestamp) -> Next {
-    let Some(next) = next else { return Next::Idle(Some(ASK_INTERVAL)) };
+    let Some(next) = next else {
+        return Next::Idle(Some(ASK_INTERVAL));
+    };
     match Duration::try_from(now.duration_until(next)) {
         Ok(wait) if !wait.is_zero() => Next::Idle(Some(wait.min(ASK_INTERVAL))),
         _ => Next::Again,

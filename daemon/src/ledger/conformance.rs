@@ -320,7 +320,11 @@ pub(crate) fn the_first_manifest_accepted_as_a_generation_is_remembered(open: &O
     let site = Site::new(open);
     let first = read_row("a", 1);
     let summary = first.summary.clone().unwrap();
-    let accepted = || site.ledger().accepted_digest(&summary.run, summary.generation).unwrap();
+    let accepted = || {
+        site.ledger()
+            .accepted_digest(&summary.run, summary.generation)
+            .unwrap()
+    };
     let mut aside = first.clone();
     aside.state = ManifestState::Quarantined;
     site.ledger().record(&[aside]).unwrap();

@@ -22,8 +22,8 @@ use runsync_manifest::name::RunKey;
 
 use crate::file_identity::FileIdentity;
 pub use crate::ledger::error::LedgerError;
-pub use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::record::{Finding, Location, ManifestRow, ManifestState};
+pub use crate::ledger::sqlite::SqliteLedger;
 
 /// A ledger.
 pub trait Ledger: Send + Sync + Debug {

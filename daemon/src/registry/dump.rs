@@ -43,7 +43,10 @@ pub fn dump(registry: &dyn Registry, to: &mut dyn Write) -> Result<(), DumpError
         line(to, "dimension_record", &record)?;
     }
     for run in registry.runs(None)? {
-        line(to, "run", &(&run.key, run.generation, run.floor))?;
+        let generation = run
+            .generation
+            .filter(|generation| above(*generation, run.floor));
+        line(to, "run", &(&run.key, generation, run.floor))?;
         datasets(registry, &run, to)?;
     }
     Ok(())

@@ -29,10 +29,11 @@ use runsync_manifest::name::{DatasetId, DatasetTypeName, RunKey};
 use crate::registry::conflict::Conflict;
 pub use crate::registry::dump::dump;
 pub use crate::registry::error::RegistryError;
-pub use crate::registry::sqlite::SqliteRegistry;
 use crate::registry::record::{
-    DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RunRow, WaitingArtifact, WaitingRun,
+    DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RunRow,
+    WaitingArtifact, WaitingRun,
 };
+pub use crate::registry::sqlite::SqliteRegistry;
 
 /// A registry.
 ///

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +35,25 @@ pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
         .with_context(|| format!("cannot start `{words}`"))?;
     succeeded(output.status, &words)?;
     Ok(output.stdout)
+}
+
+/// Runs the command and hands each line of its standard output on as it comes; its standard error
+/// is shown.
+pub(crate) fn for_each_line(command: &mut Command, mut each: impl FnMut(&str)) -> Result<()> {
+    let words = words(command);
+    say!("$ {words}");
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start `{words}`"))?;
+    let output = child.stdout.take().context("no pipe to read from")?;
+    for line in BufReader::new(output).lines() {
+        each(&line.with_context(|| format!("cannot read what `{words}` prints"))?);
+    }
+    let status = child
+        .wait()
+        .with_context(|| format!("cannot wait for `{words}`"))?;
+    succeeded(status, &words)
 }
 
 /// What a child took.

@@ -2,13 +2,13 @@
 
 use anyhow::Result;
 
-use crate::tools::{self, STRACE, SYSTEMD};
+use crate::tools::{self, UNSHARE};
 use crate::verdict::Outcome;
 use crate::{process, workspace};
 
 /// Ends with the runner's own summary: documentation's examples run first.
 pub(crate) fn run() -> Result<Outcome> {
-    tools::ensure(&[&[STRACE], SYSTEMD].concat())?;
+    tools::ensure(&[UNSHARE])?;
     process::run(workspace::cargo().args(["test", "--locked", "--workspace", "--doc"]))?;
     let mut all = workspace::cargo();
     if tools::is_on_path("cargo-nextest") {

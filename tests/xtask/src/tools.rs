@@ -53,6 +53,11 @@ pub(crate) struct Program {
     package: &'static str,
 }
 
+/// Gives tests namespaces of their own, with limits of their own.
+pub(crate) const UNSHARE: Program = Program {
+    name: "unshare",
+    package: "util-linux",
+};
 /// Traces system calls.
 pub(crate) const STRACE: Program = Program {
     name: "strace",

@@ -46,7 +46,7 @@ pub(crate) fn run() -> Result<Outcome> {
     Ok(Outcome::Measured(Verdict {
         task: "units",
         measured: format!(
-            "{services} unit files, {faults} complaints of systemd, highest exposure {exposure_max:.1}"
+            "unit files: {services}, complaints of systemd: {faults}, highest exposure: {exposure_max:.1}"
         ),
         bar: format!("0 complaints, exposure <= {EXPOSURE_BAR:.1}"),
         met: faults == 0 && exposure_max <= EXPOSURE_BAR,

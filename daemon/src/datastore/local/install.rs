@@ -36,7 +36,9 @@ pub(super) fn install(
     let folders = Folders::create(root, folder)?;
     let target = folders.innermost(root);
     let installed = match look_in(target, name) {
-        Look::Absent => Temporary::create(target, path)?.fill(path, from)?.publish(name, path)?,
+        Look::Absent => Temporary::create(target, path)?
+            .fill(path, from)?
+            .publish(name, path)?,
         Look::File(_) | Look::Irregular => false,
         Look::Unreadable(fault) => {
             let source = io::Error::from_raw_os_error(fault.0);
@@ -87,7 +89,7 @@ fn create(parent: BorrowedFd<'_>, part: &str) -> Result<OwnedFd, Errno> {
 /// A file on its way to its name. It has none until then, so that the kernel removes what a killed
 /// process leaves; only where the file system knows no such files it has a temporary one, which
 /// goes when this is dropped.
-pub(super) struct Temporary<'a> {
+struct Temporary<'a> {
     folder: BorrowedFd<'a>,
     name: Option<String>,
     file: File,
@@ -101,7 +103,11 @@ impl<'a> Temporary<'a> {
             match openat(folder, ".", flags, FILE_MODE) {
                 Ok(file) => {
                     let file = File::from(file);
-                    return Ok(Self { folder, name: None, file });
+                    return Ok(Self {
+                        folder,
+                        name: None,
+                        file,
+                    });
                 }
                 Err(Errno::NOTSUP | Errno::ISDIR | Errno::INVAL | Errno::NOSYS) => {}
                 Err(errno) => return Err(io_error(CREATE, path, errno.into())),
@@ -110,27 +116,30 @@ impl<'a> Temporary<'a> {
         Self::create_named(folder, path)
     }
 
-    pub(super) fn create_named(
-        folder: BorrowedFd<'a>,
-        path: &str,
-    ) -> Result<Self, DatastoreError> {
+    fn create_named(folder: BorrowedFd<'a>, path: &str) -> Result<Self, DatastoreError> {
         let name = format!(".{}.tmp", Uuid::new_v4().simple());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let file = openat(folder, &name, flags | OFlags::CLOEXEC, FILE_MODE)
             .map_err(|e| io_error(CREATE, path, e.into()))?;
         let file = File::from(file);
-        Ok(Self { folder, name: Some(name), file })
+        Ok(Self {
+            folder,
+            name: Some(name),
+            file,
+        })
     }
 
     /// Copies `from` into it, durably.
-    pub(super) fn fill(mut self, path: &str, from: &mut dyn Read) -> Result<Self, DatastoreError> {
+    fn fill(mut self, path: &str, from: &mut dyn Read) -> Result<Self, DatastoreError> {
         io::copy(from, &mut self.file).map_err(|e| io_error("copy", path, e))?;
-        self.file.sync_all().map_err(|e| io_error("sync", path, e))?;
+        self.file
+            .sync_all()
+            .map_err(|e| io_error("sync", path, e))?;
         Ok(self)
     }
 
     /// Gives the file its name; false where something took the name meanwhile.
-    pub(super) fn publish(self, name: &str, path: &str) -> Result<bool, DatastoreError> {
+    fn publish(self, name: &str, path: &str) -> Result<bool, DatastoreError> {
         match &self.name {
             None => self.link_nameless(name, path),
             Some(temporary) => self.rename(temporary, name, path),
@@ -147,8 +156,13 @@ impl<'a> Temporary<'a> {
     }
 
     fn rename(&self, temporary: &str, name: &str, path: &str) -> Result<bool, DatastoreError> {
-        let renamed =
-            renameat_with(self.folder, temporary, self.folder, name, RenameFlags::NOREPLACE);
+        let renamed = renameat_with(
+            self.folder,
+            temporary,
+            self.folder,
+            name,
+            RenameFlags::NOREPLACE,
+        );
         match renamed {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
@@ -184,5 +198,54 @@ fn io_error(attempt: &'static str, path: &str, source: io::Error) -> DatastoreEr
         attempt,
         path: path.to_owned(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, read_dir};
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn temporary<'a>(folder: &'a File, text: &[u8]) -> Temporary<'a> {
+        let temporary = Temporary::create_named(folder.as_fd(), "m").unwrap();
+        temporary.fill("m", &mut &*text).unwrap()
+    }
+
+    fn link(temporary: &Temporary<'_>) -> bool {
+        let name = temporary.name.as_deref().unwrap();
+        temporary.link(name, "m", "m").unwrap()
+    }
+
+    #[test]
+    fn where_files_cannot_be_nameless_a_temporary_name_is_taken_and_goes() {
+        let directory = TempDir::new().unwrap();
+        let folder = File::open(directory.path()).unwrap();
+        assert!(temporary(&folder, b"first").publish("m", "m").unwrap());
+        assert!(!temporary(&folder, b"second").publish("m", "m").unwrap());
+        drop(temporary(&folder, b"third"));
+        assert_eq!(std::fs::read(directory.path().join("m")).unwrap(), b"first");
+        assert_eq!(read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn where_renaming_without_clobbering_is_unknown_linking_does_the_same() {
+        let directory = TempDir::new().unwrap();
+        let folder = File::open(directory.path()).unwrap();
+        assert!(link(&temporary(&folder, b"first")));
+        assert!(!link(&temporary(&folder, b"second")));
+        assert_eq!(std::fs::read(directory.path().join("m")).unwrap(), b"first");
+        assert_eq!(read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_link_whose_reply_was_lost_counts_as_ours() {
+        let directory = TempDir::new().unwrap();
+        let folder = File::open(directory.path()).unwrap();
+        let temporary = temporary(&folder, b"m");
+        assert!(link(&temporary));
+        assert!(link(&temporary));
     }
 }

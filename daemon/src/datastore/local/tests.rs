@@ -5,9 +5,9 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, FileType, mknodat};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use tempfile::TempDir;
 
-use super::install::Temporary;
 use super::*;
 use crate::datastore::conformance::{Fixture, datastore_conformance};
 use crate::datastore::counted::{Calls, Counted};
@@ -223,6 +223,49 @@ fn a_name_too_long_for_the_file_system_hides_no_other() {
     assert!(matches!(looks[2], Look::File(_)));
 }
 
+/// Runs `work` on a thread that permissions apply to, also where root runs the tests.
+fn without_privileges<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    let unprivileged = || {
+        set_capabilities(None, none).unwrap();
+        work()
+    };
+    std::thread::scope(|scope| scope.spawn(unprivileged).join().unwrap())
+}
+
+#[test]
+fn what_may_not_be_read_is_unreadable_and_hides_no_other() {
+    let fixture = LocalFixture::new();
+    let denied = StorageFault(rustix::io::Errno::ACCESS.raw_os_error());
+    fixture.put("a/1", b"1");
+    fixture.put("b/2", b"2");
+    fixture.put("runsync/manifests/o/shut/1-1.manifest.jsonl", b"m");
+    fixture.put("runsync/manifests/o/u/1-1.manifest.jsonl", b"m");
+    for shut in ["a", "runsync/manifests/o/shut"] {
+        fs::set_permissions(fixture.at(shut), fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    without_privileges(|| {
+        assert_eq!(fixture.look("a/1"), Look::Unreadable(denied));
+        assert_eq!(fixture.look("a/2"), Look::Unreadable(denied));
+        assert!(matches!(fixture.look("b/2"), Look::File(_)));
+        let error = fixture.root.open(&"a/1".parse().unwrap()).unwrap_err();
+        assert!(matches!(error, DatastoreError::Io { .. }));
+        let (files, errors) = fixture.root.list_manifests().unwrap();
+        assert_eq!(files.len(), 1);
+        assert_eq!(
+            errors[0].to_string(),
+            "cannot open `runsync/manifests/o/shut`"
+        );
+    });
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(fixture.at("runsync/manifests/o/shut"), open.clone()).unwrap();
+    fs::set_permissions(fixture.at("a"), open).unwrap();
+}
+
 #[test]
 fn times_before_1970_and_far_ahead_are_kept_in_order() {
     let fixture = LocalFixture::new();
@@ -287,7 +330,8 @@ fn odd_entries_among_manifests_are_reported_and_hide_no_other() {
     fixture.put(MANIFEST, b"m");
     make_fifo(&fixture.at("runsync/manifests/o/pipe/1-1.manifest.jsonl"));
     symlink("run", fixture.at("runsync/manifests/o/alias")).unwrap();
-    let not_utf8 = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff.manifest.jsonl");
+    let not_utf8 =
+        <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff.manifest.jsonl");
     put(&fixture.at("runsync/manifests/o").join(not_utf8), b"m");
     fs::create_dir(fixture.at("runsync/manifests/o/2-1.manifest.jsonl")).unwrap();
     let (files, errors) = fixture.root.list_manifests().unwrap();
@@ -336,25 +380,6 @@ fn an_installed_manifest_is_read_only_and_leaves_no_temporary_file() {
     assert_eq!(mode & 0o222, 0);
     let folder = fs::read_dir(fixture.at("runsync/manifests/o/run")).unwrap();
     assert_eq!(folder.count(), 1);
-}
-
-#[test]
-fn a_file_system_without_nameless_files_gets_a_temporary_name_that_goes() {
-    let fixture = LocalFixture::new();
-    let folder = fixture.directory.path();
-    let handle = open_directory(folder).unwrap();
-    let create = || Temporary::create_named(handle.as_fd(), "m").unwrap();
-    let names = || {
-        let names = fs::read_dir(folder).unwrap();
-        let mut names: Vec<_> = names.map(|it| it.unwrap().file_name()).collect();
-        names.sort();
-        names
-    };
-    assert!(create().fill("m", &mut &b"m"[..]).unwrap().publish("m", "m").unwrap());
-    assert!(!create().fill("m", &mut &b"n"[..]).unwrap().publish("m", "m").unwrap());
-    drop(create().fill("m", &mut &b"o"[..]));
-    assert_eq!(names(), ["m", "root"]);
-    assert_eq!(fs::read(folder.join("m")).unwrap(), b"m");
 }
 
 #[test]

@@ -56,7 +56,11 @@ pub enum Contradiction {
 }
 
 fn named_component(name: &str) -> String {
-    if name.is_empty() { String::new() } else { format!(", component {name},") }
+    if name.is_empty() {
+        String::new()
+    } else {
+        format!(", component {name},")
+    }
 }
 
 /// What the rows count to.
@@ -76,7 +80,11 @@ pub(super) fn check(
     let (claims, datasets) = check_datasets(rows, types)?;
     check_data_ids(rows, types)?;
     check_paths(rows)?;
-    Ok(Counts { claims, datasets, repeated: lines - claims })
+    Ok(Counts {
+        claims,
+        datasets,
+        repeated: lines - claims,
+    })
 }
 
 fn type_name(types: &[DatasetType], index: usize) -> &str {
@@ -146,7 +154,12 @@ fn check_data_ids(rows: &StagedRows, types: &[DatasetType]) -> Result<(), StageE
     let mut cursor = rows.by_data_id()?;
     let mut last: Option<(usize, DatasetId)> = None;
     let mut last_data_id = String::new();
-    while let Some(DataIdRow { dataset_type, data_id, uuid }) = cursor.next()? {
+    while let Some(DataIdRow {
+        dataset_type,
+        data_id,
+        uuid,
+    }) = cursor.next()?
+    {
         if let Some((last_type, first)) = last
             && last_type == dataset_type
             && last_data_id == data_id
@@ -168,7 +181,14 @@ fn check_paths(rows: &StagedRows) -> Result<(), StageError> {
     let mut cursor = rows.by_path()?;
     let mut last = None;
     let mut last_path = String::new();
-    while let Some(PathRow { path, uuid, size, checksums, .. }) = cursor.next()? {
+    while let Some(PathRow {
+        path,
+        uuid,
+        size,
+        checksums,
+        ..
+    }) = cursor.next()?
+    {
         if let Some((first, last_size, last_checksums)) = last
             && last_path == path
             && (last_size, last_checksums) != (size, checksums)

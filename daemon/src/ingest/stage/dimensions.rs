@@ -60,12 +60,18 @@ impl DimensionStaging {
             return Ok(());
         };
         for record in &line.records {
-            let Some(key) = universe::record_key(element, record) else { continue };
+            let Some(key) = universe::record_key(element, record) else {
+                continue;
+            };
             self.key.clear();
             key.write_canonical(&mut self.key);
             encode::dimension_key(element.name, &self.key, &mut self.buffer);
             self.brought.push(&self.buffer)?;
-            for part in [element.name.as_bytes(), &self.key, &serde_json::to_vec(record)?] {
+            for part in [
+                element.name.as_bytes(),
+                &self.key,
+                &serde_json::to_vec(record)?,
+            ] {
                 write_part(&mut self.records, part)?;
             }
             self.references(element, record, &key)?;
@@ -91,7 +97,9 @@ impl DimensionStaging {
             };
             pairs.push(((*implied).into(), value));
         }
-        let Some(known) = DataId::new(pairs) else { return Ok(()) };
+        let Some(known) = DataId::new(pairs) else {
+            return Ok(());
+        };
         let refers_to = element.required.iter().chain(element.implied);
         for dimension in refers_to.filter(|name| **name != element.name) {
             self.needs(dimension, &known)?;
@@ -107,10 +115,14 @@ impl DimensionStaging {
         let mut pairs = Vec::with_capacity(element.required.len());
         for required in element.required {
             // A reference whose key is not whole (a null field) refers to nothing.
-            let Some(value) = data_id.get(required) else { return Ok(()) };
+            let Some(value) = data_id.get(required) else {
+                return Ok(());
+            };
             pairs.push(((*required).into(), value.clone()));
         }
-        let Some(key) = DataId::new(pairs) else { return Ok(()) };
+        let Some(key) = DataId::new(pairs) else {
+            return Ok(());
+        };
         self.key.clear();
         key.write_canonical(&mut self.key);
         encode::dimension_key(element.name, &self.key, &mut self.buffer);
@@ -125,7 +137,10 @@ impl DimensionStaging {
     }
 
     pub(super) fn finish(self) -> io::Result<StagedDimensions> {
-        let records = self.records.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let records = self
+            .records
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
         Ok(StagedDimensions {
             records: Mutex::new(records),
             brought: self.brought.sort()?,
@@ -147,7 +162,11 @@ impl StagedDimensions {
             if !read_part(&mut reader, &mut key)? || !read_part(&mut reader, &mut record)? {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            each(DimensionRow { element: &element, key: &key, record: &record })?;
+            each(DimensionRow {
+                element: &element,
+                key: &key,
+                record: &record,
+            })?;
         }
         Ok(())
     }
@@ -176,10 +195,16 @@ pub(super) struct MissingKeys<'a> {
 impl DimensionKeyCursor for MissingKeys<'_> {
     fn next(&mut self) -> io::Result<Option<(&str, &str)>> {
         loop {
-            let Some(needed) = self.needed.next()? else { return Ok(None) };
+            let Some(needed) = self.needed.next()? else {
+                return Ok(None);
+            };
             self.current.clear();
             self.current.extend_from_slice(needed);
-            while self.next_brought.as_ref().is_some_and(|key| key < &self.current) {
+            while self
+                .next_brought
+                .as_ref()
+                .is_some_and(|key| key < &self.current)
+            {
                 self.next_brought = self.brought.next()?.map(<[u8]>::to_vec);
             }
             let order = self.next_brought.as_ref().map(|key| key.cmp(&self.current));

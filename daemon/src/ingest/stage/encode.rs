@@ -39,7 +39,16 @@ pub(super) fn read_claim(bytes: &[u8]) -> io::Result<ClaimRow<'_>> {
     let size = u64::from_be_bytes(rest.array()?);
     let (checksums, has_formatter) = rest.checksums()?;
     let formatter = has_formatter.then(|| utf8(rest.0)).transpose()?;
-    Ok(ClaimRow { uuid, component, dataset_type, data_id, path, size, checksums, formatter })
+    Ok(ClaimRow {
+        uuid,
+        component,
+        dataset_type,
+        data_id,
+        path,
+        size,
+        checksums,
+        formatter,
+    })
 }
 
 /// Writes a dataset with the key (dataset type, data ID).
@@ -53,7 +62,11 @@ pub(super) fn data_id(row: &DataIdRow<'_>, to: &mut Vec<u8>) {
 /// Reads what [`data_id`] wrote.
 pub(super) fn read_data_id(bytes: &[u8]) -> io::Result<DataIdRow<'_>> {
     let mut rest = Rest(bytes);
-    Ok(DataIdRow { dataset_type: rest.index()?, data_id: rest.text()?, uuid: rest.uuid()? })
+    Ok(DataIdRow {
+        dataset_type: rest.index()?,
+        data_id: rest.text()?,
+        uuid: rest.uuid()?,
+    })
 }
 
 /// Writes a claim with the key (path, UUID, component).
@@ -74,7 +87,13 @@ pub(super) fn read_path(bytes: &[u8]) -> io::Result<PathRow<'_>> {
     let component = rest.text()?;
     let size = u64::from_be_bytes(rest.array()?);
     let (checksums, _) = rest.checksums()?;
-    Ok(PathRow { path, uuid, component, size, checksums })
+    Ok(PathRow {
+        path,
+        uuid,
+        component,
+        size,
+        checksums,
+    })
 }
 
 /// Writes a dimension key: element, then canonical key.
@@ -129,7 +148,11 @@ impl<'a> Rest<'a> {
     }
 
     fn text(&mut self) -> io::Result<&'a str> {
-        let end = self.0.iter().position(|byte| *byte == 0).ok_or_else(damaged)?;
+        let end = self
+            .0
+            .iter()
+            .position(|byte| *byte == 0)
+            .ok_or_else(damaged)?;
         let (text, rest) = self.0.split_at(end);
         self.0 = rest.get(1..).unwrap_or_default();
         utf8(text)
@@ -146,9 +169,20 @@ impl<'a> Rest<'a> {
     fn checksums(&mut self) -> io::Result<(Checksums, bool)> {
         let [flags] = self.array()?;
         let adler32 = Adler32(self.array()?);
-        let md5 = (flags & HAS_MD5 != 0).then(|| self.array().map(Md5)).transpose()?;
-        let sha256 = (flags & HAS_SHA256 != 0).then(|| self.array().map(Sha256)).transpose()?;
-        Ok((Checksums { adler32, md5, sha256 }, flags & HAS_FORMATTER != 0))
+        let md5 = (flags & HAS_MD5 != 0)
+            .then(|| self.array().map(Md5))
+            .transpose()?;
+        let sha256 = (flags & HAS_SHA256 != 0)
+            .then(|| self.array().map(Sha256))
+            .transpose()?;
+        Ok((
+            Checksums {
+                adler32,
+                md5,
+                sha256,
+            },
+            flags & HAS_FORMATTER != 0,
+        ))
     }
 }
 
@@ -178,7 +212,11 @@ mod tests {
     #[test]
     fn a_claim_reads_back_as_it_was_written() {
         let mut bytes = Vec::new();
-        for row in [row("", None), row("wcs", Some("lsst.F")), row("é", Some(""))] {
+        for row in [
+            row("", None),
+            row("wcs", Some("lsst.F")),
+            row("é", Some("")),
+        ] {
             claim(&row, &mut bytes);
             assert_eq!(read_claim(&bytes).unwrap(), row);
         }
@@ -188,15 +226,27 @@ mod tests {
     fn data_ids_and_paths_read_back_as_they_were_written() {
         let uuid = DatasetId(Uuid::from_u128(1));
         let mut bytes = Vec::new();
-        let by_data_id = DataIdRow { dataset_type: 70_000, data_id: "{}", uuid };
+        let by_data_id = DataIdRow {
+            dataset_type: 70_000,
+            data_id: "{}",
+            uuid,
+        };
         data_id(&by_data_id, &mut bytes);
         assert_eq!(read_data_id(&bytes).unwrap(), by_data_id);
-        let by_path =
-            PathRow { path: "x", uuid, component: "image", size: 0, checksums: CHECKSUMS };
+        let by_path = PathRow {
+            path: "x",
+            uuid,
+            component: "image",
+            size: 0,
+            checksums: CHECKSUMS,
+        };
         path(&by_path, &mut bytes);
         assert_eq!(read_path(&bytes).unwrap(), by_path);
         dimension_key("visit", b"{\"visit\":1}", &mut bytes);
-        assert_eq!(read_dimension_key(&bytes).unwrap(), ("visit", "{\"visit\":1}"));
+        assert_eq!(
+            read_dimension_key(&bytes).unwrap(),
+            ("visit", "{\"visit\":1}")
+        );
     }
 
     #[test]

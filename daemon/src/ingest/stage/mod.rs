@@ -107,10 +107,33 @@ impl<'a> Staging<'a> {
         };
         encode::claim(&claim, &mut self.buffer);
         self.by_dataset.push(&self.buffer)?;
-        let ClaimRow { uuid, component, path, size, checksums, .. } = claim;
-        encode::data_id(&DataIdRow { dataset_type, data_id, uuid }, &mut self.buffer);
+        let ClaimRow {
+            uuid,
+            component,
+            path,
+            size,
+            checksums,
+            ..
+        } = claim;
+        encode::data_id(
+            &DataIdRow {
+                dataset_type,
+                data_id,
+                uuid,
+            },
+            &mut self.buffer,
+        );
         self.by_data_id.push(&self.buffer)?;
-        encode::path(&PathRow { path, uuid, component, size, checksums }, &mut self.buffer);
+        encode::path(
+            &PathRow {
+                path,
+                uuid,
+                component,
+                size,
+                checksums,
+            },
+            &mut self.buffer,
+        );
         self.by_path.push(&self.buffer)?;
         let types = self.dataset_types.get(dataset_type);
         types

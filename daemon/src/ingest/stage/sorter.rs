@@ -68,19 +68,25 @@ impl Sorter {
             self.spill()?;
             self.arena = Arena::default();
         }
-        Ok(Sorted { arena: self.arena, runs: self.runs })
+        Ok(Sorted {
+            arena: self.arena,
+            runs: self.runs,
+        })
     }
 
     fn spill(&mut self) -> io::Result<()> {
         self.arena.sort();
-        let mut writer =
-            BufWriter::with_capacity(1 << 20, tempfile::tempfile_in(&self.scratch)?);
+        let mut writer = BufWriter::with_capacity(1 << 20, tempfile::tempfile_in(&self.scratch)?);
         for position in 0..self.arena.len() {
             let record = self.arena.get(position);
             writer.write_all(&length(record)?.to_le_bytes())?;
             writer.write_all(record)?;
         }
-        self.runs.push(writer.into_inner().map_err(io::IntoInnerError::into_error)?);
+        self.runs.push(
+            writer
+                .into_inner()
+                .map_err(io::IntoInnerError::into_error)?,
+        );
         self.arena.clear();
         Ok(())
     }
@@ -94,7 +100,11 @@ fn length(record: &[u8]) -> io::Result<u32> {
 impl Sorted {
     /// A cursor over the records, smallest first, equal ones once.
     pub(super) fn cursor(&self) -> io::Result<Cursor<'_>> {
-        let runs = self.runs.iter().map(RunReader::new).collect::<io::Result<Vec<_>>>()?;
+        let runs = self
+            .runs
+            .iter()
+            .map(RunReader::new)
+            .collect::<io::Result<Vec<_>>>()?;
         Ok(Cursor {
             arena: &self.arena,
             position: 0,
@@ -177,7 +187,11 @@ impl Arena {
     fn push(&mut self, record: &[u8]) -> io::Result<()> {
         let start = u32::try_from(self.bytes.len())
             .map_err(|_| io::Error::new(io::ErrorKind::OutOfMemory, "an arena of 4 GiB"))?;
-        self.places.push(Place { prefix: prefix(record), start, length: length(record)? });
+        self.places.push(Place {
+            prefix: prefix(record),
+            start,
+            length: length(record)?,
+        });
         self.bytes.extend_from_slice(record);
         Ok(())
     }
@@ -196,20 +210,26 @@ impl Arena {
     }
 
     fn get(&self, position: usize) -> &[u8] {
-        self.places.get(position).map_or(&[], |place| record_at(&self.bytes, *place))
+        self.places
+            .get(position)
+            .map_or(&[], |place| record_at(&self.bytes, *place))
     }
 
     fn sort(&mut self) {
         let bytes = &self.bytes;
         self.places.sort_unstable_by(|a, b| {
-            a.prefix.cmp(&b.prefix).then_with(|| record_at(bytes, *a).cmp(record_at(bytes, *b)))
+            a.prefix
+                .cmp(&b.prefix)
+                .then_with(|| record_at(bytes, *a).cmp(record_at(bytes, *b)))
         });
     }
 }
 
 fn record_at(bytes: &[u8], place: Place) -> &[u8] {
     let start = place.start as usize;
-    bytes.get(start..start + place.length as usize).unwrap_or_default()
+    bytes
+        .get(start..start + place.length as usize)
+        .unwrap_or_default()
 }
 
 fn prefix(record: &[u8]) -> u64 {
@@ -233,13 +253,20 @@ struct RunReader<'a> {
 impl<'a> RunReader<'a> {
     /// A reader at the first record; `None` for an empty run.
     fn new(file: &'a File) -> io::Result<Option<Self>> {
-        let mut reader =
-            Self { file, offset: 0, buffer: Vec::new(), start: 0, length: 0 };
+        let mut reader = Self {
+            file,
+            offset: 0,
+            buffer: Vec::new(),
+            start: 0,
+            length: 0,
+        };
         Ok(reader.advance()?.then_some(reader))
     }
 
     fn record(&self) -> &[u8] {
-        self.buffer.get(self.start..self.start + self.length).unwrap_or_default()
+        self.buffer
+            .get(self.start..self.start + self.length)
+            .unwrap_or_default()
     }
 
     /// Moves on to the next record; false at the end.
@@ -249,14 +276,19 @@ impl<'a> RunReader<'a> {
         if !self.fill(LENGTH_BYTES)? {
             return Ok(false);
         }
-        let Some((head, _)) =
-            self.buffer.get(self.start..).and_then(|rest| rest.split_first_chunk::<LENGTH_BYTES>())
+        let Some((head, _)) = self
+            .buffer
+            .get(self.start..)
+            .and_then(|rest| rest.split_first_chunk::<LENGTH_BYTES>())
         else {
             return Ok(false);
         };
         let length = u32::from_le_bytes(*head) as usize;
         if !self.fill(LENGTH_BYTES + length)? {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a sorted run is cut"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "a sorted run is cut",
+            ));
         }
         self.start += LENGTH_BYTES;
         self.length = length;
@@ -334,7 +366,11 @@ mod tests {
         };
         let once = read();
         assert_eq!(once, read(), "a second cursor reads the same");
-        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0, "no file has a name");
+        assert_eq!(
+            std::fs::read_dir(scratch.path()).unwrap().count(),
+            0,
+            "no file has a name"
+        );
         once
     }
 

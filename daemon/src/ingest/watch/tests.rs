@@ -177,11 +177,16 @@ async fn an_overflow_of_the_kernels_queue_means_everywhere_and_new_folders_are_w
     let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
     let limit: usize = limit.trim().parse().unwrap();
     let lost = format!("{RUN}-lost");
+    let files = ["a", "b"].map(|name| scene.directory.path().join(RUN).join(name));
+    for file in &files {
+        put(file);
+    }
     {
-        // Whoever holds the inbox holds up the thread that reads the kernel's queue.
+        // Whoever holds the inbox holds up the thread that reads the kernel's queue. Opening a file
+        // is an event; of two files in turn, so that the kernel does not merge them.
         let _held = scene.watcher.hold_inbox();
-        for number in 0..limit / 2 + 1000 {
-            scene.put(&format!("{RUN}/{number}.tmp"));
+        for file in files.iter().cycle().take(limit + 1000) {
+            fs::File::open(file).unwrap();
         }
         scene.make_folder(&lost);
     }

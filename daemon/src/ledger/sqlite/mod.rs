@@ -217,7 +217,10 @@ impl Ledger for SqliteLedger {
                      ORDER BY epoch, sequence",
                 )?
                 .query_and_then(params![run.origin.0.as_bytes(), run.name.as_str()], |row| {
-                    Ok(Generation { epoch: row.get(0)?, sequence: row.get(1)? })
+                    Ok(Generation {
+                        epoch: row.get(0)?,
+                        sequence: row.get(1)?,
+                    })
                 })?
                 .collect()
         })
@@ -240,8 +243,7 @@ impl Ledger for SqliteLedger {
             ManifestState::ALL
                 .into_iter()
                 .map(|state| {
-                    let count: i64 =
-                        statement.query_row([state.as_str()], |row| row.get(0))?;
+                    let count: i64 = statement.query_row([state.as_str()], |row| row.get(0))?;
                     Ok((state, count.cast_unsigned()))
                 })
                 .collect()

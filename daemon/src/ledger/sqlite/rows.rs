@@ -45,15 +45,19 @@ impl From<rusqlite::Error> for Failure {
     }
 }
 
-fn damaged(what: &'static str, value: impl ToString) -> Failure {
+fn damaged(what: &'static str, value: &impl ToString) -> Failure {
     Failure::Ledger(LedgerError::Damaged {
         what,
         value: value.to_string(),
     })
 }
 
-fn parse<T: FromStr>(what: &'static str, text: String) -> Result<T, Failure> {
-    text.parse().map_err(|_| damaged(what, text))
+fn parse<T: FromStr>(row: &Row<'_>, column: usize, what: &'static str) -> Result<T, Failure> {
+    let text = row
+        .get_ref(column)?
+        .as_str()
+        .map_err(rusqlite::Error::from)?;
+    text.parse().map_err(|_| damaged(what, &text))
 }
 
 /// Nanoseconds since 1970; what lies beyond the year 2262 is told as that.
@@ -67,7 +71,7 @@ pub(super) fn time_column(time: Timestamp) -> i64 {
 
 pub(super) fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, Failure> {
     let value: i64 = row.get(column)?;
-    Timestamp::from_nanosecond(i128::from(value)).map_err(|_| damaged("time", value))
+    Timestamp::from_nanosecond(i128::from(value)).map_err(|_| damaged("time", &value))
 }
 
 pub(super) fn state(row: &Row<'_>, column: usize) -> Result<ManifestState, Failure> {
@@ -75,7 +79,7 @@ pub(super) fn state(row: &Row<'_>, column: usize) -> Result<ManifestState, Failu
     ManifestState::ALL
         .into_iter()
         .find(|&state| state.as_str() == text)
-        .ok_or_else(|| damaged("state of a manifest", text))
+        .ok_or_else(|| damaged("state of a manifest", &text))
 }
 
 fn content_column(content: Content) -> &'static str {
@@ -96,7 +100,7 @@ fn content(text: &str) -> Result<Content, Failure> {
     ]
     .into_iter()
     .find(|&content| content_column(content) == text)
-    .ok_or_else(|| damaged("content of a manifest", text))
+    .ok_or_else(|| damaged("content of a manifest", &text))
 }
 
 pub(super) fn file(row: &Row<'_>, first_column: usize) -> rusqlite::Result<FileIdentity> {
@@ -109,10 +113,9 @@ pub(super) fn file(row: &Row<'_>, first_column: usize) -> rusqlite::Result<FileI
 
 /// Reads [`MANIFEST_COLUMNS`].
 pub(super) fn manifest_row(row: &Row<'_>) -> Result<ManifestRow, Failure> {
-    let root: String = row.get(0)?;
     Ok(ManifestRow {
         location: Location {
-            root: root.parse().map_err(|_| damaged("root name", root))?,
+            root: parse(row, 0, "root name")?,
             path: row.get(1)?,
         },
         file: file(row, 2)?,
@@ -139,9 +142,9 @@ fn summary(row: &Row<'_>) -> Result<Option<ManifestSummary>, Failure> {
         content: content(&text)?,
         run: RunKey {
             origin: RepositoryId(Uuid::from_bytes(row.get(13)?)),
-            name: parse("run name", row.get(14)?)?,
+            name: parse(row, 14, "run name")?,
         },
-        site: parse("site name", row.get(15)?)?,
+        site: parse(row, 15, "site name")?,
         generation: Generation {
             epoch: row.get(16)?,
             sequence: row.get(17)?,
@@ -214,8 +217,13 @@ pub(super) fn write_accepted(
         ManifestState::Registered | ManifestState::Blocked | ManifestState::Superseded => true,
         ManifestState::Untrusted | ManifestState::Quarantined => false,
     };
-    let Some(summary) = row.summary.as_ref().filter(|_| accepted) else { return Ok(()) };
-    let Some(digest) = summary.digest.filter(|_| summary.content != Content::Inventory) else {
+    let Some(summary) = row.summary.as_ref().filter(|_| accepted) else {
+        return Ok(());
+    };
+    let Some(digest) = summary
+        .digest
+        .filter(|_| summary.content != Content::Inventory)
+    else {
         return Ok(());
     };
     statement.execute(params![

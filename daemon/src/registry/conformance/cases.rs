@@ -190,7 +190,7 @@ pub(crate) fn stale_confirmations_are_passed_over(open: &Open) {
     assert_eq!(site.waiting_paths(&key), ["one", "two"]);
     let right = artifact("one", 101, 1);
     assert_eq!(confirm(&[right.clone(), right.clone()]), 1);
-    assert_eq!(confirm(&[right.clone()]), 0);
+    assert_eq!(confirm(std::slice::from_ref(&right)), 0);
     let elsewhere = "other".parse().unwrap();
     let confirmed = site.registry().confirm(&key, &elsewhere, &[right]).unwrap();
     assert_eq!(confirmed, 0);
@@ -207,7 +207,14 @@ pub(crate) fn waiting_artifacts_are_paged(open: &Open) {
     loop {
         let page = site
             .registry()
-            .waiting_artifacts(&key, &root(), after.as_ref().map(|path: &runsync_manifest::name::ArtifactPath| path.as_str()), 3)
+            .waiting_artifacts(
+                &key,
+                &root(),
+                after
+                    .as_ref()
+                    .map(|path: &runsync_manifest::name::ArtifactPath| path.as_str()),
+                3,
+            )
             .unwrap();
         let Some(last) = page.last() else { break };
         after = Some(last.path.clone());
@@ -375,7 +382,9 @@ pub(crate) fn a_row_of_an_undefined_dataset_type_is_refused(open: &Open) {
     let manifest = Manifest::new(&run("u/a"), 1, vec![wrong]);
     let failed = site
         .registry()
-        .register(&[manifest.registration()], &mut |_| std::ops::ControlFlow::Continue(()));
+        .register(&[manifest.registration()], &mut |_| {
+            std::ops::ControlFlow::Continue(())
+        });
     assert!(matches!(
         failed,
         Err(RegistryError::DatasetTypeIndex {

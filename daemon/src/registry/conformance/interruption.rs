@@ -30,10 +30,12 @@ fn interrupt(site: &Site<'_>, claims: Vec<MemoryClaim>, after: u64) -> bool {
     let manifest = Manifest::over(&run("u/a"), 1, Box::new(failing));
     let outcome = site
         .registry()
-        .register(&[manifest.registration()], &mut |_| std::ops::ControlFlow::Continue(()));
+        .register(&[manifest.registration()], &mut |_| {
+            std::ops::ControlFlow::Continue(())
+        });
     match outcome {
         Ok(outcomes) => {
-            outcomes.into_iter().for_each(|one| drop(one.unwrap()));
+            assert!(outcomes.iter().all(Result::is_ok));
             false
         }
         Err(RegistryError::Rows(_)) => true,
@@ -57,7 +59,9 @@ pub(crate) fn an_interrupted_registration_goes_on_from_every_row(open: &Open) {
             manifest.trust = trust;
             let outcome = site
                 .registry()
-                .register(&[manifest.registration()], &mut |_| std::ops::ControlFlow::Continue(()));
+                .register(&[manifest.registration()], &mut |_| {
+                    std::ops::ControlFlow::Continue(())
+                });
             let interrupted = outcome.is_err();
             site.reopen();
             let registered = site.register(&whole(1)).unwrap();

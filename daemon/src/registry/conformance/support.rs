@@ -70,7 +70,10 @@ impl<'a> Site<'a> {
         }
         let mut outcomes = self
             .registry()
-            .register(&[registration], &mut |_| std::ops::ControlFlow::Continue(()))
+            .register(
+                &[registration],
+                &mut |_| std::ops::ControlFlow::Continue(()),
+            )
             .unwrap();
         assert_eq!(outcomes.len(), 1);
         outcomes.remove(0).map_err(|conflict| vec![conflict])

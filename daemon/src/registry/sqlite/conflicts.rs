@@ -268,7 +268,7 @@ impl<'a> Search<'a> {
     fn path_held(&self, claim: &PathRow<'_>, holder: &Holder) -> Result<Conflict, Failure> {
         Ok(Conflict::PathHeld {
             root: self.registration.root.clone(),
-            path: rows::parse("artifact path", claim.path.to_owned())?,
+            path: rows::path(claim.path.to_owned())?,
             held_by: holder.uuid,
             claim: PathClaim {
                 uuid: claim.uuid,
@@ -314,7 +314,7 @@ fn contradictions(
             uuid: dataset_id(row, 4)?,
             run_id: row.get(5)?,
             generation: generation(row, 6)?
-                .ok_or_else(|| rows::damaged("generation", "nothing"))?,
+                .ok_or_else(|| rows::damaged("generation", &"nothing"))?,
         });
     }
     found.dedup_by_key(|holder| holder.uuid);

@@ -164,7 +164,7 @@ pub(super) fn write(
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?,
         put_record: connection.prepare_cached(
-            "INSERT OR REPLACE INTO record (uuid, component, root_id, path, size, adler32, md5,
+            "INSERT INTO record (uuid, component, root_id, path, size, adler32, md5,
                  sha256, formatter_id, confirmed)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?,
@@ -248,13 +248,13 @@ impl Writer<'_> {
         let mut found = statement.query([group.uuid.0.as_bytes()])?;
         let row = found
             .next()?
-            .ok_or_else(|| rows::damaged("dataset", "nothing"))?;
+            .ok_or_else(|| rows::damaged("dataset", &"nothing"))?;
         let held = (row.get(0)?, row.get(1)?, row.get::<_, String>(2)?);
         if held.0 != self.ids.run_id || held.1 != dataset_type_id || held.2 != group.data_id {
             let conflict = conflicts::dataset_held(self.connection, group.uuid, held)?;
             return Err(Failure::Conflict(Box::new(conflict)));
         }
-        rows::generation(row, 3)?.ok_or_else(|| rows::damaged("generation", "nothing"))
+        rows::generation(row, 3)?.ok_or_else(|| rows::damaged("generation", &"nothing"))
     }
 
     fn registered(&self, uuid: DatasetId) -> Result<Vec<Registered>, Failure> {

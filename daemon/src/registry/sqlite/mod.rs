@@ -2,7 +2,7 @@
 //!
 //! Rows of a million-dataset run go into five tables. A row costs little where the table is
 //! written in the order of its own key and much where it is not, so each table has its own stage
-//! ([`load`]), and each look-up by something other than the UUID is a table of its own.
+//! (`load`), and each look-up by something other than the UUID is a table of its own.
 //! Reading never waits for writing ([`crate::sqlite`]).
 
 mod failure;
@@ -38,7 +38,8 @@ use uuid::Uuid;
 use self::failure::Failure;
 use crate::registry::conflict::Conflict;
 use crate::registry::record::{
-    DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RunRow, WaitingArtifact, WaitingRun,
+    DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RunRow,
+    WaitingArtifact, WaitingRun,
 };
 use crate::registry::{Registry, RegistryError};
 use crate::sqlite::{Database, Schema};
@@ -357,7 +358,9 @@ mod tests {
             trust: false,
             rows: &rows,
         };
-        registry.register(&[registration], &mut |_| ControlFlow::Continue(())).unwrap();
+        registry
+            .register(&[registration], &mut |_| ControlFlow::Continue(()))
+            .unwrap();
         let waiting = registry.waiting_artifacts(&run, &root, None, 1).unwrap();
         assert_eq!(registry.confirm(&run, &root, &waiting).unwrap(), 1);
 
@@ -369,7 +372,10 @@ mod tests {
                 let text = |column| match row.get_ref(column)? {
                     ValueRef::Null => Ok("NULL".to_owned()),
                     ValueRef::Integer(number) => Ok(number.to_string()),
-                    value => Ok(value.as_str()?.to_owned()),
+                    ValueRef::Real(number) => Ok(number.to_string()),
+                    value @ (ValueRef::Text(_) | ValueRef::Blob(_)) => {
+                        Ok(value.as_str()?.to_owned())
+                    }
                 };
                 (0..VIEW_COLUMNS.len()).map(text).collect()
             })

@@ -31,7 +31,7 @@ pub(super) fn run_key(connection: &Connection, run_id: i64) -> Result<RunKey, Fa
         .prepare_cached("SELECT name, origin FROM run WHERE run_id = ?1")?
         .query_and_then([run_id], |row| rows::run_key(row, 0))?
         .next()
-        .unwrap_or_else(|| Err(rows::damaged("run number", run_id)))
+        .unwrap_or_else(|| Err(rows::damaged("run number", &run_id)))
 }
 
 pub(super) fn find_root(connection: &Connection, root: &RootName) -> rusqlite::Result<Option<i64>> {
@@ -111,10 +111,10 @@ pub(super) fn dataset_type_name(
     connection
         .prepare_cached("SELECT name FROM dataset_type WHERE dataset_type_id = ?1")?
         .query_and_then([dataset_type_id], |row| {
-            rows::parse("dataset type name", row.get(0)?)
+            rows::parse(row, 0, "dataset type name")
         })?
         .next()
-        .unwrap_or_else(|| Err(rows::damaged("dataset type number", dataset_type_id)))
+        .unwrap_or_else(|| Err(rows::damaged("dataset type number", &dataset_type_id)))
 }
 
 /// Whether two definitions say the same; the order of dimensions carries no meaning.

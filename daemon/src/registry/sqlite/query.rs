@@ -57,10 +57,9 @@ pub(super) fn waiting_runs(connection: &Connection) -> Result<Vec<WaitingRun>, F
              ORDER BY run.name, run.origin, root.name",
         )?
         .query_and_then([], |row| {
-            let root: String = row.get(2)?;
             Ok(WaitingRun {
                 run: rows::run_key(row, 0)?,
-                root: root.parse().map_err(|_| rows::damaged("root name", root))?,
+                root: rows::parse(row, 2, "root name")?,
                 artifacts: count(row, 3)?,
             })
         })?
@@ -78,7 +77,10 @@ pub(super) fn registering(connection: &Connection) -> Result<Vec<Registering>, F
         .query_and_then([], |row| {
             Ok(Registering {
                 run: rows::run_key(row, 0)?,
-                generation: Generation { epoch: row.get(2)?, sequence: row.get(3)? },
+                generation: Generation {
+                    epoch: row.get(2)?,
+                    sequence: row.get(3)?,
+                },
                 done: count(row, 4)?,
                 claims: count(row, 5)?,
             })
@@ -211,10 +213,10 @@ pub(super) fn datasets(
             |row| {
                 Ok(DatasetRow {
                     uuid: dataset_id(row, 0)?,
-                    dataset_type: rows::parse("dataset type name", row.get(1)?)?,
+                    dataset_type: rows::parse(row, 1, "dataset type name")?,
                     data_id: row.get(2)?,
                     generation: generation(row, 3)?
-                        .ok_or_else(|| rows::damaged("generation", "nothing"))?,
+                        .ok_or_else(|| rows::damaged("generation", &"nothing"))?,
                 })
             },
         )?

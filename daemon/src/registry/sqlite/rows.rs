@@ -30,7 +30,7 @@ pub(super) const RECORD_COLUMNS: &str = "record.adler32, record.md5, record.sha2
      record.component, record.root_id, record.path, record.size, record.formatter_id, \
      record.confirmed";
 
-pub(super) fn damaged(what: &'static str, value: impl ToString) -> Failure {
+pub(super) fn damaged(what: &'static str, value: &impl ToString) -> Failure {
     RegistryError::Damaged {
         what,
         value: value.to_string(),
@@ -38,8 +38,16 @@ pub(super) fn damaged(what: &'static str, value: impl ToString) -> Failure {
     .into()
 }
 
-pub(super) fn parse<T: FromStr>(what: &'static str, text: String) -> Result<T, Failure> {
-    text.parse().map_err(|_| damaged(what, text))
+pub(super) fn parse<T: FromStr>(
+    row: &Row<'_>,
+    column: usize,
+    what: &'static str,
+) -> Result<T, Failure> {
+    let text = row
+        .get_ref(column)?
+        .as_str()
+        .map_err(rusqlite::Error::from)?;
+    text.parse().map_err(|_| damaged(what, &text))
 }
 
 pub(super) fn dataset_id(row: &Row<'_>, column: usize) -> rusqlite::Result<DatasetId> {
@@ -48,7 +56,7 @@ pub(super) fn dataset_id(row: &Row<'_>, column: usize) -> rusqlite::Result<Datas
 
 pub(super) fn count(row: &Row<'_>, column: usize) -> Result<u64, Failure> {
     let value: i64 = row.get(column)?;
-    u64::try_from(value).map_err(|_| damaged("count", value))
+    u64::try_from(value).map_err(|_| damaged("count", &value))
 }
 
 pub(super) fn size_column(path: &str, size: u64) -> Result<i64, Failure> {
@@ -96,7 +104,7 @@ pub(super) fn generation(
 /// Reads name and origin.
 pub(super) fn run_key(row: &Row<'_>, first_column: usize) -> Result<RunKey, Failure> {
     Ok(RunKey {
-        name: parse("run name", row.get(first_column)?)?,
+        name: parse(row, first_column, "run name")?,
         origin: RepositoryId(Uuid::from_bytes(row.get(first_column + 1)?)),
     })
 }
@@ -118,10 +126,10 @@ pub(super) fn run_row(row: &Row<'_>) -> Result<RunRow, Failure> {
 pub(super) fn dataset_type(row: &Row<'_>) -> Result<DatasetType, Failure> {
     let dimensions: String = row.get(1)?;
     Ok(DatasetType {
-        name: parse("dataset type name", row.get(0)?)?,
+        name: parse(row, 0, "dataset type name")?,
         dimensions: serde_json::from_str(&dimensions)
             .map_err(|_| damaged("list of dimensions", &dimensions))?,
-        storage_class: parse("storage class name", row.get(2)?)?,
+        storage_class: parse(row, 2, "storage class name")?,
         is_calibration: row.get(3)?,
     })
 }
@@ -142,8 +150,7 @@ impl Names {
         let mut roots = connection.prepare_cached("SELECT root_id, name FROM root")?;
         let mut rows = roots.query([])?;
         while let Some(row) = rows.next()? {
-            let name: String = row.get(1)?;
-            let root = name.parse().map_err(|_| damaged("root name", name))?;
+            let root = parse(row, 1, "root name")?;
             names.roots.insert(row.get(0)?, root);
         }
         let mut formatters =
@@ -163,13 +170,18 @@ impl Names {
             None => None,
             Some(id) => {
                 let name = self.formatters.get(&id);
-                Some(name.ok_or_else(|| damaged("formatter number", id))?.clone())
+                Some(
+                    name.ok_or_else(|| damaged("formatter number", &id))?
+                        .clone(),
+                )
             }
         };
         Ok(RecordRow {
             uuid: dataset_id(row, 3)?,
             component: row.get(4)?,
-            root: root.ok_or_else(|| damaged("root number", root_id))?.clone(),
+            root: root
+                .ok_or_else(|| damaged("root number", &root_id))?
+                .clone(),
             path: path(row.get(6)?)?,
             size: count(row, 7)?,
             checksums: checksums(row)?,
@@ -180,7 +192,7 @@ impl Names {
 }
 
 pub(super) fn path(text: String) -> Result<ArtifactPath, Failure> {
-    ArtifactPath::try_from(text).map_err(|error| damaged("artifact path", error.name))
+    ArtifactPath::try_from(text).map_err(|error| damaged("artifact path", &error.name))
 }
 
 /// Whether two statements about one artifact can both be true: the size and every checksum

@@ -1,24 +1,19 @@
-//! The `runsync` command line as tasks use it: the one place that knows its words and its JSON.
+//! One site, and the commands that are run there.
 
-use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use runsync_manifest::name::RepositoryId;
 use runsync_manifest::signature::SigningKey;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use uuid::Uuid;
 
 use crate::{files, process};
 
-/// How long a daemon may take to stop after SIGTERM.
-const STOP_DEADLINE: Duration = Duration::from_secs(60);
+use super::answers::{Created, Run, Status};
+use super::daemon::Daemon;
 
 /// A site: a datastore root, its registry and its configuration.
 #[derive(Debug, Clone)]
@@ -28,72 +23,6 @@ pub(crate) struct Site {
     pub(crate) config: PathBuf,
     /// The folder of its datastore root.
     pub(crate) root: PathBuf,
-}
-
-/// What `manifest create` made.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Created {
-    /// The manifest file.
-    pub(crate) manifest: PathBuf,
-    /// Datasets in it.
-    pub(crate) datasets: u64,
-}
-
-/// What `status` tells.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Status {
-    /// Number of manifests in each state.
-    pub(crate) manifests: BTreeMap<String, u64>,
-    /// All runs together.
-    pub(crate) runs: RunCounts,
-}
-
-/// All runs together, as `status` counts them.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct RunCounts {
-    /// Runs that wait for artifacts.
-    pub(crate) waiting: u64,
-    /// Datasets known.
-    pub(crate) datasets: u64,
-    /// Artifacts named.
-    pub(crate) claims: u64,
-    /// Artifacts confirmed.
-    pub(crate) confirmed: u64,
-}
-
-/// A run as `query runs` tells it.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Run {
-    /// Its name.
-    pub(crate) name: String,
-    /// Datasets known.
-    pub(crate) datasets: u64,
-    /// Artifacts not confirmed yet.
-    pub(crate) waiting: u64,
-    /// Sum of the sizes of its artifacts.
-    pub(crate) bytes: u64,
-}
-
-/// One line of the answer of `exists`.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Existence {
-    /// The dataset asked for.
-    pub(crate) uuid: Uuid,
-    /// `yes`, `pending` or `no`.
-    pub(crate) exists: String,
-    /// Its artifacts.
-    pub(crate) artifacts: Vec<Artifact>,
-}
-
-/// An artifact in an answer of `exists`.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Artifact {
-    /// Path in the root.
-    pub(crate) path: String,
-    /// Size in bytes.
-    pub(crate) size: u64,
-    /// Checksums by algorithm.
-    pub(crate) checksums: BTreeMap<String, String>,
 }
 
 impl Site {
@@ -252,103 +181,4 @@ impl Site {
             )
         })
     }
-}
-
-/// A daemon; killed when dropped.
-#[derive(Debug)]
-pub(crate) struct Daemon(Child);
-
-impl Daemon {
-    /// `kill -9`.
-    pub(crate) fn kill(mut self) -> Result<()> {
-        if let Some(status) = self.0.try_wait().context("cannot look at the daemon")? {
-            bail!("the daemon has ended by itself: {status}");
-        }
-        self.0.kill().context("cannot kill the daemon")?;
-        self.0.wait().context("cannot wait for the daemon")?;
-        Ok(())
-    }
-
-    /// Fails where the daemon no longer runs.
-    pub(crate) fn check_alive(&mut self) -> Result<()> {
-        match self.0.try_wait().context("cannot look at the daemon")? {
-            Some(status) => bail!("the daemon has ended by itself: {status}"),
-            None => Ok(()),
-        }
-    }
-
-    /// Asks it to stop (SIGTERM) and waits until it has, in good order.
-    pub(crate) fn stop(mut self) -> Result<()> {
-        let id = i32::try_from(self.0.id())
-            .ok()
-            .and_then(rustix::process::Pid::from_raw)
-            .context("the daemon has no process id")?;
-        rustix::process::kill_process(id, rustix::process::Signal::TERM)
-            .context("cannot signal the daemon")?;
-        let start = Instant::now();
-        while start.elapsed() < STOP_DEADLINE {
-            if let Some(status) = self.0.try_wait().context("cannot look at the daemon")? {
-                ensure!(
-                    status.success(),
-                    "the daemon did not stop in good order: {status}"
-                );
-                return Ok(());
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        bail!(
-            "the daemon has not stopped within {} s",
-            STOP_DEADLINE.as_secs()
-        )
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // Where it has ended already there is nothing to kill.
-        let _ended_already = self.0.kill();
-        let _ended_already = self.0.wait();
-    }
-}
-
-/// Asks `exists` (or a command that wraps it) for every UUID and hands each line of the answer on.
-pub(crate) fn ask(
-    exists: &mut Command,
-    uuids: impl Iterator<Item = Uuid> + Send,
-    mut each: impl FnMut(&[u8]) -> Result<()>,
-) -> Result<()> {
-    let words = process::words(exists);
-    let mut child = exists
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start `{words}`"))?;
-    let input = child.stdin.take().context("no pipe to write to")?;
-    let mut output = BufReader::new(child.stdout.take().context("no pipe to read from")?);
-    let written = thread::scope(|scope| {
-        let writer = scope.spawn(move || write_uuids(input, uuids));
-        let mut line = Vec::new();
-        while output
-            .read_until(b'\n', &mut line)
-            .context("cannot read the answer")?
-            > 0
-        {
-            each(&line)?;
-            line.clear();
-        }
-        writer.join().ok().context("the writing thread panicked")
-    })?;
-    let status = child
-        .wait()
-        .with_context(|| format!("cannot wait for `{words}`"))?;
-    ensure!(status.success(), "`{words}` failed: {status}");
-    written.context("cannot write the UUIDs")
-}
-
-fn write_uuids(input: ChildStdin, uuids: impl Iterator<Item = Uuid>) -> std::io::Result<()> {
-    let mut input = std::io::BufWriter::new(input);
-    for uuid in uuids {
-        writeln!(input, "{uuid}")?;
-    }
-    input.flush()
 }
