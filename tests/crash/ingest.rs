@@ -3,6 +3,12 @@
 //!
 //! Moments are drawn from a seed, `RUNSYNC_CRASH_SEED` or a fixed one, which a failure shows.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on has failed, and tells its seed"
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -206,8 +212,8 @@ fn nothing_is_left_behind(site: &TestSite) {
             let name = found.file_name().into_string().unwrap();
             assert!(
                 !name.starts_with('.') && !name.contains("tmp"),
-                "{:?}",
-                found.path()
+                "{}",
+                found.path().display()
             );
             if found.file_type().unwrap().is_dir() {
                 folders.push(found.path());

@@ -1,5 +1,7 @@
 //! The real daemon over a real root: events of the kernel, SQLite files, signals, another account.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "../support/mod.rs"]
 mod support;
 
