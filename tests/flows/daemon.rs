@@ -532,6 +532,8 @@ fn a_manifest_that_may_not_be_read_is_shown_and_blocks_no_other() {
         seen.count(ManifestState::Registered) == 3
     });
     daemon.until("the finding has healed", || kinds().is_empty());
+    daemon.until_logged("all changes of manifests are seen again", 0);
+    assert_eq!(daemon.logged("not all changes of manifests are seen", 0), 1);
     daemon.stop();
 }
 

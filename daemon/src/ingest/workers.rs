@@ -106,6 +106,7 @@ impl ManifestWorker {
     }
 
     fn sweep(&mut self, now: Timestamp) -> Result<(), IngestError> {
+        self.watcher.mend();
         let swept = self.arrivals.sweep()?;
         let root = &self.arrivals.flow().root().name;
         if swept.new > 0 {

@@ -94,6 +94,19 @@ impl Watcher {
         std::mem::take(&mut lock(&self.inbox).hints)
     }
 
+    /// Watches once more what could not be watched: permissions and limits may have changed. To be
+    /// called before a sweep, which finds what came in between.
+    pub fn mend(&self) {
+        if lock(&self.watching).is_none() {
+            return;
+        }
+        if lock(&self.inbox).degraded.take().is_none() {
+            return;
+        }
+        self.watch_all();
+        lock(&self.inbox).mended();
+    }
+
     /// Why not every change is seen; the sweep must then come more often
     /// ([`sweep_interval`](super::poll::sweep_interval)).
     pub fn degraded(&self) -> Option<Degraded> {
