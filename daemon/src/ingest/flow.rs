@@ -268,7 +268,7 @@ impl Flow {
     pub(super) fn quarantine(&self, undecided: &Undecided) -> Result<ManifestRow, IngestError> {
         let mut refusal = match &undecided.error {
             ParseError::Read(error) => Refusal::from(error),
-            other => {
+            other @ (ParseError::Open(_) | ParseError::Stage(_) | ParseError::Interrupted) => {
                 Refusal::quarantined(super::error_chain(other), "check the file and its folder")
             }
         };
