@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use rustix::fs::Access;
 
 use crate::disposition::Disposition;
 
@@ -83,6 +84,16 @@ pub enum SqliteError {
         path: PathBuf,
         /// Why.
         source: rusqlite::Error,
+    },
+    /// The operating system keeps SQLite from the file.
+    #[error("cannot open the {what} `{}`", path.display())]
+    Unreachable {
+        /// What the file is.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
     },
     /// The file is another program's, or another file of ours.
     #[error("`{}` is not a runsync {what}", path.display())]
@@ -151,9 +162,62 @@ impl SqliteError {
         }
     }
 
+    /// Why `path` cannot be opened. SQLite itself tells a file that is not there from one that may
+    /// not be read by no more than "unable to open": the operating system is asked again.
+    fn opening(
+        what: &'static str,
+        path: &Path,
+        access: Access,
+    ) -> impl Fn(rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        move |source| {
+            let path = path.clone();
+            let refused = rustix::fs::access(&path, access).err();
+            match refused.filter(|_| source.sqlite_error_code() == Some(ErrorCode::CannotOpen)) {
+                Some(errno) => Self::Unreachable {
+                    what,
+                    path,
+                    source: errno.into(),
+                },
+                None => Self::Open { what, path, source },
+            }
+        }
+    }
+
+    /// What an operator can do about it, where that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Unreachable { source, .. } | Self::Create { source, .. } => {
+                if source.kind() == io::ErrorKind::PermissionDenied {
+                    Some("run as the user that runs the daemon, who owns the state directory")
+                } else {
+                    Some(
+                        "see that its file system is mounted; `runsync init` makes it for a new site, and a backup brings back a lost one",
+                    )
+                }
+            }
+            Self::Exists { .. } | Self::WrongApplication { .. } => {
+                Some("correct the file's name in the configuration, or move the other file away")
+            }
+            Self::NewerSchema { .. } => {
+                Some("install the release of runsync that wrote it, or a newer one")
+            }
+            Self::OlderSchema { .. } => Some("start the daemon once: it migrates the file"),
+            Self::Locked { .. } => Some("wait for the other process to end, and try again"),
+            Self::Open { .. } | Self::Statement { .. } => None,
+        }
+    }
+
     /// What to do about it.
     pub fn disposition(&self) -> Disposition {
         match self {
+            Self::Unreachable { source, .. } => {
+                if source.kind() == io::ErrorKind::PermissionDenied {
+                    Disposition::Stop
+                } else {
+                    Disposition::Retry
+                }
+            }
             Self::Create { .. }
             | Self::Exists { .. }
             | Self::WrongApplication { .. }
@@ -201,11 +265,8 @@ impl Database {
             path: path.to_owned(),
             source,
         })?;
-        let failed = |source| SqliteError::Open {
-            what,
-            path: path.to_owned(),
-            source,
-        };
+        let access = Access::READ_OK | Access::WRITE_OK;
+        let failed = &SqliteError::opening(what, path, access);
         let exists = || SqliteError::Exists {
             what,
             path: path.to_owned(),
@@ -231,11 +292,8 @@ impl Database {
     ///
     /// [`SqliteError::NewerSchema`] where a later release has migrated it.
     pub fn open(path: &Path, schema: &Schema) -> Result<Self, SqliteError> {
-        let failed = |source| SqliteError::Open {
-            what: schema.what,
-            path: path.to_owned(),
-            source,
-        };
+        let access = Access::READ_OK | Access::WRITE_OK;
+        let failed = &SqliteError::opening(schema.what, path, access);
         version(&connect_reader(path).map_err(failed)?, path, schema)?;
         let mut writer = connect_writer(path).map_err(failed)?;
         let begun = begin(&mut writer).map_err(failed)?;
@@ -253,11 +311,8 @@ impl Database {
     ///
     /// [`SqliteError::OlderSchema`] where it must be migrated first.
     pub fn open_read_only(path: &Path, schema: &Schema) -> Result<Self, SqliteError> {
-        let reader = connect_reader(path).map_err(|source| SqliteError::Open {
-            what: schema.what,
-            path: path.to_owned(),
-            source,
-        })?;
+        let failed = SqliteError::opening(schema.what, path, Access::READ_OK);
+        let reader = connect_reader(path).map_err(failed)?;
         let found = version(&reader, path, schema)?;
         let known = schema.migrations.len();
         if found < known {
@@ -393,26 +448,24 @@ fn has_tables(connection: &Connection) -> rusqlite::Result<bool> {
 /// The file's schema version, once it is known to be ours.
 fn version(connection: &Connection, path: &Path, schema: &Schema) -> Result<usize, SqliteError> {
     let Schema { what, .. } = *schema;
-    let path = || path.to_owned();
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get(0));
-    let failed = |source| SqliteError::Open {
-        what,
-        path: path(),
-        source,
-    };
+    let failed = &SqliteError::opening(what, path, Access::READ_OK);
     let application_id: i32 = pragma("application_id").map_err(failed)?;
     let found: i32 = pragma("user_version").map_err(failed)?;
     let Some(found) = usize::try_from(found)
         .ok()
         .filter(|&found| application_id == schema.application_id && found > 0)
     else {
-        return Err(SqliteError::WrongApplication { what, path: path() });
+        return Err(SqliteError::WrongApplication {
+            what,
+            path: path.to_owned(),
+        });
     };
     let known = schema.migrations.len();
     if found > known {
         return Err(SqliteError::NewerSchema {
             what,
-            path: path(),
+            path: path.to_owned(),
             found,
             known,
         });
@@ -516,7 +569,10 @@ mod tests {
         let error = Database::open(&text, &FIRST).unwrap_err();
         assert_eq!(error.disposition(), Disposition::Stop);
         let missing = Database::open(&path.with_extension("none"), &FIRST);
-        assert!(matches!(missing, Err(SqliteError::Open { .. })));
+        let Err(SqliteError::Unreachable { source, .. }) = missing else {
+            panic!("{missing:?}")
+        };
+        assert_eq!(source.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

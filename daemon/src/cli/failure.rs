@@ -12,6 +12,9 @@ use serde::Serialize;
 use crate::assembly::AssemblyError;
 use crate::cli::output::OutputError;
 use crate::datastore::DatastoreError;
+use crate::ingest::IngestError;
+use crate::ledger::LedgerError;
+use crate::registry::RegistryError;
 
 /// What `--help` says about exit codes.
 pub(crate) const EXIT_CODES: &str = "\
@@ -192,6 +195,15 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
     }
     if let Some(error) = error.downcast_ref::<DatastoreError>() {
         return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<IngestError>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<RegistryError>() {
+        return error.hint().map(str::to_owned);
+    }
+    if let Some(error) = error.downcast_ref::<LedgerError>() {
+        return error.hint().map(str::to_owned);
     }
     error
         .downcast_ref::<ReadError>()
