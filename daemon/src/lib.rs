@@ -29,6 +29,8 @@ pub mod worker;
 
 pub mod ingest;
 
+pub mod create;
+
 pub mod assembly;
 
 pub mod service;

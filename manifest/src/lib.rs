@@ -51,6 +51,8 @@ pub mod reader;
 
 pub mod writer;
 
+pub mod summary;
+
 pub mod schema;
 
 pub mod error;

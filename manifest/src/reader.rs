@@ -131,6 +131,11 @@ impl<R: Read> Reader<R> {
         self.trailer.as_ref()
     }
 
+    /// [`trailer`](Self::trailer), owned, once reading is over.
+    pub fn into_trailer(self) -> Option<Trailer> {
+        self.trailer
+    }
+
     fn read_trailer(&mut self, range: Range<usize>) -> Result<Trailer, ReadError> {
         let line = self.lines.number();
         let digest = self.lines.digest_before(&range);

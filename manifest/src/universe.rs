@@ -107,8 +107,15 @@ struct Definition(u32, u32, Element);
 
 const NEWEST: u32 = u32::MAX;
 
+/// In foreign-key order: what a record refers to stands before it.
 const DEFINITIONS: &[Definition] = &[
     Definition(0, NEWEST, text("instrument", &["instrument"], &[])),
+    Definition(0, NEWEST, text("skymap", &["skymap"], &[])),
+    Definition(
+        8,
+        NEWEST,
+        text("ssp_hypothesis_table", &["ssp_hypothesis_table"], &[]),
+    ),
     Definition(0, NEWEST, without_records(text("band", &["band"], &[]))),
     Definition(
         0,
@@ -130,6 +137,53 @@ const DEFINITIONS: &[Definition] = &[
         6,
         NEWEST,
         integer("day_obs", &["day_obs", "instrument"], &[]),
+    ),
+    Definition(
+        0,
+        NEWEST,
+        integer("visit_system", &["instrument", "visit_system"], &[]),
+    ),
+    Definition(0, NEWEST, integer("tract", &["skymap", "tract"], &[])),
+    Definition(
+        0,
+        NEWEST,
+        integer("patch", &["patch", "skymap", "tract"], &[]),
+    ),
+    Definition(
+        8,
+        NEWEST,
+        integer(
+            "ssp_hypothesis_bundle",
+            &["ssp_hypothesis_bundle", "ssp_hypothesis_table"],
+            &[],
+        ),
+    ),
+    Definition(
+        8,
+        NEWEST,
+        integer(
+            "ssp_balanced_index",
+            &["ssp_balanced_index", "ssp_hypothesis_table"],
+            &[],
+        ),
+    ),
+    Definition(
+        6,
+        NEWEST,
+        integer(
+            "exposure",
+            &["exposure", "instrument"],
+            &["day_obs", "group", "physical_filter"],
+        ),
+    ),
+    Definition(
+        0,
+        5,
+        integer(
+            "exposure",
+            &["exposure", "instrument"],
+            &["physical_filter"],
+        ),
     ),
     Definition(
         6,
@@ -155,31 +209,6 @@ const DEFINITIONS: &[Definition] = &[
         ),
     ),
     Definition(
-        6,
-        NEWEST,
-        integer(
-            "exposure",
-            &["exposure", "instrument"],
-            &["day_obs", "group", "physical_filter"],
-        ),
-    ),
-    Definition(
-        0,
-        5,
-        integer(
-            "exposure",
-            &["exposure", "instrument"],
-            &["physical_filter"],
-        ),
-    ),
-    Definition(0, NEWEST, text("skymap", &["skymap"], &[])),
-    Definition(0, NEWEST, integer("tract", &["skymap", "tract"], &[])),
-    Definition(
-        0,
-        NEWEST,
-        integer("patch", &["patch", "skymap", "tract"], &[]),
-    ),
-    Definition(
         0,
         NEWEST,
         join(
@@ -187,11 +216,6 @@ const DEFINITIONS: &[Definition] = &[
             &["detector", "instrument", "visit"],
             &[],
         ),
-    ),
-    Definition(
-        0,
-        NEWEST,
-        integer("visit_system", &["instrument", "visit_system"], &[]),
     ),
     Definition(
         2,
@@ -217,29 +241,6 @@ const DEFINITIONS: &[Definition] = &[
         join(
             "visit_system_membership",
             &["instrument", "visit", "visit_system"],
-            &[],
-        ),
-    ),
-    Definition(
-        8,
-        NEWEST,
-        text("ssp_hypothesis_table", &["ssp_hypothesis_table"], &[]),
-    ),
-    Definition(
-        8,
-        NEWEST,
-        integer(
-            "ssp_hypothesis_bundle",
-            &["ssp_hypothesis_bundle", "ssp_hypothesis_table"],
-            &[],
-        ),
-    ),
-    Definition(
-        8,
-        NEWEST,
-        integer(
-            "ssp_balanced_index",
-            &["ssp_balanced_index", "ssp_hypothesis_table"],
             &[],
         ),
     ),
@@ -270,6 +271,14 @@ pub fn element_in(version: u32, name: &str) -> Option<&'static Element> {
             element.name == name && (*first..=*last).contains(&version)
         })
         .map(|Definition(_, _, element)| element)
+}
+
+/// The place of an element in foreign-key order: records of a lower one come first.
+/// `None` for an element that has no records or is not known.
+pub fn foreign_key_rank(name: &str) -> Option<usize> {
+    DEFINITIONS
+        .iter()
+        .position(|Definition(_, _, element)| element.name == name && element.has_records)
 }
 
 /// The key of a record as a data ID over [`Element::required`]; `None` where a key
@@ -310,9 +319,27 @@ pub fn required_dimensions(all: &[String]) -> Option<Vec<String>> {
     required_dimensions_in(VERSION, all)
 }
 
-/// [`required_dimensions`] in one version of the universe: what `all` requires and
-/// implies is added, as the Butler does, then what another one implies is left out.
+/// [`required_dimensions`] in one version of the universe.
 pub fn required_dimensions_in(version: u32, all: &[String]) -> Option<Vec<String>> {
+    let Expanded { names, implied } = expand(version, all)?;
+    Some(owned(names.difference(&implied)))
+}
+
+/// `all`, and whatever its members require or imply, sorted: the dimensions that a
+/// full data ID has. `None` where one is not known.
+pub fn expanded_dimensions_in(version: u32, all: &[String]) -> Option<Vec<String>> {
+    let Expanded { names, .. } = expand(version, all)?;
+    Some(owned(names.iter()))
+}
+
+struct Expanded {
+    names: BTreeSet<&'static str>,
+    /// Those that another one implies.
+    implied: BTreeSet<&'static str>,
+}
+
+/// Adds what is required and implied, as the Butler does.
+fn expand(version: u32, all: &[String]) -> Option<Expanded> {
     let mut open: Vec<&str> = all.iter().map(String::as_str).collect();
     let mut names = BTreeSet::new();
     let mut implied = BTreeSet::new();
@@ -323,12 +350,11 @@ pub fn required_dimensions_in(version: u32, all: &[String]) -> Option<Vec<String
             implied.extend(element.implied);
         }
     }
-    Some(
-        names
-            .difference(&implied)
-            .map(|name| (*name).to_owned())
-            .collect(),
-    )
+    Some(Expanded { names, implied })
+}
+
+fn owned<'a>(names: impl Iterator<Item = &'a &'static str>) -> Vec<String> {
+    names.map(|name| (*name).to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -418,6 +444,40 @@ mod tests {
                 !element.required.contains(&element.name)
             );
         }
+    }
+
+    #[test]
+    fn what_a_record_refers_to_comes_before_it() {
+        for Definition(_, _, element) in DEFINITIONS {
+            let Some(rank) = foreign_key_rank(element.name) else {
+                continue;
+            };
+            for name in element.required.iter().chain(element.implied) {
+                if *name != element.name {
+                    assert!(
+                        foreign_key_rank(name).is_none_or(|other| other < rank),
+                        "{name}"
+                    );
+                }
+            }
+        }
+        assert_eq!(foreign_key_rank("band"), None);
+        assert_eq!(foreign_key_rank("htm7"), None);
+    }
+
+    #[test]
+    fn a_full_data_id_has_the_implied_dimensions_too() {
+        assert_eq!(
+            expanded_dimensions_in(8, &["detector".into(), "visit".into()]).unwrap(),
+            [
+                "band",
+                "day_obs",
+                "detector",
+                "instrument",
+                "physical_filter",
+                "visit"
+            ]
+        );
     }
 
     #[test]

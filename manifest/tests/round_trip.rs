@@ -10,7 +10,9 @@ use proptest::prelude::*;
 use runsync_manifest::content::Content;
 use runsync_manifest::entry::{DataId, DataValue, DatasetEntry};
 use runsync_manifest::error::ReadError;
+use runsync_manifest::limits::Limits;
 use runsync_manifest::name::DatasetId;
+use runsync_manifest::summary::Summary;
 use runsync_manifest::writer::Packing;
 use support::{Manifest, entry, read, signing_key, small};
 
@@ -27,6 +29,28 @@ fn each_content_is_read_as_it_was_written() {
             assert!(signature.is_by(&signing_key().public(), &trailer.sha256));
         }
     }
+}
+
+#[test]
+fn a_summary_counts_by_type_and_element() {
+    let mut manifest = small(Content::Additions);
+    let summary = Summary::read(&*manifest.packed(), Limits::default()).unwrap();
+    let counts: Vec<_> = summary
+        .dataset_types
+        .iter()
+        .map(|counted| (counted.name.as_str(), counted.lines, counted.bytes))
+        .collect();
+    assert_eq!(counts, [("calexp", 3, 138_243), ("raw", 0, 0)]);
+    let counts: Vec<_> = summary
+        .dimensions
+        .iter()
+        .map(|counted| (counted.element.as_str(), counted.records))
+        .collect();
+    assert_eq!(counts, [("instrument", 1), ("detector", 2)]);
+    assert!(summary.sorted && summary.trailer.signature.is_some());
+    manifest.entries.swap(0, 2);
+    let summary = Summary::read(&*manifest.packed(), Limits::default()).unwrap();
+    assert!(!summary.sorted);
 }
 
 #[test]

@@ -31,7 +31,6 @@ pub(crate) enum Outcome {
     /// All is well.
     Done,
     /// It found that things differ, which is what it was asked to tell.
-    #[expect(dead_code, reason = "for commands that compare")]
     Differences,
 }
 
@@ -106,6 +105,11 @@ impl Failure {
         Self { hint, ..self }
     }
 
+    /// What to do about it, where that is known.
+    pub(crate) fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// Says what was being done when the error came up.
     pub(crate) fn while_doing(self, what: impl fmt::Display + Send + Sync + 'static) -> Self {
         let error = self.error.context(what);
@@ -115,11 +119,6 @@ impl Failure {
     /// The error with its causes, joined by `: `.
     pub(crate) fn message(&self) -> String {
         format!("{:#}", self.error)
-    }
-
-    /// What to do about it, where that is known.
-    pub(crate) fn hint_text(&self) -> Option<&str> {
-        self.hint.as_deref()
     }
 
     /// Tells the operator, on standard error.

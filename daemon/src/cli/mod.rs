@@ -16,6 +16,8 @@ mod identity;
 
 mod completions;
 
+mod manifest;
+
 mod ingest;
 
 mod daemon;
@@ -70,6 +72,7 @@ enum Command {
     Init(init::Args),
     Config(config::Args),
     Keys(keys::Args),
+    Manifest(manifest::Args),
     Ingest(ingest::Args),
     Daemon(daemon::Args),
     Status(status::Args),
@@ -85,6 +88,7 @@ impl Command {
             Self::Init(args) => init::run(args, context),
             Self::Config(args) => config::run(args, context),
             Self::Keys(args) => keys::run(args, context),
+            Self::Manifest(args) => manifest::run(args, context),
             Self::Ingest(args) => ingest::run(args, context),
             Self::Daemon(args) => daemon::run(args, context),
             Self::Status(args) => status::run(args, context),

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use runsync_config::root::{ConfirmLevel, Root};
 use runsync_manifest::checksum::{self, Wanted};
 use runsync_manifest::name::{ArtifactPath, RunKey};
+use serde::Serialize;
 use tracing::{info, warn};
 
 use super::IngestError;
@@ -414,6 +415,37 @@ fn proceed(progress: &mut dyn FnMut() -> ControlFlow<()>) -> Result<(), IngestEr
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(IngestError::Interrupted),
     }
+}
+
+/// An artifact that is not in the root as its manifest says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Path in the root.
+    pub path: ArtifactPath,
+    /// What is different.
+    pub detail: String,
+}
+
+/// Compares artifacts (sorted by path) with what lies in the flow's root, checksums and all.
+pub fn differences(
+    artifacts: &[WaitingArtifact],
+    flow: &Flow,
+) -> Result<Vec<Difference>, IngestError> {
+    let datastore = &**flow.datastore();
+    let paths: Vec<&ArtifactPath> = artifacts.iter().map(|artifact| &artifact.path).collect();
+    let mut found = Vec::new();
+    for (artifact, look) in artifacts.iter().zip(datastore.look(&paths)?) {
+        let detail = match look {
+            Look::File(identity) => compare(artifact, identity, ConfirmLevel::Checksum, datastore)
+                .unwrap_or_else(|error| Some(super::error_chain(&error))),
+            Look::Absent => Some("it is not there".to_owned()),
+            Look::Irregular => Some("it is not a regular file".to_owned()),
+            Look::Unreadable(fault) => Some(format!("it cannot be looked at: {fault}")),
+        };
+        let path = artifact.path.clone();
+        found.extend(detail.map(|detail| Difference { path, detail }));
+    }
+    Ok(found)
 }
 
 fn compare_all(

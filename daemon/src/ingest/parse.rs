@@ -92,34 +92,15 @@ impl Opened {
     /// Reads the rest.
     /// `progress` hears of lines read, and may break off.
     pub fn read(
-        mut self,
+        self,
         scratch: &Path,
         progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Parsed, ParseError> {
-        let header = self.reader.header().clone();
-        let mut staging = Staging::new(scratch, &header.dataset_types).map_err(StageError::from)?;
-        let mut lines = 0_u64;
-        while let Some(line) = self.reader.next()? {
-            lines += 1;
-            if lines.is_multiple_of(PROGRESS_LINES) && progress(lines).is_break() {
-                return Err(ParseError::Interrupted);
-            }
-            match line {
-                Line::Dimension(records) => staging.dimension(&records),
-                Line::Dataset {
-                    entry,
-                    dataset_type,
-                } => staging.dataset(&entry, dataset_type),
-            }
-            .map_err(StageError::from)?;
-        }
-        let rows = staging.finish()?;
-        let line = self.reader.line_number();
-        let trailer = self
-            .reader
-            .trailer()
-            .cloned()
-            .ok_or(ReadError::Incomplete { line })?;
+        let Checked {
+            header,
+            trailer,
+            rows,
+        } = read_rest(self.reader, scratch, progress)?;
         Ok(Parsed {
             settled: self.settled,
             file: self.file,
@@ -128,6 +109,63 @@ impl Opened {
             rows,
         })
     }
+}
+
+/// A manifest file that was read whole, wherever it lies, and does not contradict itself.
+#[derive(Debug)]
+pub struct Checked {
+    /// Its header.
+    pub header: Header,
+    /// Its trailer.
+    pub trailer: Trailer,
+    /// Its rows.
+    pub rows: StagedRows,
+}
+
+/// Reads a manifest file from front to back, for a look into it. `progress` hears of lines read,
+/// and may break off.
+pub fn check(
+    file: File,
+    limits: Limits,
+    scratch: &Path,
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<Checked, ParseError> {
+    read_rest(Reader::new(file, limits)?, scratch, progress)
+}
+
+fn read_rest(
+    mut reader: Reader<File>,
+    scratch: &Path,
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<Checked, ParseError> {
+    let header = reader.header().clone();
+    let mut staging = Staging::new(scratch, &header.dataset_types).map_err(StageError::from)?;
+    let mut lines = 0_u64;
+    while let Some(line) = reader.next()? {
+        lines += 1;
+        if lines.is_multiple_of(PROGRESS_LINES) && progress(lines).is_break() {
+            return Err(ParseError::Interrupted);
+        }
+        match line {
+            Line::Dimension(records) => staging.dimension(&records),
+            Line::Dataset {
+                entry,
+                dataset_type,
+            } => staging.dataset(&entry, dataset_type),
+        }
+        .map_err(StageError::from)?;
+    }
+    let rows = staging.finish()?;
+    let line = reader.line_number();
+    let trailer = reader
+        .trailer()
+        .cloned()
+        .ok_or(ReadError::Incomplete { line })?;
+    Ok(Checked {
+        header,
+        trailer,
+        rows,
+    })
 }
 
 impl Parsed {

@@ -152,6 +152,13 @@ pub(super) fn verify(
     }
 }
 
+/// Judges whether a manifest may speak for its run here, apart from what is registered: origin,
+/// run-name prefixes, signature.
+pub fn judge(header: &Header, trailer: &Trailer, trust: &Trust) -> Result<(), Box<Refusal>> {
+    admit(header, trust)?;
+    check_signature(header, trailer, trust, false)
+}
+
 /// Judges who signed a whole manifest.
 pub(super) fn check_signature(
     header: &Header,

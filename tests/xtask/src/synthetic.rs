@@ -26,7 +26,7 @@ use crate::files;
 use crate::random::Random;
 
 /// The run's name.
-pub(crate) const RUN: &str = "HSC/raw/synthetic";
+pub(crate) const RUN: &str = "HSC/raw/all";
 /// Detectors of the camera; each exposure has a dataset of each.
 const DETECTORS: u64 = 200;
 /// Records in one dimension line: lines stay far below the reader's limit.
@@ -63,7 +63,7 @@ impl Row {
             uuid: random.uuid(),
             detector,
             exposure,
-            path: format!("{RUN}/{DAY_OBS}/{exposure}/raw_HSC_{exposure}_{detector:03}.fits"),
+            path: format!("{RUN}/{exposure}/raw_{exposure}_{detector:03}.fits"),
             size: 10_000_000 + random.below(10_000_000),
             adler32: [a, b, c, d],
         }
@@ -95,7 +95,7 @@ impl Row {
                 md5: None,
                 sha256: None,
             },
-            formatter: Some("lsst.obs.subaru.HscRawFormatter".into()),
+            formatter: None,
             component: None,
         })
     }

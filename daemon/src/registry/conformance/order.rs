@@ -113,7 +113,7 @@ pub(crate) fn any_order_of_generations_ends_alike(open: &Open) {
         )
     });
     let mut runner = TestRunner::new(ProptestConfig {
-        cases: 40,
+        cases: 24,
         failure_persistence: None,
         ..ProptestConfig::default()
     });

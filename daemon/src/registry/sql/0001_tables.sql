@@ -84,13 +84,14 @@ CREATE TABLE record (
     PRIMARY KEY (uuid, component)
 ) WITHOUT ROWID;
 
--- Written before `record`: a row whose record is not there counts for nothing.
+-- Written before `record`: a row whose record is not there counts for nothing. The path leads
+-- the key because comparing keys is most of the cost of an insert, and it differs soonest.
 CREATE TABLE record_by_path (
     root_id   INTEGER NOT NULL,
     path      TEXT NOT NULL,
     uuid      BLOB NOT NULL,
     component TEXT NOT NULL,
-    PRIMARY KEY (root_id, path, uuid, component)
+    PRIMARY KEY (path, root_id, uuid, component)
 ) WITHOUT ROWID;
 
 -- Paths at which a run has records that are not confirmed.

@@ -164,7 +164,7 @@ pub(super) fn write(
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?,
         put_record: connection.prepare_cached(
-            "INSERT OR REPLACE INTO record (uuid, component, root_id, path, size, adler32, md5,
+            "INSERT INTO record (uuid, component, root_id, path, size, adler32, md5,
                  sha256, formatter_id, confirmed)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?,

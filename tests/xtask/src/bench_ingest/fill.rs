@@ -103,11 +103,21 @@ pub(super) fn own_tables(rows: &Rows, file: &Path) -> Result<Duration> {
         "INSERT INTO record_by_path (root_id, path, uuid, component) VALUES (1, ?1, ?2, '')",
         |insert, (row, _)| insert.execute(params![row.path, row.uuid.as_bytes()]),
     )?;
-    fill(&database, rows, &rows.by_uuid,
-        "INSERT INTO record (uuid, component, root_id, path, size, adler32, formatter_id, confirmed)
-         VALUES (?1, '', 1, ?2, ?3, ?4, 1, 1)",
-        |insert, (row, _)| insert.execute(
-            params![row.uuid.as_bytes(), row.path, size(row), adler32(row)]))?;
+    fill(
+        &database,
+        rows,
+        &rows.by_uuid,
+        "INSERT INTO record (uuid, component, root_id, path, size, adler32, confirmed)
+         VALUES (?1, '', 1, ?2, ?3, ?4, 1)",
+        |insert, (row, _)| {
+            insert.execute(params![
+                row.uuid.as_bytes(),
+                row.path,
+                size(row),
+                adler32(row)
+            ])
+        },
+    )?;
     drop(database);
     Ok(start.elapsed())
 }
