@@ -11,8 +11,10 @@ use serde::Serialize;
 
 use crate::assembly::AssemblyError;
 use crate::cli::output::OutputError;
+use crate::create::CreateError;
 use crate::datastore::DatastoreError;
 use crate::ingest::IngestError;
+use crate::ingest::parse::ParseError;
 use crate::ledger::LedgerError;
 use crate::registry::RegistryError;
 
@@ -203,6 +205,12 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
     }
     if let Some(error) = error.downcast_ref::<LedgerError>() {
         return error.hint().map(str::to_owned);
+    }
+    if let Some(error) = error.downcast_ref::<CreateError>() {
+        return Some(error.hint().to_owned());
+    }
+    if let Some(ParseError::Read(error)) = error.downcast_ref::<ParseError>() {
+        return Some(error.hint().to_owned());
     }
     error
         .downcast_ref::<ReadError>()

@@ -31,6 +31,8 @@ pub struct Listing {
     draft: Draft,
     /// The file that is read, among the draft's.
     file: usize,
+    /// What stands before each path: empty, or a folder and `/`.
+    folder: String,
 }
 
 #[derive(Deserialize)]
@@ -73,7 +75,19 @@ impl Listing {
         Self {
             draft: Draft::new(universe),
             file: 0,
+            folder: String::new(),
         }
+    }
+
+    /// Takes paths as relative to `folder` in the root, which is empty for the root itself.
+    #[must_use]
+    pub fn below(self, folder: &str) -> Self {
+        let folder = if folder.is_empty() {
+            String::new()
+        } else {
+            format!("{folder}/")
+        };
+        Self { folder, ..self }
     }
 
     /// Reads one file; `file` is what errors call it.
@@ -180,7 +194,7 @@ impl Listing {
             component: line.component.as_deref().map(Into::into),
             dataset_type,
             data_id,
-            path: name(&line.path, "path", place)?,
+            path: name(&format!("{}{}", self.folder, line.path), "path", place)?,
             formatter,
             measured: None,
             file: self.file,

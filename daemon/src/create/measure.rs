@@ -93,6 +93,13 @@ fn look_for(paths: &[ArtifactPath], datastore: &dyn Datastore) -> Result<(), Cre
                     first_absent.get_or_insert_with(|| path.clone());
                 }
                 Look::Irregular => return Err(CreateError::Irregular { path: path.clone() }),
+                Look::Unreadable(fault) => {
+                    let source = std::io::Error::from_raw_os_error(fault.0);
+                    return Err(CreateError::Artifact {
+                        path: path.clone(),
+                        source,
+                    });
+                }
             }
         }
     }

@@ -35,7 +35,7 @@ pub mod measure;
 
 pub use draft::{Draft, Publication};
 pub use error::CreateError;
-pub use measure::{Measuring, measure};
+pub use measure::{Measured, Measuring, measure};
 
 #[cfg(test)]
 mod tests;

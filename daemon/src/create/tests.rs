@@ -195,10 +195,6 @@ impl Datastore for Folder {
         let path = self.0.path().join(path.as_str());
         Ok((File::open(&path).unwrap(), Self::identity(&path)))
     }
-
-    fn uri(&self, path: &ArtifactPath) -> String {
-        path.to_string()
-    }
 }
 
 fn measuring() -> Measuring {

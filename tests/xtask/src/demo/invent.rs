@@ -1,5 +1,6 @@
 //! Generated runs over the visits and detectors of the real one.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
@@ -106,12 +107,26 @@ impl Invented {
 
     /// Writes what `manifest create --from-jsonl` reads.
     pub(super) fn write_jsonl(&self, to: &Path) -> Result<()> {
+        let types: BTreeMap<_, _> = self
+            .datasets
+            .iter()
+            .map(|dataset| (dataset.type_name, dataset.storage_class))
+            .collect();
         let mut lines = String::new();
+        for (name, storage_class) in types {
+            let line = json!({
+                "kind": "dataset_type",
+                "name": name,
+                "dimensions": ["instrument", "visit", "detector"],
+                "storage_class": storage_class,
+            });
+            lines.push_str(&line.to_string());
+            lines.push('\n');
+        }
         for dataset in &self.datasets {
             let line = json!({
                 "uuid": dataset.uuid,
                 "dataset_type": dataset.type_name,
-                "storage_class": dataset.storage_class,
                 "data_id": dataset.data_id,
                 "path": dataset.path,
             });
