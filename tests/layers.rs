@@ -58,6 +58,7 @@ const LAYERS: &[(Within, &[&str])] = &[
             "clock",
             "telemetry",
             "file_identity",
+            "embedded_json",
             "sqlite",
             "disposition",
             "registration_lock",

@@ -51,6 +51,8 @@ pub mod quarantine;
 
 pub mod flow;
 
+pub mod vet;
+
 pub mod sweep;
 
 pub mod gaps;
