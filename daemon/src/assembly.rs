@@ -4,7 +4,7 @@
 //! [`Assembly`] is what works: it also opens the roots and checks that they are bound to this
 //! registry.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
 use runsync_config::registry::RegistryBackend;
@@ -22,6 +22,7 @@ use crate::ingest::trust::Trust;
 use crate::ledger::{Ledger, LedgerError, SqliteLedger};
 use crate::registration_lock::{RegistrationLock, RegistrationLockError};
 use crate::registry::{Registry, RegistryError, SqliteRegistry};
+use crate::sqlite::SqliteError;
 
 /// Name of the ledger's file in the state directory.
 pub const LEDGER_FILE: &str = "ledger.sqlite3";
@@ -41,11 +42,21 @@ pub enum AssemblyError {
         /// Why.
         source: std::io::Error,
     },
-    /// The registry cannot be opened.
-    #[error("cannot open the registry")]
+    /// The registry cannot be made or opened.
+    #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// The ledger cannot be opened.
-    #[error("cannot open the ledger")]
+    /// The registry's file holds another registry than the one to be made.
+    #[error("`{}` is the registry {found}, not {expected}", file.display())]
+    RegistryInTheWay {
+        /// The file.
+        file: PathBuf,
+        /// The registry that it holds.
+        found: Uuid,
+        /// The registry to be made.
+        expected: Uuid,
+    },
+    /// The ledger cannot be made or opened.
+    #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// A root cannot be opened.
     #[error("cannot open root `{root}`")]
@@ -94,8 +105,10 @@ impl AssemblyError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::State { .. } => Some("run as the user that owns the state directory".to_owned()),
-            Self::Registry(_) | Self::Ledger(_) => {
-                Some("run `runsync init` first, as the same user, or restore the file".to_owned())
+            Self::Registry(error) => error.hint().map(str::to_owned),
+            Self::Ledger(error) => error.hint().map(str::to_owned),
+            Self::RegistryInTheWay { .. } => {
+                Some("move the file away, or choose another state directory".to_owned())
             }
             Self::Root { source, .. } => source.hint(),
             Self::OtherRegistry { .. } => Some(
@@ -134,25 +147,50 @@ impl Readers {
     }
 }
 
-/// Makes an empty registry and an empty ledger for a new site. One that is there already stays:
-/// an interrupted `init` is finished by running it again.
+/// Makes what a new site's state directory holds: an empty registry, an empty ledger, and the files
+/// that its processes share, so that all of it belongs to whoever the site is made for.
+///
+/// What is there already stays, also a file that a crash left without any table: an interrupted
+/// `init` is finished by running it again.
+///
+/// # Errors
+///
+/// [`AssemblyError::RegistryInTheWay`] where the file is a registry with another identity.
 pub fn create(site: &Site, registry: Uuid) -> Result<(), AssemblyError> {
-    let RegistryBackend::Sqlite { file } = &site.registry;
-    if !is_there(file)? {
-        SqliteRegistry::create(file, registry)?;
-    }
+    create_registry(site, registry)?;
     let ledger = ledger_file(site);
-    if !is_there(&ledger)? {
-        SqliteLedger::create(&ledger)?;
-    }
+    match SqliteLedger::create(&ledger) {
+        Err(LedgerError::Sqlite(SqliteError::Exists { .. })) => SqliteLedger::open(&ledger)?,
+        created => created?,
+    };
+    create_scratch(site)?;
+    RegistrationLock::open(&site.state_directory.join(REGISTRATION_LOCK_FILE))?;
     Ok(())
 }
 
-fn is_there(file: &Path) -> Result<bool, AssemblyError> {
-    file.try_exists().map_err(|source| AssemblyError::State {
-        path: file.to_owned(),
-        source,
+fn create_registry(site: &Site, id: Uuid) -> Result<(), AssemblyError> {
+    let RegistryBackend::Sqlite { file } = &site.registry;
+    let created = match SqliteRegistry::create(file, id) {
+        Err(RegistryError::Sqlite(SqliteError::Exists { .. })) => SqliteRegistry::open(file)?,
+        created => created?,
+    };
+    if created.id() == id {
+        return Ok(());
+    }
+    let (file, found, expected) = (file.clone(), created.id(), id);
+    Err(AssemblyError::RegistryInTheWay {
+        file,
+        found,
+        expected,
     })
+}
+
+fn create_scratch(site: &Site) -> Result<PathBuf, AssemblyError> {
+    let path = site.state_directory.join(SCRATCH_FOLDER);
+    match std::fs::create_dir_all(&path) {
+        Ok(()) => Ok(path),
+        Err(source) => Err(AssemblyError::State { path, source }),
+    }
 }
 
 /// Opens the ledger for the few changes that operators make by hand.
@@ -179,11 +217,7 @@ pub struct Assembly {
 impl Assembly {
     /// Opens everything.
     pub fn open(site: &Site, clock: Arc<dyn Clock>) -> Result<Self, AssemblyError> {
-        let scratch = site.state_directory.join(SCRATCH_FOLDER);
-        std::fs::create_dir_all(&scratch).map_err(|source| AssemblyError::State {
-            path: scratch.clone(),
-            source,
-        })?;
+        let scratch = create_scratch(site)?;
         let RegistryBackend::Sqlite { file } = &site.registry;
         let registry: Arc<dyn Registry> = Arc::new(SqliteRegistry::open(file)?);
         let ledger = open_ledger(site)?;

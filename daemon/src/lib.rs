@@ -7,6 +7,8 @@ pub mod clock;
 
 pub mod file_identity;
 
+mod embedded_json;
+
 pub mod disposition;
 
 pub mod durable;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use runsync_config::site::Site;
 use tracing::{error, info, warn};
 
-use crate::assembly::{Assembly, AssemblyError};
+use crate::assembly::Assembly;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Hint, Outcome};
 use crate::clock::{Clock, SystemClock};
@@ -19,6 +19,10 @@ use crate::worker::{Driver, Wake};
 const LOCK_FILE: &str = "daemon.lock";
 
 /// Run the service: watch the roots and register what arrives
+///
+/// Runs until SIGTERM or SIGINT. SIGHUP has it read keys, peers and run prefixes anew and try
+/// untrusted manifests again. Logs go where the section [log] of the configuration says; one daemon
+/// runs at a time.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
@@ -51,7 +55,7 @@ fn lock(site: &Site) -> Result<File, Failure> {
         Err(TryLockError::WouldBlock) => Err(Failure::new(format!(
             "{doing}: another daemon runs on this site"
         ))
-        .hint("find it with `systemctl status runsync`, or stop it")),
+        .hint("`systemctl status runsync` shows the service; stop that daemon first")),
         Err(TryLockError::Error(source)) => Err(Failure::from(source).while_doing(doing)),
     }
 }
@@ -131,9 +135,7 @@ fn reload(site: &Site, context: &Context, assembly: &Assembly, loops: &Loops) ->
 
 fn try_reload(context: &Context, assembly: &Assembly) -> Result<Site, Failure> {
     let site = runsync_config::load(&context.config_file()?)?;
-    assembly
-        .reload(&site)
-        .map_err(|error: AssemblyError| Failure::from(error))?;
+    assembly.reload(&site)?;
     Ok(site)
 }
 

@@ -16,11 +16,14 @@ use crate::registry::record::{Existence, Presence, RecordRow};
 
 /// UUIDs asked for at once.
 const BATCH: usize = 10_000;
+/// Characters of a wrong line that an error shows.
+const EXCERPT: usize = 60;
 
 /// Tell for each dataset whether it is here: yes, pending or no (JSON Lines)
 ///
 /// yes: all its artifacts have datastore records. pending: a registered manifest names it, and at
-/// least one artifact is not confirmed. no: neither. Answers come in the order of the questions.
+/// least one artifact is not confirmed. no: neither. Answers come in the order of the questions,
+/// one object a line, with or without `--json`; no storage is looked at.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Dataset UUIDs; without any they are read from standard input, one a line
@@ -71,22 +74,38 @@ fn answer_lines(
 ) -> Result<(), Failure> {
     let mut batch = Vec::with_capacity(BATCH);
     for (number, line) in (1_u64..).zip(input.lines()) {
-        let line = line.while_doing("cannot read UUIDs from standard input")?;
-        let text = line.trim();
-        if text.is_empty() {
-            continue;
+        match read(line, number) {
+            Ok(uuid) => batch.extend(uuid),
+            Err(failure) => {
+                // What was asked before it is answered.
+                answer(&batch, site, readers, output)?;
+                output.flush()?;
+                return Err(failure);
+            }
         }
-        let uuid = text
-            .parse()
-            .while_doing(format!("cannot read line {number} of standard input"))
-            .hint("give one dataset UUID a line")?;
-        batch.push(uuid);
         if batch.len() == BATCH {
             answer(&batch, site, readers, output)?;
             batch.clear();
         }
     }
     answer(&batch, site, readers, output)
+}
+
+/// The UUID on a line; none on an empty one.
+fn read(line: io::Result<String>, number: u64) -> Result<Option<DatasetId>, Failure> {
+    let reading = || format!("cannot read line {number} of standard input");
+    let line = line.while_doing(reading())?;
+    match line.trim() {
+        "" => Ok(None),
+        text => {
+            let start: String = text.chars().take(EXCERPT).collect();
+            text.parse()
+                .while_doing(format!("{}, `{}`", reading(), start.escape_debug()))
+                .hint("give one dataset UUID a line")
+                .map_err(Failure::usage)
+                .map(Some)
+        }
+    }
 }
 
 fn answer(

@@ -13,7 +13,10 @@ use crate::assembly::AssemblyError;
 use crate::cli::output::OutputError;
 use crate::create::CreateError;
 use crate::datastore::DatastoreError;
+use crate::ingest::IngestError;
 use crate::ingest::parse::ParseError;
+use crate::ledger::LedgerError;
+use crate::registry::RegistryError;
 
 /// What `--help` says about exit codes.
 pub(crate) const EXIT_CODES: &str = "\
@@ -193,6 +196,15 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
     }
     if let Some(error) = error.downcast_ref::<DatastoreError>() {
         return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<IngestError>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<RegistryError>() {
+        return error.hint().map(str::to_owned);
+    }
+    if let Some(error) = error.downcast_ref::<LedgerError>() {
+        return error.hint().map(str::to_owned);
     }
     if let Some(error) = error.downcast_ref::<CreateError>() {
         return Some(error.hint().to_owned());

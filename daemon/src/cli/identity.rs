@@ -1,6 +1,5 @@
 //! Who this site is: the repository that its roots belong to, and the key that it signs with.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use runsync_config::key_file::PublicKeyFile;
@@ -9,31 +8,17 @@ use runsync_config::site::Site;
 use runsync_manifest::signature::SigningKey;
 
 use crate::cli::failure::{Failure, Hint};
-use crate::datastore::RepositoryFile;
-
-/// The format of `repository.json` that this version knows.
-pub(crate) const FORMAT: u32 = 1;
+use crate::datastore::repository_file::REPOSITORY_FILE;
+use crate::datastore::{Datastore, DatastoreError, LocalRoot, RepositoryFile};
 
 /// Where a root says whom it belongs to.
 pub(crate) fn repository_path(root: &Path) -> PathBuf {
-    root.join("runsync/repository.json")
+    root.join(REPOSITORY_FILE)
 }
 
 /// Reads whom a root belongs to.
-pub(crate) fn repository(root: &Path) -> Result<RepositoryFile, Failure> {
-    let path = repository_path(root);
-    let reading = || format!("cannot read {}", path.display());
-    let text = fs::read(&path)
-        .while_doing(reading())
-        .hint("a root is prepared by `runsync init`; check also that its file system is mounted")?;
-    let file: RepositoryFile = serde_json::from_slice(&text).while_doing(reading())?;
-    if file.format == FORMAT {
-        Ok(file)
-    } else {
-        let (path, format) = (path.display(), file.format);
-        let message = format!("cannot use {path}: its format is {format}, not {FORMAT}");
-        Err(Failure::new(message).hint("a newer runsync made it: use that one"))
-    }
+pub(crate) fn repository(root: &Path) -> Result<RepositoryFile, DatastoreError> {
+    Ok(LocalRoot::open(root)?.repository().clone())
 }
 
 /// Reads a signing key.

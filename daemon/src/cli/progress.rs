@@ -19,3 +19,10 @@ pub(crate) fn bar(context: &Context, what: &'static str, length: u64) -> Progres
     let bar = ProgressBar::with_draw_target(Some(length), target);
     bar.with_style(style).with_message(what)
 }
+
+/// A sign of life on standard error for work whose end is not known.
+pub(crate) fn spinner(context: &Context, what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {spinner} {elapsed}");
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
+    bar(context, what, 0).with_style(style)
+}

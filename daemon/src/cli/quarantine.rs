@@ -1,17 +1,23 @@
 //! `quarantine`: manifests that were set aside, and what to do with them.
 
+use std::fmt;
+
 use runsync_config::root::RootName;
+use runsync_config::site::Site;
 use serde::Serialize;
 
-use crate::assembly;
+use crate::assembly::{self, Readers};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
-use crate::cli::output::Row;
 use crate::clock::{Clock, SystemClock};
 use crate::ingest::quarantine;
-use crate::ledger::record::{Location, ManifestRow, ManifestState};
+use crate::ledger::record::{Location, ManifestRow};
+use crate::ledger::{Ledger, LedgerError};
 
 /// List manifests that were set aside; have them tried again, or drop them from the list
+///
+/// A manifest is set aside when it is wrong in itself. Its file stays where it is, and its run
+/// is as if it had never come.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -22,9 +28,11 @@ pub(crate) struct Args {
 enum What {
     /// List them with the reasons
     List,
-    /// Have manifests read again, after their cause is gone
+    /// Have manifests read again, when what was wrong is put right: by the daemon within seconds, or
+    /// when it starts
     Retry(Which),
-    /// Take manifests off the list; their files stay, and count again only if they change
+    /// Take manifests off the list for good; their files stay, and are read again only when they
+    /// change
     Drop(Which),
 }
 
@@ -41,18 +49,28 @@ struct Which {
     root: Option<RootName>,
 }
 
-impl Row for ManifestRow {
-    const HEADER: &'static [&'static str] = &["root", "path", "state", "since", "reason", "hint"];
+/// A manifest in quarantine.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Aside(ManifestRow);
 
-    fn cells(&self) -> Vec<String> {
-        vec![
-            self.location.root.to_string(),
-            self.location.path.clone(),
-            self.state.to_string(),
-            self.decided_at.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
-            self.reason.clone().unwrap_or_default(),
-            self.hint.clone().unwrap_or_default(),
-        ]
+impl fmt::Display for Aside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(row) = self;
+        write!(f, "{}", row.location.path)?;
+        write!(f, "\n  root    {}", row.location.root)?;
+        if let Some(summary) = &row.summary {
+            let (run, generation, site) = (&summary.run.name, summary.generation, &summary.site);
+            write!(f, "\n  run     {run}, generation {generation}, from {site}")?;
+        }
+        write!(f, "\n  since   {:.0}", row.decided_at)?;
+        if let Some(reason) = &row.reason {
+            write!(f, "\n  reason  {reason}")?;
+        }
+        match &row.hint {
+            Some(hint) => write!(f, "\n  hint    {hint}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -64,50 +82,60 @@ struct Done {
     done: &'static str,
 }
 
-impl Row for Done {
-    const HEADER: &'static [&'static str] = &["root", "path", "done"];
-
-    fn cells(&self) -> Vec<String> {
-        vec![
-            self.location.root.to_string(),
-            self.location.path.clone(),
-            self.done.to_owned(),
-        ]
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.location.path, self.done)
     }
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
     let site = context.site()?;
-    let ledger = assembly::open_ledger(site)?;
-    let aside = ledger.manifests(Some(ManifestState::Quarantined))?;
     match &args.what {
-        What::List => context.output().rows(aside)?,
-        What::Retry(which) => act(which, aside, context, "will be read again", |at| {
-            quarantine::retry(&*ledger, at)
+        What::List => {
+            let aside = quarantine::list(&*Readers::open(site)?.ledger)?;
+            print(aside.into_iter().map(Aside), context)?;
+        }
+        What::Retry(which) => act(which, site, context, "tried again", |ledger, at| {
+            quarantine::retry(ledger, at)
         })?,
-        What::Drop(which) => act(which, aside, context, "dropped", |at| {
-            quarantine::drop(&*ledger, at, SystemClock.now())
+        What::Drop(which) => act(which, site, context, "dropped", |ledger, at| {
+            quarantine::drop(ledger, at, SystemClock.now())
         })?,
     }
     Ok(Outcome::Done)
 }
 
+/// Prints all, or to people that there are none.
+fn print<T: Serialize + fmt::Display>(
+    all: impl ExactSizeIterator<Item = T>,
+    context: &Context,
+) -> Result<(), Failure> {
+    let mut output = context.output();
+    if all.len() == 0 && !context.json() {
+        output.raw(b"nothing is in quarantine\n")?;
+    }
+    for one in all {
+        output.value(&one)?;
+    }
+    Ok(())
+}
+
 fn act(
     which: &Which,
-    aside: Vec<ManifestRow>,
+    site: &Site,
     context: &Context,
     done: &'static str,
-    mut act: impl FnMut(&Location) -> Result<bool, crate::ledger::LedgerError>,
+    act: impl Fn(&dyn Ledger, &Location) -> Result<bool, LedgerError>,
 ) -> Result<(), Failure> {
-    let chosen = choose(which, aside)?;
-    let mut rows = Vec::with_capacity(chosen.len());
+    let ledger = assembly::open_ledger(site)?;
+    let chosen = choose(which, quarantine::list(&*ledger)?)?;
+    let mut all = Vec::with_capacity(chosen.len());
     for location in chosen {
-        if act(&location)? {
-            rows.push(Done { location, done });
+        if act(&*ledger, &location)? {
+            all.push(Done { location, done });
         }
     }
-    context.output().rows(rows)?;
-    Ok(())
+    print(all.into_iter(), context)
 }
 
 /// The manifests meant; all paths are checked before anything is done.

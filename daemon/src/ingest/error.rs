@@ -27,6 +27,16 @@ pub enum IngestError {
 }
 
 impl IngestError {
+    /// What an operator can do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Datastore(error) => error.hint(),
+            Self::Ledger(error) => error.hint().map(str::to_owned),
+            Self::Registry(error) => error.hint().map(str::to_owned),
+            Self::Interrupted | Self::Lock(_) => None,
+        }
+    }
+
     /// Whether nothing failed and the caller itself broke off.
     pub fn is_interruption(&self) -> bool {
         matches!(

@@ -92,6 +92,8 @@ pub enum Progress {
     Registered {
         /// So many.
         rows: u64,
+        /// Of so many.
+        of: u64,
     },
 }
 
@@ -111,7 +113,8 @@ pub enum Decision {
 pub struct Undecided {
     pub(super) settled: Settled,
     pub(super) file: FileIdentity,
-    pub(super) fault: Fault,
+    /// Of which kind that is.
+    pub fault: Fault,
     /// What was found.
     pub error: ParseError,
 }
@@ -196,7 +199,7 @@ impl Flow {
             Err((file, error)) => return self.stopped(settled, file, error, None),
         };
         if let Err(refusal) = verify::admit(opened.header(), &self.site.trust()) {
-            return self.turned_away(&opened, &settled, refusal);
+            return self.turned_away(&opened, &settled, *refusal);
         }
         let file = opened.file();
         let header = opened.header().clone();
@@ -264,11 +267,11 @@ impl Flow {
         Ok(Read::Stopped(Decision::Undecided(Box::new(undecided))))
     }
 
-    /// Quarantines a file whose fault is final.
-    pub(super) fn quarantine(&self, undecided: &Undecided) -> Result<ManifestRow, IngestError> {
+    /// Quarantines a file whose fault is final: it has settled, or an operator calls it whole.
+    pub fn quarantine(&self, undecided: &Undecided) -> Result<ManifestRow, IngestError> {
         let mut refusal = match &undecided.error {
             ParseError::Read(error) => Refusal::from(error),
-            other => {
+            other @ (ParseError::Open(_) | ParseError::Stage(_) | ParseError::Interrupted) => {
                 Refusal::quarantined(super::error_chain(other), "check the file and its folder")
             }
         };
@@ -317,9 +320,11 @@ impl Flow {
         }
         let trust = self.root.confirm == ConfirmLevel::Trust;
         let registry = &*self.site.registry;
+        let claims = |verified: &Verified| verified.parsed().rows().claims();
+        let of = to_register.iter().map(claims).sum();
         let outcomes =
             register::register(to_register, &self.root.name, trust, registry, &mut |rows| {
-                progress(Progress::Registered { rows })
+                progress(Progress::Registered { rows, of })
             })?;
         for outcome in outcomes {
             rows.push(self.acknowledged_row(&outcome)?);

@@ -53,6 +53,8 @@ pub mod flow;
 
 mod unreadable;
 
+pub mod vet;
+
 pub mod sweep;
 
 pub mod gaps;

@@ -55,7 +55,7 @@ impl Settled {
 
 /// What was found wrong with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub enum Fault {
     /// It ends before its trailer.
     Cut,
     /// It is no manifest.

@@ -70,36 +70,36 @@ fn speaker(header: &Header) -> &Repository {
 }
 
 /// Judges a header before the rest is read, so that a stranger's file costs one line.
-pub(super) fn admit(header: &Header, trust: &Trust) -> Result<(), Refusal> {
+pub(super) fn admit(header: &Header, trust: &Trust) -> Result<(), Box<Refusal>> {
     for repository in [&header.origin, speaker(header)] {
         if !trust.knows(repository.repository) {
-            return Err(Refusal::untrusted(
+            return Err(Box::new(Refusal::untrusted(
                 format!(
                     "repository {} of site {} is not configured here",
                     repository.repository, repository.site
                 ),
                 "add a [[peer]] with this origin to the configuration, trust its key, and reload the daemon",
-            ));
+            )));
         }
     }
     if !trust.may_own(header.origin.repository, &header.run) {
-        return Err(Refusal::quarantined(
+        return Err(Box::new(Refusal::quarantined(
             format!(
                 "run `{}` is outside the run-name prefixes of repository {}",
                 header.run, header.origin.repository
             ),
             "if the origin may own it, add the prefix to its [[peer]], reload, and run `runsync quarantine retry`",
-        ));
+        )));
     }
     if header.universe.name != universe::NAMESPACE {
-        return Err(Refusal::quarantined(
+        return Err(Box::new(Refusal::quarantined(
             format!(
                 "its dimension universe is `{}`; this registry's is `{}`",
                 header.universe.name,
                 universe::NAMESPACE
             ),
             "data IDs of another universe cannot be registered beside the Butler's own",
-        ));
+        )));
     }
     Ok(())
 }
@@ -115,7 +115,7 @@ pub(super) fn verify(
     root: &RootName,
 ) -> Result<Verdict, VerifyError> {
     if let Err(refusal) = check_signature(parsed.header(), parsed.trailer(), trust, unsigned) {
-        return Ok(Verdict::Refuse(parsed, refusal));
+        return Ok(Verdict::Refuse(parsed, *refusal));
     }
     let header = parsed.header();
     let run = RunKey {
@@ -154,48 +154,49 @@ pub(super) fn verify(
 
 /// Judges whether a manifest may speak for its run here, apart from what is registered: origin,
 /// run-name prefixes, signature.
-pub fn judge(header: &Header, trailer: &Trailer, trust: &Trust) -> Result<(), Refusal> {
+pub fn judge(header: &Header, trailer: &Trailer, trust: &Trust) -> Result<(), Box<Refusal>> {
     admit(header, trust)?;
     check_signature(header, trailer, trust, false)
 }
 
-fn check_signature(
+/// Judges who signed a whole manifest.
+pub(super) fn check_signature(
     header: &Header,
     trailer: &Trailer,
     trust: &Trust,
     unsigned: bool,
-) -> Result<(), Refusal> {
+) -> Result<(), Box<Refusal>> {
     let speaker = speaker(header);
     let Some(signature) = &trailer.signature else {
         if unsigned && speaker.repository == trust.local() {
             return Ok(());
         }
-        return Err(Refusal::quarantined(
+        return Err(Box::new(Refusal::quarantined(
             "it carries no signature",
             "only a manifest of this site's own repository may be taken unsigned: `runsync ingest --unsigned FILE`",
-        ));
+        )));
     };
     let key_id = signature.key_id;
     match trust.judge(speaker.repository, signature, &trailer.sha256) {
         SignatureWorth::Good => Ok(()),
-        SignatureWorth::KeyUnknown => Err(Refusal::untrusted(
+        SignatureWorth::KeyUnknown => Err(Box::new(Refusal::untrusted(
             format!(
                 "key {key_id} is not known for repository {}",
                 speaker.repository
             ),
             "get the key from the site by a trusted way, run `runsync keys trust FILE`, and reload the daemon",
-        )),
-        SignatureWorth::KeyRevoked => Err(Refusal::untrusted(
+        ))),
+        SignatureWorth::KeyRevoked => Err(Box::new(Refusal::untrusted(
             format!(
                 "key {key_id} of repository {} is revoked here",
                 speaker.repository
             ),
             "the origin must publish a snapshot in a higher epoch, signed by another key",
-        )),
-        SignatureWorth::Bad => Err(Refusal::quarantined(
+        ))),
+        SignatureWorth::Bad => Err(Box::new(Refusal::quarantined(
             format!("its signature is not by key {key_id}, which it names"),
             "the file was changed after it was signed: ask the origin for the manifest anew",
-        )),
+        ))),
     }
 }
 

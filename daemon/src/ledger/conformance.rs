@@ -39,6 +39,7 @@ macro_rules! conformance {
             every_state_is_counted
             findings_are_counted_until_they_heal
             sweeps_are_remembered
+            the_last_registration_is_remembered
             rows_forgotten_are_counted
             the_first_manifest_accepted_as_a_generation_is_remembered
             reopening_keeps_everything
@@ -304,6 +305,22 @@ pub(crate) fn sweeps_are_remembered(open: &Open) {
         Some(at(2))
     );
     assert_eq!(site.ledger().last_sweep(&root("other")).unwrap(), None);
+}
+
+pub(crate) fn the_last_registration_is_remembered(open: &Open) {
+    let site = Site::new(open);
+    assert_eq!(site.ledger().last_registered().unwrap(), None);
+    let decided = |path, state, second| ManifestRow {
+        decided_at: at(second),
+        ..row(path, state)
+    };
+    let rows = [
+        decided("a", ManifestState::Registered, 2),
+        decided("b", ManifestState::Registered, 5),
+        decided("c", ManifestState::Quarantined, 9),
+    ];
+    site.ledger().record(&rows).unwrap();
+    assert_eq!(site.ledger().last_registered().unwrap(), Some(at(5)));
 }
 
 pub(crate) fn rows_forgotten_are_counted(open: &Open) {

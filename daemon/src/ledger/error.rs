@@ -20,6 +20,14 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
+    /// What an operator can do about it, where that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite(error) => error.hint(),
+            Self::Damaged { .. } => None,
+        }
+    }
+
     /// What to do about it.
     pub fn disposition(&self) -> Disposition {
         match self {

@@ -71,6 +71,9 @@ pub trait Ledger: Send + Sync + Debug {
     /// Number of rows in each state, in the order of [`ManifestState::ALL`]; none is left out.
     fn counts(&self) -> Result<Vec<(ManifestState, u64)>, LedgerError>;
 
+    /// When a manifest was last registered: the last success.
+    fn last_registered(&self) -> Result<Option<Timestamp>, LedgerError>;
+
     /// Keeps a finding. One that is already kept (same kind and subject) is counted again,
     /// with the newest detail.
     fn find(&self, finding: &Finding) -> Result<(), LedgerError>;

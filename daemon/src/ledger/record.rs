@@ -9,6 +9,7 @@ use runsync_manifest::name::{ManifestId, RunKey, SiteName};
 use runsync_manifest::signature::KeyId;
 use serde::{Deserialize, Serialize};
 
+use crate::embedded_json;
 use crate::file_identity::FileIdentity;
 
 /// Where a manifest file lies.
@@ -79,6 +80,7 @@ pub struct ManifestRow {
     /// What to do about it, for people.
     pub hint: Option<String>,
     /// JSON of what blocks it, for the flow that tries it again.
+    #[serde(serialize_with = "embedded_json::serialize_optional")]
     pub blocker: Option<String>,
     /// What it is, where it could be read that far.
     pub summary: Option<ManifestSummary>,

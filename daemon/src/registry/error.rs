@@ -42,6 +42,18 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
+    /// What an operator can do about it, where that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite(error) => error.hint(),
+            Self::Rows(_)
+            | Self::DatasetTypeIndex { .. }
+            | Self::Size { .. }
+            | Self::Damaged { .. }
+            | Self::Interrupted => None,
+        }
+    }
+
     /// What to do about it.
     pub fn disposition(&self) -> Disposition {
         match self {

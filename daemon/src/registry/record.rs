@@ -9,6 +9,8 @@ use runsync_manifest::header::DatasetType;
 use runsync_manifest::name::{ArtifactPath, DatasetId, DatasetTypeName, RunKey};
 use serde::Serialize;
 
+use crate::embedded_json;
+
 /// One additions manifest on its way into the registry.
 #[derive(Debug, Clone, Copy)]
 pub struct Registration<'a> {
@@ -253,6 +255,7 @@ pub struct DatasetRow {
     /// Its dataset type.
     pub dataset_type: DatasetTypeName,
     /// Its canonical data ID, JSON.
+    #[serde(serialize_with = "embedded_json::serialize")]
     pub data_id: String,
     /// The highest generation that names it.
     pub generation: Generation,

@@ -1,9 +1,10 @@
 //! What goes wrong with a SQLite file.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
+use rustix::fs::Access;
 
 use crate::disposition::Disposition;
 
@@ -37,6 +38,16 @@ pub enum SqliteError {
         path: PathBuf,
         /// Why.
         source: rusqlite::Error,
+    },
+    /// The operating system keeps SQLite from the file.
+    #[error("cannot open the {what} `{}`", path.display())]
+    Unreachable {
+        /// What the file is.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
     },
     /// The file is another program's, or another file of ours.
     #[error("`{}` is not a runsync {what}", path.display())]
@@ -105,9 +116,62 @@ impl SqliteError {
         }
     }
 
+    /// Why `path` cannot be opened. SQLite itself tells a file that is not there from one that may
+    /// not be read by no more than "unable to open": the operating system is asked again.
+    pub(super) fn opening(
+        what: &'static str,
+        path: &Path,
+        access: Access,
+    ) -> impl Fn(rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        move |source| {
+            let path = path.clone();
+            let refused = rustix::fs::access(&path, access).err();
+            match refused.filter(|_| source.sqlite_error_code() == Some(ErrorCode::CannotOpen)) {
+                Some(errno) => Self::Unreachable {
+                    what,
+                    path,
+                    source: errno.into(),
+                },
+                None => Self::Open { what, path, source },
+            }
+        }
+    }
+
+    /// What an operator can do about it, where that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Unreachable { source, .. } | Self::Create { source, .. } => {
+                if source.kind() == io::ErrorKind::PermissionDenied {
+                    Some("run as the user that runs the daemon, who owns the state directory")
+                } else {
+                    Some(
+                        "see that its file system is mounted; `runsync init` makes it for a new site, and a backup brings back a lost one",
+                    )
+                }
+            }
+            Self::Exists { .. } | Self::WrongApplication { .. } => {
+                Some("correct the file's name in the configuration, or move the other file away")
+            }
+            Self::NewerSchema { .. } => {
+                Some("install the release of runsync that wrote it, or a newer one")
+            }
+            Self::OlderSchema { .. } => Some("start the daemon once: it migrates the file"),
+            Self::Locked { .. } => Some("wait for the other process to end, and try again"),
+            Self::Open { .. } | Self::Statement { .. } => None,
+        }
+    }
+
     /// What to do about it.
     pub fn disposition(&self) -> Disposition {
         match self {
+            Self::Unreachable { source, .. } => {
+                if source.kind() == io::ErrorKind::PermissionDenied {
+                    Disposition::Stop
+                } else {
+                    Disposition::Retry
+                }
+            }
             Self::Create { .. }
             | Self::Exists { .. }
             | Self::WrongApplication { .. }

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rustix::fs::Access;
 
 pub use self::error::SqliteError;
 
@@ -81,11 +82,8 @@ impl Database {
             path: path.to_owned(),
             source,
         })?;
-        let failed = |source| SqliteError::Open {
-            what,
-            path: path.to_owned(),
-            source,
-        };
+        let access = Access::READ_OK | Access::WRITE_OK;
+        let failed = &SqliteError::opening(what, path, access);
         let exists = || SqliteError::Exists {
             what,
             path: path.to_owned(),
@@ -111,11 +109,8 @@ impl Database {
     ///
     /// [`SqliteError::NewerSchema`] where a later release has migrated it.
     pub fn open(path: &Path, schema: &Schema) -> Result<Self, SqliteError> {
-        let failed = |source| SqliteError::Open {
-            what: schema.what,
-            path: path.to_owned(),
-            source,
-        };
+        let access = Access::READ_OK | Access::WRITE_OK;
+        let failed = &SqliteError::opening(schema.what, path, access);
         version(&connect_reader(path).map_err(failed)?, path, schema)?;
         let mut writer = connect_writer(path).map_err(failed)?;
         let begun = begin(&mut writer).map_err(failed)?;
@@ -133,11 +128,8 @@ impl Database {
     ///
     /// [`SqliteError::OlderSchema`] where it must be migrated first.
     pub fn open_read_only(path: &Path, schema: &Schema) -> Result<Self, SqliteError> {
-        let reader = connect_reader(path).map_err(|source| SqliteError::Open {
-            what: schema.what,
-            path: path.to_owned(),
-            source,
-        })?;
+        let failed = SqliteError::opening(schema.what, path, Access::READ_OK);
+        let reader = connect_reader(path).map_err(failed)?;
         let found = version(&reader, path, schema)?;
         let known = schema.migrations.len();
         if found < known {
@@ -273,26 +265,24 @@ fn has_tables(connection: &Connection) -> rusqlite::Result<bool> {
 /// The file's schema version, once it is known to be ours.
 fn version(connection: &Connection, path: &Path, schema: &Schema) -> Result<usize, SqliteError> {
     let Schema { what, .. } = *schema;
-    let path = || path.to_owned();
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get(0));
-    let failed = |source| SqliteError::Open {
-        what,
-        path: path(),
-        source,
-    };
+    let failed = &SqliteError::opening(what, path, Access::READ_OK);
     let application_id: i32 = pragma("application_id").map_err(failed)?;
     let found: i32 = pragma("user_version").map_err(failed)?;
     let Some(found) = usize::try_from(found)
         .ok()
         .filter(|&found| application_id == schema.application_id && found > 0)
     else {
-        return Err(SqliteError::WrongApplication { what, path: path() });
+        return Err(SqliteError::WrongApplication {
+            what,
+            path: path.to_owned(),
+        });
     };
     let known = schema.migrations.len();
     if found > known {
         return Err(SqliteError::NewerSchema {
             what,
-            path: path(),
+            path: path.to_owned(),
             found,
             known,
         });
@@ -397,7 +387,10 @@ mod tests {
         let error = Database::open(&text, &FIRST).unwrap_err();
         assert_eq!(error.disposition(), Disposition::Stop);
         let missing = Database::open(&path.with_extension("none"), &FIRST);
-        assert!(matches!(missing, Err(SqliteError::Open { .. })));
+        let Err(SqliteError::Unreachable { source, .. }) = missing else {
+            panic!("{missing:?}")
+        };
+        assert_eq!(source.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

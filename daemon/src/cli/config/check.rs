@@ -9,15 +9,20 @@ use std::path::{Path, PathBuf};
 
 use runsync_config::LoadError;
 use runsync_config::problem::{KeyPath, Problem};
+use runsync_config::registry::RegistryBackend;
 use runsync_config::root::Root;
 use runsync_config::site::Site;
 use runsync_config::trust;
 use serde::Serialize;
+use uuid::Uuid;
 
+use crate::assembly;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::identity;
 use crate::datastore::RepositoryFile;
+use crate::ledger::SqliteLedger;
+use crate::registry::{Registry, SqliteRegistry};
 use crate::telemetry;
 
 #[derive(Serialize)]
@@ -61,11 +66,20 @@ fn problems(site: &Site) -> Vec<Problem> {
             identity::signing_key(&site.signing_key_file).map(drop),
         ),
         (own.key("state_directory"), folder(&site.state_directory)),
+        (
+            own.key("state_directory"),
+            ledger(&site.state_directory, site),
+        ),
     ]
     .into_iter()
     .filter_map(|(key, checked)| Some(problem(key, &checked.err()?)))
     .collect();
-    problems.extend(root_problems(site));
+    let registry = registry(site);
+    problems.extend(
+        (registry.as_ref().err())
+            .map(|failure| problem(KeyPath::of("registry").key("file"), failure)),
+    );
+    problems.extend(root_problems(site, registry.ok().flatten()));
     problems
 }
 
@@ -88,6 +102,23 @@ fn folder(path: &Path) -> Result<(), Failure> {
     )))
 }
 
+/// The ledger can be read. Where the whole folder is missing, that is told instead.
+fn ledger(state_directory: &Path, site: &Site) -> Result<(), Failure> {
+    if state_directory.is_dir() {
+        SqliteLedger::open_read_only(&assembly::ledger_file(site))?;
+    }
+    Ok(())
+}
+
+/// Which registry the file holds. `None` where a problem of its folder is told already.
+fn registry(site: &Site) -> Result<Option<Uuid>, Failure> {
+    let RegistryBackend::Sqlite { file } = &site.registry;
+    if file.starts_with(&site.state_directory) && !site.state_directory.is_dir() {
+        return Ok(None);
+    }
+    Ok(Some(SqliteRegistry::open_read_only(file)?.id()))
+}
+
 /// A root that can be read, with whom it belongs to.
 struct Opened<'s> {
     key: KeyPath,
@@ -96,14 +127,15 @@ struct Opened<'s> {
     repository: RepositoryFile,
 }
 
-fn root_problems(site: &Site) -> Vec<Problem> {
+fn root_problems(site: &Site, registry: Option<Uuid>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut opened: Vec<Opened<'_>> = Vec::new();
     for (index, root) in site.roots.iter().enumerate() {
         let key = KeyPath::of("root").index(index).key("url");
         match open(key.clone(), root) {
             Ok(root) => {
-                let disagreements = disagreements(site, &root, &opened);
+                let mut disagreements = disagreements(site, &root, &opened);
+                disagreements.extend(registry.and_then(|registry| other_registry(&root, registry)));
                 problems.extend(
                     disagreements
                         .iter()
@@ -157,6 +189,16 @@ fn disagreements(site: &Site, root: &Opened<'_>, earlier: &[Opened<'_>]) -> Vec<
         }
     }
     failures
+}
+
+fn other_registry(root: &Opened<'_>, registry: Uuid) -> Option<Failure> {
+    let bound = root.repository.registry;
+    (bound != registry).then(|| {
+        let message =
+            format!("the root is bound to registry {bound}, and `registry.file` is {registry}");
+        Failure::new(message)
+            .hint("name the registry that the root was made with; a root keeps it for ever")
+    })
 }
 
 fn peer_problems(site: &Site, roots: &[Opened<'_>]) -> Vec<Problem> {

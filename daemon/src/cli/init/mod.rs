@@ -38,7 +38,7 @@ use crate::cli::init::intent::{Found, Intent};
 use crate::cli::init::owner::Owner;
 use crate::cli::init::report::{Made, State};
 
-/// Make a site: repository identity, key pair, state folder and configuration file
+/// Make a site: repository identity, key pair, registry, ledger and configuration file
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Folder of the site's first datastore root; what it holds already is left alone

@@ -10,9 +10,11 @@ use runsync_manifest::signature::SigningKey;
 use super::intent::Intent;
 use super::owner::Owner;
 use super::public_key_path;
+use crate::assembly;
 use crate::cli::failure::{Failure, Hint};
 use crate::cli::identity;
 use crate::datastore::RepositoryFile;
+use crate::datastore::repository_file::FORMAT;
 use crate::durable::{self, WriteError};
 
 /// For the owner alone.
@@ -24,7 +26,8 @@ const OPEN_FILE: u32 = 0o644;
 /// For everybody to read.
 const OPEN_FOLDER: u32 = 0o755;
 
-/// Makes what the intent says, whatever of it is there already.
+/// Makes what the intent says, whatever of it is there already: keys, state (registry and ledger),
+/// manifest folder, configuration, and last the binding of the root.
 pub(super) fn make(
     intent: &Intent,
     new: &NewSite,
@@ -34,6 +37,7 @@ pub(super) fn make(
     make_keys(intent, site)?;
     durable::create_folder(&site.trusted_keys_directory, OPEN_FOLDER)?;
     durable::create_folder(&site.state_directory, SECRET_FOLDER)?;
+    assembly::create(site, intent.registry)?;
     let manifests = new.root.join("runsync/manifests");
     durable::create_folder(&manifests, OPEN_FOLDER)?;
     create(&site.config_file, new.to_toml().as_bytes(), OPEN_FILE)?;
@@ -74,7 +78,7 @@ fn new_key() -> Result<String, Failure> {
 /// Binds the root to the repository: the last thing made.
 fn bind_root(intent: &Intent, new: &NewSite, owner: Option<Owner>) -> Result<(), Failure> {
     let file = RepositoryFile {
-        format: identity::FORMAT,
+        format: FORMAT,
         repository: intent.repository,
         site: new.name.clone(),
         registry: intent.registry,

@@ -250,6 +250,21 @@ impl Ledger for SqliteLedger {
         })
     }
 
+    fn last_registered(&self) -> Result<Option<Timestamp>, LedgerError> {
+        self.read("read when a manifest was registered", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT decided_at FROM manifest WHERE state = ?1
+                     ORDER BY decided_at DESC LIMIT 1",
+                )?
+                .query_and_then([ManifestState::Registered.as_str()], |row| {
+                    rows::time(row, 0)
+                })?
+                .next()
+                .transpose()
+        })
+    }
+
     fn find(&self, finding: &Finding) -> Result<(), LedgerError> {
         self.write("keep a finding", |connection| {
             connection.execute(

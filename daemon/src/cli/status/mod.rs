@@ -1,26 +1,31 @@
 //! `status`: what an operator wants to know first.
 
-use std::fmt;
+mod report;
 
 use jiff::Timestamp;
 use runsync_config::root::RootName;
 use runsync_config::site::Site;
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::SiteName;
+use runsync_manifest::name::{RunKey, SiteName};
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::assembly::Readers;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
+use crate::clock::{Clock, SystemClock, later};
 use crate::ingest::gaps;
 use crate::ingest::refuse::is_held;
 use crate::ledger::record::{Finding, ManifestRow, ManifestState};
 use crate::registry::record::{Registering, RunRow};
 
-/// Lines of each list shown to people; `--json` has all.
-const SHOWN: usize = 20;
+/// Sweeps that may be missed before it is told; a long registration may keep one from its time.
+const MISSED_SWEEPS: u32 = 2;
 
 /// Show runs, manifests, what is waited for, and what needs a hand
+///
+/// Answers from registry and ledger, whether or not the daemon runs and the roots are mounted. Shows
+/// the first entries of each list; `--json` has them all.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
@@ -28,7 +33,11 @@ pub(crate) struct Args {}
 #[derive(Debug, Serialize)]
 struct Status {
     site: SiteName,
-    registry: uuid::Uuid,
+    registry: Uuid,
+    /// When this was read.
+    at: Timestamp,
+    /// When a manifest was last registered.
+    last_registered: Option<Timestamp>,
     roots: Vec<RootStatus>,
     runs: RunCounts,
     manifests: ManifestCounts,
@@ -45,8 +54,10 @@ struct Status {
 #[derive(Debug, Serialize)]
 struct RootStatus {
     root: RootName,
-    /// When a sweep last went through: the age of the last success.
+    /// When a sweep last went through.
     last_sweep: Option<Timestamp>,
+    /// Whether that is longer ago than it would be were a daemon at work.
+    overdue: bool,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -73,7 +84,8 @@ struct ManifestCounts {
 /// Generations of a run that were never seen.
 #[derive(Debug, Serialize)]
 struct Gap {
-    run: String,
+    #[serde(flatten)]
+    run: RunKey,
     missing: Vec<Generation>,
 }
 
@@ -87,14 +99,17 @@ pub(crate) fn run(_: &Args, context: &Context) -> Result<Outcome, Failure> {
 
 fn collect(site: &Site, readers: &Readers) -> Result<Status, Failure> {
     let Readers { registry, ledger } = readers;
+    let at = SystemClock.now();
     let roots = site
         .roots
         .iter()
         .map(|root| {
             let last_sweep = ledger.last_sweep(&root.name)?;
+            let due = |last| later(last, root.sweep_interval.saturating_mul(MISSED_SWEEPS)) <= at;
             Ok(RootStatus {
                 root: root.name.clone(),
                 last_sweep,
+                overdue: last_sweep.is_none_or(due),
             })
         })
         .collect::<Result<_, Failure>>()?;
@@ -104,24 +119,24 @@ fn collect(site: &Site, readers: &Readers) -> Result<Status, Failure> {
         rows(ManifestState::Blocked)?.into_iter().partition(is_held);
     let untrusted = rows(ManifestState::Untrusted)?;
     let quarantined = rows(ManifestState::Quarantined)?;
-    let count = |state| -> Result<u64, Failure> {
-        let counts = ledger.counts()?;
-        Ok(counts
-            .iter()
-            .find(|(found, _)| *found == state)
-            .map_or(0, |(_, count)| *count))
+    let counts = ledger.counts()?;
+    let count = |state| {
+        let counted = counts.iter().find(|(found, _)| *found == state);
+        counted.map_or(0, |(_, count)| *count)
     };
     let manifests = ManifestCounts {
-        registered: count(ManifestState::Registered)?,
+        registered: count(ManifestState::Registered),
         held: held.len() as u64,
         blocked: blocked.len() as u64,
         untrusted: untrusted.len() as u64,
         quarantined: quarantined.len() as u64,
-        superseded: count(ManifestState::Superseded)?,
+        superseded: count(ManifestState::Superseded),
     };
     Ok(Status {
         site: site.name.clone(),
         registry: registry.id(),
+        at,
+        last_registered: ledger.last_registered()?,
         roots,
         runs: count_runs(&runs),
         manifests,
@@ -156,112 +171,10 @@ fn find_gaps(runs: &[RunRow], readers: &Readers) -> Result<Vec<Gap>, Failure> {
         let missing = gaps::missing(&readers.ledger.accepted_generations(&run.key)?, run.floor);
         if !missing.is_empty() {
             found.push(Gap {
-                run: run.key.name.to_string(),
+                run: run.key.clone(),
                 missing,
             });
         }
     }
     Ok(found)
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "site {} (registry {})", self.site, self.registry)?;
-        for root in &self.roots {
-            match root.last_sweep {
-                Some(at) => writeln!(f, "root {}: last swept {at:.0}", root.root)?,
-                None => writeln!(f, "root {}: never swept", root.root)?,
-            }
-        }
-        let runs = &self.runs;
-        writeln!(
-            f,
-            "runs: {} ({} complete, {} waiting); datasets: {}; artifacts confirmed: {} of {}; {} bytes",
-            runs.total,
-            runs.complete,
-            runs.waiting,
-            runs.datasets,
-            runs.confirmed,
-            runs.claims,
-            runs.bytes
-        )?;
-        let manifests = &self.manifests;
-        write!(
-            f,
-            "manifests: {} registered, {} held, {} blocked, {} untrusted, {} quarantined, {} superseded",
-            manifests.registered,
-            manifests.held,
-            manifests.blocked,
-            manifests.untrusted,
-            manifests.quarantined,
-            manifests.superseded
-        )?;
-        list(f, "registering", &self.registering, |f, one| {
-            write!(
-                f,
-                "{} {}: {} of {}",
-                one.run.name, one.generation, one.done, one.claims
-            )
-        })?;
-        list(f, "waiting", &self.waiting, |f, run| {
-            write!(
-                f,
-                "{}: {} of {}",
-                run.key.name,
-                run.claims - run.waiting,
-                run.claims
-            )
-        })?;
-        list(f, "gaps", &self.gaps, |f, gap| {
-            let missing: Vec<_> = gap.missing.iter().map(ToString::to_string).collect();
-            write!(
-                f,
-                "{}: generations {} never seen",
-                gap.run,
-                missing.join(", ")
-            )
-        })?;
-        for (title, rows) in [
-            ("held", &self.held),
-            ("blocked", &self.blocked),
-            ("untrusted", &self.untrusted),
-            ("quarantined", &self.quarantined),
-        ] {
-            list(f, title, rows, |f, row| {
-                write!(
-                    f,
-                    "{}: {}",
-                    row.location.path,
-                    row.reason.as_deref().unwrap_or_default()
-                )
-            })?;
-        }
-        list(f, "findings", &self.findings, |f, finding| {
-            write!(
-                f,
-                "{} {}: {}",
-                finding.kind, finding.subject, finding.detail
-            )
-        })
-    }
-}
-
-fn list<T>(
-    f: &mut fmt::Formatter<'_>,
-    title: &str,
-    rows: &[T],
-    line: impl Fn(&mut fmt::Formatter<'_>, &T) -> fmt::Result,
-) -> fmt::Result {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    write!(f, "\n{title}:")?;
-    for row in rows.iter().take(SHOWN) {
-        write!(f, "\n  ")?;
-        line(f, row)?;
-    }
-    match rows.len().saturating_sub(SHOWN) {
-        0 => Ok(()),
-        more => write!(f, "\n  … and {more} more (all with --json)"),
-    }
 }

@@ -1,0 +1,37 @@
+//! Judges a manifest that is to be copied into a root, before it is.
+//!
+//! A file in the manifest folder is never replaced, so a cut or forged one would keep the true
+//! manifest of its run and generation from that place. Only what is whole, and signed by whom it
+//! must be, goes in; the flow then reads it there like any other.
+
+use std::io::Read;
+
+use runsync_manifest::error::ReadError;
+use runsync_manifest::header::Header;
+use runsync_manifest::reader::Reader;
+
+use super::flow::Flow;
+use super::refuse::Refusal;
+use super::verify;
+
+impl Flow {
+    /// Reads a manifest to its end and judges header and signature.
+    ///
+    /// # Errors
+    ///
+    /// Why it may not be copied into the root; nothing is written.
+    pub fn vet(&self, manifest: impl Read, unsigned: bool) -> Result<Header, Box<Refusal>> {
+        let trust = self.site().trust();
+        let read = |error: ReadError| Box::new(Refusal::from(&error));
+        let mut reader = Reader::new(manifest, self.site().limits).map_err(read)?;
+        let header = reader.header().clone();
+        verify::admit(&header, &trust)?;
+        while reader.next().map_err(read)?.is_some() {}
+        let line = reader.line_number();
+        let trailer = reader
+            .trailer()
+            .ok_or_else(|| read(ReadError::Incomplete { line }))?;
+        verify::check_signature(&header, trailer, &trust, unsigned)?;
+        Ok(header)
+    }
+}
