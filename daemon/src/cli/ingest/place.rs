@@ -14,6 +14,7 @@ use crate::ingest::error_chain;
 use crate::ingest::flow::Flow;
 use crate::ingest::parse::ParseError;
 use crate::ingest::refuse::Refusal;
+use crate::ingest::stage::StageError;
 use crate::ledger::record::ManifestState;
 
 /// First bytes of a zstd frame (RFC 8878, section 3.1.1).
@@ -103,7 +104,10 @@ impl Refused {
         let hint = match error {
             ParseError::Read(error) => Some(error.hint().to_owned()),
             ParseError::Open(error) => error.hint(),
-            ParseError::Stage(_) | ParseError::Interrupted => None,
+            ParseError::Stage(StageError::Scratch(_)) => {
+                Some("see that the state directory has room and can be written to".to_owned())
+            }
+            ParseError::Stage(StageError::Contradiction(_)) | ParseError::Interrupted => None,
         };
         Self {
             state,
