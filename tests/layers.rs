@@ -5,6 +5,13 @@
 //! module they name, and compares each step with the table below. What is compiled for tests
 //! only is left out: a test may look anywhere.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;

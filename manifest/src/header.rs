@@ -11,7 +11,7 @@ use crate::generation::Generation;
 use crate::name::{
     DatasetTypeName, ManifestId, RepositoryId, RunKey, RunName, Scope, SiteName, StorageClassName,
 };
-use crate::rules::{check_text, listed, unknown};
+use crate::rules::{check_depth, check_text, listed, unknown};
 use crate::strict::{self, Sorted};
 use crate::universe;
 use crate::version;
@@ -141,6 +141,7 @@ impl Header {
             return Err(Fault::field_text("created_at", &self.created_at, expected));
         }
         check_text("universe.name", &self.universe.name)?;
+        check_depth("provenance", &self.provenance)?;
         self.check_dataset_types()
     }
 

@@ -6,7 +6,8 @@
 /// The defaults admit every manifest that the writer writes, up to
 /// [`ENTRIES_MAX`] dataset lines; a site may set others. Nesting is bounded
 /// too, but not here: `serde_json` refuses JSON 128 levels deep, a constant of
-/// its own, and passes over unknown fields without descending into them.
+/// its own, and passes over unknown fields without descending into them; free
+/// values may nest 100 levels, so that the lines that hold them stay below that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Longest line, in bytes.

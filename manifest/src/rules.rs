@@ -9,6 +9,7 @@ use crate::entry::{DataId, DataValue, DatasetEntry};
 use crate::error::{Fault, Limit, NameError, excerpt};
 use crate::header::{Header, UniverseVersion};
 use crate::name::{NAME_BYTES_MAX, check_path};
+use crate::strict;
 use crate::trailer::Counts;
 use crate::universe::{self, KeyKind};
 
@@ -86,6 +87,11 @@ impl Rules {
             });
         }
         check_text("element", &line.element)?;
+        for record in &line.records {
+            record
+                .values()
+                .try_for_each(|value| check_depth("records", value))?;
+        }
         if self.universe.name == universe::NAMESPACE {
             check_records(&self.universe, line)?;
         }
@@ -267,6 +273,18 @@ pub(crate) fn check_text(field: &str, text: &str) -> Result<(), Fault> {
         return Ok(());
     }
     Err(Fault::field_text(field, text, TEXT_EXPECTED))
+}
+
+/// Checks that a free value nests no deeper than every reader reads.
+pub(crate) fn check_depth(field: &str, value: &serde_json::Value) -> Result<(), Fault> {
+    if !strict::is_deeper(value, strict::LEVELS_MAX) {
+        return Ok(());
+    }
+    Err(Fault::Field {
+        field: field.to_owned(),
+        found: "a value nested deeper".into(),
+        expected: "at most 100 levels",
+    })
 }
 
 fn is_text(text: &str) -> bool {

@@ -60,6 +60,20 @@ impl Serialize for SortedObject<'_> {
     }
 }
 
+/// Levels of lists and objects in a free value. `serde_json` reads 127, of which the
+/// line itself takes a few; other languages' parsers stop at about as many.
+pub(crate) const LEVELS_MAX: usize = 100;
+
+/// Whether a value nests deeper than `levels`; looks no further than that.
+pub(crate) fn is_deeper(value: &Value, levels: usize) -> bool {
+    let mut below: Box<dyn Iterator<Item = &Value>> = match value {
+        Value::Array(values) => Box::new(values.iter()),
+        Value::Object(map) => Box::new(map.values()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return false,
+    };
+    levels == 0 || below.any(|value| is_deeper(value, levels - 1))
+}
+
 struct ValueVisitor;
 
 impl<'de> Visitor<'de> for ValueVisitor {
@@ -169,6 +183,17 @@ mod tests {
             let error = read(json).unwrap_err().to_string();
             assert!(error.contains("the key `a` twice"), "{error}");
         }
+    }
+
+    #[test]
+    fn depth_counts_lists_and_objects() {
+        let nested = |levels: usize| {
+            let json = format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+            read(&json).unwrap()
+        };
+        assert!(!is_deeper(&nested(0), 0));
+        assert!(is_deeper(&nested(1), 0) && !is_deeper(&nested(1), 1));
+        assert!(is_deeper(&nested(101), LEVELS_MAX) && !is_deeper(&nested(100), LEVELS_MAX));
     }
 
     #[test]

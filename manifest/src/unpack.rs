@@ -21,7 +21,7 @@ const SKIPPABLE_MAGIC: [u8; 4] = [0x50, 0x2a, 0x4d, 0x18];
 const WINDOW_TOO_LARGE: usize = 16;
 
 /// The ratio is meaningless for the first few blocks.
-const RATIO_COUNTS_FROM_BYTES: u64 = 1 << 20;
+pub(crate) const RATIO_COUNTS_FROM_BYTES: u64 = 1 << 20;
 
 /// 128 KiB: what zstd asks for.
 const BUFFER_BYTES: usize = 128 << 10;

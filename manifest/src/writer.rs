@@ -21,6 +21,7 @@ use crate::line::Kind;
 use crate::rules::Rules;
 use crate::signature::SigningKey;
 use crate::trailer::Trailer;
+use crate::unpack::RATIO_COUNTS_FROM_BYTES;
 
 /// How the bytes are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +59,25 @@ pub struct Writer<W: Write> {
 
 enum Output<W: Write> {
     Plain(W),
-    Zstd(Encoder<'static, W>),
+    Zstd(Encoder<'static, Counted<W>>),
+}
+
+/// Counts the packed bytes on their way.
+struct Counted<W> {
+    output: W,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.output.write(bytes)?;
+        self.bytes += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
 }
 
 impl<W: Write> fmt::Debug for Writer<W> {
@@ -123,6 +142,11 @@ impl<W: Write> Writer<W> {
     }
 
     /// Writes the trailer, ends the packing, and returns the output (not synced).
+    ///
+    /// # Errors
+    ///
+    /// Whatever writing returns; or [`Limit::UnpackedRatio`] for packed lines so much
+    /// alike that a reader would take them for a bomb: write those plain.
     pub fn finish(mut self, key: Option<&SigningKey>) -> Result<(W, Trailer), WriteError> {
         self.begin()?;
         let sha256 = Sha256(self.hash.clone().finalize().into());
@@ -134,7 +158,18 @@ impl<W: Write> Writer<W> {
         };
         self.line(Kind::Trailer, &trailer)?;
         self.output.write(&self.buffer)?;
-        Ok((self.output.finish()?, trailer))
+        let line = self.number;
+        let most = self.limits.unpacked_ratio_max;
+        match self.output.finish()? {
+            (_, Some(packed))
+                if self.unpacked_bytes > RATIO_COUNTS_FROM_BYTES
+                    && self.unpacked_bytes > most.saturating_mul(packed) =>
+            {
+                let limit = Limit::UnpackedRatio;
+                Err(broken(line, Fault::Limit { limit, most }))
+            }
+            (output, _) => Ok((output, trailer)),
+        }
     }
 
     fn dimension_line(
@@ -208,7 +243,7 @@ impl<W: Write> Output<W> {
         match packing {
             Packing::Plain => Ok(Self::Plain(output)),
             Packing::Zstd(level) if (1..=ZSTD_LEVEL_MAX).contains(&level) => {
-                let mut encoder = Encoder::new(output, level)?;
+                let mut encoder = Encoder::new(Counted { output, bytes: 0 }, level)?;
                 encoder.include_checksum(true)?;
                 Ok(Self::Zstd(encoder))
             }
@@ -223,13 +258,17 @@ impl<W: Write> Output<W> {
         }
     }
 
-    fn finish(self) -> io::Result<W> {
-        let mut output = match self {
-            Self::Plain(output) => output,
-            Self::Zstd(encoder) => encoder.finish()?,
+    /// The output, and how many bytes it got where they are packed.
+    fn finish(self) -> io::Result<(W, Option<u64>)> {
+        let (mut output, packed) = match self {
+            Self::Plain(output) => (output, None),
+            Self::Zstd(encoder) => {
+                let Counted { output, bytes } = encoder.finish()?;
+                (output, Some(bytes))
+            }
         };
         output.flush()?;
-        Ok(output)
+        Ok((output, packed))
     }
 }
 

@@ -554,6 +554,18 @@ fn the_writer_refuses_what_the_reader_would() {
     assert_snapshot!(told(&|manifest| {
         manifest.dimensions[0].records[0].insert("x".into(), "y".repeat(2 << 20).into());
     }), @"cannot write line 2: more than 1048576 bytes in the line");
+    let told_of_packing = |change: &dyn Fn(&mut support::Manifest)| {
+        let mut manifest = small(Content::Additions);
+        change(&mut manifest);
+        manifest.write(Packing::Zstd(3), None).unwrap_err()
+    };
+    assert_snapshot!(told_of_packing(&|manifest| {
+        manifest.entries = vec![support::entry(0); 10_000];
+    }), @"cannot write line 10004: more than 50 unpacked bytes for each packed one");
+    assert_snapshot!(told(&|manifest| {
+        let nested = format!("{}1{}", "[".repeat(101), "]".repeat(101));
+        manifest.header.provenance = serde_json::from_str(&nested).unwrap();
+    }), @"cannot write line 1, field `provenance`: found a value nested deeper, expected at most 100 levels");
     let error = small(Content::Additions)
         .write(Packing::Zstd(22), None)
         .unwrap_err();

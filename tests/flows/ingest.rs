@@ -1,5 +1,11 @@
 //! The main job over a real root, registry and ledger: what arrives, in whichever way, is known.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed"
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -81,7 +87,7 @@ fn a_wrong_size_or_checksum_is_a_finding_and_heals() {
     site.put("a/one.fits", &artifact(9, 10));
     site.put("a/two.fits", &artifact(2, 19));
     open.work();
-    open.pass(&site, Duration::from_secs(3600 * 24 * 365));
+    site.pass(Duration::from_secs(3600 * 24 * 365));
     assert_eq!(open.confirm(), 0);
     let findings = open.ledger().findings().unwrap();
     let details: Vec<_> = findings
@@ -126,7 +132,7 @@ fn a_manifest_that_stays_cut_is_quarantined_after_the_deadline() {
     put(&path, &whole[..whole.len() / 2]);
     open.work();
     assert_eq!(open.manifests(), []);
-    open.pass(&site, Duration::from_secs(3600 * 24 * 365));
+    site.pass(Duration::from_secs(3600 * 24 * 365));
     open.work();
     let row = open.manifest();
     assert_eq!(row.state, ManifestState::Quarantined);
@@ -142,7 +148,7 @@ fn a_bad_manifest_blocks_no_other_and_can_be_replaced() {
         .join("runsync/manifests/x/bad/1-1.manifest.jsonl");
     write(&path, b"{\"kind\":\"header\",\"format\":true}\n");
     site.place(&two(&site));
-    open.pass(&site, Duration::from_secs(3600 * 24 * 365));
+    site.pass(Duration::from_secs(3600 * 24 * 365));
     open.work();
     let rows = open.manifests();
     assert_eq!(rows.len(), 2);
@@ -172,7 +178,7 @@ fn quarantine_can_be_retried_and_dropped() {
         &site.root().join("runsync/manifests/bad.manifest.jsonl"),
         b"no\n",
     );
-    open.pass(&site, Duration::from_secs(3600 * 24 * 365));
+    site.pass(Duration::from_secs(3600 * 24 * 365));
     open.work();
     let row = open.manifest();
     assert!(quarantine::retry(open.ledger(), &row.location).unwrap());
@@ -327,10 +333,10 @@ fn a_later_generation_wins_whichever_comes_first() {
         let site = TestSite::new("size");
         let mut open = site.open();
         for generation in order {
-            let size = if generation == "1-1" { 10 } else { 12 };
+            let length = if generation == "1-1" { 10 } else { 12 };
             let path = format!("a/{generation}.fits");
-            site.put(&path, &artifact(1, size));
-            let entries = [entry(1, 1, 1, &path, &artifact(1, size))];
+            site.put(&path, &artifact(1, length));
+            let entries = [entry(1, 1, 1, &path, &artifact(1, length))];
             site.place(
                 &additions(&site, generation)
                     .with_dimensions(3)
@@ -381,7 +387,7 @@ fn a_run_past_its_deadline_is_reported_until_it_is_complete() {
         .step(&mut || ControlFlow::Continue(()))
         .unwrap();
     assert_eq!(open.ledger().findings().unwrap(), []);
-    open.pass(&site, Duration::from_secs(3600 * 25));
+    site.pass(Duration::from_secs(3600 * 25));
     open.confirming
         .step(&mut || ControlFlow::Continue(()))
         .unwrap();
@@ -390,11 +396,11 @@ fn a_run_past_its_deadline_is_reported_until_it_is_complete() {
     assert_eq!(findings[0].kind, "run_overdue");
     site.put("a/one.fits", &artifact(1, 10));
     site.put("a/two.fits", &artifact(2, 20));
-    open.pass(&site, Duration::from_secs(3600));
+    site.pass(Duration::from_secs(3600));
     open.confirming
         .step(&mut || ControlFlow::Continue(()))
         .unwrap();
-    open.pass(&site, Duration::from_secs(3600));
+    site.pass(Duration::from_secs(3600));
     open.confirming
         .step(&mut || ControlFlow::Continue(()))
         .unwrap();

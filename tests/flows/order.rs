@@ -7,6 +7,11 @@
 //!
 //! Cases: 64, or `PROPTEST_CASES`; `cargo xtask order` runs at least 500.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -184,8 +189,9 @@ fn end_state(site: &TestSite, arrivals: &[&Arrival], then: &[Then]) -> (String, 
         .manifests()
         .iter()
         // Which of several floors overtook a manifest depends on the order; that one did does not.
-        .map(|row| format!("{} {}\n", row.location.path, row.state))
-        .collect();
+        .map(|row| format!("{} {}", row.location.path, row.state))
+        .collect::<Vec<_>>()
+        .join("\n");
     (open.dump(), states)
 }
 
@@ -246,10 +252,11 @@ fn differing(first: &str, second: &str) -> String {
         let there: std::collections::HashSet<_> = there.lines().collect();
         here.lines()
             .filter(|line| !there.contains(line))
-            .map(|line| format!("{mark} {line}\n"))
-            .collect()
+            .map(|line| format!("{mark} {line}"))
+            .collect::<Vec<_>>()
+            .join("\n")
     };
-    only(first, second, "-") + &only(second, first, "+")
+    [only(first, second, "-"), only(second, first, "+")].join("\n")
 }
 
 /// Fisher-Yates with a small linear congruential generator (Knuth's MMIX constants): the order

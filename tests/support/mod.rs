@@ -141,6 +141,11 @@ impl TestSite {
         }
     }
 
+    /// Moves the clock.
+    pub fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+
     /// The run of that name of this site.
     pub fn run(&self, name: &str) -> RunKey {
         RunKey {
@@ -235,11 +240,6 @@ impl OpenSite {
         runsync::registry::dump(self.registry(), &mut dump).unwrap();
         String::from_utf8(dump).unwrap()
     }
-
-    /// Moves the clock.
-    pub fn pass(&self, site: &TestSite, time: Duration) {
-        site.clock.advance(time);
-    }
 }
 
 /// A manifest to be written.
@@ -332,10 +332,7 @@ pub fn calexp() -> DatasetType {
 }
 
 fn object(value: serde_json::Value) -> runsync_manifest::dimension::DimensionRecord {
-    match value {
-        serde_json::Value::Object(object) => object,
-        other => unreachable!("{other} is no object"),
-    }
+    serde_json::from_value(value).unwrap()
 }
 
 /// Records of an instrument with `most` detectors and visits.

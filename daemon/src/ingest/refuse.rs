@@ -40,7 +40,7 @@ pub struct Refusal {
     /// What to do.
     pub hint: Option<String>,
     /// What must change first.
-    pub blocker: Option<Blocker>,
+    pub blocker: Option<Box<Blocker>>,
 }
 
 impl Refusal {
@@ -80,7 +80,7 @@ impl Refusal {
     ) -> Self {
         Self {
             state: ManifestState::Blocked,
-            blocker: Some(blocker),
+            blocker: Some(Box::new(blocker)),
             ..Self::quarantined(reason, hint)
         }
     }

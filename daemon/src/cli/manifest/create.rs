@@ -38,6 +38,10 @@ const ZSTD_LEVEL: i32 = 3;
 /// root's manifest folder; `ingest`, or a running daemon, then registers it here too.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("input").required(true))]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub(crate) struct Args {
     /// The run; may be left out where an export holds only one
     #[arg(long, value_name = "NAME", required_unless_present = "from_export")]

@@ -355,9 +355,9 @@ mod tests {
         for record in records {
             sorter.push(record).unwrap();
         }
-        let sorted = sorter.sort().unwrap();
+        let records = sorter.sort().unwrap();
         let read = || {
-            let mut cursor = sorted.cursor().unwrap();
+            let mut cursor = records.cursor().unwrap();
             let mut read = Vec::new();
             while let Some(record) = cursor.next().unwrap() {
                 read.push(record.to_vec());
