@@ -49,7 +49,9 @@ fn lock(site: &Site) -> Result<File, Failure> {
         .truncate(false)
         .write(true)
         .open(&path);
-    let file = file.while_doing(doing.clone())?;
+    let file = file
+        .while_doing(doing.clone())
+        .hint("run as the user that owns the state directory")?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Failure::new(format!(

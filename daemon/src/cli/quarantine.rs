@@ -39,13 +39,13 @@ enum What {
 #[derive(Debug, clap::Args)]
 struct Which {
     /// Paths as `list` shows them
-    #[arg(required_unless_present = "all")]
+    #[arg(required_unless_present = "all", value_name = "PATH")]
     paths: Vec<String>,
     /// All of them
     #[arg(long, conflicts_with = "paths")]
     all: bool,
     /// Only in this root
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     root: Option<RootName>,
 }
 

@@ -51,7 +51,10 @@ pub enum Conflict {
         claim: PathClaim,
     },
     /// The dataset type is registered with another definition.
-    #[error("dataset type `{}` is registered with another definition", manifest.name)]
+    #[error(
+        "dataset type `{}` is registered as {}, and the manifest has {}",
+        manifest.name, definition(registered), definition(manifest)
+    )]
     DatasetTypeDiffers {
         /// As registered.
         registered: DatasetType,
@@ -79,6 +82,20 @@ pub struct PathClaim {
     pub size: u64,
     /// Checksums.
     pub checksums: Checksums,
+}
+
+/// What makes a dataset type what it is, in words.
+fn definition(dataset_type: &DatasetType) -> String {
+    let dimensions = dataset_type.dimensions.join(", ");
+    let calibration = if dataset_type.is_calibration {
+        " (calibration)"
+    } else {
+        ""
+    };
+    format!(
+        "{} of {{{dimensions}}}{calibration}",
+        dataset_type.storage_class
+    )
 }
 
 impl Conflict {

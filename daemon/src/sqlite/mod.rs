@@ -89,7 +89,7 @@ impl Database {
             path: path.to_owned(),
         };
         // Looked at first: the writer's pragmas would already change a file that is not ours.
-        if has_tables(&connect_reader(path).map_err(failed)?).map_err(failed)? {
+        if has_tables(&connect_looker(path).map_err(failed)?).map_err(failed)? {
             return Err(exists());
         }
         let mut writer = connect_writer(path).map_err(failed)?;
@@ -111,7 +111,7 @@ impl Database {
     pub fn open(path: &Path, schema: &Schema) -> Result<Self, SqliteError> {
         let access = Access::READ_OK | Access::WRITE_OK;
         let failed = &SqliteError::opening(schema.what, path, access);
-        version(&connect_reader(path).map_err(failed)?, path, schema)?;
+        version(&connect_looker(path).map_err(failed)?, path, schema)?;
         let mut writer = connect_writer(path).map_err(failed)?;
         let begun = begin(&mut writer).map_err(failed)?;
         let version = version(&begun, path, schema)?;
@@ -237,6 +237,12 @@ fn connect_writer(path: &Path) -> rusqlite::Result<Connection> {
          PRAGMA journal_size_limit = {WAL_BYTES_KEPT};",
     ))?;
     Ok(connection)
+}
+
+/// Looks at a file that may not be ours: changes nothing of its own accord, and may roll back what
+/// a crash left half written, which a read-only connection may not.
+fn connect_looker(path: &Path) -> rusqlite::Result<Connection> {
+    connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, READER_CACHE_KIB)
 }
 
 fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {

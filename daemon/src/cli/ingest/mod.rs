@@ -59,13 +59,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
         missed += usize::from(!taken.is_in());
         context.output().value(&taken)?;
     }
-    match missed {
-        0 => Ok(Outcome::Done),
-        _ => Err(Failure::new(format!(
-            "{missed} of {} manifests were not registered",
-            args.files.len()
-        ))),
+    if missed == 0 {
+        return Ok(Outcome::Done);
     }
+    let all = args.files.len();
+    Err(Failure::new(format!(
+        "not registered: {missed} of {all} manifests"
+    )))
 }
 
 /// The flow of the root that is named, that holds the file, or that is the only one.

@@ -103,7 +103,9 @@ impl Refused {
     pub(super) fn reading(state: &'static str, error: &ParseError) -> Self {
         let hint = match error {
             ParseError::Read(error) => Some(error.hint().to_owned()),
-            ParseError::Open(error) => error.hint(),
+            ParseError::Open(error) => error
+                .hint()
+                .or_else(|| Some("see that the user that you are may read it".to_owned())),
             ParseError::Stage(StageError::Scratch(_)) => {
                 Some("see that the state directory has room and can be written to".to_owned())
             }
