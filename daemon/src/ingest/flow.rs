@@ -307,7 +307,10 @@ impl Flow {
         if group.is_empty() {
             return Ok(Vec::new());
         }
-        let _one_at_a_time = self.site.registration.acquire()?;
+        let _one_at_a_time = self
+            .site
+            .registration
+            .acquire(&mut || ControlFlow::Continue(()))?;
         let mut rows = Vec::with_capacity(group.len());
         let mut to_register = Vec::new();
         for parsed in group.drain(..) {
