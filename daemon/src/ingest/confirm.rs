@@ -339,7 +339,7 @@ impl Confirming {
             last_seen: now,
             times: 1,
         };
-        Ok(self.flow.site().ledger.find(&finding)?)
+        Ok(self.flow.site().ledger.find_all(&[finding])?)
     }
 
     fn note_directories(&mut self, page: &[WaitingArtifact]) {
