@@ -8,7 +8,6 @@ use std::io;
 use thiserror::Error;
 
 use crate::content::Content;
-use crate::signature::KeyId;
 
 /// A name that is not allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -30,31 +29,6 @@ pub struct KeyError {
     pub what: &'static str,
     /// Why; never holds key material.
     pub reason: &'static str,
-}
-
-/// A public key file that cannot be read.
-#[derive(Debug, Error)]
-pub enum KeyFileError {
-    /// Not the JSON of such a file.
-    #[error("cannot read the public key file")]
-    Json(#[from] serde_json::Error),
-    /// Of another format.
-    #[error(
-        "cannot read the public key file: field `format`: found {found}, expected {}",
-        crate::key_file::KEY_FILE_FORMAT
-    )]
-    Format {
-        /// Its format.
-        found: u32,
-    },
-    /// The key is not the one named.
-    #[error("cannot trust the public key file: its key has the id {found}, but it says {stated}")]
-    KeyId {
-        /// What the file says.
-        stated: KeyId,
-        /// The key's own id.
-        found: KeyId,
-    },
 }
 
 /// What to do about an error.

@@ -31,8 +31,6 @@ pub mod checksum;
 
 pub mod signature;
 
-pub mod key_file;
-
 pub mod trailer;
 
 pub mod limits;

@@ -9,6 +9,8 @@
     clippy::allow_attributes,
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::unused_self,
+    clippy::wildcard_enum_match_arm,
     reason = "test support, of which each target uses a part"
 )]
 
@@ -308,6 +310,19 @@ impl Manifest {
     ) -> Self {
         self.entries = entries.into_iter().collect();
         self
+    }
+
+    /// Adds `count` small datasets, the `first` of which sets their UUIDs and paths apart from others'.
+    #[must_use]
+    pub fn with_many(self, first: u128, count: i64) -> Self {
+        let side = count.isqrt() + 1;
+        let run = self.header.run.to_string();
+        let entries = (0..count).map(|number| {
+            let path = format!("{run}/{:03}/{number}.fits", number / 1000);
+            let uuid = first + u128::try_from(number).unwrap();
+            entry(uuid, number / side, number % side, &path, b"SIMPLE  =")
+        });
+        self.with_dimensions(side).with_entries(entries)
     }
 
     pub fn bytes(&self, key: Option<&SigningKey>) -> Vec<u8> {

@@ -106,6 +106,21 @@ pub enum RepositoryFileError {
 }
 
 impl DatastoreError {
+    /// The path below the root that it is about; `None` where it is about the root itself.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::Missing { path }
+            | Self::Irregular { path }
+            | Self::PathRefused { path, .. }
+            | Self::Io { path, .. } => Some(path),
+            Self::RootMissing { .. }
+            | Self::NotInitialised { .. }
+            | Self::Open { .. }
+            | Self::RepositoryFile { .. }
+            | Self::RootChanged { .. } => None,
+        }
+    }
+
     /// What an operator can do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {

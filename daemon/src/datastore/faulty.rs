@@ -18,6 +18,7 @@ const BROKEN: i32 = 5;
 #[derive(Debug)]
 pub struct Faulty<D> {
     root: D,
+    passing: AtomicU64,
     failures: AtomicU64,
     paths: Mutex<HashSet<String>>,
 }
@@ -27,6 +28,7 @@ impl<D: Datastore> Faulty<D> {
     pub fn new(root: D) -> Self {
         Self {
             root,
+            passing: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             paths: Mutex::default(),
         }
@@ -34,12 +36,23 @@ impl<D: Datastore> Faulty<D> {
 
     /// Lets the next `calls` calls fail as a whole, whatever they ask.
     pub fn fail_next(&self, calls: u64) {
+        self.fail_after(0, calls);
+    }
+
+    /// Lets `passing` calls pass and then `calls` fail as a whole.
+    pub fn fail_after(&self, passing: u64, calls: u64) {
+        self.passing.store(passing, Ordering::SeqCst);
         self.failures.store(calls, Ordering::SeqCst);
     }
 
     /// Lets every call about `path` fail, until [`heal`](Self::heal).
     pub fn fail_at(&self, path: &str) {
         self.paths().insert(path.to_owned());
+    }
+
+    /// How many failures are still to come.
+    pub fn failures_left(&self) -> u64 {
+        self.failures.load(Ordering::SeqCst)
     }
 
     /// Ends all failures.
@@ -53,11 +66,7 @@ impl<D: Datastore> Faulty<D> {
     }
 
     fn pass(&self, attempt: &'static str, path: &str) -> Result<(), DatastoreError> {
-        let left = |failures: u64| failures.checked_sub(1);
-        let next_fails = self
-            .failures
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, left)
-            .is_ok();
+        let next_fails = !take_one(&self.passing) && take_one(&self.failures);
         if next_fails || self.paths().contains(path) {
             return Err(DatastoreError::Io {
                 attempt,
@@ -67,6 +76,14 @@ impl<D: Datastore> Faulty<D> {
         }
         Ok(())
     }
+}
+
+/// Counts down by one; false where nothing is left.
+fn take_one(counter: &AtomicU64) -> bool {
+    let left = |count: u64| count.checked_sub(1);
+    counter
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, left)
+        .is_ok()
 }
 
 impl<D: Datastore> Datastore for Faulty<D> {

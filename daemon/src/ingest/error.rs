@@ -1,6 +1,5 @@
 //! What stops the flow itself, as against what is wrong with one manifest.
 
-use super::parse::ParseError;
 use super::verify::VerifyError;
 use crate::datastore::DatastoreError;
 use crate::ledger::LedgerError;
@@ -19,9 +18,6 @@ pub enum IngestError {
     /// The registry does not answer.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// Scratch files cannot be used.
-    #[error(transparent)]
-    Parse(ParseError),
     /// The caller broke off.
     #[error("ingest was interrupted")]
     Interrupted,
@@ -37,9 +33,6 @@ impl IngestError {
             Self::Datastore(error) => error.hint(),
             Self::Ledger(error) => error.hint().map(str::to_owned),
             Self::Registry(error) => error.hint().map(str::to_owned),
-            Self::Parse(_) => {
-                Some("see that the state directory has room and can be written to".to_owned())
-            }
             Self::Interrupted | Self::Lock(_) => None,
         }
     }

@@ -240,13 +240,13 @@ impl Flow {
                 return Ok(Read::Stopped(Decision::Gone(settled.path().to_owned())));
             }
             ParseError::Open(DatastoreError::Irregular { .. }) => Fault::Wrong,
-            ParseError::Open(_) => Fault::Unreadable,
+            // A full disk of scratch files is no word about the file either, and others may fit.
+            ParseError::Open(_) | ParseError::Stage(StageError::Scratch(_)) => Fault::Unreadable,
             ParseError::Read(ReadError::Incomplete { .. }) => Fault::Cut,
             ParseError::Read(cause) => match cause.disposition() {
                 Disposition::Quarantine => Fault::Wrong,
                 Disposition::Retry | Disposition::Stop => Fault::Unreadable,
             },
-            ParseError::Stage(StageError::Scratch(_)) => return Err(IngestError::Parse(error)),
             ParseError::Interrupted => return Err(IngestError::Interrupted),
             ParseError::Stage(StageError::Contradiction(contradiction)) => {
                 // The trailer matched: the file is whole, and wrong for good.

@@ -51,6 +51,8 @@ pub mod quarantine;
 
 pub mod flow;
 
+mod unreadable;
+
 pub mod vet;
 
 pub mod sweep;

@@ -143,6 +143,11 @@ impl Settling {
         self.candidates.len()
     }
 
+    /// Whether this file is seen and not decided.
+    pub fn holds(&self, path: &str) -> bool {
+        self.candidates.contains_key(path)
+    }
+
     /// Whether no file is seen and not decided.
     pub fn is_empty(&self) -> bool {
         self.candidates.is_empty()

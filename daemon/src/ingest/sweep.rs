@@ -5,13 +5,14 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::IngestError;
 use super::flow::{Decision, Flow, Progress};
 use super::refuse::{Blocker, blocker};
-use super::settle::{Judgement, Patience, Settling};
-use crate::datastore::Look;
+use super::settle::{Fault, Judgement, Patience, Settling};
+use super::unreadable::Unreadable;
+use crate::datastore::{DatastoreError, Look};
 use crate::file_identity::FileIdentity;
 use crate::ledger::record::{Location, ManifestRow, ManifestState};
 
@@ -24,6 +25,7 @@ pub struct Arrivals {
     flow: Flow,
     settling: Settling,
     registry_seen: Option<u64>,
+    unreadable: Unreadable,
 }
 
 /// What a sweep found.
@@ -33,7 +35,7 @@ pub struct Swept {
     pub files: usize,
     /// Files that the ledger does not know in this state.
     pub new: usize,
-    /// Folders that could not be listed.
+    /// Folders and files that could not be read, for reasons that may pass.
     pub unreadable: usize,
 }
 
@@ -58,6 +60,7 @@ impl Arrivals {
             flow,
             settling: Settling::new(patience),
             registry_seen: None,
+            unreadable: Unreadable::default(),
         }
     }
 
@@ -74,15 +77,18 @@ impl Arrivals {
             .into_iter()
             .map(|(path, identity, _)| (path, identity))
             .collect();
-        let (files, unreadable) = datastore.list_manifests()?;
-        for error in &unreadable {
-            warn!(%root, error = %super::error_chain(error), "manifest folder cannot be listed");
-        }
+        let (files, errors) = datastore.list_manifests()?;
         let now = self.flow.site().clock.now();
+        for error in &errors {
+            let path = error.path().unwrap_or_default();
+            self.unreadable
+                .found(&self.flow, path, &super::error_chain(error), now)?;
+        }
+        let unreadable = errors.iter().filter(|error| passes(error)).count();
         let mut swept = Swept {
             files: files.len(),
             new: 0,
-            unreadable: unreadable.len(),
+            unreadable,
         };
         for file in files {
             if known.get(&file.path) != Some(&file.identity) {
@@ -90,21 +96,28 @@ impl Arrivals {
                 self.settling.sighted(file.path, file.identity, now);
             }
         }
-        if unreadable.is_empty() {
+        let listed = |path: &str| errors.iter().any(|error| error.path() == Some(path));
+        let settling = &self.settling;
+        self.unreadable
+            .keep(&self.flow, |path| listed(path) || settling.holds(path))?;
+        if unreadable == 0 {
             self.flow.site().ledger.swept(root, now)?;
         }
         Ok(swept)
     }
 
-    /// Follows hints: looks at the files that events named.
-    pub fn hinted(&mut self, paths: &[String]) -> Result<(), IngestError> {
+    /// Follows hints: looks at the files that events named. False where one could not be looked
+    /// at, or is what no manifest may be: a sweep tells the operator.
+    pub fn hinted(&mut self, paths: &[String]) -> Result<bool, IngestError> {
+        let mut clear = true;
         for path in paths {
             match self.flow.datastore().look_at_manifest(path)? {
                 Look::File(identity) => self.sighted(path, identity)?,
-                Look::Absent | Look::Irregular | Look::Unreadable(_) => {}
+                Look::Absent => {}
+                Look::Irregular | Look::Unreadable(_) => clear = false,
             }
         }
-        Ok(())
+        Ok(clear)
     }
 
     fn sighted(&mut self, path: &str, identity: FileIdentity) -> Result<(), IngestError> {
@@ -159,15 +172,24 @@ impl Arrivals {
     fn conclude(&mut self, decision: Decision) -> Result<bool, IngestError> {
         match decision {
             Decision::Decided(row) => {
+                self.unreadable.healed(&self.flow, &row.location.path)?;
                 self.settling.decided(&row.location.path);
                 Ok(true)
             }
             Decision::Gone(path) => {
+                self.unreadable.healed(&self.flow, &path)?;
                 self.settling.decided(&path);
                 Ok(false)
             }
             Decision::Undecided(undecided) => {
                 let now = self.flow.site().clock.now();
+                let path = undecided.settled.path();
+                if undecided.fault == Fault::Unreadable {
+                    let error = super::error_chain(&undecided.error);
+                    self.unreadable.found(&self.flow, path, &error, now)?;
+                } else {
+                    self.unreadable.healed(&self.flow, path)?;
+                }
                 match self
                     .settling
                     .judge(&undecided.settled, undecided.fault, now)
@@ -239,4 +261,13 @@ impl Arrivals {
     pub fn flow(&self) -> &Flow {
         &self.flow
     }
+}
+
+/// Whether what a listing could not take may be taken later though nothing there changes. A link
+/// or a name that no manifest may have stays what it is.
+fn passes(error: &DatastoreError) -> bool {
+    !matches!(
+        error,
+        DatastoreError::Irregular { .. } | DatastoreError::PathRefused { .. }
+    )
 }

@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::IngestError;
 use super::confirm::Confirming;
 use super::flow::Flow;
 use super::sweep::Arrivals;
-use super::watch::{ArtifactWatch, Watcher, poll};
+use super::watch::{ArtifactWatch, Hints, Watcher, poll};
 use crate::clock::later;
 use crate::worker::{Next, Pulse, StepError, Wake, Worker};
 
@@ -44,6 +44,9 @@ pub struct ManifestWorker {
     requests: Requests,
     confirm: Wake,
     next_sweep: Option<Timestamp>,
+    /// Something asked for a sweep, or was not followed to its end: it must not be forgotten
+    /// because the root, the ledger or the registry failed in between.
+    sweep_owed: bool,
     forgotten: Option<u64>,
 }
 
@@ -62,36 +65,59 @@ impl ManifestWorker {
             requests,
             confirm,
             next_sweep: None,
+            sweep_owed: false,
             forgotten: None,
         }
     }
 
     fn find_work(&mut self, now: Timestamp) -> Result<(), IngestError> {
-        let hints = self.watcher.take();
+        // Hints about a root that is not there stay until it is there again.
+        self.arrivals.flow().datastore().check_identity()?;
         let forgotten = self.arrivals.flow().site().ledger.forgotten()?;
+        let hints = self.watcher.take();
         let asked = self.forgotten.replace(forgotten) != Some(forgotten);
         let due = self.next_sweep.is_none_or(|next| next <= now);
-        if hints.rescan || asked || due {
-            self.sweep(now)?;
-        } else if !hints.is_empty() {
-            let paths: Vec<String> = hints.paths.into_iter().collect();
-            self.arrivals.hinted(&paths)?;
+        let sweep = self.sweep_owed || hints.rescan || asked || due;
+        if sweep || !hints.is_empty() {
+            self.sweep_owed = true;
+            if sweep || !self.follow(hints)? {
+                self.sweep(now)?;
+            }
+            self.sweep_owed = false;
         }
-        if self.requests.retry_untrusted.swap(false, Ordering::SeqCst) {
-            let manifests = self.arrivals.retry_untrusted()?;
-            info!(manifests, "untrusted manifests tried again");
+        self.retry_untrusted()
+    }
+
+    /// False where only a sweep can tell what became of a file.
+    fn follow(&mut self, hints: Hints) -> Result<bool, IngestError> {
+        let paths: Vec<String> = hints.paths.into_iter().collect();
+        self.arrivals.hinted(&paths)
+    }
+
+    fn retry_untrusted(&mut self) -> Result<(), IngestError> {
+        if !self.requests.retry_untrusted.swap(false, Ordering::SeqCst) {
+            return Ok(());
         }
+        let manifests = self.arrivals.retry_untrusted().inspect_err(|_| {
+            self.requests.retry_untrusted();
+        })?;
+        info!(manifests, "untrusted manifests tried again");
         Ok(())
     }
 
     fn sweep(&mut self, now: Timestamp) -> Result<(), IngestError> {
+        self.watcher.mend();
         let swept = self.arrivals.sweep()?;
         let root = &self.arrivals.flow().root().name;
         if swept.new > 0 {
             info!(%root, files = swept.files, new = swept.new, "manifest folder swept");
         }
         let degraded = self.watcher.degraded();
-        let interval = poll::sweep_interval(self.arrivals.sweep_interval(), degraded.as_ref());
+        let mut interval = poll::sweep_interval(self.arrivals.sweep_interval(), degraded.as_ref());
+        if swept.unreadable > 0 {
+            // No event tells that a folder can be read again.
+            interval = interval.min(poll::POLL_INTERVAL);
+        }
         self.next_sweep = Some(later(now, interval));
         Ok(())
     }
@@ -160,12 +186,8 @@ impl ConfirmWorker {
 impl Worker for ConfirmWorker {
     fn step(&mut self, pulse: &Pulse) -> Result<Next, StepError> {
         let now = self.confirming.flow().site().clock.now();
-        if let Err(error) = self.confirming.flow().datastore().check_identity() {
-            // Absence is no news about artifacts while the root itself is not there.
-            let root = &self.confirming.flow().root().name;
-            warn!(%root, error = %super::error_chain(&error), "root is not there");
-            return Err(error.into());
-        }
+        // Absence is no news about artifacts while the root itself is not there.
+        self.confirming.flow().datastore().check_identity()?;
         match self.work(pulse, now) {
             Err(error) if error.is_interruption() => Ok(Next::Idle(None)),
             Err(error) => Err(error.into()),

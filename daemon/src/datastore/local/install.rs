@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, RenameFlags, fstat, fsync, linkat, mkdirat, openat, renameat_with,
+    AtFlags, CWD, Mode, OFlags, RenameFlags, fstat, fsync, linkat, mkdirat, openat, renameat_with,
     unlinkat,
 };
 use rustix::io::Errno;
@@ -18,6 +19,9 @@ use crate::datastore::{DatastoreError, Look};
 /// A manifest never changes, so nobody may write to it.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o444);
 const FOLDER_MODE: Mode = Mode::from_raw_mode(0o777);
+/// Names of the process's own open files.
+const OPEN_FILES: &str = "/proc/self/fd";
+const CREATE: &str = "create a temporary file for";
 
 /// Copies `from` to `path` below `root`; false where something has that name already.
 ///
@@ -32,7 +36,9 @@ pub(super) fn install(
     let folders = Folders::create(root, folder)?;
     let target = folders.innermost(root);
     let installed = match look_in(target, name) {
-        Look::Absent => Temporary::write(target, path, from)?.publish(name, path)?,
+        Look::Absent => Temporary::create(target, path)?
+            .fill(path, from)?
+            .publish(name, path)?,
         Look::File(_) | Look::Irregular => false,
         Look::Unreadable(fault) => {
             let source = io::Error::from_raw_os_error(fault.0);
@@ -80,41 +86,79 @@ fn create(parent: BorrowedFd<'_>, part: &str) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// A synced file under a temporary name; what is left of that name goes when this is dropped.
+/// A file on its way to its name. It has none until then, so that the kernel removes what a killed
+/// process leaves; only where the file system knows no such files it has a temporary one, which
+/// goes when this is dropped.
 struct Temporary<'a> {
     folder: BorrowedFd<'a>,
-    name: String,
+    name: Option<String>,
     file: File,
 }
 
 impl<'a> Temporary<'a> {
-    fn write(
-        folder: BorrowedFd<'a>,
-        path: &str,
-        from: &mut dyn Read,
-    ) -> Result<Self, DatastoreError> {
+    fn create(folder: BorrowedFd<'a>, path: &str) -> Result<Self, DatastoreError> {
+        // Without `/proc` it could not be given a name later.
+        if Path::new(OPEN_FILES).is_dir() {
+            let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+            match openat(folder, ".", flags, FILE_MODE) {
+                Ok(file) => {
+                    let file = File::from(file);
+                    return Ok(Self {
+                        folder,
+                        name: None,
+                        file,
+                    });
+                }
+                Err(Errno::NOTSUP | Errno::ISDIR | Errno::INVAL | Errno::NOSYS) => {}
+                Err(errno) => return Err(io_error(CREATE, path, errno.into())),
+            }
+        }
+        Self::create_named(folder, path)
+    }
+
+    fn create_named(folder: BorrowedFd<'a>, path: &str) -> Result<Self, DatastoreError> {
         let name = format!(".{}.tmp", Uuid::new_v4().simple());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let file = openat(folder, &name, flags | OFlags::CLOEXEC, FILE_MODE)
-            .map_err(|e| io_error("create a temporary file for", path, e.into()))?;
-        let mut temporary = Self {
+            .map_err(|e| io_error(CREATE, path, e.into()))?;
+        let file = File::from(file);
+        Ok(Self {
             folder,
-            name,
-            file: File::from(file),
-        };
-        io::copy(from, &mut temporary.file).map_err(|e| io_error("copy", path, e))?;
-        temporary
-            .file
+            name: Some(name),
+            file,
+        })
+    }
+
+    /// Copies `from` into it, durably.
+    fn fill(mut self, path: &str, from: &mut dyn Read) -> Result<Self, DatastoreError> {
+        io::copy(from, &mut self.file).map_err(|e| io_error("copy", path, e))?;
+        self.file
             .sync_all()
             .map_err(|e| io_error("sync", path, e))?;
-        Ok(temporary)
+        Ok(self)
     }
 
     /// Gives the file its name; false where something took the name meanwhile.
     fn publish(self, name: &str, path: &str) -> Result<bool, DatastoreError> {
+        match &self.name {
+            None => self.link_nameless(name, path),
+            Some(temporary) => self.rename(temporary, name, path),
+        }
+    }
+
+    fn link_nameless(&self, name: &str, path: &str) -> Result<bool, DatastoreError> {
+        let open = format!("{OPEN_FILES}/{}", self.file.as_raw_fd());
+        match linkat(CWD, open, self.folder, name, AtFlags::SYMLINK_FOLLOW) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(errno) => Err(io_error("link into place", path, errno.into())),
+        }
+    }
+
+    fn rename(&self, temporary: &str, name: &str, path: &str) -> Result<bool, DatastoreError> {
         let renamed = renameat_with(
             self.folder,
-            &self.name,
+            temporary,
             self.folder,
             name,
             RenameFlags::NOREPLACE,
@@ -123,13 +167,13 @@ impl<'a> Temporary<'a> {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
             // Network and FUSE file systems often cannot rename without clobbering.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => self.link(name, path),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => self.link(temporary, name, path),
             Err(errno) => Err(io_error("rename into place", path, errno.into())),
         }
     }
 
-    fn link(&self, name: &str, path: &str) -> Result<bool, DatastoreError> {
-        let linked = linkat(self.folder, &self.name, self.folder, name, AtFlags::empty());
+    fn link(&self, temporary: &str, name: &str, path: &str) -> Result<bool, DatastoreError> {
+        let linked = linkat(self.folder, temporary, self.folder, name, AtFlags::empty());
         match linked {
             Ok(()) => Ok(true),
             // On NFS a reply may be lost and the second try meet the first one's work.
@@ -141,9 +185,10 @@ impl<'a> Temporary<'a> {
 
 impl Drop for Temporary<'_> {
     fn drop(&mut self) {
-        match unlinkat(self.folder, &self.name, AtFlags::empty()) {
+        let Some(name) = &self.name else { return };
+        match unlinkat(self.folder, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => warn!(name = %self.name, %error, "temporary manifest file left behind"),
+            Err(error) => warn!(name, %error, "temporary manifest file left behind"),
         }
     }
 }
@@ -164,14 +209,33 @@ mod tests {
 
     use super::*;
 
+    fn temporary<'a>(folder: &'a File, text: &[u8]) -> Temporary<'a> {
+        let temporary = Temporary::create_named(folder.as_fd(), "m").unwrap();
+        temporary.fill("m", &mut &*text).unwrap()
+    }
+
+    fn link(temporary: &Temporary<'_>) -> bool {
+        let name = temporary.name.as_deref().unwrap();
+        temporary.link(name, "m", "m").unwrap()
+    }
+
+    #[test]
+    fn where_files_cannot_be_nameless_a_temporary_name_is_taken_and_goes() {
+        let directory = TempDir::new().unwrap();
+        let folder = File::open(directory.path()).unwrap();
+        assert!(temporary(&folder, b"first").publish("m", "m").unwrap());
+        assert!(!temporary(&folder, b"second").publish("m", "m").unwrap());
+        drop(temporary(&folder, b"third"));
+        assert_eq!(std::fs::read(directory.path().join("m")).unwrap(), b"first");
+        assert_eq!(read_dir(directory.path()).unwrap().count(), 1);
+    }
+
     #[test]
     fn where_renaming_without_clobbering_is_unknown_linking_does_the_same() {
         let directory = TempDir::new().unwrap();
         let folder = File::open(directory.path()).unwrap();
-        let write =
-            |text: &'static [u8]| Temporary::write(folder.as_fd(), "m", &mut { text }).unwrap();
-        assert!(write(b"first").link("m", "m").unwrap());
-        assert!(!write(b"second").link("m", "m").unwrap());
+        assert!(link(&temporary(&folder, b"first")));
+        assert!(!link(&temporary(&folder, b"second")));
         assert_eq!(std::fs::read(directory.path().join("m")).unwrap(), b"first");
         assert_eq!(read_dir(directory.path()).unwrap().count(), 1);
     }
@@ -180,8 +244,8 @@ mod tests {
     fn a_link_whose_reply_was_lost_counts_as_ours() {
         let directory = TempDir::new().unwrap();
         let folder = File::open(directory.path()).unwrap();
-        let temporary = Temporary::write(folder.as_fd(), "m", &mut &b"m"[..]).unwrap();
-        assert!(temporary.link("m", "m").unwrap());
-        assert!(temporary.link("m", "m").unwrap());
+        let temporary = temporary(&folder, b"m");
+        assert!(link(&temporary));
+        assert!(link(&temporary));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::poll::Degraded;
 
@@ -55,6 +55,8 @@ pub(super) struct Inbox {
     /// Events were lost: any folder may have come.
     pub(super) watch_all: bool,
     pub(super) degraded: Option<Degraded>,
+    /// Why events are missing, as the log has heard it.
+    told: Option<Degraded>,
     /// For the log.
     root: PathBuf,
 }
@@ -67,16 +69,28 @@ impl Inbox {
             folders: BTreeSet::new(),
             watch_all: false,
             degraded: None,
+            told: None,
             root: root.to_owned(),
         }
     }
 
     /// Keeps the first reason and tells it once.
     pub(super) fn degrade(&mut self, reason: Degraded) {
-        if self.degraded.is_none() {
+        if self.degraded.is_some() {
+            return;
+        }
+        if self.told.as_ref() != Some(&reason) {
             let root = self.root.display();
             warn!(%root, %reason, "not all changes of manifests are seen, sweeping more often");
-            self.degraded = Some(reason);
+            self.told = Some(reason.clone());
+        }
+        self.degraded = Some(reason);
+    }
+
+    /// Tells that events are complete again, where it was told that they are not.
+    pub(super) fn mended(&mut self) {
+        if self.degraded.is_none() && self.told.take().is_some() {
+            info!(root = %self.root.display(), "all changes of manifests are seen again");
         }
     }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use tracing::info;
 
 use super::hints::{Hints, Inbox};
 use super::poll::Degraded;
@@ -93,6 +94,19 @@ impl Watcher {
         std::mem::take(&mut lock(&self.inbox).hints)
     }
 
+    /// Watches once more what could not be watched: permissions and limits may have changed. To be
+    /// called before a sweep, which finds what came in between.
+    pub fn mend(&self) {
+        if lock(&self.watching).is_none() {
+            return;
+        }
+        if lock(&self.inbox).degraded.take().is_none() {
+            return;
+        }
+        self.watch_all();
+        lock(&self.inbox).mended();
+    }
+
     /// Why not every change is seen; the sweep must then come more often
     /// ([`sweep_interval`](super::poll::sweep_interval)).
     pub fn degraded(&self) -> Option<Degraded> {
@@ -166,7 +180,10 @@ fn receive(root: &Path, inbox: &mut Inbox, event: notify::Result<notify::Event>)
     };
     match source::change(event) {
         Change::Nothing => {}
-        Change::Lost => inbox.lost(),
+        Change::Lost => {
+            info!(root = %root.display(), "events were lost, looking everywhere");
+            inbox.lost();
+        }
         Change::At { paths, folder } => {
             for path in paths {
                 if let Some(manifest) = manifest_below(root, &path) {
