@@ -9,8 +9,8 @@ use runsync_manifest::name::ArtifactPath;
 use super::{Datastore, DatastoreError, Look, ManifestFile, RepositoryFile};
 use crate::file_identity::FileIdentity;
 
-/// A root that counts the calls that reach it. [`repository`](Datastore::repository) and
-/// [`uri`](Datastore::uri) never touch storage and are not counted.
+/// A root that counts the calls that reach it. [`repository`](Datastore::repository) never touches
+/// storage and is not counted.
 #[derive(Debug)]
 pub struct Counted<D> {
     root: D,
