@@ -25,10 +25,10 @@ use super::register::{self, Outcome};
 use super::settle::{Fault, Settled};
 use super::stage::StageError;
 use super::trust::Trust;
-use super::verify::{self, Verdict, Verified};
+use super::verify::{self, Authentic, Authentication, Verdict, Verified};
 use super::{IngestError, acknowledge};
 use crate::clock::Clock;
-use crate::datastore::{Datastore, DatastoreError};
+use crate::datastore::{Datastore, DatastoreError, manifest_path};
 use crate::file_identity::FileIdentity;
 use crate::ledger::Ledger;
 use crate::ledger::record::{ManifestRow, ManifestState};
@@ -40,6 +40,9 @@ use crate::registry::record::RowSource;
 const GROUP_CLAIMS: u64 = 20_000;
 /// Manifests that may share a commit; each holds its rows in memory.
 const GROUP_MANIFESTS: usize = 256;
+
+/// Rows of one group held in memory; a manifest that needs more than this is registered alone.
+const GROUP_MEMORY_BYTES: usize = 32 << 20;
 
 /// What all roots of a site share.
 #[derive(Debug)]
@@ -121,7 +124,7 @@ pub struct Undecided {
 
 /// How far one file got before the registry is asked.
 enum Read {
-    Whole(Box<Parsed>),
+    Whole(Box<Authentic>),
     Stopped(Decision),
 }
 
@@ -160,38 +163,29 @@ impl Flow {
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Vec<Decision>, IngestError> {
         let mut decisions = Vec::with_capacity(files.len());
-        let mut group: Vec<Parsed> = Vec::new();
-        let mut runs = HashSet::new();
-        let mut claims = 0;
+        let mut group = Group::default();
         for settled in files {
-            let parsed = match self.read(settled, progress)? {
-                Read::Whole(parsed) => parsed,
+            let manifest = match self.read(settled, unsigned, progress)? {
+                Read::Whole(manifest) => manifest,
                 Read::Stopped(decision) => {
                     decisions.push(decision);
                     continue;
                 }
             };
-            // Manifests of one run are judged one after the other: the second must see what
-            // became of the first.
-            let fits = claims + parsed.rows().claims() <= GROUP_CLAIMS
-                && group.len() < GROUP_MANIFESTS
-                && !runs.contains(&run_of(&parsed));
-            if !fits {
-                decisions.extend(self.settle_group(&mut group, unsigned, progress)?);
-                runs.clear();
-                claims = 0;
+            if !group.takes(manifest.parsed()) {
+                let full = std::mem::take(&mut group);
+                decisions.extend(self.settle_group(full, progress)?);
             }
-            claims += parsed.rows().claims();
-            runs.insert(run_of(&parsed));
-            group.push(*parsed);
+            group.add(*manifest);
         }
-        decisions.extend(self.settle_group(&mut group, unsigned, progress)?);
+        decisions.extend(self.settle_group(group, progress)?);
         Ok(decisions)
     }
 
     fn read(
         &self,
         settled: Settled,
+        unsigned: bool,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Read, IngestError> {
         let opened = match parse::open(settled.clone(), &*self.datastore, self.site.limits) {
@@ -204,9 +198,21 @@ impl Flow {
         let file = opened.file();
         let header = opened.header().clone();
         let mut lines = |lines| progress(Progress::Read { lines });
-        match opened.read(&self.site.scratch, &mut lines) {
-            Ok(parsed) => Ok(Read::Whole(Box::new(parsed))),
-            Err(error) => self.stopped(settled, file, error, Some(&header)),
+        let parsed = match opened.read(&self.site.scratch, &mut lines) {
+            Ok(parsed) => parsed,
+            Err(error) => return self.stopped(settled, file, error, Some(&header)),
+        };
+        match verify::authenticate(parsed, &self.site.trust(), unsigned) {
+            Ok(Authentication::Authentic(manifest)) => Ok(Read::Whole(manifest)),
+            Ok(Authentication::Refused(parsed, refusal)) => {
+                let row = self.whole_row(&parsed, *refusal);
+                acknowledge::acknowledge(std::slice::from_ref(&row), &*self.site.ledger)?;
+                Ok(Read::Stopped(Decision::Decided(Box::new(row))))
+            }
+            Err(error) => {
+                let error = ParseError::Stage(StageError::Scratch(error));
+                self.stopped(settled, file, error, Some(&header))
+            }
         }
     }
 
@@ -300,26 +306,62 @@ impl Flow {
     /// Verifies, registers and acknowledges manifests of different runs.
     fn settle_group(
         &self,
-        group: &mut Vec<Parsed>,
-        unsigned: bool,
+        group: Group,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Vec<Decision>, IngestError> {
-        if group.is_empty() {
+        if group.manifests.is_empty() {
             return Ok(Vec::new());
         }
         let _one_at_a_time = self.site.registration.acquire()?;
-        let mut rows = Vec::with_capacity(group.len());
+        self.resume(progress)?;
+        self.settle_locked(group.manifests, progress)
+    }
+
+    /// Ends registrations that were interrupted, before anything else is judged: some of their
+    /// rows are visible, and what came later must not keep the others out. One whose file is not
+    /// where its origin put it stays open until the file is seen again.
+    fn resume(
+        &self,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<(), IngestError> {
+        for interrupted in self.site.registry.registering()? {
+            for packed in [false, true] {
+                let RunKey { origin, name } = &interrupted.run;
+                let path = manifest_path(*origin, name, interrupted.generation, packed);
+                let settled = Settled::by_operator(path, self.site.clock.now());
+                // It was accepted when it was begun, signed or by an operator's word.
+                if let Read::Whole(manifest) = self.read(settled, true, progress)?
+                    && manifest.parsed().trailer().sha256 == interrupted.digest
+                {
+                    info!(run = %name, generation = %interrupted.generation, "interrupted registration goes on");
+                    self.settle_locked(vec![*manifest], progress)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`settle_group`](Self::settle_group), while this process alone may register.
+    fn settle_locked(
+        &self,
+        manifests: Vec<Authentic>,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Vec<Decision>, IngestError> {
+        let (ledger, registry) = (&*self.site.ledger, &*self.site.registry);
+        let mut rows = Vec::with_capacity(manifests.len());
         let mut to_register = Vec::new();
-        for parsed in group.drain(..) {
-            match self.verify(parsed, unsigned)? {
+        for manifest in manifests {
+            match verify::verify(manifest, ledger, registry, &self.root.name)? {
                 Verdict::Register(verified) => to_register.push(verified),
                 Verdict::Hold(verified) => self.hold(&verified, &mut rows)?,
                 Verdict::Known(parsed) => rows.push(self.registered_row(&parsed)),
                 Verdict::Refuse(parsed, refusal) => rows.push(self.whole_row(&parsed, refusal)),
             }
         }
+        // From its first row on it is the manifest of its generation, whatever comes later.
+        let accepted: Vec<_> = to_register.iter().map(Verified::accepted).collect();
+        ledger.accept(&accepted)?;
         let trust = self.root.confirm == ConfirmLevel::Trust;
-        let registry = &*self.site.registry;
         let claims = |verified: &Verified| verified.parsed().rows().claims();
         let of = to_register.iter().map(claims).sum();
         let outcomes =
@@ -329,24 +371,11 @@ impl Flow {
         for outcome in outcomes {
             rows.push(self.acknowledged_row(&outcome)?);
         }
-        acknowledge::acknowledge(&rows, &*self.site.ledger)?;
+        acknowledge::acknowledge(&rows, ledger)?;
         Ok(rows
             .into_iter()
             .map(|row| Decision::Decided(Box::new(row)))
             .collect())
-    }
-
-    fn verify(&self, parsed: Parsed, unsigned: bool) -> Result<Verdict, IngestError> {
-        let trust = self.site.trust();
-        let (ledger, registry) = (&*self.site.ledger, &*self.site.registry);
-        Ok(verify::verify(
-            parsed,
-            &trust,
-            unsigned,
-            ledger,
-            registry,
-            &self.root.name,
-        )?)
     }
 
     fn acknowledged_row(&self, outcome: &Outcome) -> Result<ManifestRow, IngestError> {
@@ -361,10 +390,22 @@ impl Flow {
                     artifacts_waiting = registered.artifacts_waiting,
                     "run registered"
                 );
-                Ok(self.registered_row(verified.parsed()))
+                self.overtaken_or_registered(verified)
             }
             Outcome::Refused(parsed, refusal) => Ok(self.whole_row(parsed, refusal.clone())),
         }
+    }
+
+    /// An interrupted registration is ended although a floor may have come in between.
+    fn overtaken_or_registered(&self, verified: &Verified) -> Result<ManifestRow, IngestError> {
+        let row = self.registered_row(verified.parsed());
+        let floor = self
+            .site
+            .registry
+            .run(verified.run())?
+            .and_then(|run| run.floor);
+        let overtaken = floor.and_then(|floor| overtake(floor, row.clone(), row.decided_at));
+        Ok(overtaken.unwrap_or(row))
     }
 
     /// Keeps a removal, snapshot or inventory, and overtakes what lies below it.
@@ -411,6 +452,34 @@ impl Flow {
     }
 }
 
+/// Manifests that may share a commit.
+#[derive(Debug, Default)]
+struct Group {
+    manifests: Vec<Authentic>,
+    runs: HashSet<RunKey>,
+    claims: u64,
+    memory_bytes: usize,
+}
+
+impl Group {
+    /// Whether one more fits. Manifests of one run are judged one after the other: the second
+    /// must see what became of the first.
+    fn takes(&self, next: &Parsed) -> bool {
+        self.claims + next.rows().claims() <= GROUP_CLAIMS
+            && self.manifests.len() < GROUP_MANIFESTS
+            && self.memory_bytes + next.rows().memory_bytes() <= GROUP_MEMORY_BYTES
+            && !self.runs.contains(&run_of(next))
+    }
+
+    fn add(&mut self, manifest: Authentic) {
+        let parsed = manifest.parsed();
+        self.claims += parsed.rows().claims();
+        self.memory_bytes += parsed.rows().memory_bytes();
+        self.runs.insert(run_of(parsed));
+        self.manifests.push(manifest);
+    }
+}
+
 fn run_of(parsed: &Parsed) -> RunKey {
     let header = parsed.header();
     RunKey {
@@ -429,7 +498,7 @@ fn overtake(floor: Generation, mut row: ManifestRow, now: Timestamp) -> Option<M
     if summary.generation >= floor || summary.content == Content::Inventory {
         return None;
     }
-    row.reason = Some(verify::overtaken_reason(summary.generation, floor));
+    row.reason = Some(verify::superseded(summary.generation, floor).reason);
     row.state = ManifestState::Superseded;
     row.hint = None;
     row.blocker = None;

@@ -14,8 +14,10 @@ use crate::registry::conflict::Conflict;
 pub enum Blocker {
     /// The registry holds something that contradicts it.
     Conflict(Conflict),
-    /// Its run has two manifests of one generation.
+    /// Another manifest of the same generation was accepted before it: the run is forked.
     Fork,
+    /// Its run is forked, and frozen until its origin overrules the fork.
+    Frozen,
     /// It is valid and waits for the flow that acts on its content.
     Held,
 }

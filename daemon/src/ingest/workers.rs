@@ -59,6 +59,8 @@ impl ManifestWorker {
         } else {
             Watcher::switched_off(&root.directory)
         };
+        // Keys may have been trusted while no daemon ran.
+        requests.retry_untrusted();
         Self {
             arrivals: Arrivals::new(flow),
             watcher,
@@ -172,12 +174,14 @@ impl ConfirmWorker {
         }
         let registry = Arc::clone(&self.confirming.flow().site().registry);
         let due = self.next.is_some_and(|next| next <= now);
-        if due || self.registry_seen != Some(registry.changes()?) {
+        // Asked before the look: what is registered meanwhile counts as unseen.
+        let changes = registry.changes()?;
+        if due || self.registry_seen != Some(changes) {
             self.next = self.confirming.step(&mut || advance(pulse))?.next;
             if let Some(watch) = &self.watch {
                 watch.wanted(self.confirming.directories().iter().cloned());
             }
-            self.registry_seen = Some(registry.changes()?);
+            self.registry_seen = Some(changes);
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Answers from records: runs, datasets, records, existence.
 
 use runsync_config::root::RootName;
-use runsync_manifest::checksum::Checksums;
+use runsync_manifest::checksum::{Checksums, Sha256};
 use runsync_manifest::generation::Generation;
 use runsync_manifest::header::DatasetType;
 use runsync_manifest::name::{DatasetId, DatasetTypeName, RunKey};
@@ -70,7 +70,7 @@ pub(super) fn registering(connection: &Connection) -> Result<Vec<Registering>, F
     connection
         .prepare_cached(
             "SELECT run.name, run.origin, registering.epoch, registering.sequence, claims_done,
-                 registering.claims
+                 registering.claims, registering.digest
              FROM registering JOIN run USING (run_id)
              ORDER BY run.name, run.origin, registering.epoch, registering.sequence",
         )?
@@ -83,6 +83,7 @@ pub(super) fn registering(connection: &Connection) -> Result<Vec<Registering>, F
                 },
                 done: count(row, 4)?,
                 claims: count(row, 5)?,
+                digest: Sha256(row.get(6)?),
             })
         })?
         .collect()
