@@ -103,7 +103,9 @@ impl ManifestWorker {
         let manifests = self.arrivals.retry_untrusted().inspect_err(|_| {
             self.requests.retry_untrusted();
         })?;
-        info!(manifests, "untrusted manifests tried again");
+        if manifests > 0 {
+            info!(manifests, "untrusted manifests tried again");
+        }
         Ok(())
     }
 
