@@ -24,7 +24,8 @@ use runsync::ledger::record::ManifestState;
 use runsync::registry::record::Presence;
 use runsync::worker::{Driver, Wake};
 use runsync_manifest::content::Content;
-use runsync_manifest::name::{ArtifactPath, DatasetId};
+use runsync_manifest::name::{ArtifactPath, DatasetId, RepositoryId};
+use runsync_manifest::signature::SigningKey;
 use support::{Manifest, TestSite, artifact, entry};
 use uuid::Uuid;
 
@@ -264,6 +265,57 @@ fn a_frozen_run_takes_nothing() {
             .is_empty(),
         "{states:#?}"
     );
+}
+
+/// Lets repository `number` own `prefix` here, and trusts its key.
+fn accept_peer(site: &TestSite, number: u128, prefix: &str) -> SigningKey {
+    let key = SigningKey::from_seed(&[number as u8; 32]);
+    let (name, origin) = (format!("SITE_{number}"), Uuid::from_u128(number));
+    let public = key.public();
+    let file = serde_json::json!({
+        "format": 1, "site": name, "repository": origin,
+        "key_id": public.id().to_string(), "public_key": public.to_string(),
+    });
+    let path = site
+        .folder
+        .path()
+        .join(format!("keys/trusted/{}.json", public.id()));
+    support::write(&path, file.to_string().as_bytes());
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    let peer = format!(
+        "[[peer]]\nsite = \"{name}\"\norigin = \"{origin}\"\nrun_prefixes = [\"{prefix}\"]\n"
+    );
+    support::write(&site.config(), (config + &peer).as_bytes());
+    key
+}
+
+#[test]
+fn a_peer_cannot_claim_paths_below_the_run_names_of_another() {
+    let site = TestSite::new("trust");
+    let key = accept_peer(&site, 2, "u/b");
+    accept_peer(&site, 3, "u/c");
+    let mut open = site.open();
+    let origin = RepositoryId(Uuid::from_u128(2));
+    for (run, path) in [("u/b/one", "u/b/one/file"), ("u/b/two", "u/c/one/file")] {
+        let manifest = Manifest::new(origin, run, "1-1", Content::Additions)
+            .with_dimensions(5)
+            .with_entries([entry(
+                run.len() as u128 + path.len() as u128 * 7,
+                1,
+                1,
+                path,
+                b"x",
+            )]);
+        let name = format!("runsync/manifests/{run}.manifest.jsonl");
+        site.put(&name, &manifest.bytes(Some(&key)));
+    }
+    open.work();
+    let rows = open.manifests();
+    let states: Vec<_> = rows.iter().map(|row| row.state).collect();
+    let both = [ManifestState::Registered, ManifestState::Quarantined];
+    assert_eq!(states, both, "{rows:#?}");
+    let reason = rows.last().and_then(|row| row.reason.as_deref()).unwrap();
+    assert!(reason.contains("`u/c` of another repository"), "{reason}");
 }
 
 /// A root during whose next look something else happens.

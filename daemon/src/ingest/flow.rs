@@ -4,7 +4,6 @@
 //! crash between any two lines is mended by running it again. The daemon's loop and the
 //! operator's `ingest` both run exactly this.
 
-use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,6 +18,7 @@ use runsync_manifest::limits::Limits;
 use runsync_manifest::name::RunKey;
 use tracing::{debug, info};
 
+use super::group::Group;
 use super::parse::{self, Opened, ParseError, Parsed};
 use super::refuse::{Blocker, Refusal};
 use super::register::{self, Outcome};
@@ -35,14 +35,6 @@ use crate::ledger::record::{ManifestRow, ManifestState};
 use crate::registration_lock::RegistrationLock;
 use crate::registry::Registry;
 use crate::registry::record::RowSource;
-
-/// Claims of small manifests that may share a commit.
-const GROUP_CLAIMS: u64 = 20_000;
-/// Manifests that may share a commit; each holds its rows in memory.
-const GROUP_MANIFESTS: usize = 256;
-
-/// Rows of one group held in memory; a manifest that needs more than this is registered alone.
-const GROUP_MEMORY_BYTES: usize = 32 << 20;
 
 /// What all roots of a site share.
 #[derive(Debug)]
@@ -309,12 +301,13 @@ impl Flow {
         group: Group,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Vec<Decision>, IngestError> {
-        if group.manifests.is_empty() {
+        let manifests = group.into_manifests();
+        if manifests.is_empty() {
             return Ok(Vec::new());
         }
         let _one_at_a_time = self.site.registration.acquire()?;
         self.resume(progress)?;
-        self.settle_locked(group.manifests, progress)
+        self.settle_locked(manifests, progress)
     }
 
     /// Ends registrations that were interrupted, before anything else is judged: some of their
@@ -449,42 +442,6 @@ impl Flow {
             refusal,
             now,
         )
-    }
-}
-
-/// Manifests that may share a commit.
-#[derive(Debug, Default)]
-struct Group {
-    manifests: Vec<Authentic>,
-    runs: HashSet<RunKey>,
-    claims: u64,
-    memory_bytes: usize,
-}
-
-impl Group {
-    /// Whether one more fits. Manifests of one run are judged one after the other: the second
-    /// must see what became of the first.
-    fn takes(&self, next: &Parsed) -> bool {
-        self.claims + next.rows().claims() <= GROUP_CLAIMS
-            && self.manifests.len() < GROUP_MANIFESTS
-            && self.memory_bytes + next.rows().memory_bytes() <= GROUP_MEMORY_BYTES
-            && !self.runs.contains(&run_of(next))
-    }
-
-    fn add(&mut self, manifest: Authentic) {
-        let parsed = manifest.parsed();
-        self.claims += parsed.rows().claims();
-        self.memory_bytes += parsed.rows().memory_bytes();
-        self.runs.insert(run_of(parsed));
-        self.manifests.push(manifest);
-    }
-}
-
-fn run_of(parsed: &Parsed) -> RunKey {
-    let header = parsed.header();
-    RunKey {
-        origin: header.origin.repository,
-        name: header.run.clone(),
     }
 }
 
