@@ -96,7 +96,8 @@ pub trait Registry: Send + Sync + Debug {
     fn waiting_runs(&self) -> Result<Vec<WaitingRun>, RegistryError>;
 
     /// A page of the artifacts that a run waits for in `root`, by path, after `after` (any text:
-    /// `a/b/` starts with the first path below that folder).
+    /// `a/b/` starts with the first path below that folder). A page of fewer than `limit` is the
+    /// last.
     fn waiting_artifacts(
         &self,
         run: &RunKey,
@@ -106,7 +107,8 @@ pub trait Registry: Send + Sync + Debug {
     ) -> Result<Vec<WaitingArtifact>, RegistryError>;
 
     /// Turns what is waited for into datastore records, in one commit. An artifact that the run
-    /// no longer waits for in that shape (another size or checksum) is passed over.
+    /// does not wait for, not yet or no longer or in another shape (another size or checksum), is
+    /// passed over.
     /// Returns how many artifacts were confirmed.
     fn confirm(
         &self,

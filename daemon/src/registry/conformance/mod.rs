@@ -59,6 +59,8 @@ macro_rules! conformance {
             interruption:
                 an_interrupted_registration_goes_on_from_every_row
                 another_generation_may_come_between
+                a_shared_artifact_confirmed_between_two_commits_is_waited_for_no_more
+                what_is_not_waited_for_yet_is_not_confirmed
                 a_fork_does_not_go_on_where_the_other_stopped
                 readers_see_whole_datasets_while_rows_are_written;
             order:
