@@ -261,7 +261,11 @@ fn judge_conflicts(
     registry: &dyn Registry,
     root: &RootName,
 ) -> Result<Verdict, VerifyError> {
-    let conflicts = registry.conflicts(&verified.registration(root, false), CONFLICTS_SHOWN)?;
+    let conflicts = registry.conflicts(
+        &verified.registration(root, false),
+        CONFLICTS_SHOWN,
+        &mut |_| std::ops::ControlFlow::Continue(()),
+    )?;
     // One that no other manifest can resolve decides, whatever else there is.
     let worst = conflicts
         .iter()

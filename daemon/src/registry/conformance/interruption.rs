@@ -7,6 +7,7 @@ use runsync_manifest::checksum::Sha256;
 
 use super::support::{Failing, Manifest, Open, Site, claim, claims, dataset, root, run};
 use crate::registry::RegistryError;
+use crate::registry::conflict::Conflict;
 use crate::registry::memory_rows::{MemoryClaim, MemoryRows};
 use crate::registry::record::Presence;
 
@@ -182,6 +183,46 @@ pub(crate) fn what_is_not_waited_for_yet_is_not_confirmed(open: &Open) {
         .unwrap();
     assert_eq!(site.waiting(&key), []);
     assert_eq!(site.registry().waiting_runs().unwrap(), []);
+    site.check_counters();
+}
+
+pub(crate) fn an_unfinished_registration_is_known_by_its_digest(open: &Open) {
+    let site = Site::with_batches(open, BATCH_ROWS);
+    assert!(interrupt(&site, mixed(), 15));
+    let manifest = Manifest::new(&run("u/a"), 1, mixed());
+    let unfinished = site.registry().registering().unwrap();
+    assert_eq!(unfinished.len(), 1);
+    let one = &unfinished[0];
+    assert_eq!(
+        (&one.run, one.generation, one.digest),
+        (&manifest.run, manifest.generation, manifest.digest)
+    );
+    site.register(&manifest).unwrap();
+    assert_eq!(site.registry().registering().unwrap(), []);
+}
+
+pub(crate) fn what_contradicts_a_manifest_between_its_commits_is_an_error(open: &Open) {
+    let site = Site::with_batches(open, BATCH_ROWS);
+    let manifest = Manifest::new(&run("u/a"), 1, claims(1..=12));
+    let other = Manifest::new(&run("u/b"), 1, claims(1..=12));
+    let mut commits = 0;
+    let failed = site
+        .registry()
+        .register(&[manifest.registration()], &mut |_| {
+            commits += 1;
+            // The first commit writes no row.
+            if commits == 2 {
+                site.register(&other).unwrap();
+            }
+            ControlFlow::Continue(())
+        });
+    let Err(RegistryError::Contradicted(conflict)) = failed else {
+        panic!("{failed:?}");
+    };
+    assert!(matches!(*conflict, Conflict::DatasetHeld { .. }));
+    // Told like any other when the manifest is brought again, and known as unfinished.
+    assert!(site.register(&manifest).is_err());
+    assert_eq!(site.registry().registering().unwrap().len(), 1);
     site.check_counters();
 }
 

@@ -162,9 +162,10 @@ impl Registry for SqliteRegistry {
         &self,
         registration: &Registration<'_>,
         limit: usize,
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Vec<Conflict>, RegistryError> {
         self.read("look for conflicts", |connection| {
-            conflicts::find(connection, registration, limit)
+            conflicts::find(connection, registration, limit, progress)
         })
     }
 
@@ -435,6 +436,23 @@ mod tests {
                 .len(),
             2
         );
+    }
+
+    #[test]
+    fn a_counter_that_cannot_be_right_stops_no_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("registry.sqlite");
+        let registry = SqliteRegistry::create(&path, Uuid::from_u128(1)).unwrap();
+        let (run, _) = register_view_row(&registry);
+        let outside = Connection::open(&path).unwrap();
+        for wrong in ["-1", "1e300"] {
+            outside
+                .execute(&format!("UPDATE run SET bytes = {wrong}"), [])
+                .unwrap();
+            assert_eq!(registry.run(&run).unwrap().unwrap().bytes, 0);
+            assert_eq!(registry.runs(None).unwrap().len(), 1);
+            register_view_row(&registry);
+        }
     }
 
     #[test]

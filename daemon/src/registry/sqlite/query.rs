@@ -1,7 +1,7 @@
 //! Answers from records: runs, datasets, records, existence.
 
 use runsync_config::root::RootName;
-use runsync_manifest::checksum::Checksums;
+use runsync_manifest::checksum::{Checksums, Sha256};
 use runsync_manifest::generation::Generation;
 use runsync_manifest::header::DatasetType;
 use runsync_manifest::name::{DatasetId, DatasetTypeName, RunKey};
@@ -78,8 +78,8 @@ pub(super) fn waiting_runs(connection: &Connection) -> Result<Vec<WaitingRun>, F
 pub(super) fn registering(connection: &Connection) -> Result<Vec<Registering>, Failure> {
     connection
         .prepare_cached(
-            "SELECT run.name, run.origin, registering.epoch, registering.sequence, claims_done,
-                 registering.claims
+            "SELECT run.name, run.origin, registering.epoch, registering.sequence, digest,
+                 claims_done, registering.claims
              FROM registering JOIN run USING (run_id)
              ORDER BY run.name, run.origin, registering.epoch, registering.sequence",
         )?
@@ -90,8 +90,9 @@ pub(super) fn registering(connection: &Connection) -> Result<Vec<Registering>, F
                     epoch: row.get(2)?,
                     sequence: row.get(3)?,
                 },
-                done: count(row, 4)?,
-                claims: count(row, 5)?,
+                digest: Sha256(row.get(4)?),
+                done: count(row, 5)?,
+                claims: count(row, 6)?,
             })
         })?
         .collect()

@@ -169,9 +169,9 @@ fn paths_after<'a>(
 }
 
 fn claims_of_run(connection: &Connection, run_id: i64) -> Result<u64, Failure> {
-    connection
+    Ok(connection
         .prepare_cached("SELECT claims FROM run WHERE run_id = ?1")?
-        .query_row([run_id], |row| Ok(rows::count(row, 0)))?
+        .query_row([run_id], |row| rows::counter(row, 0))?)
 }
 
 fn data_ids(
