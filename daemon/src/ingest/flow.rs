@@ -83,6 +83,11 @@ pub enum Progress {
         /// So many.
         lines: u64,
     },
+    /// Rows of one manifest compared with the registry.
+    Compared {
+        /// So many.
+        rows: u64,
+    },
     /// Rows registered of the manifests that share the commit.
     Registered {
         /// So many.
@@ -344,7 +349,8 @@ impl Flow {
         let mut rows = Vec::with_capacity(manifests.len());
         let mut to_register = Vec::new();
         for manifest in manifests {
-            match verify::verify(manifest, ledger, registry, &self.root.name)? {
+            let mut compared = |rows| progress(Progress::Compared { rows });
+            match verify::verify(manifest, ledger, registry, &self.root.name, &mut compared)? {
                 Verdict::Register(verified) => to_register.push(verified),
                 Verdict::Hold(verified) => self.hold(&verified, &mut rows)?,
                 Verdict::Known(parsed) => rows.push(self.registered_row(&parsed)),

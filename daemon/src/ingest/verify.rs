@@ -3,6 +3,7 @@
 //! Only this stage makes a [`Verified`], and only a [`Verified`] can be registered.
 
 use std::io;
+use std::ops::ControlFlow;
 
 use runsync_config::root::RootName;
 use runsync_manifest::checksum::Sha256;
@@ -169,12 +170,14 @@ fn foreign_path(parsed: &Parsed, trust: &Trust) -> io::Result<Option<Box<Refusal
     Ok(None)
 }
 
-/// Judges an authentic manifest by what is known of its run, and by what is registered.
+/// Judges an authentic manifest by what is known of its run, and by what is registered. `progress`
+/// hears of rows compared, and may break off.
 pub(super) fn verify(
     Authentic(parsed): Authentic,
     ledger: &dyn Ledger,
     registry: &dyn Registry,
     root: &RootName,
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Verdict, VerifyError> {
     let header = parsed.header();
     let run = RunKey {
@@ -203,7 +206,7 @@ pub(super) fn verify(
         return Ok(Verdict::Known(parsed));
     }
     match header.content {
-        Content::Additions => judge_conflicts(Verified { parsed, run }, registry, root),
+        Content::Additions => judge_conflicts(Verified { parsed, run }, registry, root, progress),
         Content::Removal | Content::Snapshot | Content::Inventory => {
             Ok(Verdict::Hold(Verified { parsed, run }))
         }
@@ -359,8 +362,13 @@ fn judge_conflicts(
     verified: Verified,
     registry: &dyn Registry,
     root: &RootName,
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Verdict, VerifyError> {
-    let conflicts = registry.conflicts(&verified.registration(root, false), CONFLICTS_SHOWN)?;
+    let conflicts = registry.conflicts(
+        &verified.registration(root, false),
+        CONFLICTS_SHOWN,
+        progress,
+    )?;
     // One that no other manifest can resolve decides, whatever else there is.
     let worst = conflicts
         .iter()
