@@ -120,6 +120,24 @@ mod tests {
     }
 
     #[test]
+    fn the_document_tells_of_every_key_in_its_section() {
+        let document = include_str!("../../docs/CONFIGURATION.md");
+        let mut section = None;
+        for line in with_defaults_written_out(EXAMPLE).lines() {
+            if line.starts_with('[') {
+                section = document.split_once(&format!("## `{line}`\n"));
+                assert!(section.is_some(), "{line} has no section");
+            } else if let Some((key, _)) = line.split_once(" = ")
+                && !line.starts_with('#')
+            {
+                let (_, text) = section.unwrap();
+                let text = text.split("\n## ").next().unwrap();
+                assert!(text.contains(&format!("\n| `{key}` | ")), "{key}");
+            }
+        }
+    }
+
+    #[test]
     fn a_new_sites_file_loads_to_what_was_asked() {
         for confirm in [
             ConfirmLevel::Trust,

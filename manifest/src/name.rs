@@ -120,7 +120,12 @@ text_name! {
 impl RunPrefix {
     /// Whether `run` is this prefix or lies below it.
     pub fn owns(&self, run: &RunName) -> bool {
-        covers(&self.0, run.as_str())
+        self.covers(run.as_str())
+    }
+
+    /// Whether a name or a path is this prefix or lies below it.
+    pub fn covers(&self, name: &str) -> bool {
+        covers(&self.0, name)
     }
 
     /// Whether some run name could fall under both prefixes.

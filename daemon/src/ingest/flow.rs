@@ -4,7 +4,6 @@
 //! crash between any two lines is mended by running it again. The daemon's loop and the
 //! operator's `ingest` both run exactly this.
 
-use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,27 +18,23 @@ use runsync_manifest::limits::Limits;
 use runsync_manifest::name::RunKey;
 use tracing::{debug, info};
 
+use super::group::Group;
 use super::parse::{self, Opened, ParseError, Parsed};
 use super::refuse::{Blocker, Refusal};
 use super::register::{self, Outcome};
 use super::settle::{Fault, Settled};
 use super::stage::StageError;
 use super::trust::Trust;
-use super::verify::{self, Verdict, Verified};
+use super::verify::{self, Authentic, Authentication, Verdict, Verified};
 use super::{IngestError, acknowledge};
 use crate::clock::Clock;
-use crate::datastore::{Datastore, DatastoreError};
+use crate::datastore::{Datastore, DatastoreError, manifest_path};
 use crate::file_identity::FileIdentity;
 use crate::ledger::Ledger;
 use crate::ledger::record::{ManifestRow, ManifestState};
 use crate::registration_lock::RegistrationLock;
 use crate::registry::Registry;
 use crate::registry::record::RowSource;
-
-/// Claims of small manifests that may share a commit.
-const GROUP_CLAIMS: u64 = 20_000;
-/// Manifests that may share a commit; each holds its rows in memory.
-const GROUP_MANIFESTS: usize = 256;
 
 /// What all roots of a site share.
 #[derive(Debug)]
@@ -88,6 +83,11 @@ pub enum Progress {
         /// So many.
         lines: u64,
     },
+    /// Rows of one manifest compared with the registry.
+    Compared {
+        /// So many.
+        rows: u64,
+    },
     /// Rows registered of the manifests that share the commit.
     Registered {
         /// So many.
@@ -121,7 +121,7 @@ pub struct Undecided {
 
 /// How far one file got before the registry is asked.
 enum Read {
-    Whole(Box<Parsed>),
+    Whole(Box<Authentic>),
     Stopped(Decision),
 }
 
@@ -160,38 +160,29 @@ impl Flow {
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Vec<Decision>, IngestError> {
         let mut decisions = Vec::with_capacity(files.len());
-        let mut group: Vec<Parsed> = Vec::new();
-        let mut runs = HashSet::new();
-        let mut claims = 0;
+        let mut group = Group::default();
         for settled in files {
-            let parsed = match self.read(settled, progress)? {
-                Read::Whole(parsed) => parsed,
+            let manifest = match self.read(settled, unsigned, progress)? {
+                Read::Whole(manifest) => manifest,
                 Read::Stopped(decision) => {
                     decisions.push(decision);
                     continue;
                 }
             };
-            // Manifests of one run are judged one after the other: the second must see what
-            // became of the first.
-            let fits = claims + parsed.rows().claims() <= GROUP_CLAIMS
-                && group.len() < GROUP_MANIFESTS
-                && !runs.contains(&run_of(&parsed));
-            if !fits {
-                decisions.extend(self.settle_group(&mut group, unsigned, progress)?);
-                runs.clear();
-                claims = 0;
+            if !group.takes(manifest.parsed()) {
+                let full = std::mem::take(&mut group);
+                decisions.extend(self.settle_group(full, progress)?);
             }
-            claims += parsed.rows().claims();
-            runs.insert(run_of(&parsed));
-            group.push(*parsed);
+            group.add(*manifest);
         }
-        decisions.extend(self.settle_group(&mut group, unsigned, progress)?);
+        decisions.extend(self.settle_group(group, progress)?);
         Ok(decisions)
     }
 
     fn read(
         &self,
         settled: Settled,
+        unsigned: bool,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Read, IngestError> {
         let opened = match parse::open(settled.clone(), &*self.datastore, self.site.limits) {
@@ -204,9 +195,21 @@ impl Flow {
         let file = opened.file();
         let header = opened.header().clone();
         let mut lines = |lines| progress(Progress::Read { lines });
-        match opened.read(&self.site.scratch, &mut lines) {
-            Ok(parsed) => Ok(Read::Whole(Box::new(parsed))),
-            Err(error) => self.stopped(settled, file, error, Some(&header)),
+        let parsed = match opened.read(&self.site.scratch, &mut lines) {
+            Ok(parsed) => parsed,
+            Err(error) => return self.stopped(settled, file, error, Some(&header)),
+        };
+        match verify::authenticate(parsed, &self.site.trust(), unsigned) {
+            Ok(Authentication::Authentic(manifest)) => Ok(Read::Whole(manifest)),
+            Ok(Authentication::Refused(parsed, refusal)) => {
+                let row = self.whole_row(&parsed, *refusal);
+                acknowledge::acknowledge(std::slice::from_ref(&row), &*self.site.ledger)?;
+                Ok(Read::Stopped(Decision::Decided(Box::new(row))))
+            }
+            Err(error) => {
+                let error = ParseError::Stage(StageError::Scratch(error));
+                self.stopped(settled, file, error, Some(&header))
+            }
         }
     }
 
@@ -300,29 +303,67 @@ impl Flow {
     /// Verifies, registers and acknowledges manifests of different runs.
     fn settle_group(
         &self,
-        group: &mut Vec<Parsed>,
-        unsigned: bool,
+        group: Group,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Vec<Decision>, IngestError> {
-        if group.is_empty() {
+        let manifests = group.into_manifests();
+        if manifests.is_empty() {
             return Ok(Vec::new());
         }
         let _one_at_a_time = self
             .site
             .registration
             .acquire(&mut || ControlFlow::Continue(()))?;
-        let mut rows = Vec::with_capacity(group.len());
+        self.resume(progress)?;
+        self.settle_locked(manifests, progress)
+    }
+
+    /// Ends registrations that were interrupted, before anything else is judged: some of their
+    /// rows are visible, and what came later must not keep the others out. One whose file is not
+    /// where its origin put it stays open until the file is seen again.
+    fn resume(
+        &self,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<(), IngestError> {
+        for interrupted in self.site.registry.registering()? {
+            for packed in [false, true] {
+                let RunKey { origin, name } = &interrupted.run;
+                let path = manifest_path(*origin, name, interrupted.generation, packed);
+                let settled = Settled::by_operator(path, self.site.clock.now());
+                // It was accepted when it was begun, signed or by an operator's word.
+                if let Read::Whole(manifest) = self.read(settled, true, progress)?
+                    && manifest.parsed().trailer().sha256 == interrupted.digest
+                {
+                    info!(run = %name, generation = %interrupted.generation, "interrupted registration goes on");
+                    self.settle_locked(vec![*manifest], progress)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`settle_group`](Self::settle_group), while this process alone may register.
+    fn settle_locked(
+        &self,
+        manifests: Vec<Authentic>,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Vec<Decision>, IngestError> {
+        let (ledger, registry) = (&*self.site.ledger, &*self.site.registry);
+        let mut rows = Vec::with_capacity(manifests.len());
         let mut to_register = Vec::new();
-        for parsed in group.drain(..) {
-            match self.verify(parsed, unsigned)? {
+        for manifest in manifests {
+            let mut compared = |rows| progress(Progress::Compared { rows });
+            match verify::verify(manifest, ledger, registry, &self.root.name, &mut compared)? {
                 Verdict::Register(verified) => to_register.push(verified),
                 Verdict::Hold(verified) => self.hold(&verified, &mut rows)?,
                 Verdict::Known(parsed) => rows.push(self.registered_row(&parsed)),
                 Verdict::Refuse(parsed, refusal) => rows.push(self.whole_row(&parsed, refusal)),
             }
         }
+        // From its first row on it is the manifest of its generation, whatever comes later.
+        let accepted: Vec<_> = to_register.iter().map(Verified::accepted).collect();
+        ledger.accept(&accepted)?;
         let trust = self.root.confirm == ConfirmLevel::Trust;
-        let registry = &*self.site.registry;
         let claims = |verified: &Verified| verified.parsed().rows().claims();
         let of = to_register.iter().map(claims).sum();
         let outcomes =
@@ -332,24 +373,11 @@ impl Flow {
         for outcome in outcomes {
             rows.push(self.acknowledged_row(&outcome)?);
         }
-        acknowledge::acknowledge(&rows, &*self.site.ledger)?;
+        acknowledge::acknowledge(&rows, ledger)?;
         Ok(rows
             .into_iter()
             .map(|row| Decision::Decided(Box::new(row)))
             .collect())
-    }
-
-    fn verify(&self, parsed: Parsed, unsigned: bool) -> Result<Verdict, IngestError> {
-        let trust = self.site.trust();
-        let (ledger, registry) = (&*self.site.ledger, &*self.site.registry);
-        Ok(verify::verify(
-            parsed,
-            &trust,
-            unsigned,
-            ledger,
-            registry,
-            &self.root.name,
-        )?)
     }
 
     fn acknowledged_row(&self, outcome: &Outcome) -> Result<ManifestRow, IngestError> {
@@ -364,10 +392,22 @@ impl Flow {
                     artifacts_waiting = registered.artifacts_waiting,
                     "run registered"
                 );
-                Ok(self.registered_row(verified.parsed()))
+                self.overtaken_or_registered(verified)
             }
             Outcome::Refused(parsed, refusal) => Ok(self.whole_row(parsed, refusal.clone())),
         }
+    }
+
+    /// An interrupted registration is ended although a floor may have come in between.
+    fn overtaken_or_registered(&self, verified: &Verified) -> Result<ManifestRow, IngestError> {
+        let row = self.registered_row(verified.parsed());
+        let floor = self
+            .site
+            .registry
+            .run(verified.run())?
+            .and_then(|run| run.floor);
+        let overtaken = floor.and_then(|floor| overtake(floor, row.clone(), row.decided_at));
+        Ok(overtaken.unwrap_or(row))
     }
 
     /// Keeps a removal, snapshot or inventory, and overtakes what lies below it.
@@ -414,14 +454,6 @@ impl Flow {
     }
 }
 
-fn run_of(parsed: &Parsed) -> RunKey {
-    let header = parsed.header();
-    RunKey {
-        origin: header.origin.repository,
-        name: header.run.clone(),
-    }
-}
-
 /// A row that the floor overtakes, as superseded.
 fn overtake(floor: Generation, mut row: ManifestRow, now: Timestamp) -> Option<ManifestRow> {
     let judged = match row.state {
@@ -432,7 +464,7 @@ fn overtake(floor: Generation, mut row: ManifestRow, now: Timestamp) -> Option<M
     if summary.generation >= floor || summary.content == Content::Inventory {
         return None;
     }
-    row.reason = Some(verify::overtaken_reason(summary.generation, floor));
+    row.reason = Some(verify::superseded(summary.generation, floor).reason);
     row.state = ManifestState::Superseded;
     row.hint = None;
     row.blocker = None;

@@ -41,6 +41,8 @@ pub mod refuse;
 
 pub mod verify;
 
+mod group;
+
 pub mod register;
 
 pub mod confirm;

@@ -14,8 +14,10 @@ use crate::registry::conflict::Conflict;
 pub enum Blocker {
     /// The registry holds something that contradicts it.
     Conflict(Conflict),
-    /// Its run has two manifests of one generation.
+    /// Another manifest of the same generation was accepted before it: the run is forked.
     Fork,
+    /// Its run is forked, and frozen until its origin overrules the fork.
+    Frozen,
     /// It is valid and waits for the flow that acts on its content.
     Held,
 }
@@ -89,19 +91,21 @@ impl Refusal {
 impl From<Conflict> for Refusal {
     fn from(conflict: Conflict) -> Self {
         let reason = conflict.to_string();
-        if !conflict.may_resolve() {
-            let hint = "ask the origin to use the registered definition under a new run, or another dataset type name";
-            return Self::quarantined(reason, hint);
-        }
         let hint = match &conflict {
             Conflict::DimensionMissing { .. } => {
                 "it is tried again when a manifest brings the record"
             }
             Conflict::DatasetHeld { .. }
             | Conflict::DataIdHeld { .. }
-            | Conflict::PathHeld { .. }
-            | Conflict::DatasetTypeDiffers { .. } => "it is tried again when the holder is removed",
+            | Conflict::PathHeld { .. } => "it is tried again when the holder is removed",
+            Conflict::DatasetTypeDiffers { .. } => {
+                "ask the origin to use the registered definition, or another dataset type name; it is tried again whenever the registry changes"
+            }
+            Conflict::RunTooLarge { .. } => "ask the origin for a manifest with the true sizes",
         };
+        if !conflict.may_resolve() {
+            return Self::quarantined(reason, hint);
+        }
         Self::blocked(Blocker::Conflict(conflict), reason, hint)
     }
 }

@@ -232,10 +232,28 @@ impl Arrivals {
             Some(Blocker::Conflict(conflict)) => {
                 Ok(!self.flow.site().registry.still_stands(&conflict)?)
             }
+            Some(Blocker::Frozen) => self.is_thawed(row),
             Some(Blocker::Fork | Blocker::Held) => Ok(false),
             // Written by another version: reading the manifest again tells.
             None => Ok(true),
         }
+    }
+
+    /// Whether no fork above its floor freezes the run any more.
+    fn is_thawed(&self, row: &ManifestRow) -> Result<bool, IngestError> {
+        let Some(summary) = &row.summary else {
+            return Ok(true);
+        };
+        let site = self.flow.site();
+        let floor = site.registry.run(&summary.run)?.and_then(|run| run.floor);
+        let forks = site.ledger.of_run(&summary.run)?;
+        Ok(!forks.iter().any(|fork| {
+            let above = fork
+                .summary
+                .as_ref()
+                .is_some_and(|summary| floor.is_none_or(|floor| summary.generation >= floor));
+            above && blocker(fork) == Some(Blocker::Fork)
+        }))
     }
 
     fn rows_in(&self, state: ManifestState) -> Result<Vec<ManifestRow>, IngestError> {

@@ -4,7 +4,7 @@
 
 use runsync_config::site::Site;
 use runsync_manifest::checksum::Sha256;
-use runsync_manifest::name::{RepositoryId, RunName};
+use runsync_manifest::name::{RepositoryId, RunName, RunPrefix};
 use runsync_manifest::signature::{PublicKey, Signature};
 
 /// Everything needed to judge who may say what about which run.
@@ -57,6 +57,20 @@ impl Trust {
         self.site
             .peer(repository)
             .is_some_and(|peer| peer.run_prefixes.iter().any(|prefix| prefix.owns(run)))
+    }
+
+    /// The run-name prefixes that other repositories than this one are configured to own.
+    pub(super) fn prefixes_of_others(&self, repository: RepositoryId) -> Vec<&RunPrefix> {
+        let own = Some(&self.site.run_prefixes).filter(|_| repository != self.local);
+        let peers = self
+            .site
+            .peers
+            .iter()
+            .filter(|peer| peer.origin != repository);
+        own.into_iter()
+            .chain(peers.map(|peer| &peer.run_prefixes))
+            .flatten()
+            .collect()
     }
 
     /// Judges a signature that is said to be `repository`'s.

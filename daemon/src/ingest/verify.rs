@@ -2,7 +2,11 @@
 //!
 //! Only this stage makes a [`Verified`], and only a [`Verified`] can be registered.
 
+use std::io;
+use std::ops::ControlFlow;
+
 use runsync_config::root::RootName;
+use runsync_manifest::checksum::Sha256;
 use runsync_manifest::content::Content;
 use runsync_manifest::generation::Generation;
 use runsync_manifest::header::{Header, Repository};
@@ -15,7 +19,7 @@ use super::refuse::{Blocker, Refusal, blocker};
 use super::trust::{SignatureWorth, Trust};
 use crate::ledger::record::{ManifestRow, ManifestState};
 use crate::ledger::{Ledger, LedgerError};
-use crate::registry::record::{Registration, RunRow};
+use crate::registry::record::{Registration, RowSource};
 use crate::registry::{Registry, RegistryError};
 
 /// Conflicts looked for; one is enough to refuse, a few help the operator.
@@ -104,19 +108,77 @@ pub(super) fn admit(header: &Header, trust: &Trust) -> Result<(), Box<Refusal>> 
     Ok(())
 }
 
-/// Judges a whole manifest. `unsigned` is an operator's word for a manifest of this site's own
-/// repository that carries no signature.
-pub(super) fn verify(
+/// A whole manifest that was signed by whom it must be.
+#[derive(Debug)]
+pub(super) struct Authentic(Parsed);
+
+/// Whether a manifest is authentic.
+pub(super) enum Authentication {
+    /// It is.
+    Authentic(Box<Authentic>),
+    /// It is not, and why.
+    Refused(Box<Parsed>, Box<Refusal>),
+}
+
+impl Authentic {
+    /// The manifest as read.
+    pub(super) fn parsed(&self) -> &Parsed {
+        &self.0
+    }
+}
+
+/// Judges who signed a whole manifest, and whose files it claims. `unsigned` is an operator's word
+/// for a manifest of this site's own repository that carries no signature.
+///
+/// # Errors
+///
+/// Where scratch files cannot be read.
+pub(super) fn authenticate(
     parsed: Parsed,
     trust: &Trust,
     unsigned: bool,
+) -> io::Result<Authentication> {
+    let refusal = match check_signature(parsed.header(), parsed.trailer(), trust, unsigned) {
+        Err(refusal) => Some(refusal),
+        Ok(()) => foreign_path(&parsed, trust)?,
+    };
+    Ok(match refusal {
+        None => Authentication::Authentic(Box::new(Authentic(parsed))),
+        Some(refusal) => Authentication::Refused(Box::new(parsed), refusal),
+    })
+}
+
+/// A path that lies where another origin keeps its runs: claiming it would keep the owner's own
+/// manifest out.
+fn foreign_path(parsed: &Parsed, trust: &Trust) -> io::Result<Option<Box<Refusal>>> {
+    let foreign = trust.prefixes_of_others(parsed.header().origin.repository);
+    if foreign.is_empty() {
+        return Ok(None);
+    }
+    let mut cursor = parsed.rows().by_path()?;
+    while let Some(row) = cursor.next()? {
+        if let Some(prefix) = foreign.iter().find(|prefix| prefix.covers(row.path)) {
+            return Ok(Some(Box::new(Refusal::quarantined(
+                format!(
+                    "dataset {} claims path `{}`, which lies below run-name prefix `{prefix}` of another repository",
+                    row.uuid, row.path
+                ),
+                "ask the origin to keep its files below its own run names",
+            ))));
+        }
+    }
+    Ok(None)
+}
+
+/// Judges an authentic manifest by what is known of its run, and by what is registered. `progress`
+/// hears of rows compared, and may break off.
+pub(super) fn verify(
+    Authentic(parsed): Authentic,
     ledger: &dyn Ledger,
     registry: &dyn Registry,
     root: &RootName,
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Verdict, VerifyError> {
-    if let Err(refusal) = check_signature(parsed.header(), parsed.trailer(), trust, unsigned) {
-        return Ok(Verdict::Refuse(parsed, *refusal));
-    }
     let header = parsed.header();
     let run = RunKey {
         origin: header.origin.repository,
@@ -126,29 +188,107 @@ pub(super) fn verify(
         // Compared only: it has no place in the run's history.
         return Ok(Verdict::Hold(Verified { parsed, run }));
     }
-    let accepted = ledger.accepted_digest(&run, header.generation)?;
-    if let Some(digest) = accepted
-        && digest != parsed.trailer().sha256
-    {
-        let refusal = fork(&parsed);
+    if is_interrupted(&parsed, &run, registry)? {
+        // It was judged before its first row, and some of its rows are visible: it is whole or
+        // absent only if it goes on now.
+        return Ok(Verdict::Register(Verified { parsed, run }));
+    }
+    let floor = registry.run(&run)?.and_then(|run| run.floor);
+    let history = History {
+        floor,
+        accepted: ledger.accepted_digest(&run, header.generation)?,
+        rows: ledger.of_run(&run)?,
+    };
+    if let Some(refusal) = history.refuses(&parsed) {
         return Ok(Verdict::Refuse(parsed, refusal));
     }
-    let rows = ledger.of_run(&run)?;
-    if let Some(refusal) = frozen(&rows, header) {
-        return Ok(Verdict::Refuse(parsed, refusal));
-    }
-    let known = registry.run(&run)?;
-    if let Some(refusal) = overtaken(known.as_ref(), header) {
-        return Ok(Verdict::Refuse(parsed, refusal));
-    }
-    if accepted.is_some() && is_registered(&rows, header) {
+    if history.knows(&parsed) {
         return Ok(Verdict::Known(parsed));
     }
     match header.content {
-        Content::Additions => judge_conflicts(Verified { parsed, run }, registry, root),
+        Content::Additions => judge_conflicts(Verified { parsed, run }, registry, root, progress),
         Content::Removal | Content::Snapshot | Content::Inventory => {
             Ok(Verdict::Hold(Verified { parsed, run }))
         }
+    }
+}
+
+/// Whether registering this very manifest was begun and not ended.
+fn is_interrupted(
+    parsed: &Parsed,
+    run: &RunKey,
+    registry: &dyn Registry,
+) -> Result<bool, RegistryError> {
+    let (generation, digest) = (parsed.header().generation, parsed.trailer().sha256);
+    Ok(registry
+        .registering()?
+        .iter()
+        .any(|one| one.run == *run && one.generation == generation && one.digest == digest))
+}
+
+/// What is known of a run before a manifest of it is judged.
+struct History {
+    floor: Option<Generation>,
+    /// The digest first accepted as the manifest's generation.
+    accepted: Option<Sha256>,
+    rows: Vec<ManifestRow>,
+}
+
+impl History {
+    /// Below the floor nothing counts, not even a fork; above it, a fork freezes the run until
+    /// its origin raises the floor beyond it.
+    fn refuses(&self, parsed: &Parsed) -> Option<Refusal> {
+        let header = parsed.header();
+        let digest = parsed.trailer().sha256;
+        if let Some(floor) = self.floor.filter(|floor| header.generation < *floor) {
+            return Some(superseded(header.generation, floor));
+        }
+        if self.accepted.is_some_and(|accepted| accepted != digest) {
+            return Some(fork(header));
+        }
+        if self.knows(parsed) {
+            return None;
+        }
+        if let Some(refusal) = self.frozen(header, &digest) {
+            return Some(refusal);
+        }
+        self.floor
+            .filter(|floor| header.generation == *floor && header.content == Content::Additions)
+            .map(|floor| superseded(header.generation, floor))
+    }
+
+    /// Whether this very manifest is registered, under whichever name.
+    fn knows(&self, parsed: &Parsed) -> bool {
+        self.rows.iter().any(|row| {
+            row.state == ManifestState::Registered
+                && row
+                    .summary
+                    .as_ref()
+                    .is_some_and(|summary| summary.digest == Some(parsed.trailer().sha256))
+        })
+    }
+
+    fn frozen(&self, header: &Header, digest: &Sha256) -> Option<Refusal> {
+        let fork = self
+            .rows
+            .iter()
+            .filter(|row| blocker(row) == Some(Blocker::Fork))
+            .filter_map(|row| row.summary.as_ref())
+            .filter(|summary| summary.digest.as_ref() != Some(digest))
+            .map(|summary| summary.generation)
+            .filter(|generation| self.floor.is_none_or(|floor| *generation >= floor))
+            .max()?;
+        if header.content == Content::Snapshot && header.generation.epoch > fork.epoch {
+            return None;
+        }
+        Some(Refusal::blocked(
+            Blocker::Frozen,
+            format!(
+                "run `{}` is frozen: it is forked at generation {fork}",
+                header.run
+            ),
+            "the origin must publish a snapshot of the run in a higher epoch",
+        ))
     }
 }
 
@@ -200,8 +340,7 @@ pub(super) fn check_signature(
     }
 }
 
-fn fork(parsed: &Parsed) -> Refusal {
-    let header = parsed.header();
+fn fork(header: &Header) -> Refusal {
     Refusal::blocked(
         Blocker::Fork,
         format!(
@@ -212,56 +351,24 @@ fn fork(parsed: &Parsed) -> Refusal {
     )
 }
 
-/// A forked run is frozen until its origin publishes a snapshot in a higher epoch.
-fn frozen(rows: &[ManifestRow], header: &Header) -> Option<Refusal> {
-    let fork = rows
-        .iter()
-        .filter(|row| blocker(row) == Some(Blocker::Fork))
-        .filter_map(|row| row.summary.as_ref())
-        .map(|summary| summary.generation)
-        .filter(|generation| *generation != header.generation)
-        .max()?;
-    if header.content == Content::Snapshot && header.generation.epoch > fork.epoch {
-        return None;
-    }
-    Some(Refusal::blocked(
-        Blocker::Fork,
-        format!(
-            "run `{}` is frozen: it is forked at generation {fork}",
-            header.run
-        ),
-        "the origin must publish a snapshot of the run in a higher epoch",
+/// A manifest that its run's floor overtakes, whichever came first.
+pub(super) fn superseded(generation: Generation, floor: Generation) -> Refusal {
+    Refusal::superseded(format!(
+        "generation {generation} is not above the run's floor {floor}"
     ))
-}
-
-fn overtaken(known: Option<&RunRow>, header: &Header) -> Option<Refusal> {
-    let floor = known.and_then(|run| run.floor)?;
-    (header.generation < floor
-        || header.generation == floor && header.content == Content::Additions)
-        .then(|| Refusal::superseded(overtaken_reason(header.generation, floor)))
-}
-
-/// Why a manifest is superseded, whichever came first, it or its run's floor.
-pub(super) fn overtaken_reason(generation: Generation, floor: Generation) -> String {
-    format!("generation {generation} is not above the run's floor {floor}")
-}
-
-fn is_registered(rows: &[ManifestRow], header: &Header) -> bool {
-    rows.iter().any(|row| {
-        row.state == ManifestState::Registered
-            && row
-                .summary
-                .as_ref()
-                .is_some_and(|summary| summary.generation == header.generation)
-    })
 }
 
 fn judge_conflicts(
     verified: Verified,
     registry: &dyn Registry,
     root: &RootName,
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Verdict, VerifyError> {
-    let conflicts = registry.conflicts(&verified.registration(root, false), CONFLICTS_SHOWN)?;
+    let conflicts = registry.conflicts(
+        &verified.registration(root, false),
+        CONFLICTS_SHOWN,
+        progress,
+    )?;
     // One that no other manifest can resolve decides, whatever else there is.
     let worst = conflicts
         .iter()
@@ -295,6 +402,12 @@ impl Verified {
             trust,
             rows: self.parsed.rows(),
         }
+    }
+
+    /// What is accepted by registering it: the run, its generation, its digest.
+    pub(super) fn accepted(&self) -> (RunKey, Generation, Sha256) {
+        let (header, trailer) = (self.parsed.header(), self.parsed.trailer());
+        (self.run.clone(), header.generation, trailer.sha256)
     }
 
     /// Gives the manifest back, when it turns out that it cannot be registered after all.

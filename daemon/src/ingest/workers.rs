@@ -59,6 +59,8 @@ impl ManifestWorker {
         } else {
             Watcher::switched_off(&root.directory)
         };
+        // Keys may have been trusted while no daemon ran.
+        requests.retry_untrusted();
         Self {
             arrivals: Arrivals::new(flow),
             watcher,
@@ -101,7 +103,9 @@ impl ManifestWorker {
         let manifests = self.arrivals.retry_untrusted().inspect_err(|_| {
             self.requests.retry_untrusted();
         })?;
-        info!(manifests, "untrusted manifests tried again");
+        if manifests > 0 {
+            info!(manifests, "untrusted manifests tried again");
+        }
         Ok(())
     }
 
@@ -169,16 +173,18 @@ impl ConfirmWorker {
     fn work(&mut self, pulse: &Pulse, now: Timestamp) -> Result<(), IngestError> {
         let dirty = self.watch.as_ref().map(ArtifactWatch::take_dirty);
         let dirty = dirty.unwrap_or_default();
-        let changed = self.confirming.changed(&dirty, &mut || advance(pulse))?;
-        self.owed = changed.next;
+        let looked = self.confirming.changed(&dirty, &mut || advance(pulse))?;
+        self.owed = looked.next;
         let registry = Arc::clone(&self.confirming.flow().site().registry);
         let due = self.next.is_some_and(|next| next <= now);
-        if due || self.registry_seen != Some(registry.changes()?) {
+        // Asked before the look: what is registered meanwhile counts as unseen.
+        let changes = registry.changes()?;
+        if due || self.registry_seen != Some(changes) {
             self.next = self.confirming.step(&mut || advance(pulse))?.next;
             if let Some(watch) = &self.watch {
                 watch.wanted(self.confirming.directories().iter().cloned());
             }
-            self.registry_seen = Some(registry.changes()?);
+            self.registry_seen = Some(changes);
         }
         Ok(())
     }

@@ -52,8 +52,12 @@ pub trait Ledger: Send + Sync + Debug {
     /// Rows of a run, by generation.
     fn of_run(&self, run: &RunKey) -> Result<Vec<ManifestRow>, LedgerError>;
 
+    /// Remembers manifests as those of their generations, in one commit; an earlier one stays.
+    fn accept(&self, manifests: &[(RunKey, Generation, Sha256)]) -> Result<(), LedgerError>;
+
     /// The digest of the manifest that was first accepted as a generation of a run. Remembered
-    /// for ever once a row with a digest was recorded as registered, blocked or superseded
+    /// for ever once it was [accepted](Self::accept), or a row with a digest was recorded as
+    /// registered, blocked or superseded
     /// (an inventory has no place in the run's history and is not), even where that file's row is
     /// replaced later.
     fn accepted_digest(

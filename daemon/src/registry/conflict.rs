@@ -61,6 +61,14 @@ pub enum Conflict {
         /// As in the manifest.
         manifest: DatasetType,
     },
+    /// The sizes of the run's claims would add up to more than the registry can count.
+    #[error("run `{}` would have {bytes} bytes or more, and {} can be counted", run.name, i64::MAX)]
+    RunTooLarge {
+        /// The run.
+        run: RunKey,
+        /// What its claims add up to where that first was too much.
+        bytes: u64,
+    },
     /// A data ID refers to a dimension record that is not registered.
     #[error("there is no {element} record {key}")]
     DimensionMissing {
@@ -105,8 +113,9 @@ impl Conflict {
             Self::DatasetHeld { .. }
             | Self::DataIdHeld { .. }
             | Self::PathHeld { .. }
+            | Self::DatasetTypeDiffers { .. }
             | Self::DimensionMissing { .. } => true,
-            Self::DatasetTypeDiffers { .. } => false,
+            Self::RunTooLarge { .. } => false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What goes wrong with a registry.
 
 use crate::disposition::Disposition;
+use crate::registry::conflict::Conflict;
 use crate::sqlite::SqliteError;
 
 /// What goes wrong with a registry.
@@ -33,6 +34,10 @@ pub enum RegistryError {
         /// What is there.
         value: String,
     },
+    /// Something that contradicts the manifest was registered between two of its commits. Only
+    /// a caller that does not keep other registrations out meanwhile can bring this about.
+    #[error("the manifest was contradicted while it was registered")]
+    Contradicted(#[source] Box<Conflict>),
     /// The caller broke off.
     #[error("registration was interrupted")]
     Interrupted,
@@ -50,6 +55,7 @@ impl RegistryError {
             | Self::DatasetTypeIndex { .. }
             | Self::Size { .. }
             | Self::Damaged { .. }
+            | Self::Contradicted(_)
             | Self::Interrupted => None,
         }
     }
@@ -57,7 +63,7 @@ impl RegistryError {
     /// What to do about it.
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Rows(_) | Self::Interrupted => Disposition::Retry,
+            Self::Rows(_) | Self::Contradicted(_) | Self::Interrupted => Disposition::Retry,
             Self::DatasetTypeIndex { .. } | Self::Size { .. } => Disposition::Quarantine,
             Self::Damaged { .. } => Disposition::Stop,
             Self::Sqlite(error) => error.disposition(),

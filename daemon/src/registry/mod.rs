@@ -51,11 +51,19 @@ pub trait Registry: Send + Sync + Debug {
     ///
     /// Rows whose dataset this run already holds under the same or a higher generation
     /// claim no path; nor does a path count as held by a dataset whose claims the manifest
-    /// itself replaces.
+    /// itself replaces. Sizes are added up as if nothing of the run were replaced.
+    ///
+    /// `progress` hears every few thousand rows how many have been looked at, a row as often as
+    /// it was, and may break off.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Interrupted`] where `progress` broke off.
     fn conflicts(
         &self,
         registration: &Registration<'_>,
         limit: usize,
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Vec<Conflict>, RegistryError>;
 
     /// Whether a conflict found earlier still stands; cheap.
@@ -66,13 +74,19 @@ pub trait Registry: Send + Sync + Debug {
     ///
     /// Small manifests of one call share a commit; a large one commits in batches and
     /// continues where it stopped when it is brought again after a crash. Idempotent.
-    /// `progress` hears after every commit how many of the rows of all manifests together are done,
-    /// and may break off: what is committed stays, and the rest is registered when the manifests
-    /// are brought again.
+    /// `progress` hears at least after every commit how many of the rows of all manifests together
+    /// are done, and may break off: what is committed stays, and the rest is registered when the
+    /// manifests are brought again.
     ///
-    /// The caller has checked [`conflicts`](Self::conflicts) for each; a conflict that shows only
-    /// here (between two manifests of the call) is returned in that manifest's place, and
-    /// nothing of that manifest is registered.
+    /// The caller has checked [`conflicts`](Self::conflicts) for each, and registers nothing else
+    /// until this returns; a conflict that shows only here (between two manifests of the call) is
+    /// returned in that manifest's place, and this call registers nothing of that manifest.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Interrupted`] where `progress` broke off;
+    /// [`RegistryError::Contradicted`] where something else was registered all the same, between
+    /// two commits of a large manifest that it contradicts: what is committed stays.
     fn register(
         &self,
         registrations: &[Registration<'_>],
@@ -96,7 +110,8 @@ pub trait Registry: Send + Sync + Debug {
     fn waiting_runs(&self) -> Result<Vec<WaitingRun>, RegistryError>;
 
     /// A page of the artifacts that a run waits for in `root`, by path, after `after` (any text:
-    /// `a/b/` starts with the first path below that folder).
+    /// `a/b/` starts with the first path below that folder). A page of fewer than `limit` is the
+    /// last.
     fn waiting_artifacts(
         &self,
         run: &RunKey,
@@ -106,7 +121,8 @@ pub trait Registry: Send + Sync + Debug {
     ) -> Result<Vec<WaitingArtifact>, RegistryError>;
 
     /// Turns what is waited for into datastore records, in one commit. An artifact that the run
-    /// no longer waits for in that shape (another size or checksum) is passed over.
+    /// does not wait for, not yet or no longer or in another shape (another size or checksum), is
+    /// passed over.
     /// Returns how many artifacts were confirmed.
     fn confirm(
         &self,

@@ -152,6 +152,8 @@ pub struct Registering {
     pub run: RunKey,
     /// Its generation.
     pub generation: Generation,
+    /// Its digest: only these bytes go on where it stopped.
+    pub digest: Sha256,
     /// Claims done, all tables taken together.
     pub done: u64,
     /// Claims in all.

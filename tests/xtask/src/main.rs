@@ -8,6 +8,7 @@ mod cache;
 mod check;
 mod demo;
 mod files;
+mod links;
 mod no_storage;
 mod order;
 mod out;
@@ -39,7 +40,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Formatting, lints, documentation, dependencies, layers: what every commit must pass
+    /// Formatting, links, lints, documentation, layers, dependencies: what every commit must pass
     Check,
     /// Installs what the tests need and runs all of them
     Test,

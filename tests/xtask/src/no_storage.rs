@@ -2,8 +2,14 @@
 //!
 //! A site registers a large run at level `trust`. `runsync exists` is asked for every UUID, once
 //! as the site stands and once under strace with the root moved away. The answers must be the
-//! same, byte for byte, and no system call may name a path below the root. In this process the
-//! same questions go to a site whose root counts the calls that reach it: there must be none.
+//! same, byte for byte, and no system call may name a path below the root.
+//!
+//! In this process the same questions are asked through what the command opens, beside the flows
+//! of the same site over roots that count the calls that reach them. What the command opens takes
+//! no root, so none can come: the count shows that it stays so.
+//!
+//! Both counters are first shown to count: strace with a command that reads the root, the roots
+//! with a sweep.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -13,11 +19,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use runsync::assembly::Assembly;
+use runsync::assembly::{Assembly, Readers};
 use runsync::clock::SystemClock;
 use runsync::datastore::counted::Counted;
 use runsync::datastore::{Datastore, LocalRoot};
 use runsync::ingest::flow::Flow;
+use runsync::ingest::sweep::Arrivals;
 use runsync_manifest::name::DatasetId;
 
 use crate::out::{grouped, say};
@@ -52,36 +59,42 @@ pub(crate) fn run(arguments: Arguments) -> Result<Outcome> {
     let present = folder.path().join("present.ndjson");
     let yes = answers(&mut site.exists(), arguments.datasets, &present)?;
     let reached = calls_at_the_seam(&site, arguments.datasets)?;
-    say!("{reached} calls counted at the datastore seam");
+    let trace = folder.path().join("trace");
+    strace_sees_the_root(&site, &trace)?;
+
     let away = folder.path().join("away");
     files::rename(&site.root, &away)?;
     say!("the root is moved away");
-    let trace = folder.path().join("trace");
     let absent = folder.path().join("absent.ndjson");
     answers(
         &mut traced(&site.exists(), &trace),
         arguments.datasets,
         &absent,
     )?;
-
     let same = same_bytes(&present, &absent)?;
-    let (calls, below) = calls_that_name(&trace, &[&site.root, &away])?;
+    let named = calls_that_name(&trace, &[&site.root, &away])?;
     say!(
-        "{} system calls name a path, {below} of them one below the root",
-        grouped(calls)
+        "{} system calls name a path, {} of them one below the root",
+        grouped(named.calls),
+        named.below.len()
     );
-    ensure!(calls > 0, "strace has seen no system call at all");
+    for line in &named.below {
+        say!("names the root: {line}");
+    }
+    ensure!(named.calls > 0, "strace has seen no system call at all");
+    let below = named.below.len();
+    let Reached { sweep, questions } = reached;
     Ok(Outcome::Measured(Verdict {
         task: "no-storage",
         measured: format!(
             "{} of {} UUIDs answered yes, {} answers with the root away, {below} system calls \
-             below the root, {reached} calls at the datastore seam",
+             below the root, {questions} calls at the datastore seam (a sweep: {sweep})",
             grouped(yes),
             grouped(arguments.datasets),
             if same { "the same" } else { "OTHER" }
         ),
         bar: "all, the same, 0, 0".to_owned(),
-        met: yes == arguments.datasets && same && below == 0 && reached == 0,
+        met: yes == arguments.datasets && same && below == 0 && questions == 0,
     }))
 }
 
@@ -103,27 +116,68 @@ fn registered_site(binary: &Path, folder: &Path, datasets: u64) -> Result<Site> 
     Ok(site)
 }
 
-/// Calls that reach the root, which counts them, while the site is asked for every UUID.
-fn calls_at_the_seam(site: &Site, datasets: u64) -> Result<u64> {
+/// Calls that reached the roots of a site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Reached {
+    /// While each root was swept once.
+    sweep: u64,
+    /// While the site was asked for every UUID.
+    questions: u64,
+}
+
+/// Opens the site over roots that count, sweeps them, and then asks for every UUID.
+fn calls_at_the_seam(site: &Site, datasets: u64) -> Result<Reached> {
     let configured = runsync_config::load(&site.config)?;
     let assembly = Assembly::open(&configured, Arc::new(SystemClock))?;
-    let root = configured.roots.first().context("the site has no root")?;
-    let counted = Arc::new(Counted::new(LocalRoot::open(&site.root)?));
-    let datastore: Arc<dyn Datastore> = Arc::<Counted<LocalRoot>>::clone(&counted);
-    let flow = Flow::new(Arc::clone(&assembly.parts), root.clone(), datastore);
+    let mut counters = Vec::new();
+    let mut flows = Vec::new();
+    for root in &configured.roots {
+        let counted = Arc::new(Counted::new(LocalRoot::open(&root.directory)?));
+        let datastore: Arc<dyn Datastore> = Arc::<Counted<LocalRoot>>::clone(&counted);
+        flows.push(Flow::new(
+            Arc::clone(&assembly.parts),
+            root.clone(),
+            datastore,
+        ));
+        counters.push(counted);
+    }
+    let calls = || -> u64 { counters.iter().map(|root| root.calls().total()).sum() };
 
-    flow.datastore().check_identity()?;
-    let before = counted.calls().total();
-    ensure!(before == 1, "the counter has counted {before} calls for 1");
+    let mut files = 0;
+    for flow in flows {
+        files += Arrivals::new(flow).sweep()?.files;
+    }
+    let sweep = calls();
+    ensure!(sweep > 0, "the roots have counted no call of a sweep");
+    ensure!(files == 1, "the sweep has seen {files} manifests, not 1");
+
+    let readers = Readers::open(&configured)?;
     let mut uuids = (0..datasets).map(|at| DatasetId(Row::new(at).uuid));
     loop {
         let batch: Vec<DatasetId> = uuids.by_ref().take(BATCH).collect();
         if batch.is_empty() {
-            return Ok(counted.calls().total() - before);
+            break;
         }
-        let answers = flow.site().registry.exists(&batch)?;
+        let answers = readers.registry.exists(&batch)?;
         ensure!(answers.len() == batch.len(), "an answer is missing");
     }
+    let questions = calls() - sweep;
+    say!(
+        "the datastore seam counted {sweep} calls during a sweep and {questions} during the \
+         look-ups (what `exists` opens takes no root)"
+    );
+    Ok(Reached { sweep, questions })
+}
+
+/// Shows that strace would see a look at the root: `config check` reads there.
+fn strace_sees_the_root(site: &Site, trace: &Path) -> Result<()> {
+    let mut check = site.command();
+    check.args(["config", "check"]);
+    process::output(&mut traced(&check, trace))?;
+    let below = calls_that_name(trace, &[&site.root])?.below.len();
+    say!("strace sees {below} system calls of `config check` below the root");
+    ensure!(below > 0, "strace has seen no look at the root");
+    Ok(())
 }
 
 /// Asks for every UUID, keeps the answers in `to` and returns how many are `yes`.
@@ -166,14 +220,23 @@ fn traced(command: &Command, trace: &Path) -> Command {
     strace
 }
 
-/// All calls traced, and those that name one of the folders or what is below it.
-fn calls_that_name(trace: &Path, folders: &[&Path]) -> Result<(u64, u64)> {
+/// System calls that name a path.
+#[derive(Debug, PartialEq, Eq)]
+struct Named {
+    /// All of them.
+    calls: u64,
+    /// As strace shows them, those that name one of the folders or what is below it.
+    below: Vec<String>,
+}
+
+/// The calls in a trace, and those below one of the folders.
+fn calls_that_name(trace: &Path, folders: &[&Path]) -> Result<Named> {
     let names: Vec<String> = folders
         .iter()
         .map(|folder| folder.display().to_string())
         .collect();
     let file = File::open(trace).with_context(|| format!("cannot open {}", trace.display()))?;
-    let (mut calls, mut below) = (0, 0);
+    let (mut calls, mut below) = (0, Vec::new());
     for line in BufReader::new(file).lines() {
         let line = line.with_context(|| format!("cannot read {}", trace.display()))?;
         // The program's own arguments name nothing that it then touches.
@@ -182,11 +245,10 @@ fn calls_that_name(trace: &Path, folders: &[&Path]) -> Result<(u64, u64)> {
         }
         calls += 1;
         if names.iter().any(|name| line.contains(name.as_str())) {
-            below += 1;
-            say!("names the root: {line}");
+            below.push(line);
         }
     }
-    Ok((calls, below))
+    Ok(Named { calls, below })
 }
 
 fn same_bytes(one: &Path, other: &Path) -> Result<bool> {
@@ -223,9 +285,11 @@ mod tests {
                      1 openat(AT_FDCWD</x>, \"/r/root/a\", O_RDONLY) = -1 ENOENT\n\
                      1 +++ exited with 0 +++\n";
         files::write(&trace, lines.as_bytes()).unwrap();
+        let named = calls_that_name(&trace, &[Path::new("/r/root")]).unwrap();
+        assert_eq!(named.calls, 2);
         assert_eq!(
-            calls_that_name(&trace, &[Path::new("/r/root")]).unwrap(),
-            (2, 1)
+            named.below,
+            ["1 openat(AT_FDCWD</x>, \"/r/root/a\", O_RDONLY) = -1 ENOENT"]
         );
     }
 

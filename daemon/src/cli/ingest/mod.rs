@@ -122,6 +122,7 @@ fn take(
 fn show(bar: &ProgressBar, progress: Progress) {
     match progress {
         // How many lines there are is not known before the last.
+        Progress::Compared { .. } => {}
         Progress::Read { lines } => bar.update(|bar| {
             bar.set_pos(lines);
             bar.set_len(lines);

@@ -17,9 +17,6 @@ use crate::ingest::refuse::Refusal;
 use crate::ingest::stage::StageError;
 use crate::ledger::record::ManifestState;
 
-/// First bytes of a zstd frame (RFC 8878, section 3.1.1).
-const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-
 /// A file of which nothing was written anywhere.
 #[derive(Debug)]
 pub(super) struct Refused {
@@ -159,15 +156,15 @@ fn open(file: &Path) -> Result<File, PlaceError> {
 }
 
 fn copy(from: &mut File, flow: &Flow, unsigned: bool) -> Result<String, Refused> {
-    let packed = is_packed(from).map_err(PlaceError::Read)?;
     let header = flow.vet(&mut *from, unsigned)?;
+    from.rewind().map_err(PlaceError::Read)?;
+    let packed = is_packed(from).map_err(PlaceError::Read)?;
     let path = datastore::manifest_path(
         header.origin.repository,
         &header.run,
         header.generation,
         packed,
     );
-    from.rewind().map_err(PlaceError::Read)?;
     let installed = flow.datastore().install_manifest(&path, from);
     if !installed.map_err(PlaceError::Copy)? && !is_same(from, flow, &path)? {
         return Err(PlaceError::Taken(path).into());
@@ -175,12 +172,12 @@ fn copy(from: &mut File, flow: &Flow, unsigned: bool) -> Result<String, Refused>
     Ok(path)
 }
 
+/// Whether a manifest is packed, which its first bytes tell: text begins with `{`.
 fn is_packed(file: &mut File) -> io::Result<bool> {
     let mut start = Vec::new();
-    let length = u64::try_from(ZSTD_MAGIC.len()).unwrap_or(u64::MAX);
-    Read::by_ref(file).take(length).read_to_end(&mut start)?;
+    Read::by_ref(file).take(1).read_to_end(&mut start)?;
     file.rewind()?;
-    Ok(start == ZSTD_MAGIC)
+    Ok(start != b"{")
 }
 
 /// Whether the file that lies at `path` holds the same bytes.

@@ -150,6 +150,10 @@ impl DimensionStaging {
 }
 
 impl StagedDimensions {
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.brought.memory_bytes() + self.needed.memory_bytes()
+    }
+
     pub(super) fn each(
         &self,
         each: &mut dyn FnMut(DimensionRow<'_>) -> io::Result<()>,

@@ -157,6 +157,13 @@ impl<'a> Staging<'a> {
 }
 
 impl StagedRows {
+    /// Bytes of rows held in memory, not on disk.
+    pub fn memory_bytes(&self) -> usize {
+        let rows = [&self.by_dataset, &self.by_data_id, &self.by_path];
+        let rows: usize = rows.into_iter().map(Sorted::memory_bytes).sum();
+        rows + self.dimensions.memory_bytes()
+    }
+
     /// Dataset lines that repeat another line word for word.
     pub fn repeated_lines(&self) -> u64 {
         self.counts.repeated

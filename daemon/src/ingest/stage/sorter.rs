@@ -98,6 +98,11 @@ fn length(record: &[u8]) -> io::Result<u32> {
 }
 
 impl Sorted {
+    /// Bytes of records held in memory.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.arena.memory_bytes()
+    }
+
     /// A cursor over the records, smallest first, equal ones once.
     pub(super) fn cursor(&self) -> io::Result<Cursor<'_>> {
         let runs = self

@@ -138,10 +138,7 @@ impl Ledger for SqliteLedger {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
                          ?17, ?18, ?19, ?20, ?21, ?22)"
             ))?;
-            let mut accepted = connection.prepare_cached(
-                "INSERT OR IGNORE INTO accepted (origin, run, epoch, sequence, digest)
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?;
+            let mut accepted = connection.prepare_cached(rows::ACCEPT)?;
             for row in rows {
                 rows::write_manifest(&mut statement, row)?;
                 rows::write_accepted(&mut accepted, row)?;
@@ -181,6 +178,19 @@ impl Ledger for SqliteLedger {
                 "WHERE run = ?1 AND origin = ?2 ORDER BY epoch, sequence, root, path",
                 params![run.name.as_str(), run.origin.0.as_bytes()],
             )
+        })
+    }
+
+    fn accept(&self, manifests: &[(RunKey, Generation, Sha256)]) -> Result<(), LedgerError> {
+        if manifests.is_empty() {
+            return Ok(());
+        }
+        self.write("accept manifests", |connection| {
+            let mut accepted = connection.prepare_cached(rows::ACCEPT)?;
+            for (run, generation, digest) in manifests {
+                rows::accept(&mut accepted, run, *generation, digest)?;
+            }
+            Ok(())
         })
     }
 

@@ -226,11 +226,26 @@ pub(super) fn write_accepted(
     else {
         return Ok(());
     };
+    accept(statement, &summary.run, summary.generation, &digest)
+}
+
+/// Writes what is accepted as a generation, if nothing is yet.
+pub(super) const ACCEPT: &str =
+    "INSERT OR IGNORE INTO accepted (origin, run, epoch, sequence, digest)
+     VALUES (?1, ?2, ?3, ?4, ?5)";
+
+/// Runs [`ACCEPT`].
+pub(super) fn accept(
+    statement: &mut rusqlite::Statement<'_>,
+    run: &RunKey,
+    generation: Generation,
+    digest: &Sha256,
+) -> rusqlite::Result<()> {
     statement.execute(params![
-        summary.run.origin.0.as_bytes(),
-        summary.run.name.as_str(),
-        summary.generation.epoch,
-        summary.generation.sequence,
+        run.origin.0.as_bytes(),
+        run.name.as_str(),
+        generation.epoch,
+        generation.sequence,
         digest.0
     ])?;
     Ok(())

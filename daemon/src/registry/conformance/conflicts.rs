@@ -1,8 +1,13 @@
 //! What keeps a manifest out, and for how long.
 
-use super::support::{Manifest, Open, Site, claim, claims, dataset, run};
+use std::ops::ControlFlow;
+
+use runsync_manifest::name::RunKey;
+
+use super::support::{Manifest, ONE_COMMIT, Open, Site, claim, claims, dataset, run};
+use crate::registry::RegistryError;
 use crate::registry::conflict::Conflict;
-use crate::registry::memory_rows::MemoryRows;
+use crate::registry::memory_rows::{MemoryClaim, MemoryRows};
 
 fn stands(site: &Site<'_>, conflict: &Conflict) -> bool {
     // Through its stored form, as a blocked manifest's is.
@@ -164,8 +169,175 @@ pub(crate) fn a_dataset_type_has_one_definition(open: &Open) {
         conflicts[..],
         [Conflict::DatasetTypeDiffers { .. }]
     ));
-    assert!(!conflicts[0].may_resolve());
+    assert!(conflicts[0].may_resolve());
     assert!(stands(&site, &conflicts[0]));
+}
+
+/// The most bytes that a run can have.
+const MOST: u64 = i64::MAX.cast_unsigned();
+
+fn sized(n: u32, size: u64) -> MemoryClaim {
+    MemoryClaim {
+        size,
+        ..claim(n, &format!("sized/{n}"), n)
+    }
+}
+
+fn assert_too_large(conflict: &Conflict, key: &RunKey) {
+    let Conflict::RunTooLarge { run, bytes } = conflict else {
+        panic!("{conflict:?}");
+    };
+    assert_eq!(run, key);
+    assert!(*bytes > MOST);
+    assert!(!conflict.may_resolve());
+}
+
+pub(crate) fn a_run_takes_no_more_bytes_than_can_be_counted(open: &Open) {
+    let site = Site::new(open);
+    let key = run("u/a");
+    let bytes = || site.registry().run(&key).unwrap().unwrap().bytes;
+    // Neither one size alone, nor one manifest's sizes, nor those of several.
+    for too_large in [
+        vec![sized(1, MOST + 1)],
+        vec![sized(1, u64::MAX), sized(2, u64::MAX)],
+        vec![sized(1, MOST), sized(2, 1)],
+    ] {
+        let conflicts = site
+            .register(&Manifest::new(&key, 1, too_large))
+            .unwrap_err();
+        assert_eq!(conflicts.len(), 1);
+        assert_too_large(&conflicts[0], &key);
+        assert!(stands(&site, &conflicts[0]));
+    }
+    site.register(&Manifest::new(&key, 1, vec![sized(1, MOST - 1)]))
+        .unwrap();
+    site.register(&Manifest::new(&key, 2, vec![sized(2, 1), sized(3, 0)]))
+        .unwrap();
+    assert_eq!(bytes(), MOST);
+    let conflicts = site
+        .register(&Manifest::new(&key, 3, vec![sized(3, 1)]))
+        .unwrap_err();
+    assert_too_large(&conflicts[0], &key);
+    site.check_counters();
+    // Another run has room of its own, and what grows smaller makes room.
+    site.register(&Manifest::new(&run("u/b"), 1, vec![sized(9, MOST)]))
+        .unwrap();
+    site.register(&Manifest::new(&key, 4, vec![sized(1, 0), sized(2, 0)]))
+        .unwrap();
+    assert_eq!(bytes(), 0);
+    site.register(&Manifest::new(&key, 5, vec![sized(3, MOST)]))
+        .unwrap();
+    assert_eq!(bytes(), MOST);
+    site.check_counters();
+}
+
+pub(crate) fn manifests_of_one_call_are_too_large_together(open: &Open) {
+    for batch_rows in [1_000, 1] {
+        let site = Site::with_batches(open, batch_rows);
+        let key = run("u/a");
+        let manifests = [
+            Manifest::new(&key, 1, vec![sized(1, MOST / 2), sized(2, 5)]),
+            Manifest::new(&key, 2, vec![sized(3, MOST / 2), sized(4, 5)]),
+            Manifest::new(&key, 3, vec![sized(5, 7), sized(6, 7)]),
+        ];
+        let registrations: Vec<_> = manifests.iter().map(Manifest::registration).collect();
+        let outcomes = site
+            .registry()
+            .register(&registrations, &mut |_| ControlFlow::Continue(()))
+            .unwrap();
+        assert!(outcomes[0].is_ok() && outcomes[2].is_ok());
+        assert_too_large(outcomes[1].as_ref().unwrap_err(), &key);
+        let row = site.registry().run(&key).unwrap().unwrap();
+        assert_eq!((row.datasets, row.bytes), (4, MOST / 2 + 5 + 14));
+        assert!(site.registry().registering().unwrap().is_empty());
+        site.check_counters();
+    }
+}
+
+pub(crate) fn what_is_registered_already_takes_no_room(open: &Open) {
+    let site = Site::with_batches(open, 2);
+    let all = || vec![sized(1, MOST - 9), sized(2, 2), sized(3, 3), sized(4, 4)];
+    let manifest = Manifest::new(&run("u/a"), 1, all());
+    // Stopped when some of its datasets are there.
+    let stopped = site
+        .registry()
+        .register(&[manifest.registration()], &mut |_| match site
+            .registry()
+            .run(&manifest.run)
+            .unwrap()
+        {
+            Some(row) if row.datasets > 0 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        });
+    assert!(matches!(stopped, Err(RegistryError::Interrupted)));
+    for _ in 0..2 {
+        site.register(&manifest).unwrap();
+    }
+    site.register(&Manifest::new(&run("u/a"), 2, vec![sized(5, 0)]))
+        .unwrap();
+    let row = site.registry().run(&manifest.run).unwrap().unwrap();
+    assert_eq!((row.datasets, row.bytes), (5, MOST));
+    site.check_counters();
+}
+
+/// Enough rows that a look at them is told of.
+const MANY: u32 = 5_000;
+
+pub(crate) fn a_look_for_conflicts_tells_how_far_it_is(open: &Open) {
+    let site = Site::new(open);
+    let manifest = Manifest::new(&run("u/a"), 1, claims(1..=MANY));
+    let look = |words: usize| {
+        let mut rows = Vec::new();
+        let found = site
+            .registry()
+            .conflicts(&manifest.registration(), 1, &mut |row| {
+                rows.push(row);
+                if rows.len() == words {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+        (found, rows)
+    };
+    let (found, first) = look(usize::MAX);
+    assert_eq!(found.unwrap(), []);
+    site.register(&manifest).unwrap();
+    // Now there is something to compare each row with.
+    let (found, again) = look(usize::MAX);
+    assert_eq!(found.unwrap(), []);
+    assert!(!first.is_empty() && again.len() > first.len(), "{again:?}");
+    assert!(again.is_sorted());
+    for words in 1..=again.len() {
+        let (found, rows) = look(words);
+        assert!(matches!(found, Err(RegistryError::Interrupted)));
+        assert_eq!(rows, again[..words]);
+    }
+}
+
+pub(crate) fn a_long_look_before_a_commit_is_heard_of_too(open: &Open) {
+    for batch_rows in [ONE_COMMIT, 1_000] {
+        let site = Site::with_batches(open, batch_rows);
+        let manifests = [
+            Manifest::new(&run("u/a"), 1, claims([0])),
+            Manifest::new(&run("u/b"), 1, claims(1..=MANY)),
+        ];
+        let registrations: Vec<_> = manifests.iter().map(Manifest::registration).collect();
+        let mut words = Vec::new();
+        let stopped = site.registry().register(&registrations, &mut |rows| {
+            words.push((rows, site.registry().changes().unwrap()));
+            let told_twice = words.len() > 1 && words[words.len() - 2] == words[words.len() - 1];
+            if told_twice || words.len() == 1 && batch_rows == ONE_COMMIT {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        assert!(matches!(stopped, Err(RegistryError::Interrupted)));
+        assert!(site.registry().run(&run("u/b")).unwrap().is_none());
+        assert!(site.registry().registering().unwrap().is_empty());
+        site.check_counters();
+    }
 }
 
 pub(crate) fn missing_dimension_records_are_named(open: &Open) {
@@ -203,7 +375,9 @@ pub(crate) fn no_more_conflicts_than_asked_for(open: &Open) {
     for limit in [0, 1, 7] {
         let conflicts = site
             .registry()
-            .conflicts(&other.registration(), limit)
+            .conflicts(&other.registration(), limit, &mut |_| {
+                ControlFlow::Continue(())
+            })
             .unwrap();
         assert_eq!(conflicts.len(), limit);
     }
@@ -225,7 +399,7 @@ pub(crate) fn conflicts_between_manifests_of_one_call_are_found(open: &Open) {
         for registration in &registrations {
             assert!(
                 site.registry()
-                    .conflicts(registration, 9)
+                    .conflicts(registration, 9, &mut |_| ControlFlow::Continue(()))
                     .unwrap()
                     .is_empty()
             );
@@ -235,7 +409,7 @@ pub(crate) fn conflicts_between_manifests_of_one_call_are_found(open: &Open) {
             .registry()
             .register(&registrations, &mut |rows| {
                 progress.push(rows);
-                std::ops::ControlFlow::Continue(())
+                ControlFlow::Continue(())
             })
             .unwrap();
         assert_eq!(outcomes.len(), 4);
@@ -261,7 +435,7 @@ pub(crate) fn many_small_manifests_share_a_commit(open: &Open) {
     let before = site.registry().changes().unwrap();
     let outcomes = site
         .registry()
-        .register(&registrations, &mut |_| std::ops::ControlFlow::Continue(()))
+        .register(&registrations, &mut |_| ControlFlow::Continue(()))
         .unwrap();
     assert!(outcomes.iter().all(Result::is_ok));
     assert_eq!(site.registry().changes().unwrap(), before + 1);

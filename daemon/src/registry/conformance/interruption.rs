@@ -1,11 +1,13 @@
 //! Registrations that stop in the middle, and others that come between.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use runsync_manifest::checksum::Sha256;
 
-use super::support::{Failing, Manifest, Open, Site, claim, claims, dataset, run};
+use super::support::{Failing, Manifest, Open, Site, claim, claims, dataset, root, run};
 use crate::registry::RegistryError;
+use crate::registry::conflict::Conflict;
 use crate::registry::memory_rows::{MemoryClaim, MemoryRows};
 use crate::registry::record::Presence;
 
@@ -121,6 +123,107 @@ pub(crate) fn another_generation_may_come_between(open: &Open) {
         }
         after += 1;
     }
+}
+
+/// Registers in commits of `batch_rows`, confirming after each whatever is waited for; from
+/// commit to commit, or interrupted after each and opened again.
+fn confirming_meanwhile(open: &Open, batch_rows: u64, interrupting: bool) -> Site<'_> {
+    let key = run("u/a");
+    let mut site = Site::with_batches(open, batch_rows);
+    // With something else in the run, records must be read before they are waited for.
+    for (sequence, claims) in [(1, mixed()), (2, [mixed(), claims([30])].concat())] {
+        let manifest = Manifest::new(&key, sequence, claims);
+        loop {
+            let mut commits = 0;
+            let outcome = site
+                .registry()
+                .register(&[manifest.registration()], &mut |_| {
+                    site.confirm_all(&key);
+                    commits += 1;
+                    if interrupting && commits > 1 {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                });
+            match outcome {
+                Ok(outcomes) => break assert!(outcomes.iter().all(Result::is_ok)),
+                Err(RegistryError::Interrupted) => site.reopen(),
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        site.confirm_all(&key);
+    }
+    site
+}
+
+pub(crate) fn a_shared_artifact_confirmed_between_two_commits_is_waited_for_no_more(open: &Open) {
+    for (batch_rows, interrupting) in [1, 2, 3].into_iter().flat_map(|n| [(n, false), (n, true)]) {
+        let site = confirming_meanwhile(open, batch_rows, interrupting);
+        assert_eq!(site.waiting(&run("u/a")), []);
+        assert_eq!(site.registry().waiting_runs().unwrap(), []);
+        site.check_counters();
+    }
+}
+
+pub(crate) fn what_is_not_waited_for_yet_is_not_confirmed(open: &Open) {
+    let key = run("u/a");
+    let undisturbed = Site::new(open);
+    let manifest = Manifest::new(&key, 1, mixed());
+    undisturbed.register(&manifest).unwrap();
+    let artifacts = undisturbed.waiting(&key);
+    let site = Site::with_batches(open, 3);
+    site.registry()
+        .register(&[manifest.registration()], &mut |_| {
+            let waiting = site.waiting(&key).len() as u64;
+            let confirmed = site.registry().confirm(&key, &root(), &artifacts).unwrap();
+            assert_eq!(confirmed, waiting);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(site.waiting(&key), []);
+    assert_eq!(site.registry().waiting_runs().unwrap(), []);
+    site.check_counters();
+}
+
+pub(crate) fn an_unfinished_registration_is_known_by_its_digest(open: &Open) {
+    let site = Site::with_batches(open, BATCH_ROWS);
+    assert!(interrupt(&site, mixed(), 15));
+    let manifest = Manifest::new(&run("u/a"), 1, mixed());
+    let unfinished = site.registry().registering().unwrap();
+    assert_eq!(unfinished.len(), 1);
+    let one = &unfinished[0];
+    assert_eq!(
+        (&one.run, one.generation, one.digest),
+        (&manifest.run, manifest.generation, manifest.digest)
+    );
+    site.register(&manifest).unwrap();
+    assert_eq!(site.registry().registering().unwrap(), []);
+}
+
+pub(crate) fn what_contradicts_a_manifest_between_its_commits_is_an_error(open: &Open) {
+    let site = Site::with_batches(open, BATCH_ROWS);
+    let manifest = Manifest::new(&run("u/a"), 1, claims(1..=12));
+    let other = Manifest::new(&run("u/b"), 1, claims(1..=12));
+    let mut commits = 0;
+    let failed = site
+        .registry()
+        .register(&[manifest.registration()], &mut |_| {
+            commits += 1;
+            // The first commit writes no row.
+            if commits == 2 {
+                site.register(&other).unwrap();
+            }
+            ControlFlow::Continue(())
+        });
+    let Err(RegistryError::Contradicted(conflict)) = failed else {
+        panic!("{failed:?}");
+    };
+    assert!(matches!(*conflict, Conflict::DatasetHeld { .. }));
+    // Told like any other when the manifest is brought again, and known as unfinished.
+    assert!(site.register(&manifest).is_err());
+    assert_eq!(site.registry().registering().unwrap().len(), 1);
+    site.check_counters();
 }
 
 pub(crate) fn a_fork_does_not_go_on_where_the_other_stopped(open: &Open) {

@@ -52,13 +52,22 @@ macro_rules! conformance {
                 a_claim_that_counts_for_nothing_conflicts_with_nothing
                 a_manifest_may_move_its_own_artifacts
                 a_dataset_type_has_one_definition
+                a_run_takes_no_more_bytes_than_can_be_counted
+                manifests_of_one_call_are_too_large_together
+                what_is_registered_already_takes_no_room
                 missing_dimension_records_are_named
                 no_more_conflicts_than_asked_for
+                a_look_for_conflicts_tells_how_far_it_is
+                a_long_look_before_a_commit_is_heard_of_too
                 conflicts_between_manifests_of_one_call_are_found
                 many_small_manifests_share_a_commit;
             interruption:
                 an_interrupted_registration_goes_on_from_every_row
                 another_generation_may_come_between
+                a_shared_artifact_confirmed_between_two_commits_is_waited_for_no_more
+                what_is_not_waited_for_yet_is_not_confirmed
+                an_unfinished_registration_is_known_by_its_digest
+                what_contradicts_a_manifest_between_its_commits_is_an_error
                 a_fork_does_not_go_on_where_the_other_stopped
                 readers_see_whole_datasets_while_rows_are_written;
             order:

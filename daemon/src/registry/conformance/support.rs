@@ -64,7 +64,12 @@ impl<'a> Site<'a> {
     /// Registers one manifest as ingest does: conflicts first.
     pub(super) fn register(&self, manifest: &Manifest) -> Result<Registered, Vec<Conflict>> {
         let registration = manifest.registration();
-        let conflicts = self.registry().conflicts(&registration, 100).unwrap();
+        let conflicts = self
+            .registry()
+            .conflicts(&registration, 100, &mut |_| {
+                std::ops::ControlFlow::Continue(())
+            })
+            .unwrap();
         if !conflicts.is_empty() {
             return Err(conflicts);
         }

@@ -25,6 +25,9 @@ struct Outcome {
 
 /// Confirms artifacts; returns how many were waited for in that shape.
 ///
+/// What is not waited for (yet) is passed over: a registration that has still to wait at a path
+/// relies on that nothing there has been confirmed.
+///
 /// Looks up by path and changes by UUID, each sorted: in any other order every row would touch
 /// another page of the largest table.
 pub(super) fn confirm(
@@ -39,8 +42,7 @@ pub(super) fn confirm(
     ) else {
         return Ok(0);
     };
-    let mut by_path: Vec<&WaitingArtifact> = artifacts.iter().collect();
-    by_path.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    let by_path = waited_for(connection, (run_id, root_id), artifacts)?;
     let mut claims = claims_at(connection, root_id, &by_path)?;
     claims.sort_unstable_by_key(|claim| claim.uuid);
     let outcomes = confirm_claims(connection, (run_id, root_id), &by_path, &claims)?;
@@ -56,6 +58,25 @@ pub(super) fn confirm(
         }
     }
     Ok(confirmed)
+}
+
+/// Those at whose path the run waits, by path.
+fn waited_for<'a>(
+    connection: &Connection,
+    (run_id, root_id): (i64, i64),
+    artifacts: &'a [WaitingArtifact],
+) -> Result<Vec<&'a WaitingArtifact>, Failure> {
+    let mut statement = connection
+        .prepare_cached("SELECT 1 FROM waiting WHERE run_id = ?1 AND root_id = ?2 AND path = ?3")?;
+    let mut by_path: Vec<&WaitingArtifact> = artifacts.iter().collect();
+    by_path.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    let mut waited_for = Vec::with_capacity(by_path.len());
+    for artifact in by_path {
+        if statement.exists(params![run_id, root_id, artifact.path.as_str()])? {
+            waited_for.push(artifact);
+        }
+    }
+    Ok(waited_for)
 }
 
 fn claims_at(

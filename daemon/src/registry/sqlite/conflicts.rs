@@ -4,6 +4,7 @@
 //! datasets whose paths the manifest seems to take are collected.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 
 use runsync_manifest::generation::Generation;
 use runsync_manifest::name::DatasetId;
@@ -12,23 +13,48 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use super::failure::Failure;
 use super::rows::{agree, checksums, count, dataset_id, generation};
 use super::{names, rows};
+use crate::registry::RegistryError;
 use crate::registry::conflict::{Conflict, PathClaim};
-use crate::registry::record::{PathRow, Registration};
+use crate::registry::record::{ClaimRow, PathRow, Registration};
 
 /// All kinds of conflicts, at most `limit`.
 pub(super) fn find(
     connection: &Connection,
     registration: &Registration<'_>,
     limit: usize,
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Vec<Conflict>, Failure> {
+    let mut looked = Looked { rows: 0, progress };
     let mut search = Search::new(connection, registration, limit)?;
-    search.dimension_keys()?;
-    if search.run_or_datasets_known()? {
-        search.datasets()?;
-        search.data_ids()?;
-        search.paths()?;
+    search.dimension_keys(&mut looked)?;
+    search.datasets(&mut looked)?;
+    if search.datasets_known {
+        search.data_ids(&mut looked)?;
+        search.paths(&mut looked)?;
     }
     Ok(search.found)
+}
+
+/// Most bytes that a run's claims may add up to: a column holds no larger number.
+const BYTES_MAX: u64 = i64::MAX.cast_unsigned();
+
+/// Rows looked at between two words about it.
+const ROWS_A_WORD: u64 = 4096;
+
+/// Tells how many rows have been looked at.
+struct Looked<'a> {
+    rows: u64,
+    progress: &'a mut dyn FnMut(u64) -> ControlFlow<()>,
+}
+
+impl Looked<'_> {
+    fn at_another(&mut self) -> Result<(), Failure> {
+        self.rows += 1;
+        if self.rows.is_multiple_of(ROWS_A_WORD) && (self.progress)(self.rows).is_break() {
+            return Err(RegistryError::Interrupted.into());
+        }
+        Ok(())
+    }
 }
 
 struct Search<'a> {
@@ -37,6 +63,8 @@ struct Search<'a> {
     run_id: Option<i64>,
     root_id: Option<i64>,
     dataset_type_ids: Vec<Option<i64>>,
+    /// Whether anything is registered that rows could contradict.
+    datasets_known: bool,
     limit: usize,
     found: Vec<Conflict>,
 }
@@ -61,6 +89,11 @@ impl<'a> Search<'a> {
             run_id: names::find_run(connection, registration.run)?,
             root_id: names::find_root(connection, registration.root)?,
             dataset_type_ids: Vec::new(),
+            datasets_known: connection.query_row(
+                "SELECT EXISTS (SELECT 1 FROM dataset)",
+                [],
+                |row| row.get(0),
+            )?,
             limit,
             found: Vec::new(),
         };
@@ -89,16 +122,7 @@ impl<'a> Search<'a> {
         self.dataset_type_ids.get(index).copied().flatten()
     }
 
-    /// Whether anything is registered that rows could contradict.
-    fn run_or_datasets_known(&self) -> Result<bool, Failure> {
-        Ok(self
-            .connection
-            .query_row("SELECT EXISTS (SELECT 1 FROM dataset)", [], |row| {
-                row.get(0)
-            })?)
-    }
-
-    fn dimension_keys(&mut self) -> Result<(), Failure> {
+    fn dimension_keys(&mut self, looked: &mut Looked<'_>) -> Result<(), Failure> {
         let mut statement = self
             .connection
             .prepare_cached("SELECT 1 FROM dimension_record WHERE element = ?1 AND key = ?2")?;
@@ -106,6 +130,7 @@ impl<'a> Search<'a> {
         while !self.full()
             && let Some((element, key)) = keys.next()?
         {
+            looked.at_another()?;
             if !statement.exists([element, key])? {
                 self.found.push(Conflict::DimensionMissing {
                     element: element.to_owned(),
@@ -116,40 +141,75 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    fn datasets(&mut self) -> Result<(), Failure> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT run_id, dataset_type_id, data_id FROM dataset WHERE uuid = ?1",
-        )?;
+    /// Compares datasets with those registered, and adds up what they bring.
+    fn datasets(&mut self, looked: &mut Looked<'_>) -> Result<(), Failure> {
         let mut claims = self.registration.rows.by_dataset()?;
+        let mut held = self.connection.prepare_cached(
+            "SELECT run_id, dataset_type_id, data_id, epoch, sequence FROM dataset
+             WHERE uuid = ?1",
+        )?;
         let mut last = None;
+        let mut counts = true;
+        let mut room = Some(self.room()?);
         while !self.full()
             && let Some(claim) = claims.next()?
         {
-            if last == Some(claim.uuid) {
-                continue;
+            looked.at_another()?;
+            if last != Some(claim.uuid) {
+                last = Some(claim.uuid);
+                counts = !self.datasets_known || self.dataset(&mut held, &claim)?;
             }
-            last = Some(claim.uuid);
-            let mut held = statement.query([claim.uuid.0.as_bytes()])?;
-            let Some(row) = held.next()? else { continue };
-            let run_id: i64 = row.get(0)?;
-            let dataset_type_id: i64 = row.get(1)?;
-            let data_id = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
-            if self.run_id != Some(run_id)
-                || self.dataset_type_id(claim.dataset_type) != Some(dataset_type_id)
-                || data_id != claim.data_id
-            {
-                let conflict = dataset_held(
-                    self.connection,
-                    claim.uuid,
-                    (run_id, dataset_type_id, data_id.to_owned()),
-                )?;
-                self.found.push(conflict);
+            if counts && let Some(left) = room {
+                room = left.checked_sub(claim.size);
+                if room.is_none() && !self.full() {
+                    self.found.push(Conflict::RunTooLarge {
+                        run: self.registration.run.clone(),
+                        bytes: (BYTES_MAX - left).saturating_add(claim.size),
+                    });
+                }
             }
         }
         Ok(())
     }
 
-    fn data_ids(&mut self) -> Result<(), Failure> {
+    /// Bytes that the run can still take.
+    fn room(&self) -> Result<u64, Failure> {
+        let bytes = match self.run_id {
+            Some(run_id) => names::bytes_of_run(self.connection, run_id)?,
+            None => 0,
+        };
+        Ok(BYTES_MAX.saturating_sub(bytes))
+    }
+
+    /// Compares a dataset with what is registered under its UUID. Returns whether its claims
+    /// count: unless the run holds it in the same or a higher generation.
+    fn dataset(
+        &mut self,
+        held: &mut CachedStatement<'_>,
+        claim: &ClaimRow<'_>,
+    ) -> Result<bool, Failure> {
+        let mut held = held.query([claim.uuid.0.as_bytes()])?;
+        let Some(row) = held.next()? else {
+            return Ok(true);
+        };
+        let run_id: i64 = row.get(0)?;
+        let dataset_type_id: i64 = row.get(1)?;
+        let data_id = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
+        if self.run_id != Some(run_id)
+            || self.dataset_type_id(claim.dataset_type) != Some(dataset_type_id)
+            || data_id != claim.data_id
+        {
+            let conflict = dataset_held(
+                self.connection,
+                claim.uuid,
+                (run_id, dataset_type_id, data_id.to_owned()),
+            )?;
+            self.found.push(conflict);
+        }
+        Ok(generation(row, 3)?.is_none_or(|held| held < self.registration.generation))
+    }
+
+    fn data_ids(&mut self, looked: &mut Looked<'_>) -> Result<(), Failure> {
         let Some(run_id) = self.run_id else {
             return Ok(());
         };
@@ -158,6 +218,7 @@ impl<'a> Search<'a> {
         while !self.full()
             && let Some(dataset) = datasets.next()?
         {
+            looked.at_another()?;
             let Some(dataset_type_id) = self.dataset_type_id(dataset.dataset_type) else {
                 continue;
             };
@@ -185,13 +246,13 @@ impl<'a> Search<'a> {
     /// A holder that the manifest itself names with its higher generation gives its paths up,
     /// which only a walk by UUID can tell: so first all contradictions are seen, then those
     /// holders are struck out, then what is left is told.
-    fn paths(&mut self) -> Result<(), Failure> {
+    fn paths(&mut self, looked: &mut Looked<'_>) -> Result<(), Failure> {
         let Some(root_id) = self.root_id else {
             return Ok(());
         };
         let mut may_give_up = HashSet::new();
         let mut found = std::mem::take(&mut self.found);
-        self.contradicted_paths(root_id, |claim, holder| {
+        self.contradicted_paths(root_id, looked, |claim, holder| {
             if self.may_give_up(holder) {
                 may_give_up.insert(holder.uuid);
             } else {
@@ -199,9 +260,9 @@ impl<'a> Search<'a> {
             }
             Ok(found.len() < self.limit)
         })?;
-        self.strike_named(&mut may_give_up)?;
+        self.strike_named(&mut may_give_up, looked)?;
         if !may_give_up.is_empty() {
-            self.contradicted_paths(root_id, |claim, holder| {
+            self.contradicted_paths(root_id, looked, |claim, holder| {
                 if found.len() < self.limit && may_give_up.contains(&holder.uuid) {
                     found.push(self.path_held(claim, holder)?);
                 }
@@ -216,11 +277,16 @@ impl<'a> Search<'a> {
         self.run_id == Some(holder.run_id) && holder.generation < self.registration.generation
     }
 
-    fn strike_named(&self, holders: &mut HashSet<DatasetId>) -> Result<(), Failure> {
+    fn strike_named(
+        &self,
+        holders: &mut HashSet<DatasetId>,
+        looked: &mut Looked<'_>,
+    ) -> Result<(), Failure> {
         let mut claims = self.registration.rows.by_dataset()?;
         while !holders.is_empty()
             && let Some(claim) = claims.next()?
         {
+            looked.at_another()?;
             holders.remove(&claim.uuid);
         }
         Ok(())
@@ -231,6 +297,7 @@ impl<'a> Search<'a> {
     fn contradicted_paths(
         &self,
         root_id: i64,
+        looked: &mut Looked<'_>,
         mut each: impl FnMut(&PathRow<'_>, &Holder) -> Result<bool, Failure>,
     ) -> Result<(), Failure> {
         let mut at_path = prepare_at_path(self.connection)?;
@@ -241,6 +308,7 @@ impl<'a> Search<'a> {
         let mut path = String::new();
         let mut contradicting = Vec::new();
         while let Some(claim) = claims.next()? {
+            looked.at_another()?;
             if claim.path != path {
                 claim.path.clone_into(&mut path);
                 contradicting =
@@ -385,6 +453,8 @@ pub(super) fn still_stands(connection: &Connection, conflict: &Conflict) -> Resu
             let known = names::find_dataset_type(connection, &manifest.name)?;
             Ok(known.is_some_and(|(_, known)| !names::same_definition(&known, manifest)))
         }
+        // Nobody asks for one that nothing resolves.
+        Conflict::RunTooLarge { .. } => Ok(true),
         Conflict::DimensionMissing { element, key } => Ok(!connection
             .prepare_cached("SELECT 1 FROM dimension_record WHERE element = ?1 AND key = ?2")?
             .exists([element, key])?),

@@ -2,12 +2,13 @@
 
 use runsync_manifest::checksum::Checksums;
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::DatasetId;
+use runsync_manifest::name::{DatasetId, RunKey};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::failure::Failure;
 use super::stages::{Ids, Step};
-use super::{conflicts, rows};
+use super::{conflicts, names, rows};
+use crate::registry::conflict::Conflict;
 use crate::registry::record::{ClaimCursor, ClaimRow, Registration};
 
 /// A claim of its own, apart from its dataset.
@@ -107,31 +108,38 @@ struct Counters {
     datasets: i64,
     claims: i64,
     waiting: i64,
-    bytes: i64,
+    /// Wide enough for all claims of any one step.
+    bytes: i128,
 }
 
 impl Counters {
     fn add(&mut self, size: i64, confirmed: bool) {
         self.claims += 1;
         self.waiting += i64::from(!confirmed);
-        self.bytes = self.bytes.saturating_add(size);
+        self.bytes += i128::from(size);
     }
 
     fn subtract(&mut self, size: i64, confirmed: bool) {
         self.claims -= 1;
         self.waiting -= i64::from(!confirmed);
-        self.bytes = self.bytes.saturating_sub(size);
+        self.bytes -= i128::from(size);
     }
 
-    fn save(&self, connection: &Connection, run_id: i64) -> Result<(), Failure> {
+    fn save(&self, connection: &Connection, run_id: i64, run: &RunKey) -> Result<(), Failure> {
+        let bytes = i128::from(names::bytes_of_run(connection, run_id)?) + self.bytes;
+        let bytes = i64::try_from(bytes.max(0)).map_err(|_| {
+            Failure::Conflict(Box::new(Conflict::RunTooLarge {
+                run: run.clone(),
+                bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
+            }))
+        })?;
         connection
             .prepare_cached(
                 "UPDATE run SET datasets = datasets + ?2, claims = claims + ?3,
-                     waiting = waiting + ?4,
-                     bytes = CAST(min(bytes + ?5, 9223372036854775807) AS INTEGER)
+                     waiting = waiting + ?4, bytes = ?5
                  WHERE run_id = ?1",
             )?
-            .execute([run_id, self.datasets, self.claims, self.waiting, self.bytes])?;
+            .execute([run_id, self.datasets, self.claims, self.waiting, bytes])?;
         Ok(())
     }
 }
@@ -179,7 +187,7 @@ pub(super) fn write(
         step.rows += u64::try_from(group.claims.len()).unwrap_or(u64::MAX);
         step.datasets_added += u64::from(writer.dataset(&group)?);
     }
-    writer.counters.save(connection, run_id)?;
+    writer.counters.save(connection, run_id, registration.run)?;
     Ok(step)
 }
 

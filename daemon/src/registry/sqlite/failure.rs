@@ -14,7 +14,8 @@ pub(super) enum Failure {
     /// Already what the caller gets.
     Registry(RegistryError),
     /// A manifest contradicts the registry, seen while its rows were written: they are rolled
-    /// back like those of any failure, but the caller gets it in the manifest's place.
+    /// back like those of any failure, but where nothing has been committed the caller gets it in
+    /// the manifest's place.
     Conflict(Box<Conflict>),
 }
 
@@ -23,10 +24,7 @@ impl Failure {
         match self {
             Self::Statement(source) => SqliteError::during(action, source).into(),
             Self::Registry(error) => error,
-            Self::Conflict(conflict) => RegistryError::Damaged {
-                what: "row without conflict",
-                value: conflict.to_string(),
-            },
+            Self::Conflict(conflict) => RegistryError::Contradicted(conflict),
         }
     }
 }

@@ -157,7 +157,7 @@ impl<'a> Load<'a> {
             self.marker.stage = Stage::Done;
             return Ok(());
         };
-        if (saved.stage, saved.rows_done) != (self.marker.stage, self.marker.rows_done) {
+        if saved != self.marker {
             self.rows = None;
         }
         self.marker = saved;

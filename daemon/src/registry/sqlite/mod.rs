@@ -162,9 +162,10 @@ impl Registry for SqliteRegistry {
         &self,
         registration: &Registration<'_>,
         limit: usize,
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Vec<Conflict>, RegistryError> {
         self.read("look for conflicts", |connection| {
-            conflicts::find(connection, registration, limit)
+            conflicts::find(connection, registration, limit, progress)
         })
     }
 
@@ -328,11 +329,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_view_shows_confirmed_records_as_documented() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("registry.sqlite");
-        let registry = SqliteRegistry::create(&path, Uuid::from_u128(1)).unwrap();
+    /// Registers an artifact, and another of the same dataset.
+    fn register_view_row(registry: &SqliteRegistry) -> (RunKey, RootName) {
         let unconfirmed = MemoryClaim {
             component: "image".to_owned(),
             path: "calexp/2.fits".to_owned(),
@@ -361,6 +359,15 @@ mod tests {
         registry
             .register(&[registration], &mut |_| ControlFlow::Continue(()))
             .unwrap();
+        (run, root)
+    }
+
+    #[test]
+    fn the_view_shows_confirmed_records_as_documented() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("registry.sqlite");
+        let registry = SqliteRegistry::create(&path, Uuid::from_u128(1)).unwrap();
+        let (run, root) = register_view_row(&registry);
         let waiting = registry.waiting_artifacts(&run, &root, None, 1).unwrap();
         assert_eq!(registry.confirm(&run, &root, &waiting).unwrap(), 1);
 
@@ -400,6 +407,52 @@ mod tests {
                 "a.b.C",
             ]]
         );
+    }
+
+    #[test]
+    fn a_page_is_short_only_where_it_is_the_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("registry.sqlite");
+        let registry = SqliteRegistry::create(&path, Uuid::from_u128(1)).unwrap();
+        let (run, root) = register_view_row(&registry);
+        // Rows at which nothing is waited for, before and after the one at which something is.
+        let outside = Connection::open(&path).unwrap();
+        for empty in ["a", "b", "z"] {
+            outside
+                .execute("INSERT INTO waiting VALUES (1, 1, ?1)", [empty])
+                .unwrap();
+        }
+        for limit in [1, 2] {
+            let page = registry
+                .waiting_artifacts(&run, &root, None, limit)
+                .unwrap();
+            assert_eq!(page[0].path.as_str(), "calexp/1.fits");
+            assert_eq!(page.len(), limit);
+        }
+        assert_eq!(
+            registry
+                .waiting_artifacts(&run, &root, None, 3)
+                .unwrap()
+                .len(),
+            2
+        );
+    }
+
+    #[test]
+    fn a_counter_that_cannot_be_right_stops_no_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("registry.sqlite");
+        let registry = SqliteRegistry::create(&path, Uuid::from_u128(1)).unwrap();
+        let (run, _) = register_view_row(&registry);
+        let outside = Connection::open(&path).unwrap();
+        for wrong in ["-1", "1e300"] {
+            outside
+                .execute(&format!("UPDATE run SET bytes = {wrong}"), [])
+                .unwrap();
+            assert_eq!(registry.run(&run).unwrap().unwrap().bytes, 0);
+            assert_eq!(registry.runs(None).unwrap().len(), 1);
+            register_view_row(&registry);
+        }
     }
 
     #[test]

@@ -17,6 +17,13 @@ pub(super) fn find_run(connection: &Connection, run: &RunKey) -> rusqlite::Resul
         .optional()
 }
 
+/// Sum of the sizes of a run's claims, in bytes.
+pub(super) fn bytes_of_run(connection: &Connection, run_id: i64) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("SELECT bytes FROM run WHERE run_id = ?1")?
+        .query_row([run_id], |row| rows::counter(row, 0))
+}
+
 pub(super) fn run(connection: &Connection, run: &RunKey) -> rusqlite::Result<i64> {
     if let Some(id) = find_run(connection, run)? {
         return Ok(id);

@@ -1,7 +1,7 @@
 //! Answers from records: runs, datasets, records, existence.
 
 use runsync_config::root::RootName;
-use runsync_manifest::checksum::Checksums;
+use runsync_manifest::checksum::{Checksums, Sha256};
 use runsync_manifest::generation::Generation;
 use runsync_manifest::header::DatasetType;
 use runsync_manifest::name::{DatasetId, DatasetTypeName, RunKey};
@@ -13,6 +13,15 @@ use super::rows::{self, Names, count, dataset_id, generation};
 use crate::registry::record::{
     DatasetRow, Existence, Presence, RecordRow, Registering, RunRow, WaitingArtifact, WaitingRun,
 };
+
+/// Claims at a path that a run has not confirmed; [`rows::CHECKSUM_COLUMNS`] come first.
+const AWAITED: &str = "SELECT record.adler32, record.md5, record.sha256, record.size \
+     FROM record_by_path AS by_path \
+     CROSS JOIN record ON record.uuid = by_path.uuid AND record.component = by_path.component \
+         AND record.root_id = by_path.root_id AND record.path = by_path.path \
+     CROSS JOIN dataset ON dataset.uuid = record.uuid \
+     WHERE by_path.root_id = ?1 AND by_path.path = ?2 \
+         AND record.confirmed = 0 AND dataset.run_id = ?3";
 
 pub(super) fn changes(connection: &Connection) -> Result<u64, Failure> {
     connection
@@ -69,8 +78,8 @@ pub(super) fn waiting_runs(connection: &Connection) -> Result<Vec<WaitingRun>, F
 pub(super) fn registering(connection: &Connection) -> Result<Vec<Registering>, Failure> {
     connection
         .prepare_cached(
-            "SELECT run.name, run.origin, registering.epoch, registering.sequence, claims_done,
-                 registering.claims
+            "SELECT run.name, run.origin, registering.epoch, registering.sequence, digest,
+                 claims_done, registering.claims
              FROM registering JOIN run USING (run_id)
              ORDER BY run.name, run.origin, registering.epoch, registering.sequence",
         )?
@@ -81,8 +90,9 @@ pub(super) fn registering(connection: &Connection) -> Result<Vec<Registering>, F
                     epoch: row.get(2)?,
                     sequence: row.get(3)?,
                 },
-                done: count(row, 4)?,
-                claims: count(row, 5)?,
+                digest: Sha256(row.get(4)?),
+                done: count(row, 5)?,
+                claims: count(row, 6)?,
             })
         })?
         .collect()
@@ -103,38 +113,16 @@ pub(super) fn waiting_artifacts(
     };
     let mut paths = connection.prepare_cached(
         "SELECT path FROM waiting WHERE run_id = ?1 AND root_id = ?2 AND path > ?3
-         ORDER BY path LIMIT ?4",
+         ORDER BY path",
     )?;
-    let mut claimed = connection.prepare_cached(&format!(
-        "SELECT {}, record.size
-         FROM record_by_path AS by_path
-         CROSS JOIN record ON record.uuid = by_path.uuid AND record.component = by_path.component
-             AND record.root_id = by_path.root_id AND record.path = by_path.path
-         CROSS JOIN dataset ON dataset.uuid = record.uuid
-         WHERE by_path.root_id = ?1 AND by_path.path = ?2
-             AND record.confirmed = 0 AND dataset.run_id = ?3",
-        rows::CHECKSUM_COLUMNS
-    ))?;
-    let after = after.unwrap_or_default();
+    let mut page = paths.query(params![run_id, root_id, after.unwrap_or_default()])?;
     let mut waiting = Vec::new();
-    let mut page = paths.query(params![run_id, root_id, after, page_size(limit)])?;
-    while let Some(row) = page.next()? {
+    // Counted are artifacts, not rows: a short page is the last one.
+    while waiting.len() < limit
+        && let Some(row) = page.next()?
+    {
         let path: String = row.get(0)?;
-        let mut artifact: Option<(u64, Checksums)> = None;
-        let mut claims = claimed.query(params![root_id, path, run_id])?;
-        while let Some(claim) = claims.next()? {
-            let (size, checksums) = (count(claim, 3)?, rows::checksums(claim)?);
-            match &mut artifact {
-                None => artifact = Some((size, checksums)),
-                // Datasets that share an artifact may each name other checksums of it.
-                Some(first) if rows::agree((first.0, &first.1), (size, &checksums)) => {
-                    first.1.md5 = first.1.md5.or(checksums.md5);
-                    first.1.sha256 = first.1.sha256.or(checksums.sha256);
-                }
-                Some(_) => {}
-            }
-        }
-        if let Some((size, checksums)) = artifact {
+        if let Some((size, checksums)) = awaited(connection, (run_id, root_id), &path)? {
             waiting.push(WaitingArtifact {
                 path: rows::path(path)?,
                 size,
@@ -143,6 +131,30 @@ pub(super) fn waiting_artifacts(
         }
     }
     Ok(waiting)
+}
+
+/// Size and checksums of what a run has not confirmed at a path.
+fn awaited(
+    connection: &Connection,
+    (run_id, root_id): (i64, i64),
+    path: &str,
+) -> Result<Option<(u64, Checksums)>, Failure> {
+    let mut statement = connection.prepare_cached(AWAITED)?;
+    let mut claims = statement.query(params![root_id, path, run_id])?;
+    let mut artifact: Option<(u64, Checksums)> = None;
+    while let Some(claim) = claims.next()? {
+        let (size, checksums) = (count(claim, 3)?, rows::checksums(claim)?);
+        match &mut artifact {
+            None => artifact = Some((size, checksums)),
+            // Datasets that share an artifact may each name other checksums of it.
+            Some(first) if rows::agree((first.0, &first.1), (size, &checksums)) => {
+                first.1.md5 = first.1.md5.or(checksums.md5);
+                first.1.sha256 = first.1.sha256.or(checksums.sha256);
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(artifact)
 }
 
 /// Probes in UUID order, which walks the table forward whatever the order of the question.

@@ -37,7 +37,9 @@ pub(super) fn register(
             rest = others;
         } else {
             let (group, later) = rest.split_at(group_length(rest, batch));
-            outcomes.extend(in_one_commit(database, group, check)?);
+            outcomes.extend(in_one_commit(database, group, check, &mut || {
+                progress(rows_done)
+            })?);
             rows_done += group.iter().map(|one| one.rows.claims()).sum::<u64>();
             rest = later;
         }
@@ -63,12 +65,13 @@ fn in_one_commit(
     database: &Database,
     group: &[Registration<'_>],
     check: bool,
+    alive: &mut dyn FnMut() -> ControlFlow<()>,
 ) -> Result<Vec<Outcome>, Failure> {
     database.write(|begun| {
         let mut outcomes = Vec::with_capacity(group.len());
         for registration in group {
             let check = check || !outcomes.is_empty();
-            outcomes.push(whole(begun, registration, check)?);
+            outcomes.push(whole(begun, registration, check, alive)?);
         }
         note_change(begun)?;
         Ok(outcomes)
@@ -80,10 +83,11 @@ fn whole(
     begun: &mut Transaction<'_>,
     registration: &Registration<'_>,
     check: bool,
+    alive: &mut dyn FnMut() -> ControlFlow<()>,
 ) -> Result<Outcome, Failure> {
     let attempt = begun.savepoint()?;
     let registered = (|| {
-        let mut load = begin(&attempt, registration, check)?;
+        let mut load = begin(&attempt, registration, check, alive)?;
         while !load.is_done() {
             load.step(&attempt, u64::MAX)?;
         }
@@ -101,7 +105,8 @@ fn whole(
 }
 
 /// Registers a manifest with a commit after every batch, each of which also saves how far it
-/// has come; goes on from there where an earlier attempt was interrupted.
+/// has come; goes on from there where an earlier attempt was interrupted. A conflict that shows
+/// after the first commit is no outcome but a failure: some of the manifest is registered.
 fn in_batches(
     database: &Database,
     batch: u64,
@@ -109,36 +114,33 @@ fn in_batches(
     check: bool,
     progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Outcome, Failure> {
-    let attempt = (|| {
-        let mut load = database.write(|begun| {
-            let load = begin(begun, registration, check)?;
-            load.save(begun)?;
-            note_change(begun)?;
-            Ok::<_, Failure>(load)
-        })?;
-        loop {
-            if progress(load.rows_done()).is_break() {
-                return Err(RegistryError::Interrupted.into());
-            }
-            let registered = database.write(|begun| {
-                load.catch_up(begun)?;
-                load.step(begun, batch)?;
-                note_change(begun)?;
-                if load.is_done() {
-                    return load.finish(begun).map(Some);
-                }
-                load.save(begun)?;
-                Ok(None)
-            })?;
-            if let Some(registered) = registered {
-                return Ok(registered);
-            }
+    let begun = database.write(|begun| {
+        let load = begin(begun, registration, check, &mut || progress(0))?;
+        load.save(begun)?;
+        note_change(begun)?;
+        Ok(load)
+    });
+    let mut load = match begun {
+        Err(Failure::Conflict(conflict)) => return Ok(Err(*conflict)),
+        begun => begun?,
+    };
+    loop {
+        if progress(load.rows_done()).is_break() {
+            return Err(RegistryError::Interrupted.into());
         }
-    })();
-    match attempt {
-        Ok(registered) => Ok(Ok(registered)),
-        Err(Failure::Conflict(conflict)) => Ok(Err(*conflict)),
-        Err(failure) => Err(failure),
+        let registered = database.write(|begun| {
+            load.catch_up(begun)?;
+            load.step(begun, batch)?;
+            note_change(begun)?;
+            if load.is_done() {
+                return load.finish(begun).map(Some);
+            }
+            load.save(begun)?;
+            Ok::<_, Failure>(None)
+        })?;
+        if let Some(registered) = registered {
+            return Ok(Ok(registered));
+        }
     }
 }
 
@@ -146,9 +148,13 @@ fn begin<'a>(
     connection: &Connection,
     registration: &'a Registration<'a>,
     check: bool,
+    alive: &mut dyn FnMut() -> ControlFlow<()>,
 ) -> Result<Load<'a>, Failure> {
-    if check && let Some(conflict) = conflicts::find(connection, registration, 1)?.pop() {
-        return Err(Failure::Conflict(Box::new(conflict)));
+    if check {
+        let found = conflicts::find(connection, registration, 1, &mut |_| alive())?;
+        if let Some(conflict) = found.into_iter().next() {
+            return Err(Failure::Conflict(Box::new(conflict)));
+        }
     }
     Load::begin(connection, registration)
 }

@@ -59,6 +59,13 @@ pub(super) fn count(row: &Row<'_>, column: usize) -> Result<u64, Failure> {
     u64::try_from(value).map_err(|_| damaged("count", &value))
 }
 
+/// Reads one of a run's counters. Nothing is decided by them alone, so one that cannot be right
+/// is no reason to refuse an answer: it counts as zero.
+pub(super) fn counter(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let value = row.get_ref(column)?.as_i64().unwrap_or(0);
+    Ok(u64::try_from(value).unwrap_or(0))
+}
+
 pub(super) fn size_column(path: &str, size: u64) -> Result<i64, Failure> {
     i64::try_from(size).map_err(|_| {
         RegistryError::Size {
@@ -115,10 +122,10 @@ pub(super) fn run_row(row: &Row<'_>) -> Result<RunRow, Failure> {
         key: run_key(row, 0)?,
         generation: generation(row, 2)?,
         floor: generation(row, 4)?,
-        datasets: count(row, 6)?,
-        claims: count(row, 7)?,
-        waiting: count(row, 8)?,
-        bytes: count(row, 9)?,
+        datasets: counter(row, 6)?,
+        claims: counter(row, 7)?,
+        waiting: counter(row, 8)?,
+        bytes: counter(row, 9)?,
     })
 }
 

@@ -85,6 +85,9 @@ pub(super) enum StageRows<'a> {
         claims: Box<dyn PathCursor + 'a>,
         /// Whether a claim may be another's or confirmed already, so that its record must be read.
         look: bool,
+        /// The path that was waited for last: what shares it is waited for with it, and between
+        /// two commits all of it may have been confirmed.
+        last: String,
     },
 }
 
@@ -105,7 +108,10 @@ impl<'a> StageRows<'a> {
                 }
                 Ok(Self::DataIds(datasets))
             }
-            Stage::Paths => Ok(Self::Paths(paths_after(registration, marker.rows_done)?)),
+            Stage::Paths => {
+                let (claims, _) = paths_after(registration, marker.rows_done)?;
+                Ok(Self::Paths(claims))
+            }
             Stage::Datasets => {
                 let mut claims = source.by_dataset()?;
                 for _ in 0..marker.rows_done {
@@ -113,12 +119,15 @@ impl<'a> StageRows<'a> {
                 }
                 Ok(Self::Datasets(ClaimGroups::over(claims)?))
             }
-            Stage::Waiting | Stage::Done => Ok(Self::Waiting {
-                claims: paths_after(registration, marker.rows_done)?,
-                look: marker.overlaps
+            Stage::Waiting | Stage::Done => {
+                let (claims, last) = paths_after(registration, marker.rows_done)?;
+                let look = marker.overlaps
                     || marker.datasets_added != source.datasets()
-                    || claims_of_run(connection, ids.run_id)? != source.claims(),
-            }),
+                    || claims_of_run(connection, ids.run_id)? != source.claims();
+                // Where records are read, the last claim done may have been passed over.
+                let last = if look { String::new() } else { last };
+                Ok(Self::Waiting { claims, look, last })
+            }
         }
     }
 
@@ -136,28 +145,33 @@ impl<'a> StageRows<'a> {
             Self::Datasets(groups) => {
                 datasets::write(connection, registration, ids, groups, budget)
             }
-            Self::Waiting { claims, look } => {
-                waiting(connection, ids, claims.as_mut(), *look, budget)
+            Self::Waiting { claims, look, last } => {
+                waiting(connection, ids, (claims.as_mut(), last), *look, budget)
             }
         }
     }
 }
 
+/// The claims after `rows_done`, and the path of the last of those done.
 fn paths_after<'a>(
     registration: &'a Registration<'a>,
     rows_done: u64,
-) -> Result<Box<dyn PathCursor + 'a>, Failure> {
+) -> Result<(Box<dyn PathCursor + 'a>, String), Failure> {
     let mut claims = registration.rows.by_path()?;
-    for _ in 0..rows_done {
-        claims.next()?;
+    let mut last = String::new();
+    for done in 1..=rows_done {
+        let claim = claims.next()?;
+        if let Some(claim) = claim.filter(|_| done == rows_done) {
+            claim.path.clone_into(&mut last);
+        }
     }
-    Ok(claims)
+    Ok((claims, last))
 }
 
 fn claims_of_run(connection: &Connection, run_id: i64) -> Result<u64, Failure> {
-    connection
+    Ok(connection
         .prepare_cached("SELECT claims FROM run WHERE run_id = ?1")?
-        .query_row([run_id], |row| Ok(rows::count(row, 0)))?
+        .query_row([run_id], |row| rows::counter(row, 0))?)
 }
 
 fn data_ids(
@@ -265,10 +279,15 @@ fn paths(
     Ok(step)
 }
 
+/// Waits at the paths of claims that are not confirmed.
+///
+/// Where nobody else has touched the run, no record need be read: [`confirm`](super::confirm)
+/// confirms only what is waited for, so a path that has not been written here yet has no
+/// confirmed record.
 fn waiting(
     connection: &Connection,
     ids: &Ids,
-    claims: &mut dyn PathCursor,
+    (claims, last): (&mut dyn PathCursor, &mut String),
     look: bool,
     budget: u64,
 ) -> Result<Step, Failure> {
@@ -280,21 +299,20 @@ fn waiting(
          WHERE uuid = ?1 AND component = ?2 AND root_id = ?3 AND path = ?4 AND confirmed = 0",
     )?;
     let mut step = Step::default();
-    let mut last = String::new();
     while step.rows < budget {
         let Some(claim) = claims.next()? else {
             step.ended = true;
             break;
         };
         step.rows += 1;
-        if claim.path == last {
+        if claim.path == last.as_str() {
             continue;
         }
         let uuid = claim.uuid.0.as_bytes();
         if look && !unconfirmed.exists(params![uuid, claim.component, ids.root_id, claim.path])? {
             continue;
         }
-        claim.path.clone_into(&mut last);
+        claim.path.clone_into(last);
         let added = add.execute(params![ids.run_id, ids.root_id, claim.path])?;
         step.artifacts_waiting += u64::from(added > 0);
     }
