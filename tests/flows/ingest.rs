@@ -389,12 +389,12 @@ fn confirming_can_be_broken_off_at_every_question_and_goes_on() {
     let mut answers = 0;
     let confirmed = loop {
         let mut left = answers;
-        let mut go_on = || match left {
-            0 => ControlFlow::Break(()),
-            _ => {
-                left -= 1;
-                ControlFlow::Continue(())
+        let mut go_on = || {
+            if left == 0 {
+                return ControlFlow::Break(());
             }
+            left -= 1;
+            ControlFlow::Continue(())
         };
         match open.confirming.confirm_run(&run, &mut go_on) {
             Err(error) => assert!(error.is_interruption(), "{error}"),
