@@ -164,8 +164,14 @@ pub fn create(site: &Site, registry: Uuid) -> Result<(), AssemblyError> {
         created => created?,
     };
     create_scratch(site)?;
-    RegistrationLock::open(&site.state_directory.join(REGISTRATION_LOCK_FILE))?;
+    registration_lock(site)?;
     Ok(())
+}
+
+/// Opens the lock that registrations take turns by.
+pub fn registration_lock(site: &Site) -> Result<RegistrationLock, AssemblyError> {
+    let path = site.state_directory.join(REGISTRATION_LOCK_FILE);
+    Ok(RegistrationLock::open(&path)?)
 }
 
 fn create_registry(site: &Site, id: Uuid) -> Result<(), AssemblyError> {
@@ -222,14 +228,13 @@ impl Assembly {
         let registry: Arc<dyn Registry> = Arc::new(SqliteRegistry::open(file)?);
         let ledger = open_ledger(site)?;
         let (repository, roots) = open_roots(site, registry.id())?;
-        let lock = site.state_directory.join(REGISTRATION_LOCK_FILE);
         let parts = Arc::new(SiteParts {
             registry,
             ledger,
             trust: RwLock::new(Arc::new(trust_of(site, repository)?)),
             limits: site.limits,
             scratch,
-            registration: RegistrationLock::open(&lock)?,
+            registration: registration_lock(site)?,
             clock,
         });
         let flows = site

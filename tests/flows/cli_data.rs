@@ -861,3 +861,141 @@ fn who_may_not_read_is_told_so() {
     exit code 1
     "#);
 }
+
+/// One line of a listing for `manifest create`, with what it needs before.
+fn listing(site: &Operator) -> PathBuf {
+    write(&site.path("root/a/one.fits"), &artifact(1, 10));
+    let lines = [
+        r#"{"kind":"dataset_type","name":"bias","dimensions":["instrument"],"storage_class":"ExposureF","is_calibration":false}"#,
+        r#"{"kind":"dimension","element":"instrument","records":[{"name":"X","visit_max":1}]}"#,
+        r#"{"path":"a/one.fits","dataset_type":"bias","data_id":{"instrument":"X"}}"#,
+    ];
+    let path = site.path("listing");
+    write(&path, lines.join("\n").as_bytes());
+    path
+}
+
+fn add_second_root(site: &Operator) {
+    let identity = fs::read(site.path("root/runsync/repository.json")).unwrap();
+    write(&site.path("second/runsync/repository.json"), &identity);
+    let config = site.path("site/site.toml");
+    let second = format!(
+        "\n[[root]]\nname = \"second\"\nurl = \"file://{}\"\n",
+        site.path("second").display()
+    );
+    let text = fs::read_to_string(&config).unwrap() + &second;
+    write(&config, text.as_bytes());
+}
+
+fn create(site: &Operator, more: &[&str]) -> Command {
+    let words = ["manifest", "create", "--json", "--run", RUN, "--from-jsonl"];
+    let mut command = site.run(&words);
+    command.arg("listing").args(more);
+    command
+}
+
+/// The generation of the manifest that was made.
+fn generation_of(output: &std::process::Output) -> (u64, u64) {
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let created: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let number = |name: &str| created["generation"][name].as_u64().unwrap();
+    (number("epoch"), number("sequence"))
+}
+
+#[test]
+fn manifests_of_a_run_get_one_generation_after_the_other() {
+    let site = Operator::new("size");
+    listing(&site);
+    for sequence in [1, 2] {
+        let output = create(&site, &[]).output().unwrap();
+        assert_eq!(generation_of(&output), (1, sequence));
+    }
+    let told = site.all(&mut create(&site, &["--generation", "1-1", "--zstd"]));
+    insta::assert_snapshot!(told, @r#"
+    {"error":{"exit_code":1,"hint":"a manifest is never replaced: leave out `--generation` for the next one","message":"generation 1-1 of run `u/a/night` is there already","problems":[]}}
+    exit code 1
+    "#);
+}
+
+#[test]
+fn a_generation_that_lies_in_another_root_is_taken() {
+    let site = Operator::new("size");
+    listing(&site);
+    add_second_root(&site);
+    let (run, generation) = (RUN.parse().unwrap(), "1-5".parse().unwrap());
+    let path = manifest_path(site.origin, &run, generation, true);
+    write(&site.path("second").join(path), b"anything");
+    let output = create(&site, &["--root", "main"]).output().unwrap();
+    assert_eq!(generation_of(&output), (1, 6));
+}
+
+#[test]
+fn manifests_made_at_once_get_different_generations() {
+    let site = Operator::new("size");
+    listing(&site);
+    let mut made: Vec<_> = std::thread::scope(|scope| {
+        let makers: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| create(&site, &[]).output().unwrap()))
+            .collect();
+        let outputs = makers.into_iter().map(|maker| maker.join().unwrap());
+        outputs.map(|output| generation_of(&output)).collect()
+    });
+    made.sort_unstable();
+    assert_eq!(made, [(1, 1), (1, 2), (1, 3), (1, 4)]);
+}
+
+#[test]
+fn artifacts_are_compared_with_the_root_that_is_named() {
+    let site = Operator::new("size");
+    listing(&site);
+    let made = create(&site, &[]).output().unwrap();
+    let created: Value = serde_json::from_slice(&made.stdout).unwrap();
+    let manifest = created["manifest"].as_str().unwrap();
+    let verify = |more: &[&str]| {
+        let mut command = site.run(&["manifest", "verify", "--json", manifest]);
+        site.all(command.args(more))
+    };
+    let only = verify(&["--artifacts"]);
+    insta::assert_snapshot!(only, @r#"
+    {"file":"<ground>/root/runsync/manifests/<origin>/u/a/night/1-1.manifest.jsonl","ok":true,"reason":null,"hint":null}
+    exit code 0
+    "#);
+
+    add_second_root(&site);
+    assert_eq!(verify(&["--artifacts", "--root", "main"]), only);
+    insta::assert_snapshot!(verify(&["--artifacts", "--root", "second"]), @r#"
+    {"path":"a/one.fits","detail":"it is not there"}
+    {"file":"<ground>/root/runsync/manifests/<origin>/u/a/night/1-1.manifest.jsonl","ok":true,"reason":null,"hint":null}
+    exit code 3
+    "#);
+    insta::assert_snapshot!(verify(&["--artifacts", "--root", "third"]), @r#"
+    {"error":{"exit_code":2,"hint":"`runsync config show` lists the roots","message":"there is no root `third`","problems":[]}}
+    exit code 2
+    "#);
+    insta::assert_snapshot!(verify(&["--artifacts"]), @r#"
+    {"error":{"exit_code":2,"hint":"name it with `--root`","message":"cannot tell which root holds the files","problems":[]}}
+    exit code 2
+    "#);
+}
+
+#[test]
+fn a_manifest_is_verified_within_the_limits_of_the_site() {
+    let site = Operator::new("size");
+    site.file("night", &site.two());
+    site.run(&["manifest", "verify", "night"])
+        .assert()
+        .success();
+    let config = site.path("site/site.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let text = text.replace("[limits]", "[limits]\nentries_max = 1");
+    write(&config, text.as_bytes());
+    insta::assert_snapshot!(site.all(&mut site.run(&["manifest", "verify", "--json", "night"])), @r#"
+    {"file":"night","ok":false,"reason":"cannot read night: line 8: more than 1 dataset lines","hint":"if the file is honest, raise the limit in the configuration; else ask its origin for smaller manifests"}
+    {"error":{"exit_code":1,"hint":null,"message":"1 of 1 manifests are wrong","problems":[]}}
+    exit code 1
+    "#);
+}

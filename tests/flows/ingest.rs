@@ -378,6 +378,52 @@ fn a_removal_is_held_and_older_additions_are_not_registered() {
 }
 
 #[test]
+fn confirming_can_be_broken_off_at_every_question_and_goes_on() {
+    let site = TestSite::new("checksum");
+    let mut open = site.open();
+    site.place(&two(&site));
+    open.work();
+    site.put("a/one.fits", &artifact(1, 10));
+    site.put("a/two.fits", &artifact(2, 20));
+    let run = open.registry().waiting_runs().unwrap().remove(0).run;
+    let mut answers = 0;
+    let confirmed = loop {
+        let mut left = answers;
+        let mut go_on = || match left {
+            0 => ControlFlow::Break(()),
+            _ => {
+                left -= 1;
+                ControlFlow::Continue(())
+            }
+        };
+        match open.confirming.confirm_run(&run, &mut go_on) {
+            Err(error) => assert!(error.is_interruption(), "{error}"),
+            Ok(confirmed) => break confirmed,
+        }
+        answers += 1;
+    };
+    assert_eq!((answers, confirmed), (3, 2));
+}
+
+#[test]
+fn a_directory_that_changed_is_looked_at() {
+    let site = TestSite::new("size");
+    let mut open = site.open();
+    site.place(&two(&site));
+    open.work();
+    site.put("a/one.fits", &artifact(1, 10));
+    let mut changed = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let go_on = &mut || ControlFlow::Continue(());
+        open.confirming.changed(&names, go_on).unwrap()
+    };
+    let other = changed(&["b"]);
+    assert_eq!((other.artifacts, other.next), (0, None));
+    let one = changed(&["a"]);
+    assert_eq!((one.artifacts, one.next), (1, None));
+}
+
+#[test]
 fn a_run_past_its_deadline_is_reported_until_it_is_complete() {
     let site = TestSite::new("size");
     let mut open = site.open();

@@ -4,6 +4,8 @@
 //! A crash before it leaves a registered manifest unacknowledged; the next sweep takes the file
 //! for new, finds that its datasets are known, and acknowledges it then.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use runsync_config::root::RootName;
 use runsync_manifest::header::Header;
@@ -18,6 +20,9 @@ use crate::file_identity::FileIdentity;
 use crate::ledger::record::{Finding, Location, ManifestRow, ManifestState, ManifestSummary};
 use crate::ledger::{Ledger, LedgerError};
 use crate::registry::record::DimensionDiffers;
+
+/// Characters of a dimension record that a finding shows.
+const SHOWN_CHARS: usize = 300;
 
 /// The ledger's row of a manifest that is registered.
 pub(super) fn registered(parsed: &Parsed, root: &RootName, now: Timestamp) -> ManifestRow {
@@ -76,19 +81,32 @@ pub(super) fn keep_differing(
     ledger: &dyn Ledger,
     now: Timestamp,
 ) -> Result<(), LedgerError> {
-    differing.iter().try_for_each(|differs| {
-        ledger.find(&Finding {
+    let findings: Vec<Finding> = differing
+        .iter()
+        .map(|differs| Finding {
             kind: "dimension_differs".to_owned(),
             subject: format!("{} {}", differs.element, differs.key),
             detail: format!(
                 "run `{}` of {} brings {}; registered first was {}",
-                run.name, run.origin, differs.manifest, differs.registered
+                run.name,
+                run.origin,
+                cut(&differs.manifest),
+                cut(&differs.registered)
             ),
             first_seen: now,
             last_seen: now,
             times: 1,
         })
-    })
+        .collect();
+    ledger.find_all(&findings)
+}
+
+/// The start of a record: a finding tells what to look at, the registry has the rest.
+fn cut(record: &str) -> Cow<'_, str> {
+    match record.char_indices().nth(SHOWN_CHARS) {
+        None => Cow::Borrowed(record),
+        Some((end, _)) => Cow::Owned(record.get(..end).unwrap_or_default().to_owned() + "…"),
+    }
 }
 
 fn tell(row: &ManifestRow) {
@@ -131,5 +149,18 @@ fn summary(header: &Header, trailer: Option<&Trailer>) -> ManifestSummary {
             .map(|signature| signature.key_id),
         datasets: trailer.map(|trailer| trailer.counts.dataset),
         total_bytes: trailer.map(|trailer| trailer.total_bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_record_is_cut_between_characters() {
+        let whole = "é".repeat(SHOWN_CHARS);
+        assert_eq!(cut(&whole), whole);
+        let long = whole.clone() + "x";
+        assert_eq!(cut(&long), whole + "…");
     }
 }

@@ -21,7 +21,7 @@ pub enum IngestError {
     /// The caller broke off.
     #[error("ingest was interrupted")]
     Interrupted,
-    /// Another process registers, and does not finish.
+    /// The turn to register cannot be had.
     #[error(transparent)]
     Lock(#[from] RegistrationLockError),
 }
@@ -41,7 +41,9 @@ impl IngestError {
     pub fn is_interruption(&self) -> bool {
         matches!(
             self,
-            Self::Interrupted | Self::Registry(RegistryError::Interrupted)
+            Self::Interrupted
+                | Self::Registry(RegistryError::Interrupted)
+                | Self::Lock(RegistrationLockError::Interrupted)
         )
     }
 }

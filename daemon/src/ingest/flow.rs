@@ -310,7 +310,10 @@ impl Flow {
         if manifests.is_empty() {
             return Ok(Vec::new());
         }
-        let _one_at_a_time = self.site.registration.acquire()?;
+        let _one_at_a_time = self
+            .site
+            .registration
+            .acquire(&mut || ControlFlow::Continue(()))?;
         self.resume(progress)?;
         self.settle_locked(manifests, progress)
     }

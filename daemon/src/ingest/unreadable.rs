@@ -32,14 +32,14 @@ impl Unreadable {
         error: &str,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
-        flow.site().ledger.find(&Finding {
+        flow.site().ledger.find_all(&[Finding {
             kind: UNREADABLE.to_owned(),
             subject: subject(flow, path),
             detail: error.to_owned(),
             first_seen: now,
             last_seen: now,
             times: 1,
-        })?;
+        }])?;
         if self.paths.insert(path.to_owned()) {
             let root = &flow.root().name;
             warn!(%root, path, error, "manifest cannot be read; it is tried again");

@@ -150,6 +150,8 @@ pub struct ConfirmWorker {
     watch: Option<ArtifactWatch>,
     registry_seen: Option<u64>,
     next: Option<Timestamp>,
+    /// When a directory that changed may be looked at again.
+    owed: Option<Timestamp>,
 }
 
 impl ConfirmWorker {
@@ -164,16 +166,15 @@ impl ConfirmWorker {
             watch,
             registry_seen: None,
             next: None,
+            owed: None,
         }
     }
 
     fn work(&mut self, pulse: &Pulse, now: Timestamp) -> Result<(), IngestError> {
-        if let Some(watch) = &self.watch {
-            let dirty = watch.take_dirty();
-            if !dirty.is_empty() {
-                self.confirming.changed(&dirty, &mut || advance(pulse))?;
-            }
-        }
+        let dirty = self.watch.as_ref().map(ArtifactWatch::take_dirty);
+        let dirty = dirty.unwrap_or_default();
+        let looked = self.confirming.changed(&dirty, &mut || advance(pulse))?;
+        self.owed = looked.next;
         let registry = Arc::clone(&self.confirming.flow().site().registry);
         let due = self.next.is_some_and(|next| next <= now);
         // Asked before the look: what is registered meanwhile counts as unseen.
@@ -197,7 +198,10 @@ impl Worker for ConfirmWorker {
         match self.work(pulse, now) {
             Err(error) if error.is_interruption() => Ok(Next::Idle(None)),
             Err(error) => Err(error.into()),
-            Ok(()) => Ok(wait_until(self.next, now)),
+            Ok(()) => Ok(wait_until(
+                [self.next, self.owed].into_iter().flatten().min(),
+                now,
+            )),
         }
     }
 }

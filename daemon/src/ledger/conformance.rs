@@ -35,7 +35,6 @@ macro_rules! conformance {
             a_forgotten_file_is_new_again
             manifests_are_listed_by_state_oldest_decision_first
             manifests_of_a_run_are_listed_by_generation
-            a_digest_finds_all_its_names
             every_state_is_counted
             findings_are_counted_until_they_heal
             sweeps_are_remembered
@@ -239,15 +238,6 @@ pub(crate) fn manifests_of_a_run_are_listed_by_generation(open: &Open) {
     assert!(of_run("u/b").is_empty());
 }
 
-pub(crate) fn a_digest_finds_all_its_names(open: &Open) {
-    let site = Site::new(open);
-    let rows = [read_row("b", 2), read_row("a", 2), read_row("c", 3)];
-    site.ledger().record(&rows).unwrap();
-    let named = |byte| paths(site.ledger().with_digest(&Sha256([byte; 32])).unwrap());
-    assert_eq!(named(2), ["a", "b"]);
-    assert!(named(9).is_empty());
-}
-
 pub(crate) fn every_state_is_counted(open: &Open) {
     let site = Site::new(open);
     let rows = [
@@ -278,13 +268,10 @@ pub(crate) fn findings_are_counted_until_they_heal(open: &Open) {
         times: 1,
     };
     let ledger = site.ledger();
-    for one in [
-        finding("b", 1, "x"),
-        finding("a", 2, "y"),
-        finding("b", 3, "z"),
-    ] {
-        ledger.find(&one).unwrap();
-    }
+    ledger.find_all(&[]).unwrap();
+    let together = [finding("b", 1, "x"), finding("a", 2, "y")];
+    ledger.find_all(&together).unwrap();
+    ledger.find_all(&[finding("b", 3, "z")]).unwrap();
     let twice = Finding {
         last_seen: at(3),
         times: 2,

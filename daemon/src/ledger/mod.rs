@@ -69,18 +69,15 @@ pub trait Ledger: Send + Sync + Debug {
     /// The generations of a run that were accepted, ascending: what gaps are counted from.
     fn accepted_generations(&self, run: &RunKey) -> Result<Vec<Generation>, LedgerError>;
 
-    /// Rows with a digest: the same manifest under several names.
-    fn with_digest(&self, digest: &Sha256) -> Result<Vec<ManifestRow>, LedgerError>;
-
     /// Number of rows in each state, in the order of [`ManifestState::ALL`]; none is left out.
     fn counts(&self) -> Result<Vec<(ManifestState, u64)>, LedgerError>;
 
     /// When a manifest was last registered: the last success.
     fn last_registered(&self) -> Result<Option<Timestamp>, LedgerError>;
 
-    /// Keeps a finding. One that is already kept (same kind and subject) is counted again,
-    /// with the newest detail.
-    fn find(&self, finding: &Finding) -> Result<(), LedgerError>;
+    /// Keeps findings, in one commit. One that is already kept (same kind and subject) is counted
+    /// again, with the newest detail.
+    fn find_all(&self, findings: &[Finding]) -> Result<(), LedgerError>;
 
     /// Drops a finding that has healed.
     fn healed(&self, kind: &str, subject: &str) -> Result<(), LedgerError>;

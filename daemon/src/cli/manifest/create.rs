@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Seek};
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,7 +21,9 @@ use runsync_manifest::writer::Packing;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::assembly::{self, Readers};
+use super::generation::Taken;
+use super::root;
+use crate::assembly;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Hint, Outcome};
 use crate::cli::progress;
@@ -28,6 +31,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::create::listing::Listing;
 use crate::create::{Draft, Measured, Measuring, Publication, export, measure};
 use crate::datastore::{Datastore, LocalRoot, manifest_path};
+use crate::registration_lock::{RegistrationGuard, RegistrationLock};
 
 /// zstd's own default level: further ones cost more time than they save bytes here.
 const ZSTD_LEVEL: i32 = 3;
@@ -108,7 +112,7 @@ impl fmt::Display for Created {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
     let site = context.site()?;
-    let root = choose_root(args.root.as_ref(), site)?;
+    let root = root::choose(args.root.as_ref(), &site.roots, |root| root)?;
     let datastore = LocalRoot::open(&root.directory)?;
     let (run, mut draft) = read_draft(args, &datastore, root)?;
     if !site.may_own(&run) {
@@ -117,31 +121,32 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
                 .hint("see `run_prefixes` in [site] and in each [[peer]]"),
         );
     }
-    measure_draft(args, root, &datastore, &mut draft, context)?;
     let key = RunKey {
         origin: datastore.repository().repository,
         name: run,
     };
-    let generation = match args.generation {
-        Some(generation) => generation,
-        None => next_generation(&key, site, &datastore)?,
-    };
+    // Asked twice: nobody wants to measure for hours and be refused then.
+    Taken::of(&key, site)?.choose(&key, args.generation)?;
+    measure_draft(args, root, &datastore, &mut draft, context)?;
+    let lock = assembly::registration_lock(site)?;
+    let _one_at_a_time = wait_for(&lock, context)?;
+    let generation = Taken::of(&key, site)?.choose(&key, args.generation)?;
     let created = publish(args, site, (root, &datastore), draft, &key, generation)?;
     context.output().value(&created)?;
     Ok(Outcome::Done)
 }
 
-fn choose_root<'s>(named: Option<&RootName>, site: &'s Site) -> Result<&'s Root, Failure> {
-    match (named, site.roots.as_slice()) {
-        (Some(name), roots) => roots
-            .iter()
-            .find(|root| root.name == *name)
-            .ok_or_else(|| Failure::new(format!("there is no root `{name}`")).usage()),
-        (None, [only]) => Ok(only),
-        (None, _) => Err(Failure::new("cannot tell which root holds the files")
-            .hint("name it with `--root`")
-            .usage()),
-    }
+fn wait_for<'l>(
+    lock: &'l RegistrationLock,
+    context: &Context,
+) -> Result<RegistrationGuard<'l>, Failure> {
+    let spinner = progress::spinner(context, "waiting for a registration to end");
+    let guard = lock.acquire(&mut || {
+        spinner.tick();
+        ControlFlow::Continue(())
+    })?;
+    spinner.finish_and_clear();
+    Ok(guard)
 }
 
 fn read_draft(
@@ -219,47 +224,6 @@ fn measure_draft(
     measure(draft, datastore, measuring, &tell)?;
     bar.finish_and_clear();
     Ok(())
-}
-
-/// One more than the highest generation that the ledger, the registry and the root know.
-fn next_generation(
-    run: &RunKey,
-    site: &Site,
-    datastore: &LocalRoot,
-) -> Result<Generation, Failure> {
-    let readers = Readers::open(site)?;
-    let registered = readers.registry.run(run)?;
-    let registered = registered
-        .into_iter()
-        .flat_map(|row| [row.generation, row.floor])
-        .flatten();
-    let accepted = readers.ledger.accepted_generations(run)?;
-    let seen = readers.ledger.of_run(run)?;
-    let seen = seen
-        .iter()
-        .filter_map(|row| row.summary.as_ref())
-        .map(|row| row.generation);
-    let folder = manifest_path(run.origin, &run.name, Generation::FIRST, false);
-    let folder = folder.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let (files, _) = datastore.list_manifests()?;
-    let lying = files
-        .iter()
-        .filter_map(|file| generation_in(folder, &file.path));
-    match registered.chain(accepted).chain(seen).chain(lying).max() {
-        None => Ok(Generation::FIRST),
-        Some(last) => last.next().ok_or_else(|| {
-            Failure::new(format!(
-                "run `{}` has used up the sequence of epoch {}",
-                run.name, last.epoch
-            ))
-            .hint("name a generation of the next epoch with `--generation`")
-        }),
-    }
-}
-
-fn generation_in(folder: &str, path: &str) -> Option<Generation> {
-    let name = path.strip_prefix(folder)?.strip_prefix('/')?;
-    name.split_once('.')?.0.parse().ok()
 }
 
 fn publish(

@@ -6,18 +6,20 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use runsync_config::root::RootName;
 use runsync_manifest::header::Header;
 use runsync_manifest::limits::Limits;
 use runsync_manifest::trailer::Trailer;
 use serde::Serialize;
 
+use super::root;
 use crate::assembly::Assembly;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Hint, Outcome};
 use crate::cli::output::Row;
 use crate::clock::SystemClock;
 use crate::ingest::confirm::{Difference, differences};
-use crate::ingest::flow::Flow;
+use crate::ingest::flow::{Flow, SiteParts};
 use crate::ingest::parse::{Checked, check};
 use crate::ingest::verify::judge;
 use crate::registry::record::{RowSource, WaitingArtifact};
@@ -34,7 +36,7 @@ pub(crate) struct Files {
 
 /// Check manifests as this site would: format, origin, run-name prefixes, signature
 ///
-/// With `--artifacts`, also compare each artifact in the root with its size and checksums. Exit
+/// With `--artifacts`, also compare each artifact in a root with its size and checksums. Exit
 /// code 3 tells that something differs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyArgs {
@@ -43,6 +45,9 @@ pub(crate) struct VerifyArgs {
     /// Compare the artifacts in the root too
     #[arg(long)]
     artifacts: bool,
+    /// The root to compare with [default: the only one]
+    #[arg(long, value_name = "NAME", requires = "artifacts")]
+    root: Option<RootName>,
 }
 
 /// What `show` and `validate` tell of a manifest.
@@ -132,7 +137,7 @@ impl Row for Difference {
 
 pub(super) fn show(files: &Files, context: &Context) -> Result<Outcome, Failure> {
     for file in &files.files {
-        let checked = read(file, &std::env::temp_dir())?;
+        let checked = read(file, Limits::default(), &std::env::temp_dir())?;
         let shown = Shown {
             file,
             header: &checked.header,
@@ -148,31 +153,42 @@ pub(super) fn validate(files: &Files, context: &Context) -> Result<Outcome, Fail
     let verdicts: Vec<_> = files
         .files
         .iter()
-        .map(|file| match read(file, &std::env::temp_dir()) {
-            Ok(_) => Verdict {
-                file,
-                ok: true,
-                reason: None,
-                hint: None,
+        .map(
+            |file| match read(file, Limits::default(), &std::env::temp_dir()) {
+                Ok(_) => Verdict {
+                    file,
+                    ok: true,
+                    reason: None,
+                    hint: None,
+                },
+                Err(failure) => Verdict {
+                    file,
+                    ok: false,
+                    reason: Some(failure.to_string()),
+                    hint: failure.hint_text().map(ToOwned::to_owned),
+                },
             },
-            Err(failure) => Verdict {
-                file,
-                ok: false,
-                reason: Some(failure.to_string()),
-                hint: failure.hint_text().map(ToOwned::to_owned),
-            },
-        })
+        )
         .collect();
     tell(verdicts, context)
 }
 
 pub(super) fn verify(args: &VerifyArgs, context: &Context) -> Result<Outcome, Failure> {
     let assembly = Assembly::open(context.site()?, Arc::new(SystemClock))?;
+    let SiteParts {
+        limits, scratch, ..
+    } = &*assembly.parts;
+    let compared = if args.artifacts {
+        let named = args.root.as_ref();
+        Some(root::choose(named, &assembly.flows, Flow::root)?)
+    } else {
+        None
+    };
     let trust = assembly.parts.trust();
     let mut verdicts = Vec::new();
     let mut found = Vec::new();
     for file in &args.files.files {
-        let checked = match read(file, &assembly.parts.scratch) {
+        let checked = match read(file, *limits, scratch) {
             Ok(checked) => checked,
             Err(failure) => {
                 let hint = failure.hint_text().map(ToOwned::to_owned);
@@ -195,10 +211,8 @@ pub(super) fn verify(args: &VerifyArgs, context: &Context) -> Result<Outcome, Fa
             reason,
             hint,
         });
-        if args.artifacts {
-            for flow in &assembly.flows {
-                found.extend(compare(&checked, flow)?);
-            }
+        if let Some(flow) = compared {
+            found.extend(compare(&checked, flow)?);
         }
     }
     let differs = !found.is_empty();
@@ -225,11 +239,11 @@ fn tell(verdicts: Vec<Verdict<'_>>, context: &Context) -> Result<Outcome, Failur
     )))
 }
 
-fn read(file: &Path, scratch: &Path) -> Result<Checked, Failure> {
+fn read(file: &Path, limits: Limits, scratch: &Path) -> Result<Checked, Failure> {
     let doing = || format!("cannot read {}", file.display());
     let opened = File::open(file).while_doing(doing())?;
     let go_on = &mut |_| ControlFlow::Continue(());
-    check(opened, Limits::default(), scratch, go_on).while_doing(doing())
+    check(opened, limits, scratch, go_on).while_doing(doing())
 }
 
 /// The artifacts of a manifest that are not in the root as it says.

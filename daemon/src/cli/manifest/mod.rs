@@ -1,5 +1,9 @@
 //! `manifest`: make manifests, and look into them.
 
+mod root;
+
+mod generation;
+
 mod create;
 
 mod inspect;

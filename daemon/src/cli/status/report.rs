@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::HumanBytes;
 use jiff::Timestamp;
 
-use super::{RootStatus, Status};
+use super::{RootStatus, Status, confirmed};
 
 /// Entries of each list shown.
 const SHOWN: usize = 20;
@@ -84,7 +84,7 @@ impl Status {
             )
         })?;
         list(f, "waiting for artifacts", &self.waiting, |f, run| {
-            let confirmed = run.claims - run.waiting;
+            let confirmed = confirmed(run);
             write!(
                 f,
                 "{}: {confirmed} of {} confirmed",

@@ -34,7 +34,6 @@ CREATE TABLE manifest (
 
 CREATE INDEX manifest_by_state ON manifest (state, decided_at);
 CREATE INDEX manifest_by_run ON manifest (run, origin, epoch, sequence) WHERE run IS NOT NULL;
-CREATE INDEX manifest_by_digest ON manifest (digest) WHERE digest IS NOT NULL;
 
 -- The first manifest accepted as each generation of a run; never replaced.
 CREATE TABLE accepted (

@@ -236,16 +236,6 @@ impl Ledger for SqliteLedger {
         })
     }
 
-    fn with_digest(&self, digest: &Sha256) -> Result<Vec<ManifestRow>, LedgerError> {
-        self.read("look a manifest's digest up", |connection| {
-            manifests(
-                connection,
-                "WHERE digest = ?1 ORDER BY root, path",
-                [digest.0],
-            )
-        })
-    }
-
     fn counts(&self) -> Result<Vec<(ManifestState, u64)>, LedgerError> {
         self.read("count manifests", |connection| {
             let mut statement =
@@ -275,24 +265,29 @@ impl Ledger for SqliteLedger {
         })
     }
 
-    fn find(&self, finding: &Finding) -> Result<(), LedgerError> {
-        self.write("keep a finding", |connection| {
-            connection.execute(
+    fn find_all(&self, findings: &[Finding]) -> Result<(), LedgerError> {
+        if findings.is_empty() {
+            return Ok(());
+        }
+        self.write("keep findings", |connection| {
+            let mut statement = connection.prepare_cached(
                 "INSERT INTO finding (kind, subject, detail, first_seen, last_seen, times)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                  ON CONFLICT DO UPDATE SET
                      detail = excluded.detail,
                      last_seen = max(last_seen, excluded.last_seen),
                      times = times + excluded.times",
-                params![
+            )?;
+            for finding in findings {
+                statement.execute(params![
                     finding.kind,
                     finding.subject,
                     finding.detail,
                     rows::time_column(finding.first_seen),
                     rows::time_column(finding.last_seen),
                     finding.times.cast_signed()
-                ],
-            )?;
+                ])?;
+            }
             Ok(())
         })
     }

@@ -1,0 +1,213 @@
+//! Which generation a new manifest may have.
+//!
+//! Two manifests of one generation are a fork at every site that gets both, and what was published
+//! cannot be taken back. So a generation is taken as soon as anything here has seen it: ledger,
+//! registry, or the manifest folder of any root, where the name may end in `.zst` or not. Asked
+//! under the registration lock, so that it stays true until the manifest is in place.
+
+use std::collections::BTreeSet;
+
+use runsync_config::site::Site;
+use runsync_manifest::generation::Generation;
+use runsync_manifest::name::RunKey;
+
+use crate::assembly::Readers;
+use crate::cli::failure::{Failure, Hint};
+use crate::datastore::{Datastore, DatastoreError, LocalRoot, ManifestFile, manifest_path};
+
+/// The generations of a run that are taken.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    generations: BTreeSet<Generation>,
+    floor: Option<Generation>,
+}
+
+impl Taken {
+    /// Asks ledger, registry and all roots.
+    pub(super) fn of(run: &RunKey, site: &Site) -> Result<Self, Failure> {
+        let mut taken = Self::default();
+        taken.ask_readers(run, &Readers::open(site)?)?;
+        let folder = folder_of(run);
+        for root in &site.roots {
+            let doing = || format!("cannot tell which generations root `{}` holds", root.name);
+            let datastore = LocalRoot::open(&root.directory).while_doing(doing())?;
+            let (files, errors) = datastore.list_manifests().while_doing(doing())?;
+            let lying = generations_in(&folder, &files, errors).while_doing(doing())?;
+            taken.generations.extend(lying);
+        }
+        Ok(taken)
+    }
+
+    fn ask_readers(&mut self, run: &RunKey, readers: &Readers) -> Result<(), Failure> {
+        let Readers { registry, ledger } = readers;
+        if let Some(row) = registry.run(run)? {
+            self.generations.extend(row.generation);
+            self.floor = row.floor;
+        }
+        let registering = registry.registering()?.into_iter();
+        let begun = registering.filter(|one| one.run == *run);
+        self.generations.extend(begun.map(|one| one.generation));
+        self.generations.extend(ledger.accepted_generations(run)?);
+        let seen = ledger.of_run(run)?;
+        let seen = seen.iter().filter_map(|row| row.summary.as_ref());
+        self.generations.extend(seen.map(|one| one.generation));
+        Ok(())
+    }
+
+    /// The generation asked for where it is free, or the next one.
+    pub(super) fn choose(
+        &self,
+        run: &RunKey,
+        asked: Option<Generation>,
+    ) -> Result<Generation, Failure> {
+        match asked {
+            Some(generation) => self.check(run, generation),
+            None => self.next(run),
+        }
+    }
+
+    fn check(&self, run: &RunKey, generation: Generation) -> Result<Generation, Failure> {
+        let refused = |why: String| {
+            let what = format!("generation {generation} of run `{}` {why}", run.name);
+            Failure::new(what)
+                .hint("a manifest is never replaced: leave out `--generation` for the next one")
+        };
+        if let Some(floor) = self.floor.filter(|floor| generation <= *floor) {
+            return Err(refused(format!(
+                "is superseded: the run's floor is {floor}"
+            )));
+        }
+        if self.generations.contains(&generation) {
+            return Err(refused("is there already".to_owned()));
+        }
+        Ok(generation)
+    }
+
+    fn next(&self, run: &RunKey) -> Result<Generation, Failure> {
+        let Some(last) = self.generations.last().copied().max(self.floor) else {
+            return Ok(Generation::FIRST);
+        };
+        last.next().ok_or_else(|| {
+            Failure::new(format!(
+                "run `{}` has used up the sequence of epoch {}",
+                run.name, last.epoch
+            ))
+            .hint("name a generation of the next epoch with `--generation`")
+        })
+    }
+}
+
+fn folder_of(run: &RunKey) -> String {
+    let path = manifest_path(run.origin, &run.name, Generation::FIRST, false);
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    folder.to_owned()
+}
+
+/// The generations whose names lie in a run's folder, readable or not. Fails where the folder
+/// itself may hold more than was listed.
+fn generations_in(
+    folder: &str,
+    files: &[ManifestFile],
+    errors: Vec<DatastoreError>,
+) -> Result<Vec<Generation>, DatastoreError> {
+    let named = |path: &str| generation_named(folder, path);
+    let mut found: Vec<_> = files.iter().filter_map(|file| named(&file.path)).collect();
+    for error in errors {
+        if error.path().is_none_or(|path| is_or_holds(path, folder)) {
+            return Err(error);
+        }
+        found.extend(error.path().and_then(named));
+    }
+    Ok(found)
+}
+
+fn generation_named(folder: &str, path: &str) -> Option<Generation> {
+    let name = path.strip_prefix(folder)?.strip_prefix('/')?;
+    name.split_once('.')?.0.parse().ok()
+}
+
+fn is_or_holds(path: &str, folder: &str) -> bool {
+    folder
+        .strip_prefix(path)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file_identity::FileIdentity;
+
+    const FOLDER: &str = "runsync/manifests/o/u/a";
+
+    fn generation(text: &str) -> Generation {
+        text.parse().unwrap()
+    }
+
+    fn file(name: &str) -> ManifestFile {
+        ManifestFile {
+            path: format!("{FOLDER}/{name}"),
+            identity: FileIdentity {
+                size: 1,
+                modified_ns: 0,
+                inode: 1,
+            },
+        }
+    }
+
+    fn irregular(path: &str) -> DatastoreError {
+        DatastoreError::Irregular {
+            path: path.to_owned(),
+        }
+    }
+
+    fn run() -> RunKey {
+        RunKey {
+            origin: "018f0000-0000-7000-8000-000000000001".parse().unwrap(),
+            name: "u/a".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn names_in_the_folder_count_whatever_their_packing() {
+        let files = [
+            file("1-1.manifest.jsonl"),
+            file("1-2.manifest.jsonl.zst"),
+            file("deeper/1-9.manifest.jsonl"),
+        ];
+        let odd = irregular(&format!("{FOLDER}/1-3.manifest.jsonl"));
+        let elsewhere = irregular("runsync/manifests/o/u/ab");
+        let found = generations_in(FOLDER, &files, vec![odd, elsewhere]).unwrap();
+        assert_eq!(found, ["1-1", "1-2", "1-3"].map(generation));
+    }
+
+    #[test]
+    fn a_folder_that_was_not_listed_is_an_error() {
+        for path in [FOLDER, "runsync/manifests/o/u", "runsync/manifests"] {
+            let listed = generations_in(FOLDER, &[], vec![irregular(path)]);
+            assert_eq!(listed.unwrap_err().path(), Some(path));
+        }
+    }
+
+    #[test]
+    fn the_next_generation_is_above_all_that_are_taken() {
+        let mut taken = Taken::default();
+        let next = |taken: &Taken| taken.choose(&run(), None).unwrap();
+        assert_eq!(next(&taken), Generation::FIRST);
+        taken.generations.extend(["1-4", "1-2"].map(generation));
+        assert_eq!(next(&taken), generation("1-5"));
+        taken.floor = Some(generation("2-1"));
+        assert_eq!(next(&taken), generation("2-2"));
+    }
+
+    #[test]
+    fn a_generation_that_is_taken_or_superseded_is_refused() {
+        let taken = Taken {
+            generations: BTreeSet::from([generation("1-4")]),
+            floor: Some(generation("1-2")),
+        };
+        let choose = |text| taken.choose(&run(), Some(generation(text)));
+        assert_eq!(choose("1-3").unwrap(), generation("1-3"));
+        insta::assert_snapshot!(choose("1-4").unwrap_err(), @"generation 1-4 of run `u/a` is there already");
+        insta::assert_snapshot!(choose("1-2").unwrap_err(), @"generation 1-2 of run `u/a` is superseded: the run's floor is 1-2");
+    }
+}

@@ -1,0 +1,97 @@
+//! Tells the operator of runs that wait for artifacts past their deadline.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use runsync_config::root::Root;
+use runsync_manifest::name::RunKey;
+
+use crate::clock::later;
+use crate::ingest::flow::Flow;
+use crate::ledger::LedgerError;
+use crate::ledger::record::{Finding, ManifestState};
+use crate::registry::record::WaitingRun;
+
+/// Kind of the finding.
+const OVERDUE: &str = "run_overdue";
+/// How often overdue runs are looked for.
+const INTERVAL: Duration = Duration::from_secs(30);
+
+/// When overdue runs were looked for last.
+#[derive(Debug, Default)]
+pub(super) struct Overdue {
+    checked: Option<Timestamp>,
+}
+
+impl Overdue {
+    /// Keeps a finding for each overdue run of `runs`, which is all that wait in the flow's root,
+    /// and drops those about others.
+    pub(super) fn report(
+        &mut self,
+        flow: &Flow,
+        runs: &[WaitingRun],
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        if self
+            .checked
+            .is_some_and(|checked| later(checked, INTERVAL) > now)
+        {
+            return Ok(());
+        }
+        self.checked = Some(now);
+        heal(flow, runs)?;
+        let mut findings = Vec::new();
+        for waiting in runs {
+            findings.extend(judge(flow, waiting, now)?);
+        }
+        flow.site().ledger.find_all(&findings)
+    }
+}
+
+fn heal(flow: &Flow, runs: &[WaitingRun]) -> Result<(), LedgerError> {
+    let (root, ledger) = (flow.root(), &flow.site().ledger);
+    let waiting: BTreeSet<String> = runs
+        .iter()
+        .map(|waiting| subject(root, &waiting.run))
+        .collect();
+    let ours = format!("{}:", root.name);
+    for finding in ledger.findings()? {
+        if finding.kind == OVERDUE
+            && finding.subject.starts_with(&ours)
+            && !waiting.contains(&finding.subject)
+        {
+            ledger.healed(OVERDUE, &finding.subject)?;
+        }
+    }
+    Ok(())
+}
+
+fn judge(
+    flow: &Flow,
+    waiting: &WaitingRun,
+    now: Timestamp,
+) -> Result<Option<Finding>, LedgerError> {
+    let registered = flow
+        .site()
+        .ledger
+        .of_run(&waiting.run)?
+        .into_iter()
+        .filter(|row| row.state == ManifestState::Registered)
+        .map(|row| row.decided_at)
+        .max();
+    let deadline = flow.root().waiting_deadline;
+    let overdue = registered.filter(|since| later(*since, deadline) <= now);
+    Ok(overdue.map(|since| Finding {
+        kind: OVERDUE.to_owned(),
+        subject: subject(flow.root(), &waiting.run),
+        detail: format!("waits for {} artifacts since {since}", waiting.artifacts),
+        first_seen: now,
+        last_seen: now,
+        times: 1,
+    }))
+}
+
+fn subject(root: &Root, run: &RunKey) -> String {
+    format!("{}:{run}", root.name)
+}
