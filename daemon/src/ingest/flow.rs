@@ -31,7 +31,7 @@ use crate::clock::Clock;
 use crate::datastore::{Datastore, DatastoreError, manifest_path};
 use crate::file_identity::FileIdentity;
 use crate::ledger::Ledger;
-use crate::ledger::record::{ManifestRow, ManifestState};
+use crate::ledger::record::{Location, ManifestRow, ManifestState};
 use crate::registration_lock::RegistrationLock;
 use crate::registry::Registry;
 use crate::registry::record::RowSource;
@@ -83,6 +83,8 @@ pub enum Progress {
         /// So many.
         lines: u64,
     },
+    /// Another process registers; it is waited for.
+    Waiting,
     /// Rows of one manifest compared with the registry.
     Compared {
         /// So many.
@@ -313,7 +315,7 @@ impl Flow {
         let _one_at_a_time = self
             .site
             .registration
-            .acquire(&mut || ControlFlow::Continue(()))?;
+            .acquire(&mut || progress(Progress::Waiting))?;
         self.resume(progress)?;
         self.settle_locked(manifests, progress)
     }
@@ -329,6 +331,9 @@ impl Flow {
             for packed in [false, true] {
                 let RunKey { origin, name } = &interrupted.run;
                 let path = manifest_path(*origin, name, interrupted.generation, packed);
+                if self.is_blocked(&path)? {
+                    continue;
+                }
                 let settled = Settled::by_operator(path, self.site.clock.now());
                 // It was accepted when it was begun, signed or by an operator's word.
                 if let Read::Whole(manifest) = self.read(settled, true, progress)?
@@ -340,6 +345,14 @@ impl Flow {
             }
         }
         Ok(())
+    }
+
+    /// Whether a manifest waits for something: trying it again at every turn would not help.
+    fn is_blocked(&self, path: &str) -> Result<bool, IngestError> {
+        let root = self.root.name.clone();
+        let path = path.to_owned();
+        let row = self.site.ledger.manifest(&Location { root, path })?;
+        Ok(row.is_some_and(|row| row.state == ManifestState::Blocked))
     }
 
     /// As [`settle_group`](Self::settle_group), while this process alone may register.

@@ -32,7 +32,12 @@ pub(super) fn register(
         .iter()
         .map(|verified| verified.registration(root, trust))
         .collect();
-    let results = registry.register(&registrations, progress)?;
+    let results = match registry.register(&registrations, progress) {
+        // Only a manifest that was interrupted, and is brought alone, can be contradicted after
+        // some of its rows are there: it goes on when what holds it up is gone.
+        Err(RegistryError::Contradicted(conflict)) if verified.len() == 1 => vec![Err(*conflict)],
+        other => other?,
+    };
     Ok(verified
         .into_iter()
         .zip(results)

@@ -122,7 +122,11 @@ fn take(
 fn show(bar: &ProgressBar, progress: Progress) {
     match progress {
         // How many lines there are is not known before the last.
-        Progress::Compared { .. } => {}
+        Progress::Waiting => bar.set_message("waiting for another process that registers"),
+        Progress::Compared { rows } => {
+            bar.set_message("comparing");
+            bar.set_position(rows);
+        }
         Progress::Read { lines } => bar.update(|bar| {
             bar.set_pos(lines);
             bar.set_len(lines);

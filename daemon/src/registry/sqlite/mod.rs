@@ -13,6 +13,8 @@ mod names;
 
 mod conflicts;
 
+mod standing;
+
 mod register;
 
 mod load;
@@ -171,7 +173,7 @@ impl Registry for SqliteRegistry {
 
     fn still_stands(&self, conflict: &Conflict) -> Result<bool, RegistryError> {
         self.read("look for a conflict", |connection| {
-            conflicts::still_stands(connection, conflict)
+            standing::still_stands(connection, conflict)
         })
     }
 
