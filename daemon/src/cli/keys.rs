@@ -38,8 +38,7 @@ enum Command {
         /// What `runsync keys show` printed there
         file: PathBuf,
     },
-    /// Trust a key no more; its runs freeze until their origin publishes a snapshot in a higher
-    /// epoch
+    /// Trust a key no more: manifests that it signed are `untrusted` from the next reload on
     Revoke {
         /// The key's id, as `runsync keys list` shows it
         key_id: KeyId,

@@ -75,7 +75,7 @@ impl Row for RunRow {
                 .map_or_else(dash, |generation| generation.to_string()),
             self.floor.map_or_else(dash, |floor| floor.to_string()),
             self.datasets.to_string(),
-            (self.claims - self.waiting).to_string(),
+            self.confirmed().to_string(),
             self.claims.to_string(),
             self.bytes.to_string(),
         ]

@@ -204,6 +204,13 @@ pub struct RunRow {
     pub bytes: u64,
 }
 
+impl RunRow {
+    /// Claims that are confirmed.
+    pub fn confirmed(&self) -> u64 {
+        self.claims.saturating_sub(self.waiting)
+    }
+}
+
 /// A run that waits for artifacts in a root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitingRun {

@@ -159,7 +159,7 @@ fn decided(
     }
     let counts = flow.site().registry.run(run).map_err(IngestError::from)?;
     let confirmed = counts.map(|run| Confirmed {
-        confirmed: run.claims - run.waiting,
+        confirmed: run.confirmed(),
         of: run.claims,
     });
     Ok(Taken::new(file, row, confirmed))

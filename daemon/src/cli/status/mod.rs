@@ -151,12 +151,6 @@ fn collect(site: &Site, readers: &Readers) -> Result<Status, Failure> {
     })
 }
 
-/// Artifacts of a run that have their record. Peers choose the numbers that are added up, so
-/// no sum may overflow.
-fn confirmed(run: &RunRow) -> u64 {
-    run.claims.saturating_sub(run.waiting)
-}
-
 fn count_runs(runs: &[RunRow]) -> RunCounts {
     let mut counts = RunCounts::default();
     for run in runs {
@@ -165,7 +159,7 @@ fn count_runs(runs: &[RunRow]) -> RunCounts {
         counts.waiting += u64::from(run.waiting > 0);
         counts.datasets = counts.datasets.saturating_add(run.datasets);
         counts.claims = counts.claims.saturating_add(run.claims);
-        counts.confirmed = counts.confirmed.saturating_add(confirmed(run));
+        counts.confirmed = counts.confirmed.saturating_add(run.confirmed());
         counts.bytes = counts.bytes.saturating_add(run.bytes);
     }
     counts

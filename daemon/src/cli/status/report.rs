@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::HumanBytes;
 use jiff::Timestamp;
 
-use super::{RootStatus, Status, confirmed};
+use super::{RootStatus, Status};
 
 /// Entries of each list shown.
 const SHOWN: usize = 20;
@@ -84,7 +84,7 @@ impl Status {
             )
         })?;
         list(f, "waiting for artifacts", &self.waiting, |f, run| {
-            let confirmed = confirmed(run);
+            let confirmed = run.confirmed();
             write!(
                 f,
                 "{}: {confirmed} of {} confirmed",

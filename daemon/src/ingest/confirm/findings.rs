@@ -1,6 +1,6 @@
 //! Tells the operator of artifacts that are there and not what their manifest says.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use runsync_config::root::Root;
@@ -23,6 +23,8 @@ const REMEMBERED: usize = 100_000;
 #[derive(Debug, Default)]
 pub(super) struct Faulty {
     known: HashMap<ArtifactPath, FileIdentity>,
+    /// Paths that an earlier process has told of, once they were asked for.
+    recalled: Option<HashSet<String>>,
 }
 
 impl Faulty {
@@ -82,11 +84,27 @@ impl Faulty {
         flow: &Flow,
         artifacts: &[WaitingArtifact],
     ) -> Result<(), LedgerError> {
+        self.recall(flow)?;
         for artifact in artifacts {
-            if self.known.remove(&artifact.path).is_some() {
+            let recalled = self.recalled.as_mut();
+            let told = recalled.is_some_and(|paths| paths.remove(artifact.path.as_str()));
+            if self.known.remove(&artifact.path).is_some() || told {
                 let subject = subject(flow.root(), &artifact.path);
                 flow.site().ledger.healed(CORRUPT, &subject)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Reads once what an earlier process has told of.
+    fn recall(&mut self, flow: &Flow) -> Result<(), LedgerError> {
+        if self.recalled.is_none() {
+            let prefix = format!("{}:", flow.root().name);
+            let corrupt = flow.site().ledger.findings()?.into_iter();
+            let paths = corrupt
+                .filter(|finding| finding.kind == CORRUPT)
+                .filter_map(|finding| Some(finding.subject.strip_prefix(&prefix)?.to_owned()));
+            self.recalled = Some(paths.collect());
         }
         Ok(())
     }
