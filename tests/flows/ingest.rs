@@ -196,6 +196,22 @@ fn quarantine_can_be_retried_and_dropped() {
 }
 
 #[test]
+fn a_manifest_that_was_kept_out_and_is_gone_is_forgotten() {
+    let site = TestSite::new("size");
+    let mut open = site.open();
+    let bad = site.root().join("runsync/manifests/bad.manifest.jsonl");
+    write(&bad, b"no\n");
+    let good = site.place(&two(&site));
+    site.pass(Duration::from_secs(3600 * 24 * 365));
+    open.work();
+    assert_eq!(open.manifests().len(), 2);
+    std::fs::remove_file(bad).unwrap();
+    std::fs::remove_file(good).unwrap();
+    open.work();
+    assert_eq!(open.manifest().state, ManifestState::Registered);
+}
+
+#[test]
 fn a_second_file_of_the_same_manifest_changes_nothing() {
     let site = TestSite::new("size");
     let mut open = site.open();

@@ -14,7 +14,8 @@
 //! - No row of a manifest is visible before the whole manifest was read and checked.
 //! - Nothing but a [`verify::Verified`] can be registered.
 //! - Events are hints: a sweep at start and every interval finds the same work without them.
-//! - The registry that results depends on which manifests and artifacts came, not on their order.
+//! - The registry that results depends on which manifests and artifacts came, not on their order
+//!   (`docs/ARCHITECTURE.md` names the exceptions).
 //! - One bad file blocks no other.
 //!
 //! # What a crash leaves

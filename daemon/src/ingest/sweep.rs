@@ -69,13 +69,13 @@ impl Arrivals {
         let datastore = self.flow.datastore();
         datastore.check_identity()?;
         let root = &self.flow.root().name;
-        let known: HashMap<String, FileIdentity> = self
+        let mut known: HashMap<String, (FileIdentity, ManifestState)> = self
             .flow
             .site()
             .ledger
             .known_files(root)?
             .into_iter()
-            .map(|(path, identity, _)| (path, identity))
+            .map(|(path, identity, state)| (path, (identity, state)))
             .collect();
         let (files, errors) = datastore.list_manifests()?;
         let now = self.flow.site().clock.now();
@@ -91,7 +91,8 @@ impl Arrivals {
             unreadable,
         };
         for file in files {
-            if known.get(&file.path) != Some(&file.identity) {
+            let row = known.remove(&file.path);
+            if row.is_none_or(|(identity, _)| identity != file.identity) {
                 swept.new += 1;
                 self.settling.sighted(file.path, file.identity, now);
             }
@@ -103,7 +104,35 @@ impl Arrivals {
         if unreadable == 0 {
             self.flow.site().ledger.swept(root, now)?;
         }
+        if errors.is_empty() {
+            self.forget_absent(known)?;
+        }
         Ok(swept)
+    }
+
+    /// Forgets files that were kept out and are gone: nothing came of them, and nobody can do
+    /// anything about them any more. What was accepted, and what forked a run, is remembered.
+    fn forget_absent(
+        &self,
+        absent: HashMap<String, (FileIdentity, ManifestState)>,
+    ) -> Result<(), IngestError> {
+        let ledger = &self.flow.site().ledger;
+        for (path, (_, state)) in absent {
+            let root = self.flow.root().name.clone();
+            let at = Location { root, path };
+            let kept_out = match state {
+                ManifestState::Quarantined | ManifestState::Untrusted => true,
+                ManifestState::Blocked => ledger
+                    .manifest(&at)?
+                    .is_some_and(|row| matches!(blocker(&row), Some(Blocker::Conflict(_)))),
+                ManifestState::Registered | ManifestState::Superseded => false,
+            };
+            if kept_out {
+                info!(root = %at.root, path = at.path, %state, "manifest is gone, and was kept out");
+                ledger.forget(&at)?;
+            }
+        }
+        Ok(())
     }
 
     /// Follows hints: looks at the files that events named. False where one could not be looked
