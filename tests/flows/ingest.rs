@@ -196,6 +196,22 @@ fn quarantine_can_be_retried_and_dropped() {
 }
 
 #[test]
+fn a_line_that_is_repeated_word_for_word_counts_once() {
+    let site = TestSite::new("trust");
+    let mut open = site.open();
+    let one = || entry(1, 1, 1, "a/one.fits", &artifact(1, 10));
+    site.place(
+        &additions(&site, "1-1")
+            .with_dimensions(3)
+            .with_entries([one(), one()]),
+    );
+    open.work();
+    assert_eq!(open.manifest().state, ManifestState::Registered);
+    let run = open.registry().run(&site.run(RUN)).unwrap().unwrap();
+    assert_eq!((run.datasets, run.claims, run.bytes), (1, 1, 10));
+}
+
+#[test]
 fn a_manifest_that_was_kept_out_and_is_gone_is_forgotten() {
     let site = TestSite::new("size");
     let mut open = site.open();

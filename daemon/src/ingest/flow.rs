@@ -16,7 +16,7 @@ use runsync_manifest::generation::Generation;
 use runsync_manifest::header::Header;
 use runsync_manifest::limits::Limits;
 use runsync_manifest::name::RunKey;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::group::Group;
 use super::parse::{self, Opened, ParseError, Parsed};
@@ -405,6 +405,10 @@ impl Flow {
                     artifacts_waiting = registered.artifacts_waiting,
                     "run registered"
                 );
+                let repeated = verified.parsed().rows().repeated_lines();
+                if repeated > 0 {
+                    warn!(run = %verified.run().name, repeated, "manifest repeats dataset lines");
+                }
                 self.overtaken_or_registered(verified)
             }
             Outcome::Refused(parsed, refusal) => Ok(self.whole_row(parsed, refusal.clone())),

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use runsync_config::root::RootName;
-use runsync_manifest::header::Header;
 use runsync_manifest::limits::Limits;
-use runsync_manifest::trailer::Trailer;
+use runsync_manifest::summary::Summary;
 use serde::Serialize;
 
 use super::root;
@@ -50,28 +49,26 @@ pub(crate) struct VerifyArgs {
     root: Option<RootName>,
 }
 
-/// What `show` and `validate` tell of a manifest.
+/// What `show` tells of a manifest.
 #[derive(Debug, Serialize)]
 struct Shown<'a> {
     file: &'a Path,
-    header: &'a Header,
-    trailer: &'a Trailer,
-    /// Dataset lines that repeat another word for word.
-    repeated_lines: u64,
+    #[serde(flatten)]
+    summary: Summary,
 }
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
+        let Summary {
             header, trailer, ..
-        } = self;
+        } = &self.summary;
         writeln!(f, "{}", self.file.display())?;
         writeln!(
             f,
             "  manifest    {}, format {}",
             header.manifest, header.format
         )?;
-        writeln!(f, "  content     {:?}", header.content)?;
+        writeln!(f, "  content     {}", header.content)?;
         writeln!(f, "  run         {}", header.run)?;
         writeln!(
             f,
@@ -82,12 +79,19 @@ impl fmt::Display for Shown<'_> {
         writeln!(f, "  created     {}", header.created_at)?;
         let universe = &header.universe;
         writeln!(f, "  universe    {} {}", universe.name, universe.version)?;
-        for kind in &header.dataset_types {
+        for (kind, held) in header.dataset_types.iter().zip(&self.summary.dataset_types) {
             let dimensions = kind.dimensions.join(", ");
             writeln!(
                 f,
-                "  type        {} ({dimensions}), {}",
-                kind.name, kind.storage_class
+                "  type        {} ({dimensions}), {}: {} lines, {} bytes",
+                kind.name, kind.storage_class, held.lines, held.bytes
+            )?;
+        }
+        for element in &self.summary.dimensions {
+            writeln!(
+                f,
+                "  dimension   {}: {} records",
+                element.element, element.records
             )?;
         }
         let counts = trailer.counts;
@@ -137,13 +141,10 @@ impl Row for Difference {
 
 pub(super) fn show(files: &Files, context: &Context) -> Result<Outcome, Failure> {
     for file in &files.files {
-        let checked = read(file, Limits::default(), &std::env::temp_dir())?;
-        let shown = Shown {
-            file,
-            header: &checked.header,
-            trailer: &checked.trailer,
-            repeated_lines: checked.rows.repeated_lines(),
-        };
+        let doing = format!("cannot read {}", file.display());
+        let opened = File::open(file).while_doing(doing.clone())?;
+        let summary = Summary::read(opened, Limits::default()).while_doing(doing)?;
+        let shown = Shown { file, summary };
         context.output().value(&shown)?;
     }
     Ok(Outcome::Done)
