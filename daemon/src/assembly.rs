@@ -120,7 +120,7 @@ impl AssemblyError {
             }
             Self::NoRoot => Some("add a [[root]]".to_owned()),
             Self::Key(_) | Self::KeyText(_) => {
-                Some("check `signing_key_file`; `runsync init` makes one".to_owned())
+                Some("restore the file that `signing_key_file` names, from a backup of the keys".to_owned())
             }
             Self::Lock(_) => None,
         }

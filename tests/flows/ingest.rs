@@ -128,6 +128,29 @@ fn a_cut_manifest_is_waited_for_and_never_half_read() {
 }
 
 #[test]
+fn a_manifest_that_stays_cut_for_a_minute_is_shown_until_it_is_whole() {
+    let site = TestSite::new("size");
+    let mut open = site.open();
+    let whole = two(&site).bytes(Some(&site.key));
+    let path = site.place(&two(&site));
+    put(&path, &whole[..whole.len() / 2]);
+    open.work();
+    assert_eq!(open.ledger().findings().unwrap(), []);
+    site.pass(Duration::from_secs(61));
+    open.work();
+    let findings = open.ledger().findings().unwrap();
+    assert_eq!(findings.len(), 1);
+    assert!(
+        findings[0].detail.contains("before its trailer"),
+        "{findings:?}"
+    );
+    put(&path, &whole);
+    open.work();
+    assert_eq!(open.ledger().findings().unwrap(), []);
+    assert_eq!(open.manifest().state, ManifestState::Registered);
+}
+
+#[test]
 fn a_manifest_that_stays_cut_is_quarantined_after_the_deadline() {
     let site = TestSite::new("size");
     let mut open = site.open();

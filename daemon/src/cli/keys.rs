@@ -38,7 +38,8 @@ enum Command {
         /// What `runsync keys show` printed there
         file: PathBuf,
     },
-    /// Trust a key no more: manifests that it signed are `untrusted` from the next reload on
+    /// Trust a key no more, for good: manifests that it signed are `untrusted` from the next reload
+    /// on, and it cannot be trusted again
     Revoke {
         /// The key's id, as `runsync keys list` shows it
         key_id: KeyId,

@@ -95,9 +95,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
             let aside = quarantine::list(&*Readers::open(site)?.ledger)?;
             print(aside.into_iter().map(Aside), context)?;
         }
-        What::Retry(which) => act(which, site, context, "tried again", |ledger, at| {
-            quarantine::retry(ledger, at)
-        })?,
+        What::Retry(which) => act(
+            which,
+            site,
+            context,
+            "will be read again at the next sweep",
+            |ledger, at| quarantine::retry(ledger, at),
+        )?,
         What::Drop(which) => act(which, site, context, "dropped", |ledger, at| {
             quarantine::drop(ledger, at, SystemClock.now())
         })?,

@@ -143,6 +143,15 @@ impl Settling {
         self.candidates.len()
     }
 
+    /// How long a file has been as it is; nothing for one that is not waited for.
+    pub fn unchanged_for(&self, path: &str, now: Timestamp) -> Duration {
+        let candidate = self.candidates.get(path);
+        candidate.map_or(Duration::ZERO, |candidate| {
+            let unchanged = candidate.unchanged_since.duration_until(now);
+            Duration::try_from(unchanged).unwrap_or_default()
+        })
+    }
+
     /// Whether this file is seen and not decided.
     pub fn holds(&self, path: &str) -> bool {
         self.candidates.contains_key(path)

@@ -19,6 +19,10 @@ use crate::ledger::record::{Location, ManifestRow, ManifestState};
 /// Files decided in one step; a step is not interrupted, so it is kept short.
 const STEP_FILES: usize = 512;
 
+/// A manifest that has stayed cut for so long is shown to the operator: a transfer may have
+/// stopped. It is waited for all the same, until the root's `torn_deadline`.
+const CUT_TOLD: Duration = Duration::from_secs(60);
+
 /// The manifests of one root.
 #[derive(Debug)]
 pub struct Arrivals {
@@ -213,7 +217,12 @@ impl Arrivals {
             Decision::Undecided(undecided) => {
                 let now = self.flow.site().clock.now();
                 let path = undecided.settled.path();
-                if undecided.fault == Fault::Unreadable {
+                let told = match undecided.fault {
+                    Fault::Unreadable => true,
+                    Fault::Cut => self.settling.unchanged_for(path, now) >= CUT_TOLD,
+                    Fault::Wrong => false,
+                };
+                if told {
                     let error = super::error_chain(&undecided.error);
                     self.unreadable.found(&self.flow, path, &error, now)?;
                 } else {
