@@ -119,9 +119,10 @@ impl AssemblyError {
                 Some("give each repository a configuration of its own".to_owned())
             }
             Self::NoRoot => Some("add a [[root]]".to_owned()),
-            Self::Key(_) | Self::KeyText(_) => {
-                Some("restore the file that `signing_key_file` names, from a backup of the keys".to_owned())
-            }
+            Self::Key(_) | Self::KeyText(_) => Some(
+                "restore the file that `signing_key_file` names, from a backup of the keys"
+                    .to_owned(),
+            ),
             Self::Lock(_) => None,
         }
     }
