@@ -90,6 +90,11 @@ impl<R: Read> Unpack<R> {
 
     fn read_plain(&mut self, to: &mut [u8], line: u64) -> Result<usize, ReadError> {
         if self.used == self.buffer.len() {
+            if self.ended {
+                // What comes to a growing file after its end was seen is for another reading:
+                // its first bytes may yet turn out to be a frame's.
+                return Ok(0);
+            }
             let count = read_some(&mut self.input, to, line)?;
             self.count_packed(count, line)?;
             return Ok(count);

@@ -12,6 +12,7 @@ use runsync_manifest::entry::{DataId, DataValue, DatasetEntry};
 use runsync_manifest::error::ReadError;
 use runsync_manifest::limits::Limits;
 use runsync_manifest::name::DatasetId;
+use runsync_manifest::reader::Reader;
 use runsync_manifest::summary::Summary;
 use runsync_manifest::writer::Packing;
 use support::{Manifest, entry, read, signing_key, small};
@@ -223,5 +224,29 @@ proptest! {
         prop_assert!(read(packed.as_slice()).is_err());
         let whole = zstd::encode_all(bytes.as_slice(), 1).unwrap();
         prop_assert!(read(whole.as_slice()).is_err());
+    }
+}
+
+/// A file that was empty when it was opened, and has grown since.
+struct Grown<'a>(bool, &'a [u8]);
+
+impl Read for Grown<'_> {
+    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
+        if std::mem::replace(&mut self.0, true) {
+            self.1.read(to)
+        } else {
+            Ok(0)
+        }
+    }
+}
+
+#[test]
+fn a_file_that_was_empty_at_first_has_not_arrived_whatever_comes_then() {
+    for bytes in [
+        &b"\x28\xb5\x2f\xfd and more"[..],
+        b"{\"kind\":\"header\"}\n",
+    ] {
+        let read = Reader::new(Grown(false, bytes), Limits::default());
+        assert!(matches!(read, Err(ReadError::Incomplete { .. })));
     }
 }
