@@ -33,6 +33,7 @@ enum Within {
 /// The layers, from the highest down.
 const LAYERS: &[(Within, &[&str])] = &[
     (Within::Rightward, &["main", "cli", "http"]),
+    (Within::Nothing, &["loops"]),
     (Within::Nothing, &["assembly"]),
     (Within::Nothing, &["service"]),
     (
@@ -70,7 +71,8 @@ const LAYERS: &[(Within, &[&str])] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("rusqlite", &["registry", "ledger", "sqlite"]),
     ("object_store", &["datastore"]),
-    ("reqwest", &["rucio"]),
+    ("axum", &["http"]),
+    ("reqwest", &["http", "rucio"]),
 ];
 
 #[test]

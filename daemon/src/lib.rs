@@ -35,4 +35,6 @@ pub mod assembly;
 
 pub mod service;
 
+pub mod loops;
+
 pub mod cli;

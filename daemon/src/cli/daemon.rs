@@ -10,10 +10,9 @@ use crate::assembly::Assembly;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Hint, Outcome};
 use crate::clock::{Clock, SystemClock};
-use crate::ingest::workers::{ConfirmWorker, ManifestWorker, Requests};
+use crate::loops::Loops;
 use crate::service::{self, Signals};
 use crate::telemetry;
-use crate::worker::{Driver, Wake};
 
 /// Name of the lock file that one daemon holds while it lives.
 const LOCK_FILE: &str = "daemon.lock";
@@ -62,70 +61,35 @@ fn lock(site: &Site) -> Result<File, Failure> {
     }
 }
 
-/// The loops of one site, and how they are told of changes.
-struct Loops {
-    driver: Driver,
-    requests: Vec<(Requests, Wake)>,
-}
-
 async fn serve(site: &Site, context: &Context) -> Result<(), Failure> {
     let signals = Signals::new().while_doing("cannot listen to signals")?;
     service::show_status("opening registry and roots");
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let assembly = Arc::new(Assembly::open(site, Arc::clone(&clock))?);
-    let loops = start(&assembly, clock);
+    let loops = Loops::start(assembly, clock);
+    let assembly = loops.assembly();
     info!(site = %site.name, repository = %assembly.repository, roots = site.roots.len(), "runsync serves");
-    let stalled = || loops.driver.stalled(service::PATIENCE);
+    let stalled = || loops.stalled(service::PATIENCE);
     service::serve(signals, "serving", stalled, async || {
-        reload(site, context, &assembly, &loops)
+        reload(site, context, &loops)
     })
     .await;
-    if let Err(still) = loops.driver.stop(service::STOP_DEADLINE).await {
+    if let Err(still) = loops.stop(service::STOP_DEADLINE).await {
         warn!(error = %still, "stopped while working; the work goes on at the next start");
     }
     Ok(())
 }
 
-fn start(assembly: &Assembly, clock: Arc<dyn Clock>) -> Loops {
-    let driver = Driver::new(clock);
-    let mut requests = Vec::new();
-    for flow in &assembly.flows {
-        let name = flow.root().name.clone();
-        let (manifests, artifacts, asked) = (Wake::new(), Wake::new(), Requests::default());
-        requests.push((asked.clone(), manifests.clone()));
-        driver.start(format!("manifests of {name}"), manifests.clone(), {
-            let (flow, artifacts) = (flow.clone(), artifacts.clone());
-            move || {
-                let (wake, confirm) = (manifests.clone(), artifacts.clone());
-                Box::new(ManifestWorker::new(
-                    flow.clone(),
-                    wake,
-                    confirm,
-                    asked.clone(),
-                ))
-            }
-        });
-        driver.start(format!("artifacts of {name}"), artifacts.clone(), {
-            let flow = flow.clone();
-            move || Box::new(ConfirmWorker::new(flow.clone(), artifacts.clone()))
-        });
-    }
-    Loops { driver, requests }
-}
-
 /// Takes keys, peers and prefixes from the configuration file as it is now.
-fn reload(site: &Site, context: &Context, assembly: &Assembly, loops: &Loops) -> String {
-    match try_reload(context, assembly) {
+fn reload(site: &Site, context: &Context, loops: &Loops) -> String {
+    match try_reload(context, loops.assembly()) {
         Ok(new) => {
             if needs_restart(site, &new) {
                 warn!(
                     "changes to [site], [registry], [[root]], [limits] and [log] take effect after a restart"
                 );
             }
-            for (requests, wake) in &loops.requests {
-                requests.retry_untrusted();
-                wake.wake();
-            }
+            loops.retry_untrusted();
             "serving".to_owned()
         }
         Err(failure) => {

@@ -1,0 +1,142 @@
+//! The loops of a site, and what this process is about: to run them, or to stand by.
+//!
+//! One daemon at a time runs the loops of a site; it alone has an [`Assembly`], which can write.
+//! [`Duty`] is how the others parts of the process (the HTTP surface above all) learn which of the
+//! two it is, and reach the loops where there are any.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use runsync_config::root::RootName;
+
+use crate::assembly::Assembly;
+use crate::clock::Clock;
+use crate::ingest::workers::{ConfirmWorker, ManifestWorker, Requests};
+use crate::worker::{Driver, StillRunning, Wake, WorkerStatus};
+
+/// The running loops of a site.
+#[derive(Debug)]
+pub struct Loops {
+    assembly: Arc<Assembly>,
+    driver: Driver,
+    roots: Vec<RootLoops>,
+}
+
+/// How the two loops of one root are told of changes.
+#[derive(Debug)]
+struct RootLoops {
+    root: RootName,
+    requests: Requests,
+    manifests: Wake,
+    artifacts: Wake,
+}
+
+impl Loops {
+    /// Starts the loops of every root on the current tokio runtime.
+    pub fn start(assembly: Arc<Assembly>, clock: Arc<dyn Clock>) -> Self {
+        let driver = Driver::new(clock);
+        let roots = assembly
+            .flows
+            .iter()
+            .map(|flow| {
+                let loops = RootLoops {
+                    root: flow.root().name.clone(),
+                    requests: Requests::default(),
+                    manifests: Wake::new(),
+                    artifacts: Wake::new(),
+                };
+                let (wake, confirm) = (loops.manifests.clone(), loops.artifacts.clone());
+                let (of, asked) = (flow.clone(), loops.requests.clone());
+                let name = format!("manifests of {}", loops.root);
+                driver.start(name, wake.clone(), move || {
+                    let (wake, confirm) = (wake.clone(), confirm.clone());
+                    Box::new(ManifestWorker::new(
+                        of.clone(),
+                        wake,
+                        confirm,
+                        asked.clone(),
+                    ))
+                });
+                let (of, wake) = (flow.clone(), loops.artifacts.clone());
+                let name = format!("artifacts of {}", loops.root);
+                driver.start(name, wake.clone(), move || {
+                    Box::new(ConfirmWorker::new(of.clone(), wake.clone()))
+                });
+                loops
+            })
+            .collect();
+        Self {
+            assembly,
+            driver,
+            roots,
+        }
+    }
+
+    /// What the loops work with.
+    pub fn assembly(&self) -> &Arc<Assembly> {
+        &self.assembly
+    }
+
+    /// Has the loops of `root`, or of all roots, look for work now. Returns how many roots it woke.
+    pub fn wake(&self, root: Option<&RootName>) -> usize {
+        let wanted = |loops: &&RootLoops| root.is_none_or(|root| loops.root == *root);
+        let woken = self.roots.iter().filter(wanted);
+        woken
+            .inspect(|loops| {
+                loops.manifests.wake();
+                loops.artifacts.wake();
+            })
+            .count()
+    }
+
+    /// Has untrusted manifests tried again: keys or peers have changed.
+    pub fn retry_untrusted(&self) {
+        for loops in &self.roots {
+            loops.requests.retry_untrusted();
+            loops.manifests.wake();
+        }
+    }
+
+    /// All workers, in the order they were started.
+    pub fn workers(&self) -> Vec<WorkerStatus> {
+        self.driver.statuses()
+    }
+
+    /// Names of workers that should have advanced more than `patience` ago.
+    pub fn stalled(&self, patience: Duration) -> Vec<String> {
+        self.driver.stalled(patience)
+    }
+
+    /// Stops all workers; see [`Driver::stop`].
+    ///
+    /// # Errors
+    ///
+    /// [`StillRunning`] names those whose step goes on after `deadline`.
+    pub async fn stop(&self, deadline: Duration) -> Result<(), StillRunning> {
+        self.driver.stop(deadline).await
+    }
+}
+
+/// Whether this process runs the loops; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Duty(Arc<RwLock<Option<Arc<Loops>>>>);
+
+impl Duty {
+    /// Stands by: runs no loops.
+    pub fn standby() -> Self {
+        Self::default()
+    }
+
+    /// The loops, where this process runs them.
+    pub fn loops(&self) -> Option<Arc<Loops>> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Runs these loops from now on, or none.
+    pub fn set(&self, loops: Option<Arc<Loops>>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = loops;
+    }
+}
