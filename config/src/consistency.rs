@@ -4,6 +4,7 @@ use std::path::Path;
 
 use runsync_manifest::name::{RunPrefix, SiteName};
 
+use crate::http::Http;
 use crate::peer::Peer;
 use crate::problem::{KeyPath, Reason};
 use crate::raw::Document;
@@ -19,6 +20,7 @@ pub(crate) fn check(
     registry: &RegistryBackend,
     roots: &[Option<Root>],
     peers: &[Option<Peer>],
+    http: &Http,
 ) {
     let roots: Vec<_> = numbered("root", roots).collect();
     let peers: Vec<_> = numbered("peer", peers).collect();
@@ -41,7 +43,7 @@ pub(crate) fn check(
     );
     check_sites(document, own.name.as_ref(), &peers);
     check_folders(document, &roots);
-    check_outside_roots(document, own, registry, &roots);
+    check_outside_roots(document, own, registry, &roots, http);
     check_prefixes(document, &own.run_prefixes, &peers);
 }
 
@@ -104,10 +106,11 @@ fn check_outside_roots(
     own: &Own,
     registry: &RegistryBackend,
     roots: &[(KeyPath, &Root)],
+    http: &Http,
 ) {
     let RegistryBackend::Sqlite { file } = registry;
     let site = KeyPath::of("site");
-    let ours: [(KeyPath, &Path); 4] = [
+    let mut ours: Vec<(KeyPath, &Path)> = vec![
         (site.key("state_directory"), &own.state_directory),
         (site.key("signing_key_file"), &own.signing_key_file),
         (
@@ -115,7 +118,16 @@ fn check_outside_roots(
             &own.trusted_keys_directory,
         ),
         (KeyPath::of("registry").key("file"), file),
+        (KeyPath::of("http").key("socket"), &http.socket),
     ];
+    if let Some(tls) = &http.tls {
+        let key = KeyPath::of("http").key("private_key_file");
+        ours.push((key, &tls.private_key_file));
+    }
+    for (index, token) in http.tokens.iter().enumerate() {
+        let key = KeyPath::of("http").key("token").index(index).key("file");
+        ours.push((key, &token.file));
+    }
     for (path, place) in ours {
         if let Some((_, root)) = roots
             .iter()

@@ -22,6 +22,8 @@ pub struct NewSite {
     pub confirm: ConfirmLevel,
     /// Where the service keeps its state.
     pub state_directory: PathBuf,
+    /// Where the daemon's socket is to be; none: in the state directory.
+    pub socket: Option<PathBuf>,
 }
 
 impl NewSite {
@@ -51,11 +53,19 @@ impl NewSite {
         let url = format!("url = {}", quoted(&root::url(&self.root)));
         let state_directory = format!("state_directory = {state_directory}");
         let file = format!("#file = {}", quoted(&file.to_string_lossy()));
+        let socket = match &self.socket {
+            Some(socket) => format!("socket = {}", quoted(&socket.to_string_lossy())),
+            None => {
+                let socket = self.state_directory.join("runsync.sock");
+                format!("#socket = {}", quoted(&socket.to_string_lossy()))
+            }
+        };
         let lines = EXAMPLE.lines().map(|line| match line {
             "name = \"SITE_A\"" => &name,
             "url = \"file:///data/site_a\"" => &url,
             "#state_directory = \"state\"" => &state_directory,
             "#file = \"state/registry.sqlite3\"" => &file,
+            "#socket = \"state/runsync.sock\"" => &socket,
             "#confirm = \"size\"" => confirm,
             other => other,
         });
@@ -95,9 +105,11 @@ mod tests {
     fn what_the_example_comments_out_is_the_default() {
         let short = parse(file(), EXAMPLE).unwrap();
         let mut long = parse(file(), &with_defaults_written_out(EXAMPLE)).unwrap();
-        // A peer and an RSE have no default.
+        // A peer, an RSE and what TCP needs have no default.
         assert_eq!(long.peers.drain(..).count(), 1);
         assert!(long.roots.first_mut().unwrap().rse.take().is_some());
+        assert!(long.http.listen.take().is_some() && long.http.tls.take().is_some());
+        assert_eq!(long.http.tokens.drain(..).count(), 1);
         assert_eq!(long, short);
     }
 
@@ -149,12 +161,14 @@ mod tests {
                 root: "/data/the \"z\" root".into(),
                 confirm,
                 state_directory: "/var/lib/runsync".into(),
+                socket: Some("/run/runsync/runsync.sock".into()),
             };
             let site = parse(file(), &new.to_toml()).unwrap();
             assert_eq!(site.name, new.name);
             assert_eq!(site.roots.first().unwrap().directory, new.root);
             assert_eq!(site.roots.first().unwrap().confirm, confirm);
             assert_eq!(site.state_directory, new.state_directory);
+            assert_eq!(Some(&site.http.socket), new.socket.as_ref());
             let written = parse(file(), &with_defaults_written_out(&new.to_toml())).unwrap();
             assert_eq!(written.registry, site.registry);
         }

@@ -33,6 +33,8 @@ mod limits;
 
 pub mod log;
 
+pub mod http;
+
 mod consistency;
 
 pub mod site;

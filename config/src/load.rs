@@ -114,7 +114,9 @@ mod tests {
     fn what_is_shown_loads_to_the_same() {
         let text = "site.name = 'A'\n[[root]]\nname = 'main'\nurl = 'file:///data'\nsettle = '90s'
             [[peer]]\nsite = 'B'\norigin = '7f1f8a52-6f0e-4b9c-9c53-0d2a4c1b7e11'
-            run_prefixes = ['u/b']\n[limits]\nline_bytes_max = '1000B'";
+            run_prefixes = ['u/b']\n[limits]\nline_bytes_max = '1000B'
+            [http]\nlisten = '[::1]:9610'\ncertificate_file = 'c'\nprivate_key_file = 'k'
+            [[http.token]]\nname = 't'\nrole = 'operate'\nfile = 'token'";
         let site = parse(Path::new(FILE), text).unwrap();
         let shown = toml::to_string(&site).unwrap();
         assert_eq!(parse(Path::new(FILE), &shown).unwrap(), site, "{shown}");
@@ -185,6 +187,14 @@ run_prefixes = []
 line_bytes_max = 64
 packed_bytes_max = "lots"
 zstd_window_log_max = 40
+[http]
+operators = ["alice bob"]
+listen = "localhost"
+connections_max = 0
+certificate_file = "tls.pem"
+[[http.token]]
+name = "t"
+role = "admin"
 [logs]
 format = "human"
 [log]
@@ -192,7 +202,7 @@ format = "xml"
 filter = ["info"]
 "#;
         insta::assert_snapshot!(problems(text), @r#"
-        /etc/runsync/site.toml has 25 problems
+        /etc/runsync/site.toml has 31 problems
         line 2: `site.name` is missing
           hint: add `name = "SITE_A"`
         line 3: `site.nmae` is not a key here
@@ -226,10 +236,18 @@ filter = ["info"]
         line 24: `limits.packed_bytes_max` is no size
           hint: a size carries its unit, such as "512B", "64KiB", "10MiB" or "1GB"
         line 25: `limits.zstd_window_log_max` must be from 10 to 31
-        line 26: `logs` is not a key here
+        line 27: `http.operators[0]` is refused: accounts are a user's name, `@` and a group's name, or `*`
+        line 28: `http.listen` is no address
+          hint: an address is an IP address and a port, such as "127.0.0.1:9610" or "[::1]:9610"
+        line 29: `http.connections_max` must be more than 0
+        line 30: `http.certificate_file` needs `private_key_file` beside it
+        line 31: `http.token[0].file` is missing
+          hint: add `file = "tokens/dashboard"`
+        line 33: `http.token[0].role` must be one of `read`, `operate`
+        line 34: `logs` is not a key here
           hint: did you mean `log`?
-        line 29: `log.format` must be one of `human`, `json`, `journald`
-        line 30: `log.filter` must be a string with text, not a list
+        line 37: `log.format` must be one of `human`, `json`, `journald`
+        line 38: `log.filter` must be a string with text, not a list
         "#);
     }
 
@@ -262,7 +280,7 @@ origin = "7f1f8a52-6f0e-4b9c-9c53-0d2a4c1b7e11"
 run_prefixes = ["u/bc", "u"]
 "#;
         insta::assert_snapshot!(problems(text), @r#"
-        /etc/runsync/site.toml has 15 problems
+        /etc/runsync/site.toml has 16 problems
         line 5: `site.state_directory` is /data/a/state, inside the datastore root `main`
           hint: what lies in a root may be carried to other sites: choose a folder outside
         line 10: `root[1].name` is the name `main`, as is `root[0].name`
@@ -290,6 +308,26 @@ run_prefixes = ["u/bc", "u"]
           hint: a run may have one owner only: choose prefixes that exclude each other
         `registry.file` is /data/a/state/registry.sqlite3, inside the datastore root `main`
           hint: what lies in a root may be carried to other sites: choose a folder outside
+        `http.socket` is /data/a/state/runsync.sock, inside the datastore root `main`
+          hint: what lies in a root may be carried to other sites: choose a folder outside
+        "#);
+    }
+
+    #[test]
+    fn a_surface_that_would_be_open_or_out_of_reach_is_told() {
+        let socket = "x".repeat(120);
+        let text = format!(
+            "site.name = 'A'\n[[root]]\nname = 'main'\nurl = 'file:///data'
+            [http]\nlisten = '0.0.0.0:9610'\nsocket = '/run/{socket}'"
+        );
+        insta::assert_snapshot!(problems(&text), @r#"
+        /etc/runsync/site.toml has 3 problems
+        line 6: `http.listen` is reached from other machines, and there is no TLS
+          hint: name `certificate_file` and `private_key_file`, or listen on 127.0.0.1
+        line 6: `http.listen` lets nobody in: there is no token
+          hint: add `[[http.token]]` with `name`, `role` and `file`
+        line 7: `http.socket` has 125 bytes, and a socket's path at most 107
+          hint: choose a shorter path, such as one below /run
         "#);
     }
 

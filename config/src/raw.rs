@@ -150,6 +150,14 @@ impl<'d, 't> Section<'d, 't> {
         read.collect()
     }
 
+    /// A list of values, with a default where it is missing.
+    pub(crate) fn list_or<T: Value>(&mut self, key: &'static str, default: Vec<T>) -> Vec<T> {
+        match self.find(key) {
+            Some(_) => self.list(key),
+            None => default,
+        }
+    }
+
     /// The table `[key]`, empty where it is missing.
     pub(crate) fn section(&mut self, key: &'static str) -> Section<'d, 't> {
         let table = self.find(key).and_then(|value| {

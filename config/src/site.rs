@@ -6,6 +6,7 @@ use runsync_manifest::limits::Limits;
 use runsync_manifest::name::{RepositoryId, RunName, RunPrefix, SiteName};
 use serde::{Serialize, Serializer};
 
+use crate::http::Http;
 use crate::log::Log;
 use crate::peer::Peer;
 use crate::raw::{Document, Section};
@@ -38,6 +39,8 @@ pub struct Site {
     pub registry: RegistryBackend,
     /// Limits for reading manifests.
     pub limits: Limits,
+    /// How the service is reached.
+    pub http: Http,
     /// How the service logs.
     pub log: Log,
 }
@@ -67,10 +70,11 @@ impl Site {
         let roots: Vec<_> = top.sections("root").into_iter().map(Root::read).collect();
         let mut peers: Vec<_> = top.sections("peer").into_iter().map(Peer::read).collect();
         let limits = limits::read(top.section("limits"));
+        let http = Http::read(top.section("http"), base, &own.state_directory);
         let log = Log::read(top.section("log"));
         top.finish();
         trust::attach(document, &own.trusted_keys_directory, &mut peers);
-        consistency::check(document, &own, &registry, &roots, &peers);
+        consistency::check(document, &own, &registry, &roots, &peers, &http);
         Some(Self {
             config_file: file.to_owned(),
             name: own.name?,
@@ -82,6 +86,7 @@ impl Site {
             peers: peers.into_iter().collect::<Option<_>>()?,
             registry,
             limits,
+            http,
             log,
         })
     }
@@ -122,6 +127,7 @@ impl Serialize for Site {
             root: &'s [Root],
             peer: &'s [Peer],
             limits: limits::Written,
+            http: &'s Http,
             log: &'s Log,
         }
         #[derive(Serialize)]
@@ -144,6 +150,7 @@ impl Serialize for Site {
             root: &self.roots,
             peer: &self.peers,
             limits: self.limits.into(),
+            http: &self.http,
             log: &self.log,
         };
         written.serialize(to)

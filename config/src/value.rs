@@ -1,10 +1,12 @@
 //! Reads single TOML values as the types of the configuration.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use runsync_manifest::name::{RepositoryId, RseName, RunPrefix, SiteName};
 use toml::de::DeValue;
 
+use crate::http::{Accounts, Role};
 use crate::log::LogFormat;
 use crate::problem::Reason;
 use crate::root::{ConfirmLevel, RootName};
@@ -69,6 +71,7 @@ macro_rules! parsed {
     )*};
 }
 parsed! {
+    Accounts: "accounts",
     RepositoryId: "a repository's UUID",
     RootName: "a root's name",
     RseName: "an RSE's name",
@@ -94,6 +97,22 @@ impl Value for ConfirmLevel {
             ("checksum", Self::Checksum),
         ];
         word(value, &words)
+    }
+}
+
+impl Value for SocketAddr {
+    fn read(value: &DeValue<'_>) -> Result<Self, Reason> {
+        let hint =
+            "an address is an IP address and a port, such as \"127.0.0.1:9610\" or \"[::1]:9610\"";
+        let text = text(value, "an address").map_err(|reason| reason.hint(hint))?;
+        text.parse()
+            .map_err(|_| Reason::new("is no address").hint(hint))
+    }
+}
+
+impl Value for Role {
+    fn read(value: &DeValue<'_>) -> Result<Self, Reason> {
+        word(value, &[("read", Self::Read), ("operate", Self::Operate)])
     }
 }
 

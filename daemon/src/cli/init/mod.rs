@@ -38,6 +38,9 @@ use crate::cli::init::intent::{Found, Intent};
 use crate::cli::init::owner::Owner;
 use crate::cli::init::report::{Made, State};
 
+/// The socket of a system's site, in the folder that the unit's `RuntimeDirectory=` provides.
+const SYSTEM_SOCKET: &str = "/run/runsync/runsync.sock";
+
 /// Make a site: repository identity, key pair, registry, ledger and configuration file
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -74,6 +77,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
         root: absolute(&args.root)?,
         confirm: args.confirm,
         state_directory: state_directory(&config_file),
+        socket: Context::is_system_file(&config_file).then(|| SYSTEM_SOCKET.into()),
     };
     // Read before anything is made, so that a name or path that cannot be configured is told now.
     let site = new.site(&config_file)?;
