@@ -60,6 +60,7 @@ const LAYERS: &[(Within, &[&str])] = &[
             "telemetry",
             "file_identity",
             "embedded_json",
+            "schema",
             "sqlite",
             "disposition",
             "registration_lock",
@@ -72,6 +73,11 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("rusqlite", &["registry", "ledger", "sqlite"]),
     ("object_store", &["datastore"]),
     ("axum", &["http"]),
+    ("hyper", &["http"]),
+    ("hyper_util", &["http"]),
+    ("tower", &["http"]),
+    ("tower_http", &["http"]),
+    ("utoipa_axum", &["http"]),
     ("reqwest", &["http", "rucio"]),
 ];
 

@@ -1,10 +1,11 @@
 //! What tells one state of a file from another without reading it.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Size, time of change and inode of a file at one moment. Two equal identities
 /// are taken for the same bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct FileIdentity {
     /// Size in bytes.
     pub size: u64,

@@ -9,6 +9,8 @@ pub mod file_identity;
 
 mod embedded_json;
 
+mod schema;
+
 pub mod disposition;
 
 pub mod durable;
@@ -36,5 +38,7 @@ pub mod assembly;
 pub mod service;
 
 pub mod loops;
+
+pub mod http;
 
 pub mod cli;

@@ -2,18 +2,24 @@
 
 use std::fs::{File, TryLockError};
 use std::sync::Arc;
+use std::time::Duration;
 
+use runsync_config::http::Http;
 use runsync_config::site::Site;
 use tracing::{error, info, warn};
 
-use crate::assembly::Assembly;
+use crate::assembly::{Assembly, Readers};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Hint, Outcome};
 use crate::clock::{Clock, SystemClock};
-use crate::loops::Loops;
+use crate::http::{Server, Surface};
+use crate::loops::{Duty, Loops};
 use crate::service::{self, Signals};
 use crate::telemetry;
 
+/// How long clients may take to get the answers that they wait for when the daemon stops: what is
+/// left of `TimeoutStopSec=` in the unit after the workers' steps.
+const CLIENTS_DEADLINE: Duration = Duration::from_secs(5);
 /// Name of the lock file that one daemon holds while it lives.
 const LOCK_FILE: &str = "daemon.lock";
 
@@ -66,27 +72,33 @@ async fn serve(site: &Site, context: &Context) -> Result<(), Failure> {
     service::show_status("opening registry and roots");
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let assembly = Arc::new(Assembly::open(site, Arc::clone(&clock))?);
-    let loops = Loops::start(assembly, clock);
+    let duty = Duty::standby();
+    let readers = Readers::open(site)?;
+    let surface = Surface::new(site.clone(), readers, duty.clone(), Arc::clone(&clock))?;
+    let server = Server::open(surface).await?;
+    let loops = Arc::new(Loops::start(assembly, clock));
+    duty.set(Some(Arc::clone(&loops)));
     let assembly = loops.assembly();
     info!(site = %site.name, repository = %assembly.repository, roots = site.roots.len(), "runsync serves");
     let stalled = || loops.stalled(service::PATIENCE);
     service::serve(signals, "serving", stalled, async || {
-        reload(site, context, &loops)
+        reload(site, context, &loops, server.surface())
     })
     .await;
     if let Err(still) = loops.stop(service::STOP_DEADLINE).await {
         warn!(error = %still, "stopped while working; the work goes on at the next start");
     }
+    server.stop(CLIENTS_DEADLINE).await;
     Ok(())
 }
 
 /// Takes keys, peers and prefixes from the configuration file as it is now.
-fn reload(site: &Site, context: &Context, loops: &Loops) -> String {
-    match try_reload(context, loops.assembly()) {
+fn reload(site: &Site, context: &Context, loops: &Loops, surface: &Surface) -> String {
+    match try_reload(context, loops.assembly(), surface) {
         Ok(new) => {
             if needs_restart(site, &new) {
                 warn!(
-                    "changes to [site], [registry], [[root]], [limits] and [log] take effect after a restart"
+                    "changes to [site], [registry], [[root]], [limits], [log] and the sockets and limits of [http] take effect after a restart"
                 );
             }
             loops.retry_untrusted();
@@ -99,8 +111,9 @@ fn reload(site: &Site, context: &Context, loops: &Loops) -> String {
     }
 }
 
-fn try_reload(context: &Context, assembly: &Assembly) -> Result<Site, Failure> {
+fn try_reload(context: &Context, assembly: &Assembly, surface: &Surface) -> Result<Site, Failure> {
     let site = runsync_config::load(&context.config_file()?)?;
+    surface.reload(&site)?;
     assembly.reload(&site)?;
     Ok(site)
 }
@@ -109,6 +122,12 @@ fn needs_restart(old: &Site, new: &Site) -> bool {
     let reloaded = Site {
         peers: old.peers.clone(),
         run_prefixes: old.run_prefixes.clone(),
+        http: Http {
+            operators: old.http.operators.clone(),
+            readers: old.http.readers.clone(),
+            tokens: old.http.tokens.clone(),
+            ..new.http.clone()
+        },
         ..new.clone()
     };
     reloaded != *old

@@ -2,17 +2,14 @@
 
 use std::io::{self, BufRead};
 
-use runsync_config::root::Root;
 use runsync_config::site::Site;
-use runsync_manifest::checksum::Checksums;
 use runsync_manifest::name::DatasetId;
-use serde::Serialize;
 
 use crate::assembly::Readers;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Hint, Outcome};
 use crate::cli::output::Output;
-use crate::registry::record::{Existence, Presence, RecordRow};
+use crate::http::exists;
 
 /// UUIDs asked for at once.
 const BATCH: usize = 10_000;
@@ -29,28 +26,6 @@ pub(crate) struct Args {
     /// Dataset UUIDs; without any they are read from standard input, one a line
     #[arg(value_name = "UUID")]
     datasets: Vec<DatasetId>,
-}
-
-/// One line of the answer.
-#[derive(Debug, Serialize)]
-struct Answer<'a> {
-    uuid: DatasetId,
-    exists: Presence,
-    artifacts: Vec<Artifact<'a>>,
-}
-
-#[derive(Debug, Serialize)]
-struct Artifact<'a> {
-    #[serde(skip_serializing_if = "str::is_empty")]
-    component: &'a str,
-    uri: Option<String>,
-    root: &'a str,
-    path: &'a str,
-    size: u64,
-    checksums: Checksums,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    formatter: Option<&'a str>,
-    confirmed: bool,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
@@ -114,35 +89,8 @@ fn answer(
     readers: &Readers,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    for Existence {
-        uuid,
-        presence,
-        records,
-    } in readers.registry.exists(datasets)?
-    {
-        let artifacts = records
-            .iter()
-            .map(|record| artifact(record, &site.roots))
-            .collect();
-        output.json_line(&Answer {
-            uuid,
-            exists: presence,
-            artifacts,
-        })?;
-    }
+    let mut lines = Vec::new();
+    exists::answer(datasets, true, site, &*readers.registry, &mut lines)?;
+    output.bytes(&lines)?;
     Ok(())
-}
-
-fn artifact<'a>(record: &'a RecordRow, roots: &[Root]) -> Artifact<'a> {
-    let root = roots.iter().find(|root| root.name == record.root);
-    Artifact {
-        component: &record.component,
-        uri: root.map(|root| root.uri(&record.path)),
-        root: record.root.as_str(),
-        path: record.path.as_str(),
-        size: record.size,
-        checksums: record.checksums,
-        formatter: record.formatter.as_deref(),
-        confirmed: record.confirmed,
-    }
 }

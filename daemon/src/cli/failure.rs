@@ -13,6 +13,7 @@ use crate::assembly::AssemblyError;
 use crate::cli::output::OutputError;
 use crate::create::CreateError;
 use crate::datastore::DatastoreError;
+use crate::http::{AccessError, ListenError};
 use crate::ingest::IngestError;
 use crate::ingest::parse::ParseError;
 use crate::ledger::LedgerError;
@@ -193,6 +194,12 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Failure {
 fn hint_of(error: &anyhow::Error) -> Option<String> {
     if let Some(error) = error.downcast_ref::<AssemblyError>() {
         return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<ListenError>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<AccessError>() {
+        return Some(error.hint());
     }
     if let Some(error) = error.downcast_ref::<DatastoreError>() {
         return error.hint();

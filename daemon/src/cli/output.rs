@@ -112,6 +112,11 @@ impl<W: Write> Output<W> {
         Ok(self.to.flush()?)
     }
 
+    /// Prints lines that are JSON already, whether or not `--json` was given. Not flushed.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), OutputError> {
+        Ok(self.to.write_all(bytes)?)
+    }
+
     /// Passes on what was printed so far.
     pub(crate) fn flush(&mut self) -> Result<(), OutputError> {
         Ok(self.to.flush()?)

@@ -8,21 +8,26 @@ use runsync_manifest::generation::Generation;
 use runsync_manifest::name::{ManifestId, RunKey, SiteName};
 use runsync_manifest::signature::KeyId;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::embedded_json;
 use crate::file_identity::FileIdentity;
+use crate::schema::{GenerationSchema, RunKeySchema};
 
 /// Where a manifest file lies.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Location {
     /// The root.
+    #[schema(value_type = String)]
     pub root: RootName,
     /// Path relative to the root.
     pub path: String,
 }
 
 /// The persisted states of a manifest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum ManifestState {
     /// Its datasets are known.
@@ -66,7 +71,7 @@ impl std::fmt::Display for ManifestState {
 }
 
 /// One manifest file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ManifestRow {
     /// Where.
     #[serde(flatten)]
@@ -80,7 +85,11 @@ pub struct ManifestRow {
     /// What to do about it, for people.
     pub hint: Option<String>,
     /// JSON of what blocks it, for the flow that tries it again.
-    #[serde(serialize_with = "embedded_json::serialize_optional")]
+    #[serde(
+        serialize_with = "embedded_json::serialize_optional",
+        deserialize_with = "embedded_json::deserialize_optional"
+    )]
+    #[schema(value_type = Option<Object>)]
     pub blocker: Option<String>,
     /// What it is, where it could be read that far.
     pub summary: Option<ManifestSummary>,
@@ -91,22 +100,29 @@ pub struct ManifestRow {
 }
 
 /// What a manifest is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ManifestSummary {
     /// Its own UUID.
+    #[schema(value_type = Uuid)]
     pub manifest: ManifestId,
     /// Its content.
+    #[schema(value_type = String)]
     pub content: Content,
     /// Its run.
     #[serde(flatten)]
+    #[schema(value_type = RunKeySchema)]
     pub run: RunKey,
     /// Its origin's site.
+    #[schema(value_type = String)]
     pub site: SiteName,
     /// Its generation.
+    #[schema(value_type = GenerationSchema)]
     pub generation: Generation,
     /// Its digest, once the trailer was read.
+    #[schema(value_type = Option<String>)]
     pub digest: Option<Sha256>,
     /// The key that signed it, once the trailer was read.
+    #[schema(value_type = Option<String>)]
     pub key_id: Option<KeyId>,
     /// Dataset lines, once the trailer was read.
     pub datasets: Option<u64>,
@@ -115,7 +131,7 @@ pub struct ManifestSummary {
 }
 
 /// One drift or oddity that was seen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Finding {
     /// Its kind, such as `dimension_differs`.
     pub kind: String,

@@ -7,9 +7,11 @@ use runsync_manifest::checksum::{Checksums, Sha256};
 use runsync_manifest::generation::Generation;
 use runsync_manifest::header::DatasetType;
 use runsync_manifest::name::{ArtifactPath, DatasetId, DatasetTypeName, RunKey};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::embedded_json;
+use crate::schema::{ChecksumsSchema, GenerationSchema, RunKeySchema};
 
 /// One additions manifest on its way into the registry.
 #[derive(Debug, Clone, Copy)]
@@ -145,14 +147,17 @@ pub struct PathRow<'a> {
 }
 
 /// A manifest whose registration has begun and not ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Registering {
     /// Its run.
     #[serde(flatten)]
+    #[schema(value_type = RunKeySchema)]
     pub run: RunKey,
     /// Its generation.
+    #[schema(value_type = GenerationSchema)]
     pub generation: Generation,
     /// Its digest: only these bytes go on where it stopped.
+    #[schema(value_type = String)]
     pub digest: Sha256,
     /// Claims done, all tables taken together.
     pub done: u64,
@@ -185,14 +190,17 @@ pub struct DimensionDiffers {
 }
 
 /// A run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RunRow {
     /// Its identity.
     #[serde(flatten)]
+    #[schema(value_type = RunKeySchema)]
     pub key: RunKey,
     /// The highest generation registered.
+    #[schema(value_type = Option<GenerationSchema>)]
     pub generation: Option<Generation>,
     /// Manifests at or below it are superseded.
+    #[schema(value_type = Option<GenerationSchema>)]
     pub floor: Option<Generation>,
     /// Datasets known.
     pub datasets: u64,
@@ -234,7 +242,7 @@ pub struct WaitingArtifact {
 }
 
 /// Whether a dataset is in the datastore.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Presence {
     /// All its artifacts have records.
@@ -257,33 +265,44 @@ pub struct Existence {
 }
 
 /// A dataset.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DatasetRow {
     /// Its UUID.
+    #[schema(value_type = Uuid)]
     pub uuid: DatasetId,
     /// Its dataset type.
+    #[schema(value_type = String)]
     pub dataset_type: DatasetTypeName,
     /// Its canonical data ID, JSON.
-    #[serde(serialize_with = "embedded_json::serialize")]
+    #[serde(
+        serialize_with = "embedded_json::serialize",
+        deserialize_with = "embedded_json::deserialize"
+    )]
+    #[schema(value_type = Object)]
     pub data_id: String,
     /// The highest generation that names it.
+    #[schema(value_type = GenerationSchema)]
     pub generation: Generation,
 }
 
 /// A datastore record, or (not confirmed) a claim that waits to become one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RecordRow {
     /// The dataset.
+    #[schema(value_type = Uuid)]
     pub uuid: DatasetId,
     /// Component, empty for the whole dataset.
     pub component: String,
     /// The root.
+    #[schema(value_type = String)]
     pub root: RootName,
     /// Path in the root.
+    #[schema(value_type = String)]
     pub path: ArtifactPath,
     /// Size in bytes.
     pub size: u64,
     /// Checksums.
+    #[schema(value_type = ChecksumsSchema)]
     pub checksums: Checksums,
     /// Formatter.
     pub formatter: Option<String>,

@@ -123,6 +123,59 @@ impl Driver {
     }
 }
 
+/// Tasks that serve clients: they come and go, none is started again, and all of them end together.
+///
+/// They are told to end by a [token](Tasks::ending), at which each finishes what it is at; those
+/// that take too long are dropped. Clones are the same group.
+#[derive(Debug, Clone, Default)]
+pub struct Tasks {
+    ending: CancellationToken,
+    dropping: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Tasks {
+    /// A group without tasks.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Starts a task on the current tokio runtime.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let dropping = self.dropping.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = dropping.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+
+    /// Cancelled when the tasks are to end.
+    pub fn ending(&self) -> &CancellationToken {
+        &self.ending
+    }
+
+    /// Has the tasks end, and drops those that have not after `deadline`. Returns how many those
+    /// were.
+    pub async fn stop(&self, deadline: Duration) -> usize {
+        self.ending.cancel();
+        self.tasks.close();
+        if timeout(deadline, self.tasks.wait()).await.is_ok() {
+            return 0;
+        }
+        let dropped = self.tasks.len();
+        self.dropping.cancel();
+        self.tasks.wait().await;
+        dropped
+    }
+}
+
 /// A worker and what it takes to make it anew.
 struct Run {
     make: Box<dyn FnMut() -> Box<dyn Worker> + Send>,

@@ -6,15 +6,27 @@ use std::time::Duration;
 use indicatif::HumanBytes;
 use jiff::Timestamp;
 
-use super::{RootStatus, Status};
+use serde::Serialize;
+
+use crate::http::status::{RootStatus, Status};
 
 /// Entries of each list shown.
 const SHOWN: usize = 20;
 
-impl fmt::Display for Status {
+/// The answer; as JSON the same as a daemon gives.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(super) struct Report(pub(super) Status);
+
+impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "site       {}, registry {}", self.site, self.registry)?;
-        for root in &self.roots {
+        let Self(status) = self;
+        writeln!(
+            f,
+            "site       {}, registry {}",
+            status.site, status.registry
+        )?;
+        for root in &status.roots {
             writeln!(f, "root       {}", self.root(root))?;
         }
         self.totals(f)?;
@@ -22,7 +34,7 @@ impl fmt::Display for Status {
     }
 }
 
-impl Status {
+impl Report {
     fn root(&self, root: &RootStatus) -> String {
         let name = &root.root;
         let swept = match root.last_sweep {
@@ -37,13 +49,13 @@ impl Status {
     }
 
     fn ago(&self, at: Timestamp) -> String {
-        let ago = Duration::try_from(self.at.duration_since(at)).unwrap_or_default();
+        let ago = Duration::try_from(self.0.at.duration_since(at)).unwrap_or_default();
         let seconds = Duration::from_secs(ago.as_secs());
         format!("{} ago ({at:.0})", humantime::format_duration(seconds))
     }
 
     fn totals(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let runs = &self.runs;
+        let runs = &self.0.runs;
         writeln!(
             f,
             "runs       {}: {} complete, {} waiting",
@@ -57,7 +69,7 @@ impl Status {
             runs.claims,
             HumanBytes(runs.bytes)
         )?;
-        let manifests = &self.manifests;
+        let manifests = &self.0.manifests;
         writeln!(
             f,
             "manifests  {} registered, {} held, {} blocked, {} untrusted, {} quarantined, {} superseded",
@@ -68,14 +80,14 @@ impl Status {
             manifests.quarantined,
             manifests.superseded
         )?;
-        match self.last_registered {
+        match self.0.last_registered {
             Some(at) => write!(f, "           the last was registered {}", self.ago(at)),
             None => write!(f, "           none was registered yet"),
         }
     }
 
     fn lists(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        list(f, "registering", &self.registering, |f, one| {
+        list(f, "registering", &self.0.registering, |f, one| {
             let (run, generation) = (&one.run.name, one.generation);
             write!(
                 f,
@@ -83,7 +95,7 @@ impl Status {
                 one.done, one.claims
             )
         })?;
-        list(f, "waiting for artifacts", &self.waiting, |f, run| {
+        list(f, "waiting for artifacts", &self.0.waiting, |f, run| {
             let confirmed = run.confirmed();
             write!(
                 f,
@@ -91,7 +103,7 @@ impl Status {
                 run.key.name, run.claims
             )
         })?;
-        list(f, "gaps", &self.gaps, |f, gap| {
+        list(f, "gaps", &self.0.gaps, |f, gap| {
             let missing: Vec<_> = gap.missing.iter().map(ToString::to_string).collect();
             write!(
                 f,
@@ -101,12 +113,12 @@ impl Status {
             )
         })?;
         for (title, rows) in [
-            ("held", &self.held),
-            ("blocked", &self.blocked),
-            ("untrusted", &self.untrusted),
+            ("held", &self.0.held),
+            ("blocked", &self.0.blocked),
+            ("untrusted", &self.0.untrusted),
             (
                 "quarantined (see `runsync quarantine list`)",
-                &self.quarantined,
+                &self.0.quarantined,
             ),
         ] {
             list(f, title, rows, |f, row| {
@@ -118,7 +130,7 @@ impl Status {
                 }
             })?;
         }
-        list(f, "findings", &self.findings, |f, finding| {
+        list(f, "findings", &self.0.findings, |f, finding| {
             let (kind, subject, detail) = (&finding.kind, &finding.subject, &finding.detail);
             write!(
                 f,

@@ -1,0 +1,335 @@
+//! Who asks, and what they may: by the peer's user on the Unix socket, by a token over TCP.
+//!
+//! The kernel says who is at the other end of a Unix socket; what that account may do follows from
+//! its name and groups, which are asked of the system and remembered for a minute. Over TCP a token
+//! decides. Its digest is compared in constant time, so that neither its text nor its length shows
+//! in how long a refusal takes.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+use runsync_config::http::{Accounts, Http, Role};
+use runsync_config::secret::{self, SecretError};
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+use thiserror::Error;
+use tokio::time::Instant;
+use tracing::warn;
+
+/// How long what the system said of a user is believed: a name service may be far away, and a
+/// change of groups should count soon.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// Fewest bytes of a token: half as many as `openssl rand -hex 16` makes resist guessing.
+const TOKEN_BYTES_MIN: usize = 16;
+
+/// Somebody who asks. Clones are cheap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Account {
+    /// The user's name, or the token's; `uid 1234` for a user without a name.
+    pub(super) name: Arc<str>,
+    /// The user on the Unix socket.
+    pub(super) uid: Option<u32>,
+    /// What it may do; none: nothing.
+    pub(super) role: Option<Role>,
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.uid {
+            Some(_) => f.write_str(&self.name),
+            None => write!(f, "token {}", self.name),
+        }
+    }
+}
+
+/// Why access cannot be set up.
+#[derive(Debug, Error)]
+pub enum AccessError {
+    /// A token's file cannot be used.
+    #[error("cannot read the token `{token}`")]
+    Token {
+        /// What the token is called.
+        token: String,
+        /// Why.
+        source: SecretError,
+    },
+    /// A token is too easy to guess.
+    #[error("the token `{token}` in {} is shorter than {TOKEN_BYTES_MIN} characters", file.display())]
+    Short {
+        /// What the token is called.
+        token: String,
+        /// Its file.
+        file: PathBuf,
+    },
+    /// Two tokens are the same.
+    #[error("the tokens `{first}` and `{second}` are the same")]
+    Same {
+        /// One of them.
+        first: String,
+        /// The other.
+        second: String,
+    },
+}
+
+impl AccessError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Token { source, .. } => source.hint(),
+            Self::Short { .. } | Self::Same { .. } => {
+                "make a token of its own with `openssl rand -hex 32`".to_owned()
+            }
+        }
+    }
+}
+
+/// Who may do what, as configuration and token files say at one moment.
+#[derive(Debug)]
+pub(super) struct Access {
+    own: Uid,
+    operators: Vec<Accounts>,
+    readers: Vec<Accounts>,
+    tokens: Vec<Known>,
+    users: Mutex<HashMap<u32, (Account, Instant)>>,
+}
+
+/// A token, of which nothing but its digest is kept.
+struct Known {
+    account: Account,
+    digest: [u8; 32],
+}
+
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.account, f)
+    }
+}
+
+impl Access {
+    /// Reads the tokens' files.
+    pub(super) fn read(http: &Http) -> Result<Self, AccessError> {
+        let mut tokens: Vec<Known> = Vec::new();
+        for token in &http.tokens {
+            let name = token.name.clone();
+            let text = secret::read(&token.file).map_err(|source| AccessError::Token {
+                token: name.clone(),
+                source,
+            })?;
+            let text = text.expose().trim();
+            if text.len() < TOKEN_BYTES_MIN {
+                let file = token.file.clone();
+                return Err(AccessError::Short { token: name, file });
+            }
+            let digest = digest(text);
+            if let Some(first) = tokens.iter().find(|known| known.digest == digest) {
+                let first = first.account.name.to_string();
+                return Err(AccessError::Same {
+                    first,
+                    second: name,
+                });
+            }
+            let account = Account {
+                name: name.into(),
+                uid: None,
+                role: Some(token.role),
+            };
+            tokens.push(Known { account, digest });
+        }
+        Ok(Self {
+            own: Uid::effective(),
+            operators: http.operators.clone(),
+            readers: http.readers.clone(),
+            tokens,
+            users: Mutex::default(),
+        })
+    }
+
+    /// The account that holds a token. All tokens are compared, whichever fits.
+    pub(super) fn holder(&self, token: &str) -> Option<Account> {
+        let digest = digest(token);
+        let mut found = 0_u32;
+        for (number, known) in (1_u32..).zip(&self.tokens) {
+            let same: Choice = known.digest.ct_eq(&digest);
+            found.conditional_assign(&number, same);
+        }
+        let index = usize::try_from(found).ok()?.checked_sub(1)?;
+        self.tokens.get(index).map(|known| known.account.clone())
+    }
+
+    /// The account of a user, where it is remembered.
+    pub(super) fn remembered(&self, uid: u32) -> Option<Account> {
+        let users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let (account, asked) = users.get(&uid)?;
+        (asked.elapsed() < REMEMBERED).then(|| account.clone())
+    }
+
+    /// Asks the system for a user. Blocks: a name service may be far away.
+    pub(super) fn user(&self, uid: u32) -> Account {
+        let account = self.look_user_up(uid);
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        users.retain(|_, (_, asked)| asked.elapsed() < REMEMBERED);
+        users.insert(uid, (account.clone(), Instant::now()));
+        account
+    }
+
+    fn look_user_up(&self, uid: u32) -> Account {
+        let id = Uid::from_raw(uid);
+        let user = User::from_uid(id).unwrap_or_else(|error| {
+            warn!(uid, %error, "cannot ask the system for a user");
+            None
+        });
+        let name = user.as_ref().map(|user| user.name.as_str());
+        let groups = Groups::new(user.as_ref());
+        let names = |accounts: &[Accounts]| accounts.iter().any(|one| groups.has(one, name));
+        let role = if id.is_root() || id == self.own || names(&self.operators) {
+            Some(Role::Operate)
+        } else {
+            names(&self.readers).then_some(Role::Read)
+        };
+        Account {
+            name: name
+                .map_or_else(|| format!("uid {uid}"), str::to_owned)
+                .into(),
+            uid: Some(uid),
+            role,
+        }
+    }
+}
+
+/// A user's groups, asked for when first needed.
+struct Groups<'u> {
+    user: Option<&'u User>,
+    ids: std::cell::OnceCell<Vec<Gid>>,
+}
+
+impl<'u> Groups<'u> {
+    fn new(user: Option<&'u User>) -> Self {
+        let ids = std::cell::OnceCell::new();
+        Self { user, ids }
+    }
+
+    fn has(&self, accounts: &Accounts, name: Option<&str>) -> bool {
+        match accounts {
+            Accounts::All => true,
+            Accounts::User(user) => name == Some(user),
+            Accounts::Group(group) => match Group::from_name(group) {
+                Ok(found) => found.is_some_and(|group| self.ids().contains(&group.gid)),
+                Err(error) => {
+                    warn!(group, %error, "cannot ask the system for a group");
+                    false
+                }
+            },
+        }
+    }
+
+    fn ids(&self) -> &[Gid] {
+        self.ids.get_or_init(|| {
+            let Some(user) = self.user else {
+                return Vec::new();
+            };
+            let Ok(name) = CString::new(user.name.as_str()) else {
+                return Vec::new();
+            };
+            getgrouplist(&name, user.gid).unwrap_or_else(|error| {
+                warn!(user = user.name, %error, "cannot ask the system for a user's groups");
+                vec![user.gid]
+            })
+        })
+    }
+}
+
+fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn http(more: &str) -> Http {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("site.toml");
+        let text =
+            format!("site.name = 'A'\n[[root]]\nname = 'm'\nurl = 'file:///data'\n[http]\n{more}");
+        #[expect(clippy::disallowed_methods, reason = "a test's own file")]
+        std::fs::write(&file, text).unwrap();
+        runsync_config::load(&file).unwrap().http
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test's own file")]
+    fn tokens(texts: &[&str]) -> (tempfile::TempDir, Result<Access, AccessError>) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut more = String::new();
+        for (number, text) in texts.iter().enumerate() {
+            let file = folder.path().join(format!("{number}"));
+            std::fs::write(&file, text).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+            let role = if number == 0 { "read" } else { "operate" };
+            let file = file.display();
+            more +=
+                &format!("[[http.token]]\nname = 't{number}'\nrole = '{role}'\nfile = '{file}'\n");
+        }
+        (folder, Access::read(&http(&more)))
+    }
+
+    #[test]
+    fn a_token_is_known_by_its_whole_text_alone() {
+        let (_folder, access) = tokens(&["0123456789abcdef\n", "fedcba9876543210"]);
+        let access = access.unwrap();
+        let reader = access.holder("0123456789abcdef").unwrap();
+        assert_eq!((&*reader.name, reader.role), ("t0", Some(Role::Read)));
+        let operator = access.holder("fedcba9876543210").unwrap();
+        assert_eq!(
+            (&*operator.name, operator.role),
+            ("t1", Some(Role::Operate))
+        );
+        for wrong in ["", "0123456789abcde", "0123456789abcdef0", "t0"] {
+            assert_eq!(access.holder(wrong), None, "{wrong}");
+        }
+        assert!(!format!("{access:?}").contains("0123456789abcdef"));
+    }
+
+    #[test]
+    fn a_token_that_is_short_or_not_alone_is_refused() {
+        let (_folder, short) = tokens(&["secret"]);
+        assert!(matches!(short, Err(AccessError::Short { .. })));
+        let (_folder, same) = tokens(&["0123456789abcdef", "0123456789abcdef"]);
+        assert!(matches!(same, Err(AccessError::Same { .. })));
+    }
+
+    #[test]
+    fn roles_follow_from_users_and_groups() {
+        let role = |more: &str, uid| Access::read(&http(more)).unwrap().user(uid).role;
+        assert_eq!(role("", 0), Some(Role::Operate));
+        assert_eq!(role("", 65_534), Some(Role::Read));
+        assert_eq!(role("", 4_000_000), Some(Role::Read));
+        assert_eq!(role("readers = []", 65_534), None);
+        assert_eq!(role("readers = ['daemon']", 65_534), None);
+        assert_eq!(role("readers = ['@nogroup']", 65_534), Some(Role::Read));
+        assert_eq!(role("operators = ['nobody']", 65_534), Some(Role::Operate));
+        assert_eq!(
+            role("operators = ['@nogroup']", 4_000_000),
+            Some(Role::Read)
+        );
+        assert_eq!(
+            role("operators = ['@no-such-group']", 65_534),
+            Some(Role::Read)
+        );
+    }
+
+    #[test]
+    fn a_user_is_asked_for_once_a_minute() {
+        let access = Access::read(&http("")).unwrap();
+        assert_eq!(access.remembered(4_000_000), None);
+        let account = access.user(4_000_000);
+        assert_eq!(&*account.name, "uid 4000000");
+        assert_eq!(access.remembered(4_000_000), Some(account));
+    }
+}

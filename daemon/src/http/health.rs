@@ -1,0 +1,102 @@
+//! `/healthz` and `/readyz`: whether this daemon is alive, and whether it answers.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::openapi::Open;
+use super::surface::Surface;
+use crate::loops::Duty;
+use crate::service;
+
+/// What a daemon is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DaemonRole {
+    /// It runs the loops of the site.
+    Owner,
+    /// It answers, and another one runs the loops.
+    Standby,
+}
+
+impl DaemonRole {
+    /// What `duty` makes a daemon.
+    pub(super) fn of(duty: &Duty) -> Self {
+        match duty.loops() {
+            Some(_) => Self::Owner,
+            None => Self::Standby,
+        }
+    }
+}
+
+/// Whether the daemon is alive.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// Whether every worker advances.
+    pub healthy: bool,
+    /// Names of those that do not.
+    pub stalled: Vec<String>,
+}
+
+/// Whether the daemon answers.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Readiness {
+    /// Whether registry and ledger can be read.
+    pub ready: bool,
+    /// What it is about.
+    pub role: DaemonRole,
+}
+
+/// Tell whether every worker advances.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "service",
+    security(()),
+    responses(
+        (status = 200, description = "All do.", body = Health),
+        (status = 503, description = "One does not: the daemon should be restarted.", body = Health),
+        Open,
+    )
+)]
+pub(super) async fn healthz(State(surface): State<Arc<Surface>>) -> (StatusCode, Json<Health>) {
+    let loops = surface.duty.loops();
+    let stalled = loops.map_or_else(Vec::new, |loops| loops.stalled(service::PATIENCE));
+    let healthy = stalled.is_empty();
+    (status(healthy), Json(Health { healthy, stalled }))
+}
+
+/// Tell whether registry and ledger can be read, and whether this daemon runs the loops.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "service",
+    security(()),
+    responses(
+        (status = 200, description = "They can.", body = Readiness),
+        (status = 503, description = "They cannot.", body = Readiness),
+        Open,
+    )
+)]
+pub(super) async fn readyz(State(surface): State<Arc<Surface>>) -> (StatusCode, Json<Readiness>) {
+    let role = DaemonRole::of(&surface.duty);
+    let looked = surface.look_up(|surface| {
+        surface.readers.registry.changes()?;
+        surface.readers.ledger.forgotten()?;
+        Ok::<_, super::problem::Problem>(())
+    });
+    let ready = looked.await.is_ok();
+    (status(ready), Json(Readiness { ready, role }))
+}
+
+fn status(well: bool) -> StatusCode {
+    if well {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    }
+}

@@ -1,0 +1,66 @@
+//! How the daemon is asked: one router, over its Unix socket and over TCP.
+//!
+//! [`Server`] opens the sockets; [`connection`] serves each client in a task of its own, with a
+//! deadline for everything that a client may draw out. [`gate`] finds out who asks and refuses who
+//! may not; then a handler answers from [`Surface`]: from the registry and the ledger, opened for
+//! reading, whatever this daemon is about, or through the loops, where it runs them.
+//!
+//! # Invariants
+//!
+//! - Nothing is answered before it is known who asks, but whether the daemon is well.
+//! - What blocks has a thread for the time it blocks, and there are so many at a time; a client that
+//!   is slow holds none.
+//! - What changes something is refused where this daemon does not run the loops, and is recorded
+//!   with who asked for it.
+//! - Every refusal is a problem (RFC 9457); no answer and no line of the log holds a token.
+
+mod error;
+
+mod problem;
+
+mod account;
+
+mod limits;
+
+mod surface;
+
+mod unix;
+
+mod tcp;
+
+mod connection;
+
+mod gate;
+
+mod body;
+
+mod query;
+
+mod ndjson;
+
+mod openapi;
+
+mod health;
+
+pub mod status;
+
+mod uuids;
+
+pub mod exists;
+
+mod record;
+
+mod wake;
+
+mod router;
+
+mod server;
+
+pub use self::account::AccessError;
+pub use self::error::ListenError;
+pub use self::health::{DaemonRole, Health, Readiness};
+pub use self::openapi::document;
+pub use self::problem::ProblemBody;
+pub use self::server::Server;
+pub use self::surface::Surface;
+pub use self::wake::{WakeRequest, Woken};

@@ -1,0 +1,101 @@
+//! Which request goes where: one router for all sockets.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use runsync_config::http::Role;
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::error;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::gate::{self, Gate};
+use super::openapi::{self, Document};
+use super::problem::Problem;
+use super::surface::Surface;
+use super::{exists, health, status, wake};
+
+type Routes = OpenApiRouter<Arc<Surface>>;
+
+/// Anybody may ask these.
+fn open() -> Routes {
+    OpenApiRouter::default()
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+}
+
+/// These need role `read`.
+fn read() -> Routes {
+    OpenApiRouter::default()
+        .routes(routes!(openapi::openapi))
+        .routes(routes!(status::status))
+        .routes(routes!(exists::exists))
+}
+
+/// These need role `operate`.
+fn operate() -> Routes {
+    OpenApiRouter::default().routes(routes!(wake::wake))
+}
+
+/// All of them, without what stands before.
+pub(super) fn routes() -> Routes {
+    gated(|_, routes| routes)
+}
+
+/// All of them; `gate` puts something before those that need a role.
+fn gated(gate: impl Fn(Option<Role>, Routes) -> Routes) -> Routes {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(gate(None, open()))
+        .merge(gate(Some(Role::Read), read()))
+        .merge(gate(Some(Role::Operate), operate()))
+}
+
+/// What every connection is served with.
+pub(super) fn router(surface: &Arc<Surface>) -> Router {
+    let routes = gated(|role, routes| {
+        let surface = Arc::clone(surface);
+        routes.route_layer(middleware::from_fn_with_state(
+            Gate { surface, role },
+            gate::pass,
+        ))
+    });
+    let (router, _) = routes.split_for_parts();
+    router
+        .fallback(missing)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(CatchPanicLayer::custom(panicked))
+        .with_state(Arc::clone(surface))
+}
+
+async fn missing(request: Request) -> Problem {
+    Problem::missing(format!("there is no {}", request.uri().path()))
+        .hint("`GET /openapi.json` lists what there is")
+}
+
+async fn not_allowed(request: Request) -> Problem {
+    Problem::method(format!(
+        "{} is nothing that {} takes",
+        request.method(),
+        request.uri().path()
+    ))
+    .hint("`GET /openapi.json` lists what there is")
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the form that the layer calls"
+)]
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    error!(
+        panic = text.unwrap_or("without a message"),
+        "a request panicked"
+    );
+    Problem::internal("the daemon made a mistake with this request").into_response()
+}

@@ -1,0 +1,279 @@
+//! What an operator wants to know first: `GET /v1/status`, and what `runsync status` shows.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use jiff::Timestamp;
+use runsync_config::root::RootName;
+use runsync_config::site::Site;
+use runsync_manifest::generation::Generation;
+use runsync_manifest::name::{RunKey, SiteName};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::health::DaemonRole;
+use super::openapi::Gated;
+use super::problem::Problem;
+use super::surface::Surface;
+use crate::assembly::Readers;
+use crate::clock::later;
+use crate::ingest::gaps;
+use crate::ingest::refuse::is_held;
+use crate::ledger::LedgerError;
+use crate::ledger::record::{Finding, ManifestRow, ManifestState};
+use crate::registry::RegistryError;
+use crate::registry::record::{Registering, RunRow};
+use crate::schema::{GenerationSchema, RunKeySchema};
+use crate::worker::WorkerStatus;
+
+/// Sweeps that may be missed before it is told; a long registration may keep one from its time.
+const MISSED_SWEEPS: u32 = 2;
+
+/// The answer.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// The site.
+    #[schema(value_type = String)]
+    pub site: SiteName,
+    /// Its registry.
+    pub registry: Uuid,
+    /// What the daemon that answers is about; none where no daemon was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daemon: Option<DaemonStatus>,
+    /// When this was read.
+    pub at: Timestamp,
+    /// When a manifest was last registered.
+    pub last_registered: Option<Timestamp>,
+    /// Its roots.
+    pub roots: Vec<RootStatus>,
+    /// Its runs.
+    pub runs: RunCounts,
+    /// Its manifests.
+    pub manifests: ManifestCounts,
+    /// Manifests that are being registered.
+    pub registering: Vec<Registering>,
+    /// Runs that wait for artifacts.
+    pub waiting: Vec<RunRow>,
+    /// Generations that never came.
+    pub gaps: Vec<Gap>,
+    /// Manifests that are valid and held.
+    pub held: Vec<ManifestRow>,
+    /// Manifests that wait for another.
+    pub blocked: Vec<ManifestRow>,
+    /// Manifests whose key or origin is not known.
+    pub untrusted: Vec<ManifestRow>,
+    /// Manifests that were set aside.
+    pub quarantined: Vec<ManifestRow>,
+    /// What was seen to be odd.
+    pub findings: Vec<Finding>,
+}
+
+/// A root.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct RootStatus {
+    /// The root.
+    #[schema(value_type = String)]
+    pub root: RootName,
+    /// When a sweep last went through.
+    pub last_sweep: Option<Timestamp>,
+    /// Whether that is longer ago than it would be were a daemon at work.
+    pub overdue: bool,
+}
+
+/// Runs, counted.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct RunCounts {
+    /// All of them.
+    pub total: u64,
+    /// Those whose artifacts are all confirmed.
+    pub complete: u64,
+    /// Runs that wait for artifacts.
+    pub waiting: u64,
+    /// Datasets known.
+    pub datasets: u64,
+    /// Artifacts named.
+    pub claims: u64,
+    /// Artifacts confirmed.
+    pub confirmed: u64,
+    /// Bytes of all artifacts.
+    pub bytes: u64,
+}
+
+/// Manifests, counted.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct ManifestCounts {
+    /// Registered.
+    pub registered: u64,
+    /// Manifests that are valid and held.
+    pub held: u64,
+    /// Manifests that wait for another.
+    pub blocked: u64,
+    /// Manifests whose key or origin is not known.
+    pub untrusted: u64,
+    /// Manifests that were set aside.
+    pub quarantined: u64,
+    /// At or below the floor of their run.
+    pub superseded: u64,
+}
+
+/// Generations of a run that were never seen.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Gap {
+    /// The run.
+    #[serde(flatten)]
+    #[schema(value_type = RunKeySchema)]
+    pub run: RunKey,
+    /// Those generations.
+    #[schema(value_type = Vec<GenerationSchema>)]
+    pub missing: Vec<Generation>,
+}
+
+/// The daemon that answers.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct DaemonStatus {
+    /// What it is about.
+    pub role: DaemonRole,
+    /// Its release.
+    pub version: String,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Its workers; none while it stands by.
+    pub workers: Vec<WorkerStatus>,
+}
+
+impl DaemonStatus {
+    fn of(surface: &Surface) -> Self {
+        let loops = surface.duty.loops();
+        Self {
+            role: DaemonRole::of(&surface.duty),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: surface.started_at,
+            workers: loops.map_or_else(Vec::new, |loops| loops.workers()),
+        }
+    }
+}
+
+/// Why it cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    /// The registry does not answer.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The ledger does not answer.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl From<StatusError> for Problem {
+    fn from(error: StatusError) -> Self {
+        match error {
+            StatusError::Registry(error) => error.into(),
+            StatusError::Ledger(error) => error.into(),
+        }
+    }
+}
+
+/// Show runs, manifests, what is waited for, what needs a hand, and the daemon's workers.
+#[utoipa::path(
+    get,
+    path = "/v1/status",
+    tag = "read",
+    responses((status = 200, description = "All of it.", body = Status), Gated)
+)]
+pub(super) async fn status(State(surface): State<Arc<Surface>>) -> Result<Json<Status>, Problem> {
+    let status = surface.look_up(|surface| {
+        let status = collect(&surface.site, &surface.readers, surface.clock.now())?;
+        let daemon = Some(DaemonStatus::of(surface));
+        Ok::<_, StatusError>(Status { daemon, ..status })
+    });
+    Ok(Json(status.await?))
+}
+
+/// Reads it all.
+///
+/// # Errors
+///
+/// Where the registry or the ledger does not answer.
+pub fn collect(site: &Site, readers: &Readers, at: Timestamp) -> Result<Status, StatusError> {
+    let Readers { registry, ledger } = readers;
+    let roots = site
+        .roots
+        .iter()
+        .map(|root| {
+            let last_sweep = ledger.last_sweep(&root.name)?;
+            let due = |last| later(last, root.sweep_interval.saturating_mul(MISSED_SWEEPS)) <= at;
+            Ok(RootStatus {
+                root: root.name.clone(),
+                last_sweep,
+                overdue: last_sweep.is_none_or(due),
+            })
+        })
+        .collect::<Result<_, StatusError>>()?;
+    let runs = registry.runs(None)?;
+    let rows = |state| ledger.manifests(Some(state));
+    let (held, blocked): (Vec<_>, Vec<_>) =
+        rows(ManifestState::Blocked)?.into_iter().partition(is_held);
+    let untrusted = rows(ManifestState::Untrusted)?;
+    let quarantined = rows(ManifestState::Quarantined)?;
+    let counts = ledger.counts()?;
+    let count = |state| {
+        let counted = counts.iter().find(|(found, _)| *found == state);
+        counted.map_or(0, |(_, count)| *count)
+    };
+    let manifests = ManifestCounts {
+        registered: count(ManifestState::Registered),
+        held: held.len() as u64,
+        blocked: blocked.len() as u64,
+        untrusted: untrusted.len() as u64,
+        quarantined: quarantined.len() as u64,
+        superseded: count(ManifestState::Superseded),
+    };
+    Ok(Status {
+        site: site.name.clone(),
+        registry: registry.id(),
+        daemon: None,
+        at,
+        last_registered: ledger.last_registered()?,
+        roots,
+        runs: count_runs(&runs),
+        manifests,
+        registering: registry.registering()?,
+        gaps: find_gaps(&runs, readers)?,
+        waiting: runs.into_iter().filter(|run| run.waiting > 0).collect(),
+        held,
+        blocked,
+        untrusted,
+        quarantined,
+        findings: ledger.findings()?,
+    })
+}
+
+fn count_runs(runs: &[RunRow]) -> RunCounts {
+    let mut counts = RunCounts::default();
+    for run in runs {
+        counts.total += 1;
+        counts.complete += u64::from(run.waiting == 0);
+        counts.waiting += u64::from(run.waiting > 0);
+        counts.datasets = counts.datasets.saturating_add(run.datasets);
+        counts.claims = counts.claims.saturating_add(run.claims);
+        counts.confirmed = counts.confirmed.saturating_add(run.confirmed());
+        counts.bytes = counts.bytes.saturating_add(run.bytes);
+    }
+    counts
+}
+
+fn find_gaps(runs: &[RunRow], readers: &Readers) -> Result<Vec<Gap>, StatusError> {
+    let mut found = Vec::new();
+    for run in runs {
+        let missing = gaps::missing(&readers.ledger.accepted_generations(&run.key)?, run.floor);
+        if !missing.is_empty() {
+            found.push(Gap {
+                run: run.key.clone(),
+                missing,
+            });
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,140 @@
+//! What every handler is given.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use runsync_config::site::Site;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::account::{Access, AccessError};
+use super::limits::Rates;
+use super::problem::Problem;
+use crate::assembly::Readers;
+use crate::clock::Clock;
+use crate::loops::{Duty, Loops};
+
+/// How long a request waits for its turn before it is told to come again.
+const TURN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the surface works with.
+#[derive(Debug)]
+pub struct Surface {
+    pub(super) site: Site,
+    pub(super) readers: Readers,
+    pub(super) duty: Duty,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) started_at: Timestamp,
+    pub(super) rates: Rates,
+    access: RwLock<Arc<Access>>,
+    /// Turns for look-ups: they block a thread each.
+    turns: Arc<Semaphore>,
+}
+
+impl Surface {
+    /// Reads the tokens' files.
+    ///
+    /// # Errors
+    ///
+    /// Where a token cannot be used.
+    pub fn new(
+        site: Site,
+        readers: Readers,
+        duty: Duty,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AccessError> {
+        let access = RwLock::new(Arc::new(Access::read(&site.http)?));
+        let turns = usize::try_from(site.http.concurrent_requests_max).unwrap_or(usize::MAX);
+        Ok(Self {
+            started_at: clock.now(),
+            rates: Rates::new(site.http.requests_per_second),
+            access,
+            turns: Arc::new(Semaphore::new(turns.min(Semaphore::MAX_PERMITS))),
+            site,
+            readers,
+            duty,
+            clock,
+        })
+    }
+
+    /// Takes accounts and tokens from a configuration that was read again.
+    ///
+    /// # Errors
+    ///
+    /// Where a token cannot be used: the old ones stay.
+    pub fn reload(&self, site: &Site) -> Result<(), AccessError> {
+        let access = Arc::new(Access::read(&site.http)?);
+        *self.access.write().unwrap_or_else(PoisonError::into_inner) = access;
+        Ok(())
+    }
+
+    /// Who may do what now.
+    pub(super) fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The loops, without which nothing can be changed.
+    pub(super) fn loops(&self) -> Result<Arc<Loops>, Problem> {
+        self.duty.loops().ok_or_else(Problem::standby)
+    }
+
+    /// Runs a look-up that blocks, when it is its turn; a request whose turn does not come soon is
+    /// told to come again.
+    pub(super) async fn look_up<T, E>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        E: Into<Problem> + Send + 'static,
+    {
+        let turn = Arc::clone(&self.turns).acquire_owned();
+        match timeout(TURN_PATIENCE, turn).await {
+            Ok(Ok(turn)) => self.take_turn(turn, work).await,
+            Ok(Err(_)) | Err(_) => Err(Problem::busy()),
+        }
+    }
+
+    /// The same for an answer that has begun: it waits for its turn.
+    pub(super) async fn look_on<T, E>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        E: Into<Problem> + Send + 'static,
+    {
+        match Arc::clone(&self.turns).acquire_owned().await {
+            Ok(turn) => self.take_turn(turn, work).await,
+            Err(_) => Err(Problem::busy()),
+        }
+    }
+
+    /// The turn is given back by the thread that works, not by a client that goes away.
+    async fn take_turn<T, E>(
+        self: &Arc<Self>,
+        turn: tokio::sync::OwnedSemaphorePermit,
+        work: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        E: Into<Problem> + Send + 'static,
+    {
+        let surface = Arc::clone(self);
+        blocking(move || {
+            let _turn = turn;
+            work(&surface)
+        })
+        .await?
+        .map_err(Into::into)
+    }
+}
+
+/// Runs work on a thread where it may block.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    let joined = tokio::task::spawn_blocking(work).await;
+    joined.map_err(|_| Problem::internal("the work for this request broke off"))
+}

@@ -1,0 +1,110 @@
+//! The Unix socket: one daemon at a time listens on it.
+//!
+//! A socket's file outlives a daemon that crashed, so the file says nothing. A lock beside it does:
+//! whoever holds that may replace the file. The kernel drops the lock with the process.
+
+use std::fs::{self, File, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tokio::net::UnixListener;
+use tracing::warn;
+
+use super::error::ListenError;
+
+/// Anyone may connect: who it is decides what it may do.
+const SOCKET_MODE: u32 = 0o666;
+
+/// The listening socket. Its file goes with it.
+#[derive(Debug)]
+pub(super) struct UnixSocket {
+    pub(super) listener: UnixListener,
+    path: PathBuf,
+    _lock: File,
+}
+
+impl UnixSocket {
+    /// Listens at `path`, in place of a socket whose daemon has gone.
+    pub(super) fn bind(path: &Path) -> Result<Self, ListenError> {
+        let failed = |doing| {
+            move |source| ListenError::Unix {
+                doing,
+                path: path.to_owned(),
+                source,
+            }
+        };
+        let lock = lock(path)?;
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("replace")(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        let listener = UnixListener::bind(path).map_err(failed("listen on"))?;
+        fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE)).map_err(failed("open"))?;
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            _lock: lock,
+        })
+    }
+}
+
+impl Drop for UnixSocket {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            warn!(path = %self.path.display(), %error, "cannot remove the socket");
+        }
+    }
+}
+
+fn lock(socket: &Path) -> Result<File, ListenError> {
+    let mut path = socket.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    let failed = |source| ListenError::Unix {
+        doing: "lock",
+        path: path.clone(),
+        source,
+    };
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(ListenError::InUse {
+            path: socket.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_is_open_to_all_held_by_one_and_gone_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("runsync.sock");
+        let held = UnixSocket::bind(&path).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, SOCKET_MODE);
+        let second = UnixSocket::bind(&path).unwrap_err();
+        assert!(matches!(second, ListenError::InUse { .. }), "{second}");
+        drop(held);
+        assert!(!path.try_exists().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_a_crash_left_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("runsync.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        UnixSocket::bind(&path).unwrap();
+    }
+}
