@@ -53,13 +53,10 @@ impl NewSite {
         let url = format!("url = {}", quoted(&root::url(&self.root)));
         let state_directory = format!("state_directory = {state_directory}");
         let file = format!("#file = {}", quoted(&file.to_string_lossy()));
-        let socket = match &self.socket {
-            Some(socket) => format!("socket = {}", quoted(&socket.to_string_lossy())),
-            None => {
-                let socket = self.state_directory.join("runsync.sock");
-                format!("#socket = {}", quoted(&socket.to_string_lossy()))
-            }
-        };
+        let default_socket = self.state_directory.join("runsync.sock");
+        let socket = self.socket.as_ref().unwrap_or(&default_socket);
+        let comment = if self.socket.is_some() { "" } else { "#" };
+        let socket = format!("{comment}socket = {}", quoted(&socket.to_string_lossy()));
         let lines = EXAMPLE.lines().map(|line| match line {
             "name = \"SITE_A\"" => &name,
             "url = \"file:///data/site_a\"" => &url,

@@ -154,22 +154,47 @@ impl Serialize for Accounts {
 }
 
 impl Http {
+    /// A surface at `socket` alone, and all else as it is unless configured.
+    pub fn new(socket: PathBuf) -> Self {
+        Self {
+            socket,
+            operators: Vec::new(),
+            readers: vec![Accounts::All],
+            listen: None,
+            tls: None,
+            body_bytes_max: BODY_BYTES_MAX,
+            requests_per_second: REQUESTS_PER_SECOND,
+            concurrent_requests_max: CONCURRENT_REQUESTS_MAX,
+            connections_max: CONNECTIONS_MAX,
+            header_timeout: HEADER_TIMEOUT,
+            stall_timeout: STALL_TIMEOUT,
+            tokens: Vec::new(),
+        }
+    }
+
     /// Reads `[http]`; paths are relative to `base`.
     pub(crate) fn read(mut section: Section<'_, '_>, base: &Path, state_directory: &Path) -> Self {
         let socket: Option<PathBuf> = section.optional("socket");
+        let default = Self::new(match socket {
+            Some(socket) => base.join(socket),
+            None => state_directory.join("runsync.sock"),
+        });
         let http = Self {
-            socket: socket.map_or_else(|| state_directory.join("runsync.sock"), |at| base.join(at)),
             operators: section.list("operators"),
-            readers: section.list_or("readers", vec![Accounts::All]),
+            readers: section.list_or("readers", default.readers),
             listen: section.optional("listen"),
             tls: read_tls(&mut section, base),
-            body_bytes_max: section.or("body_bytes_max", Bytes(BODY_BYTES_MAX)).0,
-            requests_per_second: section.or("requests_per_second", REQUESTS_PER_SECOND),
-            concurrent_requests_max: section.or("concurrent_requests_max", CONCURRENT_REQUESTS_MAX),
-            connections_max: section.or("connections_max", CONNECTIONS_MAX),
-            header_timeout: section.or("header_timeout", HEADER_TIMEOUT),
-            stall_timeout: section.or("stall_timeout", STALL_TIMEOUT),
+            body_bytes_max: section
+                .or("body_bytes_max", Bytes(default.body_bytes_max))
+                .0,
+            requests_per_second: section.or("requests_per_second", default.requests_per_second),
+            concurrent_requests_max: section
+                .or("concurrent_requests_max", default.concurrent_requests_max),
+            connections_max: section.or("connections_max", default.connections_max),
+            header_timeout: section.or("header_timeout", default.header_timeout),
+            stall_timeout: section.or("stall_timeout", default.stall_timeout),
             tokens: read_tokens(&mut section, base),
+            socket: default.socket,
         };
         http.check(&section);
         section.finish();

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::account::AccessError;
 
@@ -64,29 +64,8 @@ impl ListenError {
             Self::InUse { .. } => Some(
                 "stop that daemon, or give this one a `socket` of its own in `[http]`".to_owned(),
             ),
-            Self::Unix { path, source, .. } => match source.kind() {
-                io::ErrorKind::NotFound => {
-                    let folder = path.parent().unwrap_or(path).display();
-                    Some(format!("make the folder {folder}, or set `socket` in `[http]`"))
-                }
-                io::ErrorKind::PermissionDenied => Some(
-                    "the user that you are must own the folder: set `socket` in `[http]` to a place of its own"
-                        .to_owned(),
-                ),
-                _ => None,
-            },
-            Self::Tcp { source, .. } => match source.kind() {
-                io::ErrorKind::AddrInUse => {
-                    Some("another program listens there: set `listen` in `[http]`".to_owned())
-                }
-                io::ErrorKind::AddrNotAvailable => Some(
-                    "`listen` in `[http]` must be an address of this machine".to_owned(),
-                ),
-                io::ErrorKind::PermissionDenied => {
-                    Some("choose a port above 1023".to_owned())
-                }
-                _ => None,
-            },
+            Self::Unix { path, source, .. } => unix_hint(path, source.kind()),
+            Self::Tcp { source, .. } => tcp_hint(source.kind()).map(str::to_owned),
             Self::Pem { .. } | Self::Tls { .. } => Some(
                 "`certificate_file` holds the certificate and its chain, `private_key_file` its key, both PEM"
                     .to_owned(),
@@ -95,4 +74,32 @@ impl ListenError {
             Self::Access(error) => Some(error.hint()),
         }
     }
+}
+
+fn unix_hint(path: &Path, kind: io::ErrorKind) -> Option<String> {
+    if kind == io::ErrorKind::NotFound {
+        let folder = path.parent().unwrap_or(path).display();
+        return Some(format!(
+            "make the folder {folder}, or set `socket` in `[http]`"
+        ));
+    }
+    let place =
+        "the user that you are must own the folder: set `socket` in `[http]` to a place of its own";
+    (kind == io::ErrorKind::PermissionDenied).then(|| place.to_owned())
+}
+
+fn tcp_hint(kind: io::ErrorKind) -> Option<&'static str> {
+    let hints = [
+        (
+            io::ErrorKind::AddrInUse,
+            "another program listens there: set `listen` in `[http]`",
+        ),
+        (
+            io::ErrorKind::AddrNotAvailable,
+            "`listen` in `[http]` must be an address of this machine",
+        ),
+        (io::ErrorKind::PermissionDenied, "choose a port above 1023"),
+    ];
+    let hint = hints.into_iter().find(|(about, _)| *about == kind);
+    hint.map(|(_, hint)| hint)
 }

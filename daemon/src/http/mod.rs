@@ -48,7 +48,11 @@ mod uuids;
 
 pub mod exists;
 
+mod runs;
+
 mod record;
+
+mod manifests;
 
 mod wake;
 
@@ -59,6 +63,7 @@ mod server;
 pub use self::account::AccessError;
 pub use self::error::ListenError;
 pub use self::health::{DaemonRole, Health, Readiness};
+pub use self::manifests::{ActedOn, Locations};
 pub use self::openapi::document;
 pub use self::problem::ProblemBody;
 pub use self::server::Server;

@@ -78,6 +78,9 @@ pub(super) struct Gated;
 /// What a request with parameters may be answered, too.
 pub(super) struct Asked;
 
+/// What a request for one thing may be answered, too.
+pub(super) struct Missing;
+
 /// What a request with a body may be answered, too.
 pub(super) struct Body;
 
@@ -111,6 +114,12 @@ impl IntoResponses for Gated {
 impl IntoResponses for Asked {
     fn responses() -> Responses {
         problems(&[(422, "A parameter is wrong.")])
+    }
+}
+
+impl IntoResponses for Missing {
+    fn responses() -> Responses {
+        problems(&[(404, "There is no such thing.")])
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use axum::Json;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use tracing::error;
@@ -41,7 +41,16 @@ pub(super) struct Problem {
     kind: &'static str,
     detail: Cow<'static, str>,
     hint: Option<Cow<'static, str>>,
-    header: Option<(HeaderName, HeaderValue)>,
+    header: Option<Header>,
+}
+
+/// What else the client is told, for its machinery.
+#[derive(Debug, Clone, Copy)]
+enum Header {
+    /// How to say who asks.
+    Bearer,
+    /// After how many seconds to come again.
+    RetryAfter(u64),
 }
 
 type Text = Cow<'static, str>;
@@ -63,8 +72,8 @@ impl Problem {
         self
     }
 
-    fn header(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
-        self.header = Some((name, value.into()));
+    fn header(mut self, header: Header) -> Self {
+        self.header = Some(header);
         self
     }
 
@@ -77,7 +86,7 @@ impl Problem {
     pub(super) fn unauthenticated(detail: impl Into<Text>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
             .hint("send `Authorization: Bearer TOKEN` with a token that the site's `[[http.token]]` names")
-            .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"runsync\""))
+            .header(Header::Bearer)
     }
 
     /// 403: whoever asks may not.
@@ -127,7 +136,7 @@ impl Problem {
         let detail = "more requests a second than one account may send";
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too-often", detail)
             .hint("ask for many things in one request; `requests_per_second` in `[http]` is the limit")
-            .header(RETRY_AFTER, seconds)
+            .header(Header::RetryAfter(seconds))
     }
 
     /// 429: all are busy.
@@ -135,7 +144,7 @@ impl Problem {
         let detail = "as many requests are being worked on as may be";
         Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail)
             .hint("ask again in a moment; `concurrent_requests_max` in `[http]` is the limit")
-            .header(RETRY_AFTER, 1)
+            .header(Header::RetryAfter(1))
     }
 
     /// 503: another daemon runs the loops.
@@ -146,12 +155,13 @@ impl Problem {
             "this daemon stands by: another one runs the loops of this site and alone may change things",
         )
         .hint("ask the daemon that runs the loops; `GET /readyz` tells which one does")
-        .header(RETRY_AFTER, 5)
+        .header(Header::RetryAfter(5))
     }
 
     /// 503: something does not answer now.
     pub(super) fn unavailable(detail: impl Into<Text>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).header(RETRY_AFTER, 5)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
+            .header(Header::RetryAfter(5))
     }
 
     /// 500: a fault here.
@@ -227,8 +237,15 @@ impl IntoResponse for Problem {
         let mut response = (self.status, Json(self.body())).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        if let Some((name, value)) = self.header {
-            headers.insert(name, value);
+        match self.header {
+            Some(Header::Bearer) => {
+                let value = HeaderValue::from_static("Bearer realm=\"runsync\"");
+                headers.insert(WWW_AUTHENTICATE, value);
+            }
+            Some(Header::RetryAfter(seconds)) => {
+                headers.insert(RETRY_AFTER, seconds.into());
+            }
+            None => {}
         }
         response
     }

@@ -18,7 +18,7 @@ use super::gate::{self, Gate};
 use super::openapi::{self, Document};
 use super::problem::Problem;
 use super::surface::Surface;
-use super::{exists, health, status, wake};
+use super::{exists, health, manifests, runs, status, wake};
 
 type Routes = OpenApiRouter<Arc<Surface>>;
 
@@ -35,11 +35,20 @@ fn read() -> Routes {
         .routes(routes!(openapi::openapi))
         .routes(routes!(status::status))
         .routes(routes!(exists::exists))
+        .routes(routes!(runs::runs))
+        .routes(routes!(runs::run))
+        .routes(routes!(runs::datasets))
+        .routes(routes!(runs::records))
+        .routes(routes!(manifests::manifests))
+        .routes(routes!(manifests::requests))
 }
 
 /// These need role `operate`.
 fn operate() -> Routes {
-    OpenApiRouter::default().routes(routes!(wake::wake))
+    OpenApiRouter::default()
+        .routes(routes!(wake::wake))
+        .routes(routes!(manifests::retry))
+        .routes(routes!(manifests::drop))
 }
 
 /// All of them, without what stands before.
@@ -64,8 +73,7 @@ pub(super) fn router(surface: &Arc<Surface>) -> Router {
             gate::pass,
         ))
     });
-    let (router, _) = routes.split_for_parts();
-    router
+    Router::from(routes)
         .fallback(missing)
         .method_not_allowed_fallback(not_allowed)
         .layer(CatchPanicLayer::custom(panicked))

@@ -12,6 +12,7 @@ use super::account::Account;
 use super::body::JsonBody;
 use super::openapi::{Body, Gated};
 use super::problem::Problem;
+use super::record::Recorded;
 use super::surface::Surface;
 
 /// Which loops to wake.
@@ -50,16 +51,19 @@ pub(super) async fn wake(
 ) -> Result<Json<Woken>, Problem> {
     let loops = surface.loops()?;
     let root = request.root;
-    let subject = root
-        .as_ref()
-        .map_or_else(|| "all roots".to_owned(), RootName::to_string);
-    surface
-        .recorded(&account, "wake", subject, async {
-            match loops.wake(root.as_ref()) {
-                0 => Err(Problem::wrong("there is no such root")
-                    .hint("`GET /v1/status` lists the roots")),
-                roots => Ok(Json(Woken { roots })),
-            }
-        })
-        .await
+    let subject = match &root {
+        Some(root) => root.to_string(),
+        None => "all roots".to_owned(),
+    };
+    let recorded = Recorded::begin(&surface, &loops, account, "wake", subject).await?;
+    let woken = recorded.run(move || match loops.wake(root.as_ref()) {
+        0 => Err(no_root()),
+        roots => Ok(Woken { roots }),
+    });
+    woken.await.map(Json)
+}
+
+/// 422: configuration names no such root.
+pub(super) fn no_root() -> Problem {
+    Problem::wrong("there is no such root").hint("`GET /v1/status` lists the roots")
 }

@@ -105,6 +105,7 @@ impl Trust {
 
 #[cfg(test)]
 mod tests {
+    use runsync_config::http::Http;
     use runsync_config::log::{Log, LogFormat};
     use runsync_config::peer::Peer;
     use runsync_config::registry::RegistryBackend;
@@ -136,6 +137,7 @@ mod tests {
                 file: "registry".into(),
             },
             limits: Limits::default(),
+            http: Http::new("socket".into()),
             log: Log {
                 format: LogFormat::Human,
                 filter: "info".into(),

@@ -13,7 +13,9 @@ use uuid::Uuid;
 
 use crate::file_identity::FileIdentity;
 use crate::ledger::Ledger;
-use crate::ledger::record::{Finding, Location, ManifestRow, ManifestState, ManifestSummary};
+use crate::ledger::record::{
+    Finding, Location, ManifestRow, ManifestState, ManifestSummary, NewRequest,
+};
 
 /// Opens or creates the ledger in a folder.
 pub(crate) type Open = dyn Fn(&Path) -> Box<dyn Ledger>;
@@ -41,6 +43,7 @@ macro_rules! conformance {
             the_last_registration_is_remembered
             rows_forgotten_are_counted
             the_first_manifest_accepted_as_a_generation_is_remembered
+            requests_are_kept_newest_first
             reopening_keeps_everything
         }
     };
@@ -355,4 +358,44 @@ pub(crate) fn reopening_keeps_everything(open: &Open) {
         site.ledger().last_sweep(&root("main")).unwrap(),
         Some(at(1))
     );
+}
+
+pub(crate) fn requests_are_kept_newest_first(open: &Open) {
+    let site = Site::new(open);
+    let ledger = site.ledger();
+    let ask = |number: u32| {
+        ledger
+            .note_request(&NewRequest {
+                at: at(i64::from(number)),
+                uid: (number % 2 == 0).then_some(number),
+                account: "alice".into(),
+                what: "wake".into(),
+                subject: number.to_string(),
+            })
+            .unwrap()
+    };
+    let (first, second) = (ask(1), ask(2));
+    assert!(second > first);
+    ledger.note_outcome(first, "done").unwrap();
+    let rows = ledger.requests(None, 10).unwrap();
+    let shown: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            (
+                row.id,
+                row.uid,
+                row.subject.as_str(),
+                row.outcome.as_deref(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            (second, Some(2), "2", None),
+            (first, None, "1", Some("done"))
+        ]
+    );
+    assert_eq!(ledger.requests(Some(second), 10).unwrap().len(), 1);
+    assert_eq!(ledger.requests(None, 1).unwrap().len(), 1);
 }

@@ -22,7 +22,9 @@ use runsync_manifest::name::RunKey;
 
 use crate::file_identity::FileIdentity;
 pub use crate::ledger::error::LedgerError;
-use crate::ledger::record::{Finding, Location, ManifestRow, ManifestState};
+use crate::ledger::record::{
+    Finding, Location, ManifestRow, ManifestState, NewRequest, RequestRow,
+};
 pub use crate::ledger::sqlite::SqliteLedger;
 
 /// A ledger.
@@ -90,4 +92,14 @@ pub trait Ledger: Send + Sync + Debug {
 
     /// When a sweep of a root last went through.
     fn last_sweep(&self, root: &RootName) -> Result<Option<Timestamp>, LedgerError>;
+
+    /// Notes what an operator asks for, before it is done, and returns its number. Of all requests
+    /// the newest [`REQUESTS_KEPT`](record::REQUESTS_KEPT) are kept.
+    fn note_request(&self, request: &NewRequest) -> Result<u64, LedgerError>;
+
+    /// Notes what came of it.
+    fn note_outcome(&self, request: u64, outcome: &str) -> Result<(), LedgerError>;
+
+    /// The newest `limit` requests before the one of that number, newest first; before none: of all.
+    fn requests(&self, before: Option<u64>, limit: usize) -> Result<Vec<RequestRow>, LedgerError>;
 }

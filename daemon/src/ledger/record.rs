@@ -146,3 +146,40 @@ pub struct Finding {
     /// How often.
     pub times: u64,
 }
+
+/// How many requests are kept: the newest.
+pub const REQUESTS_KEPT: u64 = 10_000;
+
+/// Something that an operator asks of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRequest {
+    /// When.
+    pub at: Timestamp,
+    /// The user on the Unix socket; none: a token was shown.
+    pub uid: Option<u32>,
+    /// The user's name, or the token's.
+    pub account: String,
+    /// What is asked for, such as `wake`.
+    pub what: String,
+    /// Of what.
+    pub subject: String,
+}
+
+/// Something that an operator asked of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RequestRow {
+    /// Its number; later ones are higher.
+    pub id: u64,
+    /// When.
+    pub at: Timestamp,
+    /// The user on the Unix socket; none: a token was shown.
+    pub uid: Option<u32>,
+    /// The user's name, or the token's.
+    pub account: String,
+    /// What was asked for, such as `wake`.
+    pub what: String,
+    /// Of what.
+    pub subject: String,
+    /// What came of it; none: it is under way, or the daemon ended meanwhile.
+    pub outcome: Option<String>,
+}

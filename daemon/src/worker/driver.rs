@@ -131,7 +131,7 @@ impl Driver {
 pub struct Tasks {
     ending: CancellationToken,
     dropping: CancellationToken,
-    tasks: TaskTracker,
+    tracker: TaskTracker,
 }
 
 impl Tasks {
@@ -147,7 +147,7 @@ impl Tasks {
     /// Outside of a tokio runtime.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let dropping = self.dropping.clone();
-        self.tasks.spawn(async move {
+        self.tracker.spawn(async move {
             tokio::select! {
                 biased;
                 () = dropping.cancelled() => {}
@@ -165,13 +165,13 @@ impl Tasks {
     /// were.
     pub async fn stop(&self, deadline: Duration) -> usize {
         self.ending.cancel();
-        self.tasks.close();
-        if timeout(deadline, self.tasks.wait()).await.is_ok() {
+        self.tracker.close();
+        if timeout(deadline, self.tracker.wait()).await.is_ok() {
             return 0;
         }
-        let dropped = self.tasks.len();
+        let dropped = self.tracker.len();
         self.dropping.cancel();
-        self.tasks.wait().await;
+        self.tracker.wait().await;
         dropped
     }
 }

@@ -13,7 +13,9 @@ use rusqlite::{Connection, Params, params};
 
 use self::rows::{Failure, MANIFEST_COLUMNS};
 use crate::file_identity::FileIdentity;
-use crate::ledger::record::{Finding, Location, ManifestRow, ManifestState};
+use crate::ledger::record::{
+    Finding, Location, ManifestRow, ManifestState, NewRequest, REQUESTS_KEPT, RequestRow,
+};
 use crate::ledger::{Ledger, LedgerError};
 use crate::sqlite::{Database, Schema};
 
@@ -21,7 +23,10 @@ const SCHEMA: Schema = Schema {
     what: "ledger",
     // "rsLG" in ASCII.
     application_id: 0x7273_4c47,
-    migrations: &[include_str!("../sql/0001_tables.sql")],
+    migrations: &[
+        include_str!("../sql/0001_tables.sql"),
+        include_str!("../sql/0003_requests.sql"),
+    ],
 };
 
 /// A ledger in a SQLite file.
@@ -333,6 +338,55 @@ impl Ledger for SqliteLedger {
                 .transpose()
         })
     }
+
+    fn note_request(&self, request: &NewRequest) -> Result<u64, LedgerError> {
+        self.write("note a request", |connection| {
+            connection
+                .prepare_cached(
+                    "INSERT INTO request (at, uid, account, what, subject)
+                     VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute(params![
+                    rows::time_column(request.at),
+                    request.uid,
+                    request.account,
+                    request.what,
+                    request.subject
+                ])?;
+            let id = connection.last_insert_rowid();
+            let oldest_kept = id - REQUESTS_KEPT.cast_signed();
+            connection.execute("DELETE FROM request WHERE id <= ?1", [oldest_kept])?;
+            Ok(id.cast_unsigned())
+        })
+    }
+
+    fn note_outcome(&self, request: u64, outcome: &str) -> Result<(), LedgerError> {
+        self.write("note what came of a request", |connection| {
+            connection.execute(
+                "UPDATE request SET outcome = ?2 WHERE id = ?1",
+                params![request.cast_signed(), outcome],
+            )?;
+            Ok(())
+        })
+    }
+
+    fn requests(&self, before: Option<u64>, limit: usize) -> Result<Vec<RequestRow>, LedgerError> {
+        self.read("list requests", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT id, at, uid, account, what, subject, outcome FROM request
+                     WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
+                )?
+                .query_and_then(
+                    params![
+                        before.map_or(i64::MAX, |id| i64::try_from(id).unwrap_or(i64::MAX)),
+                        i64::try_from(limit).unwrap_or(i64::MAX)
+                    ],
+                    rows::request,
+                )?
+                .collect()
+        })
+    }
 }
 
 #[cfg(test)]
@@ -351,4 +405,36 @@ mod tests {
     }
 
     conformance!(open);
+
+    #[test]
+    fn the_oldest_requests_are_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = SqliteLedger::create(&folder.path().join("ledger.sqlite")).unwrap();
+        let ask = || {
+            ledger.note_request(&NewRequest {
+                at: Timestamp::UNIX_EPOCH,
+                uid: None,
+                account: "alice".to_owned(),
+                what: "wake".to_owned(),
+                subject: String::new(),
+            })
+        };
+        let first = ask().unwrap();
+        let second = ask().unwrap();
+        ledger
+            .write("count on", |connection| {
+                let by = i64::try_from(REQUESTS_KEPT).unwrap() - 2;
+                connection.execute("UPDATE sqlite_sequence SET seq = seq + ?1", [by])?;
+                Ok(())
+            })
+            .unwrap();
+        let ids = || -> Vec<u64> {
+            let rows = ledger.requests(None, usize::MAX).unwrap();
+            rows.into_iter().map(|row| row.id).collect()
+        };
+        let third = ask().unwrap();
+        assert_eq!(ids(), [third, second, first]);
+        let fourth = ask().unwrap();
+        assert_eq!(ids(), [fourth, third, second]);
+    }
 }

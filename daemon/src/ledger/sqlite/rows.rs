@@ -13,7 +13,9 @@ use uuid::Uuid;
 
 use crate::file_identity::FileIdentity;
 use crate::ledger::LedgerError;
-use crate::ledger::record::{Finding, Location, ManifestRow, ManifestState, ManifestSummary};
+use crate::ledger::record::{
+    Finding, Location, ManifestRow, ManifestState, ManifestSummary, RequestRow,
+};
 use crate::sqlite::SqliteError;
 
 /// Columns that [`manifest_row`] reads and [`write_manifest`] writes.
@@ -205,6 +207,19 @@ pub(super) fn finding(row: &Row<'_>) -> Result<Finding, Failure> {
         first_seen: time(row, 3)?,
         last_seen: time(row, 4)?,
         times: row.get::<_, i64>(5)?.cast_unsigned(),
+    })
+}
+
+/// Reads number, time, user, account, what, of what, and outcome.
+pub(super) fn request(row: &Row<'_>) -> Result<RequestRow, Failure> {
+    Ok(RequestRow {
+        id: row.get::<_, i64>(0)?.cast_unsigned(),
+        at: time(row, 1)?,
+        uid: row.get(2)?,
+        account: row.get(3)?,
+        what: row.get(4)?,
+        subject: row.get(5)?,
+        outcome: row.get(6)?,
     })
 }
 
