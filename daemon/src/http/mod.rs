@@ -54,6 +54,8 @@ mod record;
 
 mod manifests;
 
+mod hand_in;
+
 mod wake;
 
 mod router;
@@ -62,6 +64,7 @@ mod server;
 
 pub use self::account::AccessError;
 pub use self::error::ListenError;
+pub use self::hand_in::HandInEvent;
 pub use self::health::{DaemonRole, Health, Readiness};
 pub use self::manifests::{ActedOn, Locations};
 pub use self::openapi::document;

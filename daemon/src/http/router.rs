@@ -18,7 +18,7 @@ use super::gate::{self, Gate};
 use super::openapi::{self, Document};
 use super::problem::Problem;
 use super::surface::Surface;
-use super::{exists, health, manifests, runs, status, wake};
+use super::{exists, hand_in, health, manifests, runs, status, wake};
 
 type Routes = OpenApiRouter<Arc<Surface>>;
 
@@ -47,6 +47,7 @@ fn read() -> Routes {
 fn operate() -> Routes {
     OpenApiRouter::default()
         .routes(routes!(wake::wake))
+        .routes(routes!(hand_in::hand_in))
         .routes(routes!(manifests::retry))
         .routes(routes!(manifests::drop))
 }

@@ -10,13 +10,11 @@ use super::error::ListenError;
 use super::surface::Surface;
 use super::unix::UnixSocket;
 use super::{router, tcp};
-use crate::worker::Tasks;
 
 /// The open surface.
 #[derive(Debug)]
 pub struct Server {
     surface: Arc<Surface>,
-    tasks: Tasks,
 }
 
 impl Server {
@@ -41,13 +39,13 @@ impl Server {
             });
         }
         info!(socket = %http.socket.display(), "listening");
-        let tasks = Tasks::new();
+        let tasks = &surface.tasks;
         let router = router::router(&surface);
         for socket in sockets {
             let (router, http) = (router.clone(), Arc::clone(&http));
             tasks.spawn(connection::accept(socket, router, http, tasks.clone()));
         }
-        Ok(Self { surface, tasks })
+        Ok(Self { surface })
     }
 
     /// What it answers from.
@@ -58,7 +56,7 @@ impl Server {
     /// Takes no more connections, answers the requests at hand, and cuts off what takes longer than
     /// `deadline`.
     pub async fn stop(self, deadline: Duration) {
-        let dropped = self.tasks.stop(deadline).await;
+        let dropped = self.surface.tasks.stop(deadline).await;
         if dropped > 0 {
             warn!(connections = dropped, "clients were cut off");
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use runsync_config::site::Site;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::account::{Access, AccessError};
@@ -14,9 +14,13 @@ use super::problem::Problem;
 use crate::assembly::Readers;
 use crate::clock::Clock;
 use crate::loops::{Duty, Loops};
+use crate::worker::Tasks;
 
 /// How long a request waits for its turn before it is told to come again.
 const TURN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Manifests that are handed in at a time: they take turns to be registered anyway.
+const HAND_INS: usize = 4;
 
 /// What the surface works with.
 #[derive(Debug)]
@@ -27,7 +31,11 @@ pub struct Surface {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) started_at: Timestamp,
     pub(super) rates: Rates,
+    /// What serves clients.
+    pub(super) tasks: Tasks,
     access: RwLock<Arc<Access>>,
+    /// Places for manifests that are handed in: each may fill a scratch file.
+    hand_ins: Arc<Semaphore>,
     /// Turns for look-ups: they block a thread each.
     turns: Arc<Semaphore>,
 }
@@ -49,7 +57,9 @@ impl Surface {
         Ok(Self {
             started_at: clock.now(),
             rates: Rates::new(site.http.requests_per_second),
+            tasks: Tasks::new(),
             access,
+            hand_ins: Arc::new(Semaphore::new(HAND_INS)),
             turns: Arc::new(Semaphore::new(turns.min(Semaphore::MAX_PERMITS))),
             site,
             readers,
@@ -77,6 +87,12 @@ impl Surface {
     /// The loops, without which nothing can be changed.
     pub(super) fn loops(&self) -> Result<Arc<Loops>, Problem> {
         self.duty.loops().ok_or_else(Problem::standby)
+    }
+
+    /// A place for a manifest that is handed in.
+    pub(super) fn hand_in(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let place = Arc::clone(&self.hand_ins).try_acquire_owned();
+        place.map_err(|_| Problem::busy())
     }
 
     /// Runs a look-up that blocks, when it is its turn; a request whose turn does not come soon is
@@ -114,7 +130,7 @@ impl Surface {
     /// The turn is given back by the thread that works, not by a client that goes away.
     async fn take_turn<T, E>(
         self: &Arc<Self>,
-        turn: tokio::sync::OwnedSemaphorePermit,
+        turn: OwnedSemaphorePermit,
         work: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
     ) -> Result<T, Problem>
     where

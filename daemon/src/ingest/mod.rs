@@ -58,6 +58,8 @@ mod unreadable;
 
 pub mod vet;
 
+pub mod hand_in;
+
 pub mod sweep;
 
 pub mod gaps;

@@ -3,8 +3,6 @@
 //! Each file is told of as soon as it is done, and none keeps the others from being taken: only
 //! what no file can go without (the registry, the ledger) ends the command at once.
 
-mod place;
-
 mod report;
 
 use std::ops::ControlFlow;
@@ -12,20 +10,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use indicatif::ProgressBar;
-use runsync_config::root::{ConfirmLevel, RootName};
+use runsync_config::root::RootName;
 
-use self::place::Refused;
-use self::report::{Confirmed, Taken};
+use self::report::Report;
 use crate::assembly::Assembly;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::progress;
-use crate::clock::{Clock, SystemClock};
-use crate::ingest::IngestError;
-use crate::ingest::confirm::Confirming;
-use crate::ingest::flow::{Decision, Flow, Progress, Undecided};
-use crate::ingest::settle::{Fault, Settled};
-use crate::ledger::record::{ManifestRow, ManifestState};
+use crate::clock::SystemClock;
+use crate::ingest::flow::{Flow, Progress};
+use crate::ingest::hand_in::{self, Step, Taken, place};
 
 /// Register manifests now, and confirm the artifacts that are there
 ///
@@ -57,7 +51,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
             Err(refused) => Taken::refused(file, &refused),
         };
         missed += usize::from(!taken.is_in());
-        context.output().value(&taken)?;
+        context.output().value(&Report(taken))?;
     }
     if missed == 0 {
         return Ok(Outcome::Done);
@@ -106,20 +100,19 @@ fn take(
     context: &Context,
 ) -> Result<Taken, Failure> {
     let bar = progress::bar(context, "reading", 0);
-    let settled = Settled::by_operator(path, SystemClock.now());
-    let mut decisions = flow.decide(vec![settled], unsigned, &mut |progress| {
-        show(&bar, progress);
+    let taken = hand_in::take(file, path, flow, unsigned, &mut |step| {
+        show(&bar, step);
         ControlFlow::Continue(())
     })?;
     bar.finish_and_clear();
-    match decisions.pop() {
-        Some(Decision::Decided(row)) => decided(file, &row, flow, context),
-        Some(Decision::Undecided(undecided)) => undecided_yet(file, &undecided, flow),
-        Some(Decision::Gone(_)) | None => Ok(Taken::refused(file, &Refused::gone())),
-    }
+    Ok(taken)
 }
 
-fn show(bar: &ProgressBar, progress: Progress) {
+fn show(bar: &ProgressBar, step: Step) {
+    let progress = match step {
+        Step::Flow(progress) => progress,
+        Step::Confirming => return bar.set_message("confirming"),
+    };
     match progress {
         // How many lines there are is not known before the last.
         Progress::Waiting => bar.set_message("waiting for another process that registers"),
@@ -136,47 +129,5 @@ fn show(bar: &ProgressBar, progress: Progress) {
             bar.set_length(of.max(rows));
             bar.set_position(rows);
         }
-    }
-}
-
-fn decided(
-    file: &Path,
-    row: &ManifestRow,
-    flow: &Flow,
-    context: &Context,
-) -> Result<Taken, Failure> {
-    let run = row.summary.as_ref().map(|summary| &summary.run);
-    let (ManifestState::Registered, Some(run)) = (row.state, run) else {
-        return Ok(Taken::new(file, row, None));
-    };
-    if flow.root().confirm != ConfirmLevel::Trust {
-        let spinner = progress::spinner(context, "confirming");
-        Confirming::new(flow.clone()).confirm_run(run, &mut || {
-            spinner.tick();
-            ControlFlow::Continue(())
-        })?;
-        spinner.finish_and_clear();
-    }
-    let counts = flow.site().registry.run(run).map_err(IngestError::from)?;
-    let confirmed = counts.map(|run| Confirmed {
-        confirmed: run.confirmed(),
-        of: run.claims,
-    });
-    Ok(Taken::new(file, row, confirmed))
-}
-
-/// A file that the daemon would still wait for. The operator says that it is all there: what is
-/// wrong in itself is set aside now; what is cut may still grow, and stays waited for.
-fn undecided_yet(file: &Path, undecided: &Undecided, flow: &Flow) -> Result<Taken, Failure> {
-    match undecided.fault {
-        Fault::Wrong => Ok(Taken::new(file, &flow.quarantine(undecided)?, None)),
-        Fault::Cut => Ok(Taken::refused(
-            file,
-            &Refused::reading("incomplete", &undecided.error),
-        )),
-        Fault::Unreadable => Ok(Taken::refused(
-            file,
-            &Refused::reading("unreadable", &undecided.error),
-        )),
     }
 }

@@ -19,7 +19,7 @@ use crate::ledger::record::ManifestState;
 
 /// A file of which nothing was written anywhere.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub struct Refused {
     /// In one word.
     pub(super) state: &'static str,
     /// Why.
@@ -126,7 +126,7 @@ impl Refused {
 }
 
 /// The file's path relative to the root, where it lies in the manifest folder.
-pub(super) fn path_in(file: &Path, flow: &Flow) -> Option<String> {
+pub fn path_in(file: &Path, flow: &Flow) -> Option<String> {
     let file = file.canonicalize().ok()?;
     let root = flow.root().directory.canonicalize().ok()?;
     let path = file.strip_prefix(root).ok()?.to_str()?.to_owned();
@@ -135,8 +135,12 @@ pub(super) fn path_in(file: &Path, flow: &Flow) -> Option<String> {
         .then_some(path)
 }
 
-/// The manifest's path in the root, once it is there.
-pub(super) fn place(file: &Path, flow: &Flow, unsigned: bool) -> Result<String, Refused> {
+/// The path in the root of a manifest that lies anywhere, once it is in the root.
+///
+/// # Errors
+///
+/// Where it may not be there, or cannot be put there; then nothing was written.
+pub fn place(file: &Path, flow: &Flow, unsigned: bool) -> Result<String, Refused> {
     match path_in(file, flow) {
         Some(path) => Ok(path),
         None => copy(&mut open(file)?, flow, unsigned),
@@ -155,7 +159,12 @@ fn open(file: &Path) -> Result<File, PlaceError> {
     is_file.then_some(opened).ok_or(PlaceError::Irregular)
 }
 
-fn copy(from: &mut File, flow: &Flow, unsigned: bool) -> Result<String, Refused> {
+/// Copies a manifest into the root, once it is known that it may be there. Returns its path.
+///
+/// # Errors
+///
+/// As [`place`].
+pub fn copy(from: &mut File, flow: &Flow, unsigned: bool) -> Result<String, Refused> {
     let header = flow.vet(&mut *from, unsigned)?;
     from.rewind().map_err(PlaceError::Read)?;
     let packed = is_packed(from).map_err(PlaceError::Read)?;
