@@ -70,11 +70,19 @@ fn lock(site: &Site) -> Result<File, Failure> {
 async fn serve(site: &Site, context: &Context) -> Result<(), Failure> {
     let signals = Signals::new().while_doing("cannot listen to signals")?;
     service::show_status("opening registry and roots");
+    // Counters start with what counts.
+    let metrics = telemetry::metrics::install()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let assembly = Arc::new(Assembly::open(site, Arc::clone(&clock))?);
     let duty = Duty::standby();
     let readers = Readers::open(site)?;
-    let surface = Surface::new(site.clone(), readers, duty.clone(), Arc::clone(&clock))?;
+    let surface = Surface::new(
+        site.clone(),
+        readers,
+        duty.clone(),
+        Arc::clone(&clock),
+        metrics,
+    )?;
     let server = Server::open(surface).await?;
     let loops = Arc::new(Loops::start(assembly, clock));
     duty.set(Some(Arc::clone(&loops)));

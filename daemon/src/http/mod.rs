@@ -58,6 +58,8 @@ mod hand_in;
 
 mod wake;
 
+mod metrics;
+
 mod router;
 
 mod server;

@@ -171,6 +171,7 @@ impl Problem {
     }
 
     /// The HTTP status.
+    #[cfg(test)]
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }

@@ -18,7 +18,7 @@ use super::gate::{self, Gate};
 use super::openapi::{self, Document};
 use super::problem::Problem;
 use super::surface::Surface;
-use super::{exists, hand_in, health, manifests, runs, status, wake};
+use super::{exists, hand_in, health, manifests, metrics, runs, status, wake};
 
 type Routes = OpenApiRouter<Arc<Surface>>;
 
@@ -33,6 +33,7 @@ fn open() -> Routes {
 fn read() -> Routes {
     OpenApiRouter::default()
         .routes(routes!(openapi::openapi))
+        .routes(routes!(metrics::metrics))
         .routes(routes!(status::status))
         .routes(routes!(exists::exists))
         .routes(routes!(runs::runs))
@@ -78,6 +79,7 @@ pub(super) fn router(surface: &Arc<Surface>) -> Router {
         .fallback(missing)
         .method_not_allowed_fallback(not_allowed)
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(metrics::measure))
         .with_state(Arc::clone(surface))
 }
 

@@ -3,13 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::connection::{self, Socket};
 use super::error::ListenError;
 use super::surface::Surface;
 use super::unix::UnixSocket;
-use super::{router, tcp};
+use super::{metrics, router, tcp};
+use crate::telemetry::metrics::Rendering;
+
+/// How often metrics are summed up: some thousand durations pile up meanwhile on a busy surface.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The open surface.
 #[derive(Debug)]
@@ -41,6 +47,8 @@ impl Server {
         info!(socket = %http.socket.display(), "listening");
         let tasks = &surface.tasks;
         let router = router::router(&surface);
+        metrics::expect_all();
+        tasks.spawn(upkeep(surface.metrics.clone(), tasks.ending().clone()));
         for socket in sockets {
             let (router, http) = (router.clone(), Arc::clone(&http));
             tasks.spawn(connection::accept(socket, router, http, tasks.clone()));
@@ -59,6 +67,19 @@ impl Server {
         let dropped = self.surface.tasks.stop(deadline).await;
         if dropped > 0 {
             warn!(connections = dropped, "clients were cut off");
+        }
+    }
+}
+
+/// Sums metrics up now and then, so that they do not pile up where nobody asks for them.
+async fn upkeep(metrics: Rendering, ending: CancellationToken) {
+    let mut ticks = interval(UPKEEP_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = ending.cancelled() => return,
+            _ = ticks.tick() => metrics.upkeep(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What every handler is given.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,6 +15,7 @@ use super::problem::Problem;
 use crate::assembly::Readers;
 use crate::clock::Clock;
 use crate::loops::{Duty, Loops};
+use crate::telemetry::metrics::Rendering;
 use crate::worker::Tasks;
 
 /// How long a request waits for its turn before it is told to come again.
@@ -31,6 +33,9 @@ pub struct Surface {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) started_at: Timestamp,
     pub(super) rates: Rates,
+    pub(super) metrics: Rendering,
+    /// Kinds of findings that were counted, and how many there were.
+    findings: Mutex<BTreeMap<String, u64>>,
     /// What serves clients.
     pub(super) tasks: Tasks,
     access: RwLock<Arc<Access>>,
@@ -51,12 +56,15 @@ impl Surface {
         readers: Readers,
         duty: Duty,
         clock: Arc<dyn Clock>,
+        metrics: Rendering,
     ) -> Result<Self, AccessError> {
         let access = RwLock::new(Arc::new(Access::read(&site.http)?));
         let turns = usize::try_from(site.http.concurrent_requests_max).unwrap_or(usize::MAX);
         Ok(Self {
             started_at: clock.now(),
             rates: Rates::new(site.http.requests_per_second),
+            metrics,
+            findings: Mutex::default(),
             tasks: Tasks::new(),
             access,
             hand_ins: Arc::new(Semaphore::new(HAND_INS)),
@@ -87,6 +95,11 @@ impl Surface {
     /// The loops, without which nothing can be changed.
     pub(super) fn loops(&self) -> Result<Arc<Loops>, Problem> {
         self.duty.loops().ok_or_else(Problem::standby)
+    }
+
+    /// Kinds of findings that were counted, and how many there were.
+    pub(super) fn finding_kinds(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place for a manifest that is handed in.

@@ -99,7 +99,9 @@ impl Settling {
     }
 
     /// Notes that a file was seen. One that has changed since it was last seen is read at once.
-    pub fn sighted(&mut self, path: String, identity: FileIdentity, now: Timestamp) {
+    /// Returns whether it was taken up only now.
+    pub fn sighted(&mut self, path: String, identity: FileIdentity, now: Timestamp) -> bool {
+        let held = self.candidates.len();
         let unchanged_since = Timestamp::from_nanosecond(i128::from(identity.modified_ns))
             .map_or(now, |modified| modified.min(now));
         let candidate = self.candidates.entry(path).or_insert(Candidate {
@@ -115,6 +117,7 @@ impl Settling {
             candidate.next_try = now;
             candidate.tries = 0;
         }
+        self.candidates.len() > held
     }
 
     /// At most `most` files whose time has come.

@@ -9,12 +9,13 @@ use tracing::info;
 
 use super::IngestError;
 use super::flow::{Decision, Flow, Progress};
-use super::refuse::{Blocker, blocker};
+use super::refuse::{Blocker, blocker, is_held};
 use super::settle::{Fault, Judgement, Patience, Settling};
 use super::unreadable::Unreadable;
 use crate::datastore::{DatastoreError, Look};
 use crate::file_identity::FileIdentity;
 use crate::ledger::record::{Location, ManifestRow, ManifestState};
+use crate::telemetry::metrics::{Manifests, Outcome};
 
 /// Files decided in one step; a step is not interrupted, so it is kept short.
 const STEP_FILES: usize = 512;
@@ -30,6 +31,7 @@ pub struct Arrivals {
     settling: Settling,
     registry_seen: Option<u64>,
     unreadable: Unreadable,
+    counts: Manifests,
 }
 
 /// What a sweep found.
@@ -60,11 +62,13 @@ impl Arrivals {
             settle: root.settle,
             torn: root.torn_deadline,
         };
+        let counts = Manifests::of(&root.name);
         Self {
             flow,
             settling: Settling::new(patience),
             registry_seen: None,
             unreadable: Unreadable::default(),
+            counts,
         }
     }
 
@@ -72,12 +76,12 @@ impl Arrivals {
     pub fn sweep(&mut self) -> Result<Swept, IngestError> {
         let datastore = self.flow.datastore();
         datastore.check_identity()?;
-        let root = &self.flow.root().name;
+        let root = self.flow.root().name.clone();
         let mut known: HashMap<String, (FileIdentity, ManifestState)> = self
             .flow
             .site()
             .ledger
-            .known_files(root)?
+            .known_files(&root)?
             .into_iter()
             .map(|(path, identity, state)| (path, (identity, state)))
             .collect();
@@ -98,7 +102,7 @@ impl Arrivals {
             let row = known.remove(&file.path);
             if row.is_none_or(|(identity, _)| identity != file.identity) {
                 swept.new += 1;
-                self.settling.sighted(file.path, file.identity, now);
+                self.take_up(file.path, file.identity, now);
             }
         }
         let listed = |path: &str| errors.iter().any(|error| error.path() == Some(path));
@@ -106,7 +110,7 @@ impl Arrivals {
         self.unreadable
             .keep(&self.flow, |path| listed(path) || settling.holds(path))?;
         if unreadable == 0 {
-            self.flow.site().ledger.swept(root, now)?;
+            self.flow.site().ledger.swept(&root, now)?;
         }
         if errors.is_empty() {
             self.forget_absent(known)?;
@@ -162,9 +166,20 @@ impl Arrivals {
         let known = site.ledger.manifest(&at)?;
         if known.is_none_or(|row| row.file != identity) {
             let now = site.clock.now();
-            self.settling.sighted(path.to_owned(), identity, now);
+            self.take_up(path.to_owned(), identity, now);
         }
         Ok(())
+    }
+
+    fn take_up(&mut self, path: String, identity: FileIdentity, now: Timestamp) {
+        let new = self.settling.sighted(path, identity, now);
+        self.counts.sighted(u64::from(new), self.settling.len());
+    }
+
+    /// Forgets a file that is decided or gone.
+    fn put_down(&mut self, path: &str, outcome: Outcome) {
+        self.settling.decided(path);
+        self.counts.decided(outcome, self.settling.len());
     }
 
     /// Tries untrusted manifests again, after keys or peers have changed.
@@ -173,7 +188,7 @@ impl Arrivals {
         let now = self.flow.site().clock.now();
         let count = rows.len();
         for row in rows {
-            self.settling.sighted(row.location.path, row.file, now);
+            self.take_up(row.location.path, row.file, now);
         }
         Ok(count)
     }
@@ -206,12 +221,12 @@ impl Arrivals {
         match decision {
             Decision::Decided(row) => {
                 self.unreadable.healed(&self.flow, &row.location.path)?;
-                self.settling.decided(&row.location.path);
+                self.put_down(&row.location.path, outcome(&row));
                 Ok(true)
             }
             Decision::Gone(path) => {
                 self.unreadable.healed(&self.flow, &path)?;
-                self.settling.decided(&path);
+                self.put_down(&path, Outcome::Gone);
                 Ok(false)
             }
             Decision::Undecided(undecided) => {
@@ -234,8 +249,8 @@ impl Arrivals {
                 {
                     Judgement::Wait => Ok(false),
                     Judgement::Final => {
-                        self.flow.quarantine(&undecided)?;
-                        self.settling.decided(undecided.settled.path());
+                        let row = self.flow.quarantine(&undecided)?;
+                        self.put_down(undecided.settled.path(), outcome(&row));
                         Ok(true)
                     }
                 }
@@ -260,7 +275,7 @@ impl Arrivals {
         let any = !free.is_empty();
         for row in free {
             info!(root = %row.location.root, path = row.location.path, "blocked manifest tried again");
-            self.settling.sighted(row.location.path, row.file, now);
+            self.take_up(row.location.path, row.file, now);
         }
         Ok(any)
     }
@@ -316,6 +331,18 @@ impl Arrivals {
     /// The flow that this runs.
     pub fn flow(&self) -> &Flow {
         &self.flow
+    }
+}
+
+/// What became of a manifest, as it is counted.
+fn outcome(row: &ManifestRow) -> Outcome {
+    match row.state {
+        ManifestState::Registered => Outcome::Registered,
+        ManifestState::Blocked if is_held(row) => Outcome::Held,
+        ManifestState::Blocked => Outcome::Blocked,
+        ManifestState::Untrusted => Outcome::Untrusted,
+        ManifestState::Quarantined => Outcome::Quarantined,
+        ManifestState::Superseded => Outcome::Superseded,
     }
 }
 

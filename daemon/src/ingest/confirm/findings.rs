@@ -13,6 +13,7 @@ use crate::ingest::flow::Flow;
 use crate::ledger::LedgerError;
 use crate::ledger::record::Finding;
 use crate::registry::record::WaitingArtifact;
+use crate::telemetry::metrics::{self, Artifacts};
 
 /// Kind of the finding.
 const CORRUPT: &str = "corrupt";
@@ -63,6 +64,7 @@ impl Faulty {
             })
             .collect();
         flow.site().ledger.find_all(&findings)?;
+        metrics::artifacts(&root.name, Artifacts::Corrupt, settled.len() as u64);
         for Fault {
             path,
             identity,

@@ -35,6 +35,7 @@ use super::flow::Flow;
 use crate::clock::later;
 use crate::datastore::Look;
 use crate::registry::record::{WaitingArtifact, WaitingRun};
+use crate::telemetry::metrics::{self, Artifacts};
 
 /// Artifacts that share a commit: few commits, because each costs a sync of the disk and the
 /// same pages of the largest table again.
@@ -238,6 +239,7 @@ impl Confirming {
         }
         let registry = &self.flow.site().registry;
         let count = registry.confirm(run, &self.flow.root().name, &confirmed)?;
+        metrics::artifacts(&self.flow.root().name, Artifacts::Confirmed, count);
         self.faulty.healed(&self.flow, &confirmed)?;
         self.tell(run, count)?;
         Ok(count)

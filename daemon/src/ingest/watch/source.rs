@@ -10,6 +10,8 @@ use rustix::io::Errno;
 
 use super::poll::{Degraded, untrusted};
 
+use crate::telemetry::metrics;
+
 /// Starts an inotify instance for a root, where that makes sense.
 pub(super) fn start(
     root: &Path,
@@ -63,6 +65,7 @@ pub(super) enum Change {
 /// Sorts an event.
 pub(super) fn change(event: notify::Event) -> Change {
     if event.need_rescan() {
+        metrics::overflow();
         return Change::Lost;
     }
     let folder = match event.kind {

@@ -1,0 +1,7 @@
+//! What the daemon tells of itself: its log, and its metrics with their names.
+
+mod log;
+
+pub mod metrics;
+
+pub use self::log::{TelemetryError, filter, start};
