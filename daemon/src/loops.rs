@@ -12,6 +12,7 @@ use runsync_config::root::RootName;
 use crate::assembly::Assembly;
 use crate::clock::Clock;
 use crate::ingest::workers::{ConfirmWorker, ManifestWorker, Requests};
+use crate::telemetry::metrics;
 use crate::worker::{Driver, StillRunning, Wake, WorkerStatus};
 
 /// The running loops of a site.
@@ -45,6 +46,7 @@ impl Loops {
                     manifests: Wake::new(),
                     artifacts: Wake::new(),
                 };
+                metrics::expect(&loops.root);
                 let (wake, confirm) = (loops.manifests.clone(), loops.artifacts.clone());
                 let (of, asked) = (flow.clone(), loops.requests.clone());
                 let name = format!("manifests of {}", loops.root);

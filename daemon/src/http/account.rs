@@ -273,8 +273,9 @@ mod tests {
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
             let role = if number == 0 { "read" } else { "operate" };
             let file = file.display();
-            more +=
-                &format!("[[http.token]]\nname = 't{number}'\nrole = '{role}'\nfile = '{file}'\n");
+            let table =
+                format!("[[http.token]]\nname = 't{number}'\nrole = '{role}'\nfile = '{file}'\n");
+            more.push_str(&table);
         }
         (folder, Access::read(&http(&more)))
     }

@@ -28,6 +28,7 @@ use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use super::unix::UnixSocket;
+use crate::telemetry::metrics::Connection;
 use crate::worker::Tasks;
 
 /// Most bytes of a request's head, and of an answer that waits to be sent.
@@ -118,6 +119,10 @@ async fn serve(
     tasks: Tasks,
     _place: OwnedSemaphorePermit,
 ) {
+    let _counted = Connection::begin(match &accepted {
+        Accepted::Unix(_) => "unix",
+        Accepted::Tcp(..) | Accepted::Tls(..) => "tcp",
+    });
     let served = match accepted {
         Accepted::Unix(stream) => match stream.peer_cred() {
             Ok(peer) => speak(stream, Peer::Local(peer.uid()), router, deadlines, &tasks).await,

@@ -367,7 +367,7 @@ pub(crate) fn requests_are_kept_newest_first(open: &Open) {
         ledger
             .note_request(&NewRequest {
                 at: at(i64::from(number)),
-                uid: (number % 2 == 0).then_some(number),
+                uid: number.is_multiple_of(2).then_some(number),
                 account: "alice".into(),
                 what: "wake".into(),
                 subject: number.to_string(),

@@ -36,6 +36,8 @@ pub const OVERFLOWS: &str = "runsync_ingest_watch_overflows_total";
 pub const REQUESTS: &str = "runsync_http_requests_total";
 /// Requests that are being answered.
 pub const IN_FLIGHT: &str = "runsync_http_requests_in_flight";
+/// Connections that are open.
+pub const CONNECTIONS: &str = "runsync_http_connections";
 /// How long requests took until their answer began.
 pub const REQUEST_SECONDS: &str = "runsync_http_request_seconds";
 /// Manifests in the ledger.
@@ -128,6 +130,19 @@ impl Artifacts {
     }
 }
 
+/// Starts the counters of a root at zero.
+pub fn expect(root: &RootName) {
+    let root = root.to_string();
+    for outcome in Outcome::ALL {
+        counter!(ACKNOWLEDGE, "root" => root.clone(), "outcome" => outcome.as_str()).increment(0);
+    }
+    for outcome in [Artifacts::Confirmed, Artifacts::Corrupt] {
+        counter!(CONFIRM, "root" => root.clone(), "outcome" => outcome.as_str()).increment(0);
+    }
+    counter!(WATCH, "root" => root.clone(), "outcome" => "sighted").increment(0);
+    gauge!(PENDING, "root" => root).set(0.0);
+}
+
 /// Counters of one root's manifests.
 #[derive(Clone)]
 pub struct Manifests {
@@ -145,16 +160,9 @@ impl fmt::Debug for Manifests {
 impl Manifests {
     /// Counters of `root`, at zero where they are new.
     pub fn of(root: &RootName) -> Self {
+        expect(root);
         let root = root.to_string();
-        for outcome in Outcome::ALL {
-            counter!(ACKNOWLEDGE, "root" => root.clone(), "outcome" => outcome.as_str())
-                .increment(0);
-        }
-        for outcome in [Artifacts::Confirmed, Artifacts::Corrupt] {
-            counter!(CONFIRM, "root" => root.clone(), "outcome" => outcome.as_str()).increment(0);
-        }
         let sighted = counter!(WATCH, "root" => root.clone(), "outcome" => "sighted");
-        sighted.increment(0);
         let pending = gauge!(PENDING, "root" => root.clone());
         pending.set(0.0);
         Self {
@@ -252,6 +260,24 @@ impl Drop for InFlight {
     }
 }
 
+/// A connection that is open, until it is dropped.
+#[derive(Debug)]
+pub struct Connection(&'static str);
+
+impl Connection {
+    /// One more on `socket`.
+    pub fn begin(socket: &'static str) -> Self {
+        gauge!(CONNECTIONS, "socket" => socket).increment(1.0);
+        Self(socket)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        gauge!(CONNECTIONS, "socket" => self.0).decrement(1.0);
+    }
+}
+
 /// Metrics that cannot be counted.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up metrics")]
@@ -291,6 +317,9 @@ pub fn install() -> Result<Rendering, MetricsError> {
     describe();
     counter!(OVERFLOWS).increment(0);
     gauge!(IN_FLIGHT).set(0.0);
+    for socket in ["unix", "tcp"] {
+        gauge!(CONNECTIONS, "socket" => socket).set(0.0);
+    }
     Ok(Rendering(handle))
 }
 
@@ -313,6 +342,7 @@ fn describe() {
     for (name, text) in [
         (PENDING, "Manifests taken up and not decided."),
         (IN_FLIGHT, "Requests being answered."),
+        (CONNECTIONS, "Connections that are open."),
         (MANIFESTS, "Manifests in the ledger, by state."),
         (
             RUNS,
