@@ -2,14 +2,12 @@
 
 use std::io::{self, BufRead};
 
-use runsync_config::site::Site;
 use runsync_manifest::name::DatasetId;
 
-use crate::assembly::Readers;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Hint, Outcome};
 use crate::cli::output::Output;
-use crate::http::exists;
+use crate::cli::source::{Source, Way};
 
 /// UUIDs asked for at once.
 const BATCH: usize = 10_000;
@@ -26,16 +24,17 @@ pub(crate) struct Args {
     /// Dataset UUIDs; without any they are read from standard input, one a line
     #[arg(value_name = "UUID")]
     datasets: Vec<DatasetId>,
+    #[command(flatten)]
+    way: Way,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
-    let site = context.site()?;
-    let readers = Readers::open(site)?;
+    let source = args.way.open(context)?;
     let mut output = context.output();
     if args.datasets.is_empty() {
-        answer_lines(&mut io::stdin().lock(), site, &readers, &mut output)?;
+        answer_lines(&mut io::stdin().lock(), &source, &mut output)?;
     } else {
-        answer(&args.datasets, site, &readers, &mut output)?;
+        source.exists(&args.datasets, &mut output)?;
     }
     output.flush()?;
     Ok(Outcome::Done)
@@ -43,8 +42,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
 
 fn answer_lines(
     input: &mut impl BufRead,
-    site: &Site,
-    readers: &Readers,
+    source: &Source<'_>,
     output: &mut Output,
 ) -> Result<(), Failure> {
     let mut batch = Vec::with_capacity(BATCH);
@@ -53,17 +51,17 @@ fn answer_lines(
             Ok(uuid) => batch.extend(uuid),
             Err(failure) => {
                 // What was asked before it is answered.
-                answer(&batch, site, readers, output)?;
+                source.exists(&batch, output)?;
                 output.flush()?;
                 return Err(failure);
             }
         }
         if batch.len() == BATCH {
-            answer(&batch, site, readers, output)?;
+            source.exists(&batch, output)?;
             batch.clear();
         }
     }
-    answer(&batch, site, readers, output)
+    source.exists(&batch, output)
 }
 
 /// The UUID on a line; none on an empty one.
@@ -81,16 +79,4 @@ fn read(line: io::Result<String>, number: u64) -> Result<Option<DatasetId>, Fail
                 .map(Some)
         }
     }
-}
-
-fn answer(
-    datasets: &[DatasetId],
-    site: &Site,
-    readers: &Readers,
-    output: &mut Output,
-) -> Result<(), Failure> {
-    let mut lines = Vec::new();
-    exists::answer(datasets, true, site, &*readers.registry, &mut lines)?;
-    output.bytes(&lines)?;
-    Ok(())
 }

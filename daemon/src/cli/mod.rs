@@ -10,6 +10,8 @@ mod failure;
 
 mod context;
 
+mod source;
+
 mod progress;
 
 mod identity;

@@ -64,6 +64,8 @@ mod router;
 
 mod server;
 
+pub mod client;
+
 pub use self::account::AccessError;
 pub use self::error::ListenError;
 pub use self::hand_in::HandInEvent;

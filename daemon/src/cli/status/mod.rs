@@ -3,23 +3,22 @@
 mod report;
 
 use self::report::Report;
-use crate::assembly::Readers;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
-use crate::clock::{Clock, SystemClock};
-use crate::http::status;
+use crate::cli::source::Way;
 
 /// Show runs, manifests, what is waited for, and what needs a hand
 ///
-/// Answers from registry and ledger, whether or not the daemon runs and the roots are mounted. Shows
-/// the first entries of each list; `--json` has them all.
+/// Answers from registry and ledger, whether or not the roots are mounted. Shows the first entries of
+/// each list; `--json` has them all.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    #[command(flatten)]
+    way: Way,
+}
 
-pub(crate) fn run(_: &Args, context: &Context) -> Result<Outcome, Failure> {
-    let site = context.site()?;
-    let readers = Readers::open(site)?;
-    let status = status::collect(site, &readers, SystemClock.now())?;
+pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
+    let status = args.way.open(context)?.status()?;
     context.output().value(&Report(status))?;
     Ok(Outcome::Done)
 }
