@@ -13,6 +13,7 @@ use crate::assembly::AssemblyError;
 use crate::cli::output::OutputError;
 use crate::create::CreateError;
 use crate::datastore::DatastoreError;
+use crate::http::client::ClientError;
 use crate::http::{AccessError, ListenError};
 use crate::ingest::IngestError;
 use crate::ingest::parse::ParseError;
@@ -196,6 +197,9 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
         return error.hint();
     }
     if let Some(error) = error.downcast_ref::<ListenError>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<ClientError>() {
         return error.hint();
     }
     if let Some(error) = error.downcast_ref::<AccessError>() {

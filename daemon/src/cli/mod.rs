@@ -28,6 +28,8 @@ mod status;
 
 mod quarantine;
 
+mod requests;
+
 mod exists;
 
 mod query;
@@ -79,6 +81,7 @@ enum Command {
     Daemon(daemon::Args),
     Status(status::Args),
     Quarantine(quarantine::Args),
+    Requests(requests::Args),
     Exists(exists::Args),
     Query(query::Args),
     Completions(completions::Args),
@@ -95,6 +98,7 @@ impl Command {
             Self::Daemon(args) => daemon::run(args, context),
             Self::Status(args) => status::run(args, context),
             Self::Quarantine(args) => quarantine::run(args, context),
+            Self::Requests(args) => requests::run(args, context),
             Self::Exists(args) => exists::run(args, context),
             Self::Query(args) => query::run(args, context),
             Self::Completions(args) => completions::run(args, context),

@@ -3,13 +3,14 @@
 use std::fmt;
 
 use runsync_config::root::RootName;
-use runsync_config::site::Site;
 use serde::Serialize;
 
-use crate::assembly::{self, Readers};
+use crate::assembly;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
+use crate::cli::source::{Source, Way};
 use crate::clock::{Clock, SystemClock};
+use crate::http::{ActedOn, Locations};
 use crate::ingest::quarantine;
 use crate::ledger::record::{Location, ManifestRow};
 use crate::ledger::{Ledger, LedgerError};
@@ -27,7 +28,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// List them with the reasons
-    List,
+    List(Way),
     /// Have manifests read again, when what was wrong is put right: by the daemon within seconds, or
     /// when it starts
     Retry(Which),
@@ -47,6 +48,8 @@ struct Which {
     /// Only in this root
     #[arg(long, value_name = "NAME")]
     root: Option<RootName>,
+    #[command(flatten)]
+    way: Way,
 }
 
 /// A manifest in quarantine.
@@ -88,23 +91,44 @@ impl fmt::Display for Done {
     }
 }
 
+/// What to do with a manifest in quarantine.
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    Retry,
+    Drop,
+}
+
+impl Act {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Retry => "/v1/manifests/retry",
+            Self::Drop => "/v1/manifests/drop",
+        }
+    }
+
+    fn done(self) -> &'static str {
+        match self {
+            Self::Retry => "will be read again at the next sweep",
+            Self::Drop => "dropped",
+        }
+    }
+
+    fn directly(self, ledger: &dyn Ledger, at: &Location) -> Result<bool, LedgerError> {
+        match self {
+            Self::Retry => quarantine::retry(ledger, at),
+            Self::Drop => quarantine::drop(ledger, at, SystemClock.now()),
+        }
+    }
+}
+
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
-    let site = context.site()?;
     match &args.what {
-        What::List => {
-            let aside = quarantine::list(&*Readers::open(site)?.ledger)?;
+        What::List(way) => {
+            let aside = way.open(context)?.quarantined()?;
             print(aside.into_iter().map(Aside), context)?;
         }
-        What::Retry(which) => act(
-            which,
-            site,
-            context,
-            "will be read again at the next sweep",
-            |ledger, at| quarantine::retry(ledger, at),
-        )?,
-        What::Drop(which) => act(which, site, context, "dropped", |ledger, at| {
-            quarantine::drop(ledger, at, SystemClock.now())
-        })?,
+        What::Retry(which) => act(which, Act::Retry, context)?,
+        What::Drop(which) => act(which, Act::Drop, context)?,
     }
     Ok(Outcome::Done)
 }
@@ -124,22 +148,28 @@ fn print<T: Serialize + fmt::Display>(
     Ok(())
 }
 
-fn act(
-    which: &Which,
-    site: &Site,
-    context: &Context,
-    done: &'static str,
-    act: impl Fn(&dyn Ledger, &Location) -> Result<bool, LedgerError>,
-) -> Result<(), Failure> {
-    let ledger = assembly::open_ledger(site)?;
-    let chosen = choose(which, quarantine::list(&*ledger)?)?;
-    let mut all = Vec::with_capacity(chosen.len());
-    for location in chosen {
-        if act(&*ledger, &location)? {
-            all.push(Done { location, done });
+fn act(which: &Which, act: Act, context: &Context) -> Result<(), Failure> {
+    let source = which.way.open(context)?;
+    let locations = choose(which, source.quarantined()?)?;
+    let acted: Vec<Location> = match source {
+        Source::Daemon(client) => {
+            let acted: ActedOn = client.post(act.path(), &Locations { locations })?;
+            acted.locations
         }
-    }
-    print(all.into_iter(), context)
+        Source::Direct { site, .. } => {
+            let ledger = assembly::open_ledger(site)?;
+            let mut acted = Vec::with_capacity(locations.len());
+            for at in locations {
+                if act.directly(&*ledger, &at)? {
+                    acted.push(at);
+                }
+            }
+            acted
+        }
+    };
+    let done = act.done();
+    let all = acted.into_iter().map(|location| Done { location, done });
+    print(all, context)
 }
 
 /// The manifests meant; all paths are checked before anything is done.

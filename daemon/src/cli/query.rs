@@ -1,17 +1,13 @@
 //! `query`: what the registry holds, page by page.
 
-use runsync_manifest::name::{DatasetId, DatasetTypeName, RepositoryId, RunKey, RunName};
+use runsync_manifest::name::{DatasetTypeName, RepositoryId, RunKey, RunName};
 use serde::Serialize;
 
-use crate::assembly::Readers;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
-use crate::cli::output::Row;
+use crate::cli::output::{Output, Row};
+use crate::cli::source::{Source, Way};
 use crate::registry::record::{DatasetRow, RecordRow, RunRow};
-use crate::registry::{Registry, RegistryError};
-
-/// Datasets read at once.
-const PAGE: usize = 10_000;
 
 /// List runs, the datasets of a run, or its datastore records
 #[derive(Debug, clap::Args)]
@@ -26,6 +22,8 @@ enum What {
     Runs {
         /// Only this run and those below it, such as `HSC/runs`
         prefix: Option<String>,
+        #[command(flatten)]
+        way: Way,
     },
     /// List the datasets of a run
     Datasets {
@@ -52,6 +50,8 @@ struct OfRun {
     /// The run's origin, where two repositories own a run of that name
     #[arg(long, value_name = "UUID")]
     origin: Option<RepositoryId>,
+    #[command(flatten)]
+    way: Way,
 }
 
 impl Row for RunRow {
@@ -112,58 +112,55 @@ impl Row for RecordRow {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
-    let readers = Readers::open(context.site()?)?;
-    let registry = &*readers.registry;
     match &args.what {
-        What::Runs { prefix } => {
-            context.output().rows(registry.runs(prefix.as_deref())?)?;
+        What::Runs { prefix, way } => {
+            let runs = way.open(context)?.runs(prefix.as_deref())?;
+            context.output().rows(runs)?;
         }
         What::Datasets { of, dataset_type } => {
-            let run = find_run(of, registry)?;
-            pages(context, |after| {
-                registry
-                    .datasets(&run, dataset_type.as_ref(), after, PAGE)
-                    .map(|page| {
-                        let last = page.last().map(|row| row.uuid);
-                        (page, last)
-                    })
-            })?;
+            let source = of.way.open(context)?;
+            let run = find_run(of, &source)?;
+            let mut pages = Pages::new(context);
+            source.datasets(&run, dataset_type.as_ref(), &mut |page| pages.print(page))?;
         }
         What::Records { of, waiting } => {
-            let run = find_run(of, registry)?;
-            pages(context, |after| {
-                registry.records(&run, after, PAGE).map(|mut page| {
-                    let last = page.last().map(|row| row.uuid);
-                    page.retain(|record| !(*waiting && record.confirmed));
-                    (page, last)
-                })
-            })?;
+            let source = of.way.open(context)?;
+            let run = find_run(of, &source)?;
+            let mut pages = Pages::new(context);
+            source.records(&run, *waiting, &mut |page| pages.print(page))?;
         }
     }
     Ok(Outcome::Done)
 }
 
 /// Prints page after page, so that a run of any size costs the memory of one.
-fn pages<T: Row + Serialize>(
-    context: &Context,
-    mut page: impl FnMut(Option<DatasetId>) -> Result<(Vec<T>, Option<DatasetId>), RegistryError>,
-) -> Result<(), Failure> {
-    let mut output = context.output();
-    let (rows, mut last) = page(None)?;
-    output.rows(rows)?;
-    while last.is_some() {
-        let (rows, next) = page(last)?;
-        if !rows.is_empty() {
-            output.more_rows(rows)?;
-        }
-        last = next;
+struct Pages {
+    output: Output,
+    begun: bool,
+}
+
+impl Pages {
+    fn new(context: &Context) -> Self {
+        let output = context.output();
+        let begun = false;
+        Self { output, begun }
     }
-    Ok(())
+
+    /// Prints one; the first has the header, also where it is empty.
+    fn print<T: Row + Serialize>(&mut self, page: Vec<T>) -> Result<(), Failure> {
+        if !self.begun {
+            self.begun = true;
+            self.output.rows(page)?;
+        } else if !page.is_empty() {
+            self.output.more_rows(page)?;
+        }
+        Ok(())
+    }
 }
 
 /// The one run of that name.
-fn find_run(of: &OfRun, registry: &dyn Registry) -> Result<RunKey, Failure> {
-    let mut runs = registry.runs(Some(of.run.as_str()))?;
+fn find_run(of: &OfRun, source: &Source<'_>) -> Result<RunKey, Failure> {
+    let mut runs = source.runs(Some(of.run.as_str()))?;
     runs.retain(|row| row.key.name == of.run);
     runs.retain(|row| of.origin.is_none_or(|origin| row.key.origin == origin));
     match runs.as_slice() {

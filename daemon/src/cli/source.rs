@@ -5,16 +5,26 @@
 //! site's files.
 
 use runsync_config::site::Site;
-use runsync_manifest::name::DatasetId;
+use runsync_manifest::name::{DatasetId, DatasetTypeName, RunKey};
+use serde::de::DeserializeOwned;
 
 use crate::assembly::Readers;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::clock::{Clock, SystemClock};
-use crate::http::client::Client;
+use crate::http::client::{Client, Lines, path};
 use crate::http::exists;
 use crate::http::status::{self, Status};
+use crate::ingest::quarantine;
+use crate::ledger::record::{ManifestRow, RequestRow};
+use crate::registry::record::{DatasetRow, RecordRow, RunRow};
+
+/// Rows read at once.
+const PAGE: usize = 10_000;
+
+/// Is given page after page.
+type EachPage<'e, T> = dyn FnMut(Vec<T>) -> Result<(), Failure> + 'e;
 
 /// Whether to go past the daemon.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -84,4 +94,117 @@ impl Source<'_> {
         }
         Ok(())
     }
+
+    /// Runs whose name is `prefix` or lies below it, by name.
+    pub(crate) fn runs(&self, prefix: Option<&str>) -> Result<Vec<RunRow>, Failure> {
+        match self {
+            Self::Daemon(client) => {
+                let query: Vec<_> = prefix
+                    .map(|prefix| ("prefix", prefix))
+                    .into_iter()
+                    .collect();
+                all(client.lines("/v1/runs", &query)?)
+            }
+            Self::Direct { readers, .. } => Ok(readers.registry.runs(prefix)?),
+        }
+    }
+
+    /// The datasets of a run, of one dataset type or all, by UUID.
+    pub(crate) fn datasets(
+        &self,
+        run: &RunKey,
+        dataset_type: Option<&DatasetTypeName>,
+        each: &mut EachPage<'_, DatasetRow>,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Daemon(client) => {
+                let query = dataset_type.map(|name| ("dataset_type", name.as_str()));
+                let query: Vec<_> = query.into_iter().collect();
+                let origin = run.origin.to_string();
+                let at = path(&["v1", "runs", &origin, run.name.as_str(), "datasets"]);
+                pages(client.lines(&at, &query)?, each)
+            }
+            Self::Direct { readers, .. } => {
+                let mut after = None;
+                loop {
+                    let page = readers.registry.datasets(run, dataset_type, after, PAGE)?;
+                    let last = page.last().map(|row| row.uuid);
+                    each(page)?;
+                    if last.is_none() {
+                        return Ok(());
+                    }
+                    after = last;
+                }
+            }
+        }
+    }
+
+    /// The datastore records of a run and what it waits for (only that for `waiting`), by UUID.
+    pub(crate) fn records(
+        &self,
+        run: &RunKey,
+        waiting: bool,
+        each: &mut EachPage<'_, RecordRow>,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Daemon(client) => {
+                let query: &[_] = if waiting { &[("waiting", "true")] } else { &[] };
+                let origin = run.origin.to_string();
+                let at = path(&["v1", "runs", &origin, run.name.as_str(), "records"]);
+                pages(client.lines(&at, query)?, each)
+            }
+            Self::Direct { readers, .. } => {
+                let mut after = None;
+                loop {
+                    let mut page = readers.registry.records(run, after, PAGE)?;
+                    let last = page.last().map(|row| row.uuid);
+                    page.retain(|record| !(waiting && record.confirmed));
+                    each(page)?;
+                    if last.is_none() {
+                        return Ok(());
+                    }
+                    after = last;
+                }
+            }
+        }
+    }
+
+    /// Manifests in quarantine.
+    pub(crate) fn quarantined(&self) -> Result<Vec<ManifestRow>, Failure> {
+        match self {
+            Self::Daemon(client) => {
+                all(client.lines("/v1/manifests", &[("state", "quarantined")])?)
+            }
+            Self::Direct { readers, .. } => Ok(quarantine::list(&*readers.ledger)?),
+        }
+    }
+
+    /// The newest requests of operators, newest first.
+    pub(crate) fn requests(&self, limit: usize) -> Result<Vec<RequestRow>, Failure> {
+        match self {
+            Self::Daemon(client) => {
+                all(client.lines("/v1/requests", &[("limit", &limit.to_string())])?)
+            }
+            Self::Direct { readers, .. } => Ok(readers.ledger.requests(None, limit)?),
+        }
+    }
+}
+
+fn all<T: DeserializeOwned>(mut lines: Lines) -> Result<Vec<T>, Failure> {
+    let mut rows = Vec::new();
+    while let Some(row) = lines.next()? {
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+fn pages<T: DeserializeOwned>(mut lines: Lines, each: &mut EachPage<'_, T>) -> Result<(), Failure> {
+    let mut page = Vec::new();
+    while let Some(row) = lines.next()? {
+        page.push(row);
+        if page.len() == PAGE {
+            each(std::mem::take(&mut page))?;
+        }
+    }
+    each(page)
 }

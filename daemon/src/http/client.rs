@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::StatusCode;
 use reqwest::blocking::{Body, RequestBuilder, Response};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -19,6 +20,12 @@ use thiserror::Error;
 
 use super::problem::{PROBLEM_JSON, ProblemBody};
 
+/// What stands for itself in a part of a path: RFC 3986's unreserved characters.
+const PART: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 /// Stands where a URL names a host; the socket is where requests go.
 const HOST: &str = "http://runsync";
 /// How long a daemon may take to answer what is answered in one piece: it is suspended, or its
@@ -86,6 +93,12 @@ impl ClientError {
             ),
         }
     }
+}
+
+/// The path of a resource, each part escaped: a run's name holds slashes.
+pub fn path(parts: &[&str]) -> String {
+    let escaped = |part: &&str| format!("/{}", utf8_percent_encode(part, PART));
+    parts.iter().map(escaped).collect()
 }
 
 /// A way to the daemon.

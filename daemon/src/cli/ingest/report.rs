@@ -11,6 +11,13 @@ use crate::ingest::hand_in::{Confirmed, Taken};
 #[serde(transparent)]
 pub(super) struct Report(pub(super) Taken);
 
+impl Report {
+    /// Whether all is done that can be done with it.
+    pub(super) fn is_in(&self) -> bool {
+        self.0.is_in()
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(taken) = self;

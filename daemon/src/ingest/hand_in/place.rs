@@ -126,9 +126,9 @@ impl Refused {
 }
 
 /// The file's path relative to the root, where it lies in the manifest folder.
-pub fn path_in(file: &Path, flow: &Flow) -> Option<String> {
+pub fn path_in(file: &Path, root: &Path) -> Option<String> {
     let file = file.canonicalize().ok()?;
-    let root = flow.root().directory.canonicalize().ok()?;
+    let root = root.canonicalize().ok()?;
     let path = file.strip_prefix(root).ok()?.to_str()?.to_owned();
     datastore::manifest_path::check_manifest_path(&path)
         .is_ok()
@@ -141,14 +141,22 @@ pub fn path_in(file: &Path, flow: &Flow) -> Option<String> {
 ///
 /// Where it may not be there, or cannot be put there; then nothing was written.
 pub fn place(file: &Path, flow: &Flow, unsigned: bool) -> Result<String, Refused> {
-    match path_in(file, flow) {
+    match path_in(file, &flow.root().directory) {
         Some(path) => Ok(path),
         None => copy(&mut open(file)?, flow, unsigned),
     }
 }
 
 /// Opens a regular file. Not one that blocks, such as a FIFO whose writer never comes.
-fn open(file: &Path) -> Result<File, PlaceError> {
+///
+/// # Errors
+///
+/// Where it cannot be opened, or is something else.
+pub fn open(file: &Path) -> Result<File, Refused> {
+    Ok(open_regular(file)?)
+}
+
+fn open_regular(file: &Path) -> Result<File, PlaceError> {
     let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
     let opened = File::options()
         .read(true)
