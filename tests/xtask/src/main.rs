@@ -3,18 +3,24 @@
 //! One module per task. A proof or a benchmark prints its figures and last a line
 //! `NAME: <what was measured> (bar: <bar>)`; it exits non-zero where the bar is missed.
 
+mod bench_exists;
 mod bench_ingest;
 mod cache;
 mod check;
 mod demo;
+mod figures;
 mod files;
 mod links;
+mod load_http;
 mod no_storage;
 mod order;
 mod out;
 mod process;
+mod python;
 mod random;
 mod runsync_command;
+mod schemathesis;
+mod surface;
 mod synthetic;
 mod test;
 mod tools;
@@ -52,6 +58,12 @@ enum Task {
     NoStorage(no_storage::Arguments),
     /// Datasets per second, beside what SQLite itself can do, and peak memory
     BenchIngest(bench_ingest::Arguments),
+    /// Existence questions answered per second: in process, over the Unix socket and over TCP
+    BenchExists(bench_exists::Arguments),
+    /// Proof: the surface under load, with clients beside that do not behave
+    LoadHttp(load_http::Arguments),
+    /// Proof: requests made up from the OpenAPI document meet no answer that it does not have
+    Schemathesis(schemathesis::Arguments),
     /// Proof: systemd accepts the units, and finds them hardened
     Units,
 }
@@ -64,6 +76,9 @@ fn main() -> ExitCode {
         Task::Order(arguments) => order::run(arguments),
         Task::NoStorage(arguments) => no_storage::run(arguments),
         Task::BenchIngest(arguments) => bench_ingest::run(&arguments),
+        Task::BenchExists(arguments) => bench_exists::run(&arguments),
+        Task::LoadHttp(arguments) => load_http::run(&arguments),
+        Task::Schemathesis(arguments) => schemathesis::run(arguments),
         Task::Units => units::run(),
     };
     match outcome {

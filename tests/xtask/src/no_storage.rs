@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<Outcome> {
     }
     let binary = workspace::build_runsync(Profile::Release)?;
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let site = registered_site(&binary, folder.path(), arguments.datasets)?;
+    let site = synthetic::registered_site(&binary, folder.path(), arguments.datasets)?;
 
     let present = folder.path().join("present.ndjson");
     let yes = answers(&mut site.exists(), arguments.datasets, &present)?;
@@ -96,24 +96,6 @@ pub(crate) fn run(arguments: Arguments) -> Result<Outcome> {
         bar: "all, the same, 0, 0".to_owned(),
         met: yes == arguments.datasets && same && below == 0 && questions == 0,
     }))
-}
-
-fn registered_site(binary: &Path, folder: &Path, datasets: u64) -> Result<Site> {
-    let site = Site::init(binary, folder, "SITE_A", "trust")?;
-    let manifest = folder.join("run.manifest.jsonl");
-    synthetic::write_manifest(
-        &manifest,
-        datasets,
-        site.repository()?,
-        &site.signing_key()?,
-    )?;
-    let taken = process::measure(&mut site.ingest([manifest.as_path()]))?;
-    say!(
-        "{} datasets registered at level trust in {:.1} s",
-        grouped(datasets),
-        taken.wall.as_secs_f64()
-    );
-    Ok(site)
 }
 
 /// Calls that reached the roots of a site.

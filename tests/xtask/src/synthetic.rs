@@ -15,15 +15,17 @@ use runsync_manifest::dimension::{DimensionRecord, DimensionRecords};
 use runsync_manifest::entry::{DataId, DataValue, DatasetEntry};
 use runsync_manifest::generation::Generation;
 use runsync_manifest::header::{DatasetType, Header, Repository, UniverseVersion};
-use runsync_manifest::name::{DatasetId, ManifestId, RepositoryId, SiteName};
+use runsync_manifest::name::{DatasetId, ManifestId, RepositoryId, RunName, SiteName};
 use runsync_manifest::signature::SigningKey;
 use runsync_manifest::version::FORMAT;
 use runsync_manifest::writer::{Packing, Writer};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::files;
+use crate::out::{grouped, say};
 use crate::random::Random;
+use crate::runsync_command::Site;
+use crate::{files, process};
 
 /// The run's name.
 pub(crate) const RUN: &str = "HSC/raw/all";
@@ -37,6 +39,9 @@ const FIRST_EXPOSURE: u64 = 2_026_110_100_000;
 const DAY_OBS: u64 = 20_261_101;
 /// When the manifest says it was written, in milliseconds since 1970 and as text.
 const CREATED: (u64, &str) = (1_793_491_200_000, "2026-11-01T00:00:00Z");
+
+/// Sets the UUIDs of small runs apart from those of the large one.
+const SMALL_SEED: u64 = 1 << 40;
 
 /// One dataset of the run.
 #[derive(Debug, Clone)]
@@ -101,6 +106,25 @@ impl Row {
     }
 }
 
+/// A site that has registered a run of so many datasets at level trust.
+pub(crate) fn registered_site(binary: &Path, folder: &Path, datasets: u64) -> Result<Site> {
+    let site = Site::init(binary, folder, "SITE_A", "trust")?;
+    let manifest = folder.join("run.manifest.jsonl");
+    write_manifest(
+        &manifest,
+        datasets,
+        site.repository()?,
+        &site.signing_key()?,
+    )?;
+    let taken = process::measure(&mut site.ingest([manifest.as_path()]))?;
+    say!(
+        "{} datasets registered at level trust in {:.1} s",
+        grouped(datasets),
+        taken.wall.as_secs_f64()
+    );
+    Ok(site)
+}
+
 /// Writes the manifest of a run of `datasets` rows, signed, as a stream.
 pub(crate) fn write_manifest(
     to: &Path,
@@ -125,13 +149,54 @@ pub(crate) fn write_manifest(
     Ok(())
 }
 
+/// A small run beside the large one.
+pub(crate) fn small_run(number: u64) -> RunName {
+    let name = format!("HSC/raw/small/{number}").parse();
+    #[expect(clippy::expect_used, reason = "a number makes no name wrong")]
+    name.expect("a run's name")
+}
+
+/// Writes the signed manifest of a small run: one dataset, whose dimension records the large run has
+/// brought.
+pub(crate) fn write_small_manifest(
+    to: &Path,
+    number: u64,
+    origin: RepositoryId,
+    key: &SigningKey,
+) -> Result<()> {
+    files::make_parent(to)?;
+    let file = File::create(to).with_context(|| format!("cannot create {}", to.display()))?;
+    let run = small_run(number);
+    let mut random = Random::new(SMALL_SEED + number);
+    let row = Row {
+        uuid: random.uuid(),
+        path: format!("{run}/raw.fits"),
+        ..Row::new(0)
+    };
+    let header = Header {
+        run,
+        manifest: manifest_id(&mut random)?,
+        ..header(origin)?
+    };
+    let mut writer = Writer::new(BufWriter::new(file), Packing::Plain, &header)?;
+    writer.dataset(&row.entry()?)?;
+    let (output, _) = writer.finish(Some(key))?;
+    output
+        .into_inner()
+        .with_context(|| format!("cannot write {}", to.display()))?;
+    Ok(())
+}
+
+fn manifest_id(random: &mut Random) -> Result<ManifestId> {
+    let random = &random.uuid().into_bytes()[..10];
+    let id = uuid::Builder::from_unix_timestamp_millis(CREATED.0, random.try_into()?).into_uuid();
+    Ok(ManifestId(id))
+}
+
 fn header(origin: RepositoryId) -> Result<Header> {
-    let random = &Random::new(0).uuid().into_bytes()[..10];
-    let manifest =
-        uuid::Builder::from_unix_timestamp_millis(CREATED.0, random.try_into()?).into_uuid();
     Ok(Header {
         format: FORMAT,
-        manifest: ManifestId(manifest),
+        manifest: manifest_id(&mut Random::new(0))?,
         content: Content::Additions,
         run: RUN.parse()?,
         origin: Repository {
