@@ -33,6 +33,7 @@ enum Within {
 /// The layers, from the highest down.
 const LAYERS: &[(Within, &[&str])] = &[
     (Within::Rightward, &["main", "cli", "http"]),
+    (Within::Nothing, &["steward"]),
     (Within::Nothing, &["loops"]),
     (Within::Nothing, &["assembly"]),
     (Within::Nothing, &["service"]),
@@ -60,6 +61,7 @@ const LAYERS: &[(Within, &[&str])] = &[
             "telemetry",
             "file_identity",
             "embedded_json",
+            "error_chain",
             "sqlite",
             "disposition",
             "registration_lock",

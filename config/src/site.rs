@@ -6,6 +6,7 @@ use runsync_manifest::limits::Limits;
 use runsync_manifest::name::{RepositoryId, RunName, RunPrefix, SiteName};
 use serde::{Serialize, Serializer};
 
+use crate::lease::Lease;
 use crate::log::Log;
 use crate::peer::Peer;
 use crate::raw::{Document, Section};
@@ -38,6 +39,8 @@ pub struct Site {
     pub registry: RegistryBackend,
     /// Limits for reading manifests.
     pub limits: Limits,
+    /// How long the site's lease holds.
+    pub lease: Lease,
     /// How the service logs.
     pub log: Log,
 }
@@ -67,6 +70,7 @@ impl Site {
         let roots: Vec<_> = top.sections("root").into_iter().map(Root::read).collect();
         let mut peers: Vec<_> = top.sections("peer").into_iter().map(Peer::read).collect();
         let limits = limits::read(top.section("limits"));
+        let lease = Lease::read(top.section("lease"));
         let log = Log::read(top.section("log"));
         top.finish();
         trust::attach(document, &own.trusted_keys_directory, &mut peers);
@@ -82,6 +86,7 @@ impl Site {
             peers: peers.into_iter().collect::<Option<_>>()?,
             registry,
             limits,
+            lease,
             log,
         })
     }
@@ -122,6 +127,7 @@ impl Serialize for Site {
             root: &'s [Root],
             peer: &'s [Peer],
             limits: limits::Written,
+            lease: Lease,
             log: &'s Log,
         }
         #[derive(Serialize)]
@@ -144,6 +150,7 @@ impl Serialize for Site {
             root: &self.roots,
             peer: &self.peers,
             limits: self.limits.into(),
+            lease: self.lease,
             log: &self.log,
         };
         written.serialize(to)

@@ -9,9 +9,13 @@ pub mod file_identity;
 
 mod embedded_json;
 
+mod error_chain;
+
 pub mod disposition;
 
 pub mod durable;
+
+pub mod lease;
 
 pub mod sqlite;
 
@@ -36,5 +40,7 @@ pub mod assembly;
 pub mod service;
 
 pub mod loops;
+
+pub mod steward;
 
 pub mod cli;

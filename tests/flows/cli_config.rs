@@ -535,6 +535,9 @@ fn show_prints_a_configuration_that_loads_to_the_same() {
     zstd_window_log_max = 23
     entries_max = 5000000
 
+    [lease]
+    duration = "30s"
+
     [log]
     format = "human"
     filter = "info"

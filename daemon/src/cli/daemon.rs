@@ -1,34 +1,28 @@
-//! `daemon`: assembles the site, runs its loops, and waits for signals.
+//! `daemon`: runs the site's loops while it holds the lease, and waits for signals.
 
-use std::fs::{File, TryLockError};
 use std::sync::Arc;
 
 use runsync_config::site::Site;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
-use crate::assembly::Assembly;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Hint, Outcome};
-use crate::clock::{Clock, SystemClock};
-use crate::loops::Loops;
+use crate::clock::SystemClock;
 use crate::service::{self, Signals};
+use crate::steward::Steward;
 use crate::telemetry;
-
-/// Name of the lock file that one daemon holds while it lives.
-const LOCK_FILE: &str = "daemon.lock";
 
 /// Run the service: watch the roots and register what arrives
 ///
 /// Runs until SIGTERM or SIGINT. SIGHUP has it read keys, peers and run prefixes anew and try
-/// untrusted manifests again. Logs go where the section [log] of the configuration says; one daemon
-/// runs at a time.
+/// untrusted manifests again. Logs go where the section [log] of the configuration says. Of several
+/// daemons of a site one does the work; the others stand by, and take over when it is gone.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
 pub(crate) fn run(_: &Args, context: &Context) -> Result<Outcome, Failure> {
     let site = context.site()?;
     telemetry::start(&site.log)?;
-    let _lock = lock(site)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -39,69 +33,42 @@ pub(crate) fn run(_: &Args, context: &Context) -> Result<Outcome, Failure> {
     result.map(|()| Outcome::Done)
 }
 
-/// Makes sure that no other daemon works on this site. The kernel drops the lock with the process.
-fn lock(site: &Site) -> Result<File, Failure> {
-    let path = site.state_directory.join(LOCK_FILE);
-    let doing = format!("cannot lock {}", path.display());
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path);
-    let file = file
-        .while_doing(doing.clone())
-        .hint("run as the user that owns the state directory")?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Failure::new(format!(
-            "{doing}: another daemon runs on this site"
-        ))
-        .hint("`systemctl status runsync` shows the service; stop that daemon first")),
-        Err(TryLockError::Error(source)) => Err(Failure::from(source).while_doing(doing)),
-    }
-}
-
 async fn serve(site: &Site, context: &Context) -> Result<(), Failure> {
     let signals = Signals::new().while_doing("cannot listen to signals")?;
     service::show_status("opening registry and roots");
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let assembly = Arc::new(Assembly::open(site, Arc::clone(&clock))?);
-    let loops = Loops::start(assembly, clock);
-    let assembly = loops.assembly();
-    info!(site = %site.name, repository = %assembly.repository, roots = site.roots.len(), "runsync serves");
-    let stalled = || loops.stalled(service::PATIENCE);
-    service::serve(signals, "serving", stalled, async || {
-        reload(site, context, &loops)
+    let steward = Steward::start(site, Arc::new(SystemClock))?;
+    let status = steward.status_text();
+    let stalled = || steward.stalled(service::PATIENCE);
+    service::serve(signals, &status, stalled, async || {
+        reload(site, context, &steward)
     })
     .await;
-    if let Err(still) = loops.stop(service::STOP_DEADLINE).await {
-        warn!(error = %still, "stopped while working; the work goes on at the next start");
-    }
+    steward.stop(service::STOP_DEADLINE).await;
     Ok(())
 }
 
 /// Takes keys, peers and prefixes from the configuration file as it is now.
-fn reload(site: &Site, context: &Context, loops: &Loops) -> String {
-    match try_reload(context, loops.assembly()) {
+fn reload(site: &Site, context: &Context, steward: &Steward) -> String {
+    match try_reload(context, steward) {
         Ok(new) => {
             if needs_restart(site, &new) {
                 warn!(
-                    "changes to [site], [registry], [[root]], [limits] and [log] take effect after a restart"
+                    "changes to [site], [registry], [[root]], [limits], [lease] and [log] take effect after a restart"
                 );
             }
-            loops.retry_untrusted();
-            "serving".to_owned()
+            steward.status_text()
         }
         Err(failure) => {
             error!(error = %failure, "configuration not reloaded; the old one stays");
-            "serving; the configuration could not be reloaded".to_owned()
+            let status = steward.status_text();
+            format!("{status}; the configuration could not be reloaded")
         }
     }
 }
 
-fn try_reload(context: &Context, assembly: &Assembly) -> Result<Site, Failure> {
+fn try_reload(context: &Context, steward: &Steward) -> Result<Site, Failure> {
     let site = runsync_config::load(&context.config_file()?)?;
-    assembly.reload(&site)?;
+    steward.reload(&site)?;
     Ok(site)
 }
 

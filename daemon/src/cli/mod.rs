@@ -12,6 +12,8 @@ mod context;
 
 mod progress;
 
+mod turn;
+
 mod identity;
 
 mod completions;

@@ -6,9 +6,10 @@ use runsync_config::root::RootName;
 use runsync_config::site::Site;
 use serde::Serialize;
 
-use crate::assembly::{self, Readers};
+use crate::assembly::{Readers, Stores};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
+use crate::cli::turn;
 use crate::clock::{Clock, SystemClock};
 use crate::ingest::quarantine;
 use crate::ledger::record::{Location, ManifestRow};
@@ -131,7 +132,8 @@ fn act(
     done: &'static str,
     act: impl Fn(&dyn Ledger, &Location) -> Result<bool, LedgerError>,
 ) -> Result<(), Failure> {
-    let ledger = assembly::open_ledger(site)?;
+    let (_held, stores) = turn::take(site, context, |tenure| Stores::open(site, tenure))?;
+    let ledger = stores.ledger;
     let chosen = choose(which, quarantine::list(&*ledger)?)?;
     let mut all = Vec::with_capacity(chosen.len());
     for location in chosen {

@@ -136,6 +136,7 @@ mod tests {
                 file: "registry".into(),
             },
             limits: Limits::default(),
+            lease: runsync_config::lease::Lease::default(),
             log: Log {
                 format: LogFormat::Human,
                 filter: "info".into(),

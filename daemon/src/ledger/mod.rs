@@ -23,7 +23,7 @@ use runsync_manifest::name::RunKey;
 use crate::file_identity::FileIdentity;
 pub use crate::ledger::error::LedgerError;
 use crate::ledger::record::{Finding, Location, ManifestRow, ManifestState};
-pub use crate::ledger::sqlite::SqliteLedger;
+pub use crate::ledger::sqlite::{SqliteLease, SqliteLedger};
 
 /// A ledger.
 pub trait Ledger: Send + Sync + Debug {

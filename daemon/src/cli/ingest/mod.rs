@@ -19,7 +19,7 @@ use self::report::{Confirmed, Taken};
 use crate::assembly::Assembly;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
-use crate::cli::progress;
+use crate::cli::{progress, turn};
 use crate::clock::{Clock, SystemClock};
 use crate::ingest::IngestError;
 use crate::ingest::confirm::Confirming;
@@ -30,8 +30,8 @@ use crate::ledger::record::{ManifestRow, ManifestState};
 /// Register manifests now, and confirm the artifacts that are there
 ///
 /// A file outside the root's manifest folder is first checked, and then copied there. A running
-/// daemon is no obstacle: the two take turns. Ends with exit code 1 unless every file is
-/// registered, or valid and held.
+/// daemon does this work by itself, and lets no command do it beside it. Ends with exit code 1
+/// unless every file is registered, or valid and held.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Manifest files
@@ -48,7 +48,9 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
     let site = context.site()?;
-    let assembly = Assembly::open(site, Arc::new(SystemClock))?;
+    let (_held, assembly) = turn::take(site, context, |tenure| {
+        Assembly::open(site, tenure, Arc::new(SystemClock))
+    })?;
     let mut missed = 0;
     for file in &args.files {
         let flow = choose_flow(file, args.root.as_ref(), &assembly)?;
