@@ -60,7 +60,7 @@ pub struct OpenSite {
     pub arrivals: Arrivals,
     pub confirming: Confirming,
     /// The lease, given back after the rest is closed.
-    pub held: Held,
+    pub held: Arc<Held>,
 }
 
 impl TestSite {
@@ -146,7 +146,7 @@ impl TestSite {
             arrivals: Arrivals::new(flow.clone()),
             confirming: Confirming::new(flow),
             assembly,
-            held,
+            held: Arc::new(held),
         }
     }
 

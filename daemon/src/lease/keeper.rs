@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::fence::{Fence, Tenure};
 use super::held::{Claimed, Held};
@@ -188,7 +188,7 @@ impl Vacancy {
             (Some(holder), Grounds::Expired) => {
                 warn!(%fence, from = %holder, "lease taken over: its holder has not renewed it");
             }
-            (None, _) | (Some(_), Grounds::Free) => info!(%fence, "lease taken"),
+            (None, _) | (Some(_), Grounds::Free) => debug!(%fence, "lease taken"),
         }
     }
 }

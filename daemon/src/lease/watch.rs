@@ -9,8 +9,11 @@ use std::time::Duration;
 use super::fence::Fence;
 use super::table::LeaseRow;
 
-/// How often, within the lease's duration, the holder renews it and others look at it.
+/// How often, within the lease's duration, the holder renews it, and others look at it at least.
 const LOOKS: u32 = 4;
+/// The longest time between two looks, however long the lease is: a lease that was given back, or
+/// whose holder is gone, is to be had at once, and a look is one read of one row.
+const LOOK_MAX: Duration = Duration::from_secs(2);
 /// How often the holder tries again within the time between two renewals, once one has failed.
 const TRIES: u32 = 8;
 
@@ -60,7 +63,7 @@ impl Watch {
         if left.is_zero() {
             Sight::Expired
         } else {
-            Sight::Held(left.min(self.duration / LOOKS))
+            Sight::Held(left.min(self.duration / LOOKS).min(LOOK_MAX))
         }
     }
 }
