@@ -33,6 +33,7 @@ enum Within {
 /// The layers, from the highest down.
 const LAYERS: &[(Within, &[&str])] = &[
     (Within::Rightward, &["main", "cli", "http"]),
+    (Within::Nothing, &["steward"]),
     (Within::Nothing, &["loops"]),
     (Within::Nothing, &["assembly"]),
     (Within::Nothing, &["service"]),
@@ -61,6 +62,7 @@ const LAYERS: &[(Within, &[&str])] = &[
             "file_identity",
             "embedded_json",
             "schema",
+            "error_chain",
             "sqlite",
             "disposition",
             "registration_lock",

@@ -31,6 +31,8 @@ pub mod registry;
 
 mod limits;
 
+pub mod lease;
+
 pub mod log;
 
 pub mod http;

@@ -7,6 +7,7 @@ use runsync_manifest::name::{RepositoryId, RunName, RunPrefix, SiteName};
 use serde::{Serialize, Serializer};
 
 use crate::http::Http;
+use crate::lease::Lease;
 use crate::log::Log;
 use crate::peer::Peer;
 use crate::raw::{Document, Section};
@@ -41,6 +42,8 @@ pub struct Site {
     pub limits: Limits,
     /// How the service is reached.
     pub http: Http,
+    /// How long the site's lease holds.
+    pub lease: Lease,
     /// How the service logs.
     pub log: Log,
 }
@@ -71,6 +74,7 @@ impl Site {
         let mut peers: Vec<_> = top.sections("peer").into_iter().map(Peer::read).collect();
         let limits = limits::read(top.section("limits"));
         let http = Http::read(top.section("http"), base, &own.state_directory);
+        let lease = Lease::read(top.section("lease"));
         let log = Log::read(top.section("log"));
         top.finish();
         trust::attach(document, &own.trusted_keys_directory, &mut peers);
@@ -87,6 +91,7 @@ impl Site {
             registry,
             limits,
             http,
+            lease,
             log,
         })
     }
@@ -128,6 +133,7 @@ impl Serialize for Site {
             peer: &'s [Peer],
             limits: limits::Written,
             http: &'s Http,
+            lease: Lease,
             log: &'s Log,
         }
         #[derive(Serialize)]
@@ -151,6 +157,7 @@ impl Serialize for Site {
             peer: &self.peers,
             limits: self.limits.into(),
             http: &self.http,
+            lease: self.lease,
             log: &self.log,
         };
         written.serialize(to)

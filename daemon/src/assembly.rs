@@ -2,10 +2,13 @@
 //!
 //! [`Readers`] is what answers questions: registry and ledger, opened for reading, and no root.
 //! [`Assembly`] is what works: it also opens the roots and checks that they are bound to this
-//! registry.
+//! registry. It is opened under a tenure of the site's lease, which [`take`] and [`claim`] come by.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
+use std::thread;
+use std::time::Duration;
 
 use runsync_config::registry::RegistryBackend;
 use runsync_config::root::RootName;
@@ -15,11 +18,12 @@ use runsync_manifest::name::RepositoryId;
 use runsync_manifest::signature::{PublicKey, SigningKey};
 use uuid::Uuid;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemUptime};
 use crate::datastore::{Datastore, DatastoreError, LocalRoot};
 use crate::ingest::flow::{Flow, SiteParts};
 use crate::ingest::trust::Trust;
-use crate::ledger::{Ledger, LedgerError, SqliteLedger};
+use crate::lease::{Fence, Held, Holder, Keeper, LeaseError, Look, Tenure, Vacancy, What};
+use crate::ledger::{Ledger, LedgerError, SqliteLease, SqliteLedger};
 use crate::registration_lock::{RegistrationLock, RegistrationLockError};
 use crate::registry::{Registry, RegistryError, SqliteRegistry};
 use crate::sqlite::SqliteError;
@@ -28,6 +32,11 @@ use crate::sqlite::SqliteError;
 pub const LEDGER_FILE: &str = "ledger.sqlite3";
 /// Name of the lock file that registrations take turns by.
 const REGISTRATION_LOCK_FILE: &str = "registration.lock";
+/// The part of the lease's duration that a write of another process is waited for by whoever
+/// renews or takes over: a takeover that is held up twice still comes in time.
+const PATIENCE_PARTS: u32 = 4;
+/// How often a command looks whether another has given the lease back.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
 /// Folder for scratch files in the state directory.
 const SCRATCH_FOLDER: &str = "scratch";
 
@@ -98,6 +107,15 @@ pub enum AssemblyError {
     /// The registration lock cannot be opened.
     #[error(transparent)]
     Lock(#[from] RegistrationLockError),
+    /// The lease cannot be had.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    /// A daemon holds the lease for as long as it runs.
+    #[error("{0} holds the lease of this site")]
+    Held(Box<Holder>),
+    /// The caller broke off while another process held the lease.
+    #[error("interrupted while another process held the lease of this site")]
+    Interrupted,
 }
 
 impl AssemblyError {
@@ -123,8 +141,22 @@ impl AssemblyError {
                 "restore the file that `signing_key_file` names, from a backup of the keys"
                     .to_owned(),
             ),
-            Self::Lock(_) => None,
+            Self::Held(_) => Some(
+                "leave `--direct` away, so that the daemon does it, or stop that daemon first"
+                    .to_owned(),
+            ),
+            Self::Lock(_) | Self::Lease(_) | Self::Interrupted => None,
         }
+    }
+
+    /// Whether another process keeps a database locked.
+    pub fn is_busy(&self) -> bool {
+        if let Self::Registry(RegistryError::Sqlite(error))
+        | Self::Ledger(LedgerError::Sqlite(error)) = self
+        {
+            return error.is_busy();
+        }
+        matches!(self, Self::Lease(error) if error.is_busy())
     }
 }
 
@@ -161,9 +193,11 @@ pub fn create(site: &Site, registry: Uuid) -> Result<(), AssemblyError> {
     create_registry(site, registry)?;
     let ledger = ledger_file(site);
     match SqliteLedger::create(&ledger) {
-        Err(LedgerError::Sqlite(SqliteError::Exists { .. })) => SqliteLedger::open(&ledger)?,
+        Err(LedgerError::Sqlite(SqliteError::Exists { .. })) => {
+            SqliteLedger::open_read_only(&ledger)?;
+        }
         created => created?,
-    };
+    }
     create_scratch(site)?;
     registration_lock(site)?;
     Ok(())
@@ -177,14 +211,15 @@ pub fn registration_lock(site: &Site) -> Result<RegistrationLock, AssemblyError>
 
 fn create_registry(site: &Site, id: Uuid) -> Result<(), AssemblyError> {
     let RegistryBackend::Sqlite { file } = &site.registry;
-    let created = match SqliteRegistry::create(file, id) {
-        Err(RegistryError::Sqlite(SqliteError::Exists { .. })) => SqliteRegistry::open(file)?,
-        created => created?,
-    };
-    if created.id() == id {
+    match SqliteRegistry::create(file, id) {
+        Err(RegistryError::Sqlite(SqliteError::Exists { .. })) => {}
+        created => return Ok(created?),
+    }
+    let found = SqliteRegistry::open_read_only(file)?.id();
+    if found == id {
         return Ok(());
     }
-    let (file, found, expected) = (file.clone(), created.id(), id);
+    let (file, expected) = (file.clone(), id);
     Err(AssemblyError::RegistryInTheWay {
         file,
         found,
@@ -200,14 +235,124 @@ fn create_scratch(site: &Site) -> Result<PathBuf, AssemblyError> {
     }
 }
 
-/// Opens the ledger for the few changes that operators make by hand.
-pub fn open_ledger(site: &Site) -> Result<Arc<dyn Ledger>, AssemblyError> {
-    Ok(Arc::new(SqliteLedger::open(&ledger_file(site))?))
-}
-
 /// Where the ledger lies.
 pub fn ledger_file(site: &Site) -> PathBuf {
     site.state_directory.join(LEDGER_FILE)
+}
+
+/// What this process needs to come by the lease.
+pub fn keeper(site: &Site) -> Result<Keeper, AssemblyError> {
+    let table = SqliteLease::open(&ledger_file(site), patience(site))?;
+    Ok(Keeper::new(
+        Arc::new(table),
+        &site.state_directory,
+        site.lease.duration,
+        Arc::new(SystemUptime),
+    ))
+}
+
+fn patience(site: &Site) -> Duration {
+    site.lease.duration / PATIENCE_PARTS
+}
+
+/// Claims a lease that may be claimed, and has `open` open things under it. A former holder that
+/// keeps a database locked although its lease has run out is ended. `on_end` is called when the
+/// tenure ends. `None` where another process was quicker.
+///
+/// # Errors
+///
+/// Those of `open`: the lease is given back.
+pub fn take<T>(
+    site: &Site,
+    (keeper, vacancy): (&Keeper, &Vacancy),
+    (what, clock): (What, &dyn Clock),
+    on_end: impl Fn() + Clone + Send + Sync + 'static,
+    open: impl Fn(&Tenure) -> Result<T, AssemblyError>,
+) -> Result<Option<(Held, T)>, AssemblyError> {
+    let registry = registry_fence(site)?;
+    let claimed = unless_busy((keeper, vacancy), || {
+        let claim = (what, clock.now());
+        Ok(keeper.claim(vacancy, registry, claim, on_end.clone())?)
+    })?;
+    let Some(held) = claimed else { return Ok(None) };
+    let opened = unless_busy((keeper, vacancy), || open(held.tenure()))?;
+    Ok(Some((held, opened)))
+}
+
+/// Does something once more where a holder that kept a database locked could be ended.
+fn unless_busy<T>(
+    (keeper, vacancy): (&Keeper, &Vacancy),
+    act: impl Fn() -> Result<T, AssemblyError>,
+) -> Result<T, AssemblyError> {
+    match act() {
+        Err(error) if error.is_busy() && keeper.end_suspended(vacancy)? => act(),
+        other => other,
+    }
+}
+
+/// Claims the lease for an operator's command, and has `open` open things under it. Another command
+/// is waited for; `progress` is asked meanwhile and may break off.
+///
+/// # Errors
+///
+/// [`AssemblyError::Held`] where a daemon holds the lease;
+/// [`AssemblyError::Interrupted`] where `progress` broke off.
+pub fn claim<T>(
+    site: &Site,
+    clock: &dyn Clock,
+    open: impl Fn(&Tenure) -> Result<T, AssemblyError>,
+    progress: &mut dyn FnMut() -> ControlFlow<()>,
+) -> Result<(Held, T), AssemblyError> {
+    let mut keeper = keeper(site)?;
+    loop {
+        match keeper.look()? {
+            Look::Vacant(vacancy) => {
+                let by = (What::Command, clock);
+                if let Some(taken) = take(site, (&keeper, &vacancy), by, || (), &open)? {
+                    return Ok(taken);
+                }
+            }
+            Look::Held(row, _) => match row.holder {
+                Some(holder) if holder.what == What::Daemon => {
+                    return Err(AssemblyError::Held(Box::new(holder)));
+                }
+                Some(_) | None => {}
+            },
+        }
+        if progress().is_break() {
+            return Err(AssemblyError::Interrupted);
+        }
+        thread::sleep(LOOK_PAUSE);
+    }
+}
+
+fn registry_fence(site: &Site) -> Result<Fence, AssemblyError> {
+    let RegistryBackend::Sqlite { file } = &site.registry;
+    Ok(SqliteRegistry::fence(file)?)
+}
+
+/// Registry and ledger, for writing.
+#[derive(Debug)]
+pub struct Stores {
+    /// The registry.
+    pub registry: Arc<dyn Registry>,
+    /// The ledger.
+    pub ledger: Arc<dyn Ledger>,
+}
+
+impl Stores {
+    /// Opens both under a tenure. Touches no root.
+    pub fn open(site: &Site, tenure: &Tenure) -> Result<Self, AssemblyError> {
+        let RegistryBackend::Sqlite { file } = &site.registry;
+        let patience = patience(site);
+        // The registry first: from its opening on the former holder can write to neither.
+        let registry = SqliteRegistry::open(file, tenure, patience)?;
+        let ledger = SqliteLedger::open(&ledger_file(site), tenure, patience)?;
+        Ok(Self {
+            registry: Arc::new(registry),
+            ledger: Arc::new(ledger),
+        })
+    }
 }
 
 /// All parts of a working site.
@@ -222,12 +367,24 @@ pub struct Assembly {
 }
 
 impl Assembly {
-    /// Opens everything.
-    pub fn open(site: &Site, clock: Arc<dyn Clock>) -> Result<Self, AssemblyError> {
+    /// Opens everything under a tenure.
+    pub fn open(
+        site: &Site,
+        tenure: &Tenure,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AssemblyError> {
+        Self::over(site, Stores::open(site, tenure)?, clock)
+    }
+
+    /// Opens everything for reading: for those who ask what would become of a manifest.
+    pub fn open_read_only(site: &Site, clock: Arc<dyn Clock>) -> Result<Self, AssemblyError> {
+        let Readers { registry, ledger } = Readers::open(site)?;
+        Self::over(site, Stores { registry, ledger }, clock)
+    }
+
+    fn over(site: &Site, stores: Stores, clock: Arc<dyn Clock>) -> Result<Self, AssemblyError> {
         let scratch = create_scratch(site)?;
-        let RegistryBackend::Sqlite { file } = &site.registry;
-        let registry: Arc<dyn Registry> = Arc::new(SqliteRegistry::open(file)?);
-        let ledger = open_ledger(site)?;
+        let Stores { registry, ledger } = stores;
         let (repository, roots) = open_roots(site, registry.id())?;
         let parts = Arc::new(SiteParts {
             registry,

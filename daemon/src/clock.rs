@@ -1,9 +1,13 @@
 //! The one source of time, so that tests can move it.
+//!
+//! A [`Clock`] tells people when something was; an [`Uptime`] measures how long something took,
+//! whatever anybody does to the clock.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use rustix::time::{ClockId, clock_gettime};
 
 /// A time moved forward; the end of time where it would lie beyond.
 pub fn later(than: Timestamp, by: Duration) -> Timestamp {
@@ -50,5 +54,67 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_millisecond(self.0.load(Ordering::SeqCst)).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// Measures time on this machine alone; nobody can set it.
+pub trait Uptime: Send + Sync + std::fmt::Debug {
+    /// How long the machine has been running, without the time that it was suspended.
+    fn awake(&self) -> Duration;
+
+    /// How long ago the machine was started.
+    fn since_boot(&self) -> Duration;
+}
+
+/// The machine's own.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemUptime;
+
+impl Uptime for SystemUptime {
+    fn awake(&self) -> Duration {
+        elapsed(ClockId::Monotonic)
+    }
+
+    fn since_boot(&self) -> Duration {
+        elapsed(ClockId::Boottime)
+    }
+}
+
+fn elapsed(clock: ClockId) -> Duration {
+    // Neither clock is ever negative.
+    Duration::try_from(clock_gettime(clock)).unwrap_or_default()
+}
+
+/// An uptime that passes only when told.
+#[derive(Debug, Default)]
+pub struct ManualUptime {
+    awake_ms: AtomicU64,
+    suspended_ms: AtomicU64,
+}
+
+impl ManualUptime {
+    /// Lets time pass.
+    pub fn advance(&self, by: Duration) {
+        self.awake_ms.fetch_add(milliseconds(by), Ordering::SeqCst);
+    }
+
+    /// Suspends the machine for so long.
+    pub fn suspend(&self, by: Duration) {
+        self.suspended_ms
+            .fetch_add(milliseconds(by), Ordering::SeqCst);
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Uptime for ManualUptime {
+    fn awake(&self) -> Duration {
+        Duration::from_millis(self.awake_ms.load(Ordering::SeqCst))
+    }
+
+    fn since_boot(&self) -> Duration {
+        self.awake() + Duration::from_millis(self.suspended_ms.load(Ordering::SeqCst))
     }
 }

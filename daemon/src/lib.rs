@@ -11,9 +11,13 @@ mod embedded_json;
 
 mod schema;
 
+mod error_chain;
+
 pub mod disposition;
 
 pub mod durable;
+
+pub mod lease;
 
 pub mod sqlite;
 
@@ -38,6 +42,8 @@ pub mod assembly;
 pub mod service;
 
 pub mod loops;
+
+pub mod steward;
 
 pub mod http;
 

@@ -1,17 +1,21 @@
 //! The loops of a site, and what this process is about: to run them, or to stand by.
 //!
 //! One daemon at a time runs the loops of a site; it alone has an [`Assembly`], which can write.
-//! [`Duty`] is how the others parts of the process (the HTTP surface above all) learn which of the
-//! two it is, and reach the loops where there are any.
+//! [`Duty`] is how the other parts of the process (the HTTP surface above all) learn which of the
+//! two it is, and reach the loops where there are any. [`crate::steward`] decides it.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use runsync_config::root::RootName;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::assembly::Assembly;
 use crate::clock::Clock;
 use crate::ingest::workers::{ConfirmWorker, ManifestWorker, Requests};
+use crate::lease::{Fence, Holder, LeaseRow};
 use crate::telemetry::metrics;
 use crate::worker::{Driver, StillRunning, Wake, WorkerStatus};
 
@@ -119,9 +123,40 @@ impl Loops {
     }
 }
 
+/// Which part a process has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It runs the loops.
+    Owner,
+    /// It answers reads, and takes over when it may.
+    #[default]
+    Standby,
+}
+
+/// What a process is about.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct DutyStatus {
+    /// Its part.
+    pub role: Role,
+    /// The highest fencing number that it has seen.
+    #[schema(value_type = u64)]
+    pub fence: Fence,
+    /// Since when that is so; `None` while it has not looked at the lease.
+    pub since: Option<Timestamp>,
+    /// Who holds the lease: an owner itself. `None` where a standby has not seen who does.
+    pub holder: Option<Holder>,
+}
+
 /// Whether this process runs the loops; clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Duty(Arc<RwLock<Option<Arc<Loops>>>>);
+pub struct Duty(Arc<RwLock<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    loops: Option<Arc<Loops>>,
+    status: DutyStatus,
+}
 
 impl Duty {
     /// Stands by: runs no loops.
@@ -131,14 +166,36 @@ impl Duty {
 
     /// The loops, where this process runs them.
     pub fn loops(&self) -> Option<Arc<Loops>> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.read().loops.clone()
     }
 
-    /// Runs these loops from now on, or none.
-    pub fn set(&self, loops: Option<Arc<Loops>>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = loops;
+    /// What this process is about.
+    pub fn status(&self) -> DutyStatus {
+        self.read().status.clone()
+    }
+
+    /// Runs these loops from now on, or none; `lease` is how the lease stands, where that is known.
+    pub fn set(&self, loops: Option<Arc<Loops>>, lease: Option<LeaseRow>, now: Timestamp) {
+        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let (fence, holder) = match lease {
+            Some(row) => (row.fence, row.holder),
+            None => (state.status.fence, None),
+        };
+        let role = if loops.is_some() {
+            Role::Owner
+        } else {
+            Role::Standby
+        };
+        state.status = DutyStatus {
+            role,
+            fence,
+            since: Some(now),
+            holder,
+        };
+        state.loops = loops;
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 }

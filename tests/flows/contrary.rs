@@ -404,6 +404,7 @@ async fn a_run_registered_during_a_look_at_another_is_looked_at_soon() {
         wait_until(|| driver.statuses()[0].steps > steps).await;
     }
     let registry = Arc::clone(&open.assembly.parts.registry);
+    let _held = Arc::clone(&open.held);
     *root.then.lock().unwrap() = Some(Box::new({
         let site = Arc::clone(&site);
         let wake = wake.clone();

@@ -74,18 +74,33 @@ impl TestSite {
 
     /// `runsync --config … ARGS`.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(BINARY);
-        command
-            .arg("--config")
-            .arg(self.config())
-            .args(args)
-            .stdin(Stdio::null());
-        command
+        command(&self.config(), args)
+    }
+
+    /// `runsync daemon` of another configuration file of this site, as it is now: for a second
+    /// daemon beside the first.
+    pub fn second_daemon(&self) -> Command {
+        let file = self.config().with_file_name("second.toml");
+        crate::support::write(&file, &std::fs::read(self.config()).unwrap());
+        command(&file, &["daemon"])
     }
 
     /// Runs an operator's command to its end.
     pub fn run_command(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
+    }
+
+    /// The lock files of those who hold, or held, the lease.
+    pub fn lock_files(&self) -> Vec<PathBuf> {
+        let state = self.folder.path().join("state");
+        let files = std::fs::read_dir(state).unwrap().flatten();
+        files
+            .map(|file| file.path())
+            .filter(|path| {
+                let name = path.file_name().unwrap().to_string_lossy();
+                name.starts_with("lease-")
+            })
+            .collect()
     }
 
     /// What a command that must go through prints.
@@ -109,6 +124,16 @@ impl TestSite {
     pub fn watch(&self) -> Onlooker {
         Onlooker(Readers::open(&self.site()).unwrap())
     }
+}
+
+fn command(config: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(BINARY);
+    command
+        .arg("--config")
+        .arg(config)
+        .args(args)
+        .stdin(Stdio::null());
+    command
 }
 
 pub fn text(bytes: &[u8]) -> String {
@@ -344,6 +369,11 @@ impl Daemon {
                     .is_none_or(|(_, rest)| rest.starts_with('T'))
             })
         });
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn is_running(&mut self) -> bool {

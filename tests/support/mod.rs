@@ -21,12 +21,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use runsync::assembly::Assembly;
+use runsync::assembly::{self, Assembly};
 use runsync::clock::ManualClock;
 use runsync::datastore::{RepositoryFile, manifest_path};
 use runsync::ingest::confirm::Confirming;
 use runsync::ingest::flow::Flow;
 use runsync::ingest::sweep::Arrivals;
+use runsync::lease::Held;
 use runsync::ledger::Ledger;
 use runsync::ledger::record::ManifestRow;
 use runsync::registry::Registry;
@@ -58,6 +59,8 @@ pub struct OpenSite {
     pub assembly: Assembly,
     pub arrivals: Arrivals,
     pub confirming: Confirming,
+    /// The lease, given back after the rest is closed.
+    pub held: Arc<Held>,
 }
 
 impl TestSite {
@@ -132,14 +135,18 @@ impl TestSite {
         runsync_config::load(&self.config()).unwrap()
     }
 
-    /// Opens it as a starting daemon does.
+    /// Opens it as a starting daemon does; nobody else may have the lease.
     pub fn open(&self) -> OpenSite {
-        let assembly = Assembly::open(&self.site(), Arc::clone(&self.clock) as _).unwrap();
+        let site = self.site();
+        let open = |tenure: &_| Assembly::open(&site, tenure, Arc::clone(&self.clock) as _);
+        let turned_away = &mut || ControlFlow::Break(());
+        let (held, assembly) = assembly::claim(&site, &*self.clock, open, turned_away).unwrap();
         let flow = assembly.flows[0].clone();
         OpenSite {
             arrivals: Arrivals::new(flow.clone()),
             confirming: Confirming::new(flow),
             assembly,
+            held: Arc::new(held),
         }
     }
 

@@ -1,40 +1,37 @@
-//! `daemon`: assembles the site, runs its loops, and waits for signals.
+//! `daemon`: answers, runs the site's loops while it holds the lease, and waits for signals.
 
-use std::fs::{File, TryLockError};
 use std::sync::Arc;
 use std::time::Duration;
 
 use runsync_config::http::Http;
 use runsync_config::site::Site;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
-use crate::assembly::{Assembly, Readers};
+use crate::assembly::Readers;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Hint, Outcome};
 use crate::clock::{Clock, SystemClock};
 use crate::http::{Server, Surface};
-use crate::loops::{Duty, Loops};
 use crate::service::{self, Signals};
+use crate::steward::Steward;
 use crate::telemetry;
+use crate::telemetry::metrics::Rendering;
 
 /// How long clients may take to get the answers that they wait for when the daemon stops: what is
 /// left of `TimeoutStopSec=` in the unit after the workers' steps.
 const CLIENTS_DEADLINE: Duration = Duration::from_secs(5);
-/// Name of the lock file that one daemon holds while it lives.
-const LOCK_FILE: &str = "daemon.lock";
 
 /// Run the service: watch the roots and register what arrives
 ///
-/// Runs until SIGTERM or SIGINT. SIGHUP has it read keys, peers and run prefixes anew and try
-/// untrusted manifests again. Logs go where the section [log] of the configuration says; one daemon
-/// runs at a time.
+/// Runs until SIGTERM or SIGINT. SIGHUP has it read keys, peers, run prefixes, accounts and tokens
+/// anew and try untrusted manifests again. Logs go where the section [log] of the configuration says.
+/// Of several daemons of a site one does the work; the others stand by, and take over when it is gone.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
 pub(crate) fn run(_: &Args, context: &Context) -> Result<Outcome, Failure> {
     let site = context.site()?;
     telemetry::start(&site.log)?;
-    let _lock = lock(site)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -45,84 +42,68 @@ pub(crate) fn run(_: &Args, context: &Context) -> Result<Outcome, Failure> {
     result.map(|()| Outcome::Done)
 }
 
-/// Makes sure that no other daemon works on this site. The kernel drops the lock with the process.
-fn lock(site: &Site) -> Result<File, Failure> {
-    let path = site.state_directory.join(LOCK_FILE);
-    let doing = format!("cannot lock {}", path.display());
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path);
-    let file = file
-        .while_doing(doing.clone())
-        .hint("run as the user that owns the state directory")?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Failure::new(format!(
-            "{doing}: another daemon runs on this site"
-        ))
-        .hint("`systemctl status runsync` shows the service; stop that daemon first")),
-        Err(TryLockError::Error(source)) => Err(Failure::from(source).while_doing(doing)),
-    }
-}
-
 async fn serve(site: &Site, context: &Context) -> Result<(), Failure> {
     let signals = Signals::new().while_doing("cannot listen to signals")?;
     service::show_status("opening registry and roots");
     // Counters start with what counts.
     let metrics = telemetry::metrics::install()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let assembly = Arc::new(Assembly::open(site, Arc::clone(&clock))?);
-    let duty = Duty::standby();
-    let readers = Readers::open(site)?;
-    let surface = Surface::new(
-        site.clone(),
-        readers,
-        duty.clone(),
-        Arc::clone(&clock),
-        metrics,
-    )?;
-    let server = Server::open(surface).await?;
-    let loops = Arc::new(Loops::start(assembly, clock));
-    duty.set(Some(Arc::clone(&loops)));
-    let assembly = loops.assembly();
-    info!(site = %site.name, repository = %assembly.repository, roots = site.roots.len(), "runsync serves");
-    let stalled = || loops.stalled(service::PATIENCE);
-    service::serve(signals, "serving", stalled, async || {
-        reload(site, context, &loops, server.surface())
+    let steward = Steward::start(site, Arc::clone(&clock))?;
+    // Opened for reading only now: whoever has the lease has migrated them.
+    let server = match open_surface(site, &steward, clock, metrics).await {
+        Ok(server) => server,
+        Err(failure) => {
+            steward.stop(service::STOP_DEADLINE).await;
+            return Err(failure);
+        }
+    };
+    let status = steward.status_text();
+    let stalled = || steward.stalled(service::PATIENCE);
+    service::serve(signals, &status, stalled, async || {
+        reload(site, context, &steward, server.surface())
     })
     .await;
-    if let Err(still) = loops.stop(service::STOP_DEADLINE).await {
-        warn!(error = %still, "stopped while working; the work goes on at the next start");
-    }
+    // A manifest that is being handed in breaks off while its rows can still be written.
     server.stop(CLIENTS_DEADLINE).await;
+    steward.stop(service::STOP_DEADLINE).await;
     Ok(())
 }
 
-/// Takes keys, peers and prefixes from the configuration file as it is now.
-fn reload(site: &Site, context: &Context, loops: &Loops, surface: &Surface) -> String {
-    match try_reload(context, loops.assembly(), surface) {
+async fn open_surface(
+    site: &Site,
+    steward: &Steward,
+    clock: Arc<dyn Clock>,
+    metrics: Rendering,
+) -> Result<Server, Failure> {
+    let readers = Readers::open(site)?;
+    let duty = steward.duty().clone();
+    let surface = Surface::new(site.clone(), readers, duty, clock, metrics)?;
+    Ok(Server::open(surface).await?)
+}
+
+/// Takes what may change from the configuration file as it is now.
+fn reload(site: &Site, context: &Context, steward: &Steward, surface: &Surface) -> String {
+    match try_reload(context, steward, surface) {
         Ok(new) => {
             if needs_restart(site, &new) {
                 warn!(
-                    "changes to [site], [registry], [[root]], [limits], [log] and the sockets and limits of [http] take effect after a restart"
+                    "changes to [site], [registry], [[root]], [limits], [lease], [log] and the sockets and limits of [http] take effect after a restart"
                 );
             }
-            loops.retry_untrusted();
-            "serving".to_owned()
+            steward.status_text()
         }
         Err(failure) => {
             error!(error = %failure, "configuration not reloaded; the old one stays");
-            "serving; the configuration could not be reloaded".to_owned()
+            let status = steward.status_text();
+            format!("{status}; the configuration could not be reloaded")
         }
     }
 }
 
-fn try_reload(context: &Context, assembly: &Assembly, surface: &Surface) -> Result<Site, Failure> {
+fn try_reload(context: &Context, steward: &Steward, surface: &Surface) -> Result<Site, Failure> {
     let site = runsync_config::load(&context.config_file()?)?;
     surface.reload(&site)?;
-    assembly.reload(&site)?;
+    steward.reload(&site)?;
     Ok(site)
 }
 

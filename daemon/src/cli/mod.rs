@@ -14,6 +14,8 @@ mod source;
 
 mod progress;
 
+mod turn;
+
 mod identity;
 
 mod completions;

@@ -5,10 +5,11 @@ use std::fmt;
 use runsync_config::root::RootName;
 use serde::Serialize;
 
-use crate::assembly;
+use crate::assembly::Stores;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::source::{Source, Way};
+use crate::cli::turn;
 use crate::clock::{Clock, SystemClock};
 use crate::http::{ActedOn, Locations};
 use crate::ingest::quarantine;
@@ -157,10 +158,10 @@ fn act(which: &Which, act: Act, context: &Context) -> Result<(), Failure> {
             acted.locations
         }
         Source::Direct { site, .. } => {
-            let ledger = assembly::open_ledger(site)?;
+            let (_held, stores) = turn::take(site, context, |tenure| Stores::open(site, tenure))?;
             let mut acted = Vec::with_capacity(locations.len());
             for at in locations {
-                if act.directly(&*ledger, &at)? {
+                if act.directly(&*stores.ledger, &at)? {
                     acted.push(at);
                 }
             }

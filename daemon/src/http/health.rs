@@ -10,28 +10,8 @@ use utoipa::ToSchema;
 
 use super::openapi::Open;
 use super::surface::Surface;
-use crate::loops::Duty;
+use crate::loops::Role;
 use crate::service;
-
-/// What a daemon is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum DaemonRole {
-    /// It runs the loops of the site.
-    Owner,
-    /// It answers, and another one runs the loops.
-    Standby,
-}
-
-impl DaemonRole {
-    /// What `duty` makes a daemon.
-    pub(super) fn of(duty: &Duty) -> Self {
-        match duty.loops() {
-            Some(_) => Self::Owner,
-            None => Self::Standby,
-        }
-    }
-}
 
 /// Whether the daemon is alive.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -48,7 +28,7 @@ pub struct Readiness {
     /// Whether registry and ledger can be read.
     pub ready: bool,
     /// What it is about.
-    pub role: DaemonRole,
+    pub role: Role,
 }
 
 /// Tell whether every worker advances.
@@ -83,7 +63,7 @@ pub(super) async fn healthz(State(surface): State<Arc<Surface>>) -> (StatusCode,
     )
 )]
 pub(super) async fn readyz(State(surface): State<Arc<Surface>>) -> (StatusCode, Json<Readiness>) {
-    let role = DaemonRole::of(&surface.duty);
+    let role = surface.duty.status().role;
     let looked = surface.look_up(|surface| {
         surface.readers.registry.changes()?;
         surface.readers.ledger.forgotten()?;

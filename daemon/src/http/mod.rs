@@ -69,7 +69,7 @@ pub mod client;
 pub use self::account::AccessError;
 pub use self::error::ListenError;
 pub use self::hand_in::HandInEvent;
-pub use self::health::{DaemonRole, Health, Readiness};
+pub use self::health::{Health, Readiness};
 pub use self::manifests::{ActedOn, Locations};
 pub use self::openapi::document;
 pub use self::problem::ProblemBody;

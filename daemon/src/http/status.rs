@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::health::DaemonRole;
 use super::openapi::Gated;
 use super::problem::Problem;
 use super::surface::Surface;
@@ -23,6 +22,7 @@ use crate::ingest::gaps;
 use crate::ingest::refuse::is_held;
 use crate::ledger::LedgerError;
 use crate::ledger::record::{Finding, ManifestRow, ManifestState};
+use crate::loops::DutyStatus;
 use crate::registry::RegistryError;
 use crate::registry::record::{Registering, RunRow};
 use crate::schema::{GenerationSchema, RunKeySchema};
@@ -134,7 +134,8 @@ pub struct Gap {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct DaemonStatus {
     /// What it is about.
-    pub role: DaemonRole,
+    #[serde(flatten)]
+    pub duty: DutyStatus,
     /// Its release.
     pub version: String,
     /// When it started.
@@ -147,7 +148,7 @@ impl DaemonStatus {
     fn of(surface: &Surface) -> Self {
         let loops = surface.duty.loops();
         Self {
-            role: DaemonRole::of(&surface.duty),
+            duty: surface.duty.status(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: surface.started_at,
             workers: loops.map_or_else(Vec::new, |loops| loops.workers()),

@@ -37,6 +37,15 @@ impl IngestError {
         }
     }
 
+    /// Whether the lease is another process's by now.
+    pub fn is_fenced(&self) -> bool {
+        match self {
+            Self::Ledger(error) => error.is_fenced(),
+            Self::Registry(error) => error.is_fenced(),
+            Self::Datastore(_) | Self::Interrupted | Self::Lock(_) => false,
+        }
+    }
+
     /// Whether nothing failed and the caller itself broke off.
     pub fn is_interruption(&self) -> bool {
         matches!(
@@ -55,16 +64,4 @@ impl From<VerifyError> for IngestError {
             VerifyError::Registry(error) => Self::Registry(error),
         }
     }
-}
-
-/// An error and its causes, joined as the edge prints them: for the ledger's reasons.
-pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        cause = source.source();
-    }
-    text
 }

@@ -68,5 +68,5 @@ pub mod workers;
 
 mod error;
 
+pub(crate) use crate::error_chain::error_chain;
 pub use error::IngestError;
-pub(crate) use error::error_chain;

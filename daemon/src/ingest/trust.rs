@@ -138,6 +138,7 @@ mod tests {
             },
             limits: Limits::default(),
             http: Http::new("socket".into()),
+            lease: runsync_config::lease::Lease::default(),
             log: Log {
                 format: LogFormat::Human,
                 filter: "info".into(),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::IngestError;
 use super::confirm::Confirming;
@@ -130,10 +130,12 @@ impl ManifestWorker {
 impl Worker for ManifestWorker {
     fn step(&mut self, pulse: &Pulse) -> Result<Next, StepError> {
         let now = self.arrivals.flow().site().clock.now();
-        self.find_work(now)?;
-        let stepped = match self.arrivals.step(&mut |_| advance(pulse)) {
-            Err(error) if error.is_interruption() => return Ok(Next::Idle(None)),
-            other => other?,
+        let stepped = self
+            .find_work(now)
+            .and_then(|()| self.arrivals.step(&mut |_| advance(pulse)));
+        let stepped = match stepped {
+            Err(error) => return stopped_or_failed(error),
+            Ok(stepped) => stepped,
         };
         if stepped.decided > 0 {
             self.confirm.wake();
@@ -196,14 +198,23 @@ impl Worker for ConfirmWorker {
         // Absence is no news about artifacts while the root itself is not there.
         self.confirming.flow().datastore().check_identity()?;
         match self.work(pulse, now) {
-            Err(error) if error.is_interruption() => Ok(Next::Idle(None)),
-            Err(error) => Err(error.into()),
+            Err(error) => stopped_or_failed(error),
             Ok(()) => Ok(wait_until(
                 [self.next, self.owed].into_iter().flatten().min(),
                 now,
             )),
         }
     }
+}
+
+/// A step that was broken off, or whose process has lost the lease, did not fail: there is nothing
+/// to try again, and whoever stops the loops says why.
+fn stopped_or_failed(error: IngestError) -> Result<Next, StepError> {
+    if error.is_interruption() || error.is_fenced() {
+        debug!(%error, "step ended early");
+        return Ok(Next::Idle(None));
+    }
+    Err(error.into())
 }
 
 /// Shows that the step advances, and breaks it off when the daemon stops.

@@ -12,16 +12,16 @@ use runsync_manifest::signature::KeyId;
 use uuid::Uuid;
 
 use crate::file_identity::FileIdentity;
-use crate::ledger::Ledger;
+use crate::lease::{Fence, Tenure};
 use crate::ledger::record::{
     Finding, Location, ManifestRow, ManifestState, ManifestSummary, NewRequest,
 };
+use crate::ledger::{Ledger, LedgerError};
 
-/// Opens or creates the ledger in a folder.
-pub(crate) type Open = dyn Fn(&Path) -> Box<dyn Ledger>;
+/// Opens the ledger in a folder under a tenure, or creates it first.
+pub(crate) type Open = dyn Fn(&Path, &Tenure) -> Result<Box<dyn Ledger>, LedgerError>;
 
-/// Instantiates every case for a backend: `$open` is a `fn(&Path) -> Box<dyn Ledger>` that opens
-/// the ledger in a folder, or creates it.
+/// Instantiates every case for a backend: `$open` is an [`Open`].
 macro_rules! conformance {
     ($open:expr; $($case:ident)*) => {$(
         #[test]
@@ -45,6 +45,7 @@ macro_rules! conformance {
             the_first_manifest_accepted_as_a_generation_is_remembered
             requests_are_kept_newest_first
             reopening_keeps_everything
+            an_old_fence_writes_nothing
         }
     };
 }
@@ -53,23 +54,30 @@ pub(crate) use conformance;
 struct Site<'a> {
     folder: tempfile::TempDir,
     open: &'a Open,
+    tenure: Tenure,
     ledger: Option<Box<dyn Ledger>>,
+}
+
+fn tenure(fence: u64) -> Tenure {
+    Tenure::begin(Fence::stored(fence), || ())
 }
 
 impl<'a> Site<'a> {
     fn new(open: &'a Open) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = Some(open(folder.path()));
+        let tenure = tenure(1);
+        let ledger = Some(open(folder.path(), &tenure).unwrap());
         Self {
             folder,
             open,
+            tenure,
             ledger,
         }
     }
 
     fn reopen(&mut self) {
         self.ledger = None;
-        self.ledger = Some((self.open)(self.folder.path()));
+        self.ledger = Some((self.open)(self.folder.path(), &self.tenure).unwrap());
     }
 
     fn ledger(&self) -> &dyn Ledger {
@@ -398,4 +406,43 @@ pub(crate) fn requests_are_kept_newest_first(open: &Open) {
     );
     assert_eq!(ledger.requests(Some(second), 10).unwrap().len(), 1);
     assert_eq!(ledger.requests(None, 1).unwrap().len(), 1);
+}
+
+pub(crate) fn an_old_fence_writes_nothing(open: &Open) {
+    let site = Site::new(open);
+    site.ledger().record(&[read_row("a", 1)]).unwrap();
+    site.ledger().swept(&root("main"), at(1)).unwrap();
+    let new = open(site.folder.path(), &tenure(2)).unwrap();
+    let finding = Finding {
+        kind: "corrupt".to_owned(),
+        subject: "a".to_owned(),
+        detail: "b".to_owned(),
+        first_seen: at(1),
+        last_seen: at(1),
+        times: 1,
+    };
+    new.find_all(std::slice::from_ref(&finding)).unwrap();
+    let accepted = [(run("u/b"), Generation::FIRST, Sha256([1; 32]))];
+    let old = site.ledger();
+    for (method, refused) in [
+        ("record", old.record(&[read_row("b", 2)])),
+        ("forget", old.forget(&read_row("a", 1).location).map(drop)),
+        ("accept", old.accept(&accepted)),
+        ("find_all", old.find_all(&[finding])),
+        ("healed", old.healed("corrupt", "a")),
+        ("swept", old.swept(&root("main"), at(2))),
+    ] {
+        let fenced = refused.as_ref().is_err_and(LedgerError::is_fenced);
+        assert!(fenced, "{method}: {refused:?}");
+    }
+    for ledger in [old, &*new] {
+        assert_eq!(ledger.manifests(None).unwrap(), [read_row("a", 1)]);
+        assert_eq!(ledger.findings().unwrap().len(), 1);
+        assert_eq!(ledger.findings().unwrap()[0].times, 1);
+        assert_eq!(ledger.last_sweep(&root("main")).unwrap(), Some(at(1)));
+        assert!(ledger.accepted_generations(&run("u/b")).unwrap().is_empty());
+    }
+    let again = open(site.folder.path(), &site.tenure);
+    assert!(again.is_err_and(|error| error.is_fenced()));
+    new.swept(&root("main"), at(3)).unwrap();
 }

@@ -1,6 +1,7 @@
 //! What goes wrong with a ledger.
 
 use crate::disposition::Disposition;
+use crate::lease::Fenced;
 use crate::sqlite::SqliteError;
 
 /// What goes wrong with a ledger.
@@ -14,6 +15,9 @@ pub enum LedgerError {
         /// What is there.
         value: String,
     },
+    /// The lease is another process's by now; nothing was written.
+    #[error(transparent)]
+    Fenced(#[from] Fenced),
     /// SQLite failed.
     #[error(transparent)]
     Sqlite(#[from] SqliteError),
@@ -24,14 +28,20 @@ impl LedgerError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Sqlite(error) => error.hint(),
-            Self::Damaged { .. } => None,
+            Self::Damaged { .. } | Self::Fenced(_) => None,
         }
+    }
+
+    /// Whether the lease is another process's by now.
+    pub fn is_fenced(&self) -> bool {
+        matches!(self, Self::Fenced(_) | Self::Sqlite(SqliteError::Fenced(_)))
     }
 
     /// What to do about it.
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Damaged { .. } => Disposition::Stop,
+            Self::Fenced(_) => Disposition::Retry,
             Self::Sqlite(error) => error.disposition(),
         }
     }

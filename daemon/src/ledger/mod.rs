@@ -25,7 +25,7 @@ pub use crate::ledger::error::LedgerError;
 use crate::ledger::record::{
     Finding, Location, ManifestRow, ManifestState, NewRequest, RequestRow,
 };
-pub use crate::ledger::sqlite::SqliteLedger;
+pub use crate::ledger::sqlite::{SqliteLease, SqliteLedger};
 
 /// A ledger.
 pub trait Ledger: Send + Sync + Debug {

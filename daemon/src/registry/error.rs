@@ -1,6 +1,7 @@
 //! What goes wrong with a registry.
 
 use crate::disposition::Disposition;
+use crate::lease::Fenced;
 use crate::registry::conflict::Conflict;
 use crate::sqlite::SqliteError;
 
@@ -41,6 +42,9 @@ pub enum RegistryError {
     /// The caller broke off.
     #[error("registration was interrupted")]
     Interrupted,
+    /// The lease is another process's by now; nothing was written.
+    #[error(transparent)]
+    Fenced(#[from] Fenced),
     /// SQLite failed.
     #[error(transparent)]
     Sqlite(#[from] SqliteError),
@@ -56,14 +60,22 @@ impl RegistryError {
             | Self::Size { .. }
             | Self::Damaged { .. }
             | Self::Contradicted(_)
-            | Self::Interrupted => None,
+            | Self::Interrupted
+            | Self::Fenced(_) => None,
         }
+    }
+
+    /// Whether the lease is another process's by now.
+    pub fn is_fenced(&self) -> bool {
+        matches!(self, Self::Fenced(_) | Self::Sqlite(SqliteError::Fenced(_)))
     }
 
     /// What to do about it.
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Rows(_) | Self::Contradicted(_) | Self::Interrupted => Disposition::Retry,
+            Self::Rows(_) | Self::Contradicted(_) | Self::Interrupted | Self::Fenced(_) => {
+                Disposition::Retry
+            }
             Self::DatasetTypeIndex { .. } | Self::Size { .. } => Disposition::Quarantine,
             Self::Damaged { .. } => Disposition::Stop,
             Self::Sqlite(error) => error.disposition(),

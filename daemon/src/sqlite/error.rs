@@ -7,6 +7,7 @@ use rusqlite::ErrorCode;
 use rustix::fs::Access;
 
 use crate::disposition::Disposition;
+use crate::lease::Fenced;
 
 /// What goes wrong with a SQLite file.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +96,9 @@ pub enum SqliteError {
         /// As SQLite says it.
         source: rusqlite::Error,
     },
+    /// The lease is another process's by now.
+    #[error(transparent)]
+    Fenced(#[from] Fenced),
     /// A statement failed.
     #[error("cannot {action}")]
     Statement {
@@ -126,6 +130,14 @@ impl SqliteError {
         let path = path.to_owned();
         move |source| {
             let path = path.clone();
+            let busy = matches!(
+                source.sqlite_error_code(),
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+            );
+            if busy {
+                let action = "open the database";
+                return Self::Locked { action, source };
+            }
             let refused = rustix::fs::access(&path, access).err();
             match refused.filter(|_| source.sqlite_error_code() == Some(ErrorCode::CannotOpen)) {
                 Some(errno) => Self::Unreachable {
@@ -136,6 +148,11 @@ impl SqliteError {
                 None => Self::Open { what, path, source },
             }
         }
+    }
+
+    /// Whether another process keeps the file locked.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Locked { .. })
     }
 
     /// What an operator can do about it, where that is known.
@@ -158,7 +175,7 @@ impl SqliteError {
             }
             Self::OlderSchema { .. } => Some("start the daemon once: it migrates the file"),
             Self::Locked { .. } => Some("wait for the other process to end, and try again"),
-            Self::Open { .. } | Self::Statement { .. } => None,
+            Self::Open { .. } | Self::Statement { .. } | Self::Fenced(_) => None,
         }
     }
 
@@ -177,7 +194,7 @@ impl SqliteError {
             | Self::WrongApplication { .. }
             | Self::NewerSchema { .. }
             | Self::OlderSchema { .. } => Disposition::Stop,
-            Self::Locked { .. } => Disposition::Retry,
+            Self::Locked { .. } | Self::Fenced(_) => Disposition::Retry,
             Self::Open { source, .. } | Self::Statement { source, .. } => {
                 match source.sqlite_error_code() {
                     Some(

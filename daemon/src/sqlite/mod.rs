@@ -4,15 +4,22 @@
 //! each read sees the last commit. `synchronous = FULL` makes a commit survive a power cut.
 //! A file's `application_id` tells whose it is, its `user_version` how far it was migrated.
 //!
+//! A [`Database`] opened for writing is opened under a [`Tenure`] of the site's lease. The file
+//! keeps the highest fence that it was opened under, and every write transaction begins by
+//! comparing it with the tenure's own: a process that has lost the lease writes nothing more.
+//! Only the lease itself is written [`Unfenced`].
+//!
 //! # What a crash leaves
 //!
 //! | during      | left behind                | next                                     |
 //! |-------------|----------------------------|------------------------------------------|
 //! | creation    | a file without any table   | [`Database::create`] takes it for its own |
-//! | migration   | the schema before it       | [`Database::open`] migrates again        |
+//! | opening     | the fence and schema before it | [`Database::open`] does both again   |
 //! | a write     | the state before it        | the caller repeats it                    |
 
 mod error;
+
+mod unfenced;
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -26,6 +33,8 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use rustix::fs::Access;
 
 pub use self::error::SqliteError;
+pub use self::unfenced::Unfenced;
+use crate::lease::{Fence, Fenced, Tenure};
 
 /// How long a statement waits for another process's write before it is given up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -52,7 +61,8 @@ pub struct Schema {
     pub what: &'static str,
     /// Number in the file's header that tells it from every other SQLite file.
     pub application_id: i32,
-    /// SQL that leads from version `n` to `n + 1`, for each `n`. Append-only.
+    /// SQL that leads from version `n` to `n + 1`, for each `n`. Append-only. What they make has a
+    /// table `meta` of one row, with a column `fence`.
     pub migrations: &'static [&'static str],
 }
 
@@ -62,7 +72,8 @@ pub struct Database {
     path: PathBuf,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
-    read_only: bool,
+    /// `None`: opened for reading.
+    tenure: Option<Tenure>,
 }
 
 impl Database {
@@ -75,51 +86,60 @@ impl Database {
         path: &Path,
         schema: &Schema,
         fill: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
-    ) -> Result<Self, SqliteError> {
-        let what = schema.what;
-        create_file(path).map_err(|source| SqliteError::Create {
-            what,
-            path: path.to_owned(),
-            source,
-        })?;
-        let access = Access::READ_OK | Access::WRITE_OK;
-        let failed = &SqliteError::opening(what, path, access);
-        let exists = || SqliteError::Exists {
-            what,
-            path: path.to_owned(),
-        };
-        // Looked at first: the writer's pragmas would already change a file that is not ours.
-        if has_tables(&connect_looker(path).map_err(failed)?).map_err(failed)? {
-            return Err(exists());
-        }
-        let mut writer = connect_writer(path).map_err(failed)?;
-        let begun = begin(&mut writer).map_err(failed)?;
-        if has_tables(&begun).map_err(failed)? {
-            return Err(exists());
-        }
-        migrate(&begun, schema, 0).map_err(failed)?;
-        fill(&begun).map_err(failed)?;
-        begun.commit().map_err(failed)?;
-        Ok(Self::over(path, writer, false))
+    ) -> Result<(), SqliteError> {
+        Unfenced::create(path, schema, fill).map(drop)
     }
 
-    /// Opens the file for writing and migrates it to the newest schema.
+    /// Opens the file for writing under `tenure`: brings it to the newest schema, and to the
+    /// tenure's fence, in one transaction. From then on nobody writes to it under a lower one.
+    ///
+    /// `patience` is how long another process's write transaction is waited for.
     ///
     /// # Errors
     ///
-    /// [`SqliteError::NewerSchema`] where a later release has migrated it.
-    pub fn open(path: &Path, schema: &Schema) -> Result<Self, SqliteError> {
+    /// [`SqliteError::Fenced`] where it was opened under a higher fence;
+    /// [`SqliteError::NewerSchema`] where a later release has migrated it;
+    /// [`SqliteError::Locked`] where another process keeps it locked.
+    pub fn open(
+        path: &Path,
+        schema: &Schema,
+        tenure: &Tenure,
+        patience: Duration,
+    ) -> Result<Self, SqliteError> {
         let access = Access::READ_OK | Access::WRITE_OK;
         let failed = &SqliteError::opening(schema.what, path, access);
         version(&connect_looker(path).map_err(failed)?, path, schema)?;
         let mut writer = connect_writer(path).map_err(failed)?;
+        writer.busy_timeout(patience).map_err(failed)?;
         let begun = begin(&mut writer).map_err(failed)?;
-        let version = version(&begun, path, schema)?;
-        if version < schema.migrations.len() {
-            migrate(&begun, schema, version).map_err(failed)?;
+        bring_to(&begun, path, schema, schema.migrations.len())?;
+        if fence(&begun).map_err(failed)? < tenure.fence() {
+            stamp(&begun, tenure.fence()).map_err(failed)?;
         }
+        tenure.check(fence(&begun).map_err(failed)?)?;
         begun.commit().map_err(failed)?;
-        Ok(Self::over(path, writer, false))
+        writer.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+        Ok(Self::over(path, writer, Some(tenure.clone())))
+    }
+
+    /// The fence that the file was last opened under.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read.
+    pub fn fence_of(path: &Path, schema: &Schema) -> Result<Fence, SqliteError> {
+        let failed = &SqliteError::opening(schema.what, path, Access::READ_OK);
+        let reader = connect_reader(path).map_err(failed)?;
+        version(&reader, path, schema)?;
+        let fenced = reader
+            .column_exists(None, "meta", "fence")
+            .map_err(failed)?;
+        // One that an earlier release made was never opened under any.
+        if fenced {
+            fence(&reader).map_err(failed)
+        } else {
+            Ok(Fence::default())
+        }
     }
 
     /// Opens the file for reading, whether or not another process writes to it.
@@ -140,27 +160,38 @@ impl Database {
                 known,
             });
         }
-        Ok(Self::over(path, reader, true))
+        Ok(Self::over(path, reader, None))
     }
 
-    fn over(path: &Path, writer: Connection, read_only: bool) -> Self {
+    fn over(path: &Path, writer: Connection, tenure: Option<Tenure>) -> Self {
         Self {
             path: path.to_owned(),
             writer: Mutex::new(writer),
             readers: Mutex::default(),
-            read_only,
+            tenure,
         }
     }
 
     /// Runs `work` in a write transaction and commits it where `work` succeeds.
     /// In a file opened for reading it fails as SQLite does.
-    pub fn write<T, E: From<rusqlite::Error>>(
+    ///
+    /// # Errors
+    ///
+    /// [`Fenced`] where the tenure has ended, or another process has opened the file under a
+    /// higher fence: `work` was not begun.
+    pub fn write<T, E: From<rusqlite::Error> + From<Fenced>>(
         &self,
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
+        if let Some(tenure) = &self.tenure {
+            tenure.check_lasts()?;
+        }
         // A panic while the lock was held has rolled its transaction back.
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut begun = begin(&mut writer)?;
+        if let Some(tenure) = &self.tenure {
+            tenure.check(fence(&begun)?)?;
+        }
         let value = work(&mut begun)?;
         begun.commit()?;
         Ok(value)
@@ -192,10 +223,8 @@ impl Database {
 }
 
 impl Drop for Database {
-    /// Moves the WAL into the file, which then holds everything, and leaves an empty WAL:
-    /// a reader without write permission could not create one.
     fn drop(&mut self) {
-        if self.read_only {
+        if self.tenure.is_none() {
             return;
         }
         self.idle_readers().clear();
@@ -203,9 +232,15 @@ impl Drop for Database {
             .writer
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = writer.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
-            tracing::debug!(%error, path = %self.path.display(), "wal left for the next opening");
-        }
+        fold(writer, &self.path);
+    }
+}
+
+/// Moves the WAL into the file, which then holds everything, and leaves an empty WAL:
+/// a reader without write permission could not create one.
+fn fold(writer: &Connection, path: &Path) {
+    if let Err(error) = writer.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+        tracing::debug!(%error, path = %path.display(), "wal left for the next opening");
     }
 }
 
@@ -296,13 +331,47 @@ fn version(connection: &Connection, path: &Path, schema: &Schema) -> Result<usiz
     Ok(found)
 }
 
-fn migrate(begun: &Transaction<'_>, schema: &Schema, from: usize) -> rusqlite::Result<()> {
-    for migration in schema.migrations.iter().skip(from) {
+/// Brings the file to schema version `to` at least.
+fn bring_to(
+    begun: &Transaction<'_>,
+    path: &Path,
+    schema: &Schema,
+    to: usize,
+) -> Result<(), SqliteError> {
+    let from = version(begun, path, schema)?;
+    let failed = SqliteError::opening(schema.what, path, Access::WRITE_OK);
+    migrate(begun, schema, from, to).map_err(failed)
+}
+
+fn migrate(
+    begun: &Transaction<'_>,
+    schema: &Schema,
+    from: usize,
+    to: usize,
+) -> rusqlite::Result<()> {
+    if from >= to {
+        return Ok(());
+    }
+    for migration in schema.migrations.iter().take(to).skip(from) {
         begun.execute_batch(migration)?;
     }
     begun.pragma_update(None, "application_id", schema.application_id)?;
-    let version = i64::try_from(schema.migrations.len()).unwrap_or(i64::MAX);
+    let version = i64::try_from(to).unwrap_or(i64::MAX);
     begun.pragma_update(None, "user_version", version)
+}
+
+/// The fence that the file was last opened under, as a transaction sees it.
+pub(crate) fn fence(connection: &Connection) -> rusqlite::Result<Fence> {
+    let number: i64 = connection
+        .prepare_cached("SELECT fence FROM meta")?
+        .query_row([], |row| row.get(0))?;
+    Ok(Fence::stored(number.cast_unsigned()))
+}
+
+/// Raises that fence.
+pub(crate) fn stamp(begun: &Transaction<'_>, fence: Fence) -> rusqlite::Result<()> {
+    begun.execute("UPDATE meta SET fence = ?1", [fence.number().cast_signed()])?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -312,13 +381,15 @@ mod tests {
     use super::*;
     use crate::disposition::Disposition;
 
+    const META: &str = "CREATE TABLE meta (fence INTEGER NOT NULL); INSERT INTO meta VALUES (0)";
     const FIRST: Schema = Schema {
         what: "notebook",
         application_id: 0x6e6f_7465,
-        migrations: &["CREATE TABLE note (text TEXT)"],
+        migrations: &[META, "CREATE TABLE note (text TEXT)"],
     };
     const SECOND: Schema = Schema {
         migrations: &[
+            META,
             "CREATE TABLE note (text TEXT)",
             "ALTER TABLE note ADD COLUMN page INTEGER; UPDATE note SET page = 1",
         ],
@@ -329,14 +400,40 @@ mod tests {
         application_id: 0x636f_6f6b,
         ..FIRST
     };
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    #[derive(Debug, thiserror::Error)]
+    enum Failed {
+        #[error(transparent)]
+        Statement(#[from] rusqlite::Error),
+        #[error(transparent)]
+        Fenced(#[from] Fenced),
+    }
 
     #[expect(clippy::unnecessary_wraps, reason = "what creation asks for")]
     fn nothing(_: &Transaction<'_>) -> rusqlite::Result<()> {
         Ok(())
     }
 
-    fn note(database: &Database, text: &str) -> rusqlite::Result<usize> {
-        database.write(|begun| begun.execute("INSERT INTO note (text) VALUES (?1)", [text]))
+    fn tenure(fence: u64) -> Tenure {
+        Tenure::begin(Fence::stored(fence), || ())
+    }
+
+    fn open(path: &Path, schema: &Schema) -> Result<Database, SqliteError> {
+        open_under(path, schema, 1)
+    }
+
+    fn open_under(path: &Path, schema: &Schema, fence: u64) -> Result<Database, SqliteError> {
+        Database::open(path, schema, &tenure(fence), PATIENCE)
+    }
+
+    fn create(path: &Path, schema: &Schema) -> Result<Database, SqliteError> {
+        Database::create(path, schema, nothing)?;
+        open(path, schema)
+    }
+
+    fn note(database: &Database, text: &str) -> Result<usize, Failed> {
+        database.write(|begun| Ok(begun.execute("INSERT INTO note (text) VALUES (?1)", [text])?))
     }
 
     fn notes(database: &Database) -> rusqlite::Result<u32> {
@@ -352,9 +449,78 @@ mod tests {
     }
 
     #[test]
+    fn an_overtaken_writer_writes_nothing_more() {
+        let (_folder, path) = folder();
+        create(&path, &FIRST).unwrap();
+        let owner = tenure(2);
+        let old = Database::open(&path, &FIRST, &owner, PATIENCE).unwrap();
+        note(&old, "before").unwrap();
+        let new = open_under(&path, &FIRST, 3).unwrap();
+        assert_eq!(Database::fence_of(&path, &FIRST).unwrap(), Fence::stored(3));
+        let mut begun = false;
+        let refused: Result<(), Failed> = old.write(|_| {
+            begun = true;
+            Ok(())
+        });
+        assert!(matches!(refused, Err(Failed::Fenced(_))));
+        assert!(!begun, "the work was not begun");
+        assert_eq!(owner.ended(), Some(crate::lease::End::Overtaken));
+        assert_eq!(notes(&old).unwrap(), 1, "it still reads");
+        note(&new, "after").unwrap();
+        assert_eq!(notes(&old).unwrap(), 2);
+        let again = open_under(&path, &FIRST, 2);
+        assert!(matches!(again, Err(SqliteError::Fenced(_))), "{again:?}");
+        note(&new, "still").unwrap();
+    }
+
+    #[test]
+    fn a_tenure_that_has_ended_writes_nothing_though_nobody_came_after_it() {
+        let (_folder, path) = folder();
+        create(&path, &FIRST).unwrap();
+        let owner = tenure(2);
+        let database = Database::open(&path, &FIRST, &owner, PATIENCE).unwrap();
+        owner.end(crate::lease::End::NotRenewed);
+        assert!(matches!(note(&database, "late"), Err(Failed::Fenced(_))));
+        let again = Database::open(&path, &FIRST, &owner, PATIENCE);
+        assert!(matches!(again, Err(SqliteError::Fenced(_))), "{again:?}");
+    }
+
+    #[test]
+    fn an_older_release_cannot_write_to_what_a_newer_one_has_migrated() {
+        let (_folder, path) = folder();
+        let old = create(&path, &FIRST).unwrap();
+        let new = open_under(&path, &SECOND, 2).unwrap();
+        assert!(matches!(note(&old, "old"), Err(Failed::Fenced(_))));
+        let again = open_under(&path, &FIRST, 3);
+        assert!(matches!(again, Err(SqliteError::NewerSchema { .. })));
+        assert_eq!(
+            Database::fence_of(&path, &SECOND).unwrap(),
+            Fence::stored(2)
+        );
+        note(&new, "new").unwrap();
+    }
+
+    #[test]
+    fn opening_waits_for_another_writer_only_so_long() {
+        let (_folder, path) = folder();
+        create(&path, &FIRST).unwrap();
+        let mut other = Connection::open(&path).unwrap();
+        let held = begin(&mut other).unwrap();
+        let patience = Duration::from_millis(50);
+        let refused = Database::open(&path, &FIRST, &tenure(2), patience);
+        assert!(
+            matches!(refused, Err(SqliteError::Locked { .. })),
+            "{refused:?}"
+        );
+        drop(held);
+        assert_eq!(Database::fence_of(&path, &FIRST).unwrap(), Fence::stored(1));
+        open_under(&path, &FIRST, 2).unwrap();
+    }
+
+    #[test]
     fn a_file_is_created_once_and_readable_by_its_group_at_most() {
         let (_folder, path) = folder();
-        let database = Database::create(&path, &FIRST, nothing).unwrap();
+        let database = create(&path, &FIRST).unwrap();
         note(&database, "kept").unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777 & !FILE_MODE, 0);
@@ -368,31 +534,28 @@ mod tests {
         let (_folder, path) = folder();
         File::create(&path).unwrap();
         assert!(matches!(
-            Database::open(&path, &FIRST),
+            open(&path, &FIRST),
             Err(SqliteError::WrongApplication { .. })
         ));
-        Database::create(&path, &FIRST, nothing).unwrap();
-        Database::open(&path, &FIRST).unwrap();
+        create(&path, &FIRST).unwrap();
+        open(&path, &FIRST).unwrap();
     }
 
     #[test]
     fn other_files_are_refused_and_left_alone() {
         let (_folder, path) = folder();
-        drop(Database::create(&path, &OTHER, nothing).unwrap());
+        drop(create(&path, &OTHER).unwrap());
         let before = std::fs::read(&path).unwrap();
-        for opened in [
-            Database::open(&path, &FIRST),
-            Database::open_read_only(&path, &FIRST),
-        ] {
+        for opened in [open(&path, &FIRST), Database::open_read_only(&path, &FIRST)] {
             assert!(matches!(opened, Err(SqliteError::WrongApplication { .. })));
         }
         assert_eq!(std::fs::read(&path).unwrap(), before);
         let text = path.with_extension("txt");
         #[expect(clippy::disallowed_methods, reason = "a test's own file")]
         std::fs::write(&text, "certainly no database, though it is long enough").unwrap();
-        let error = Database::open(&text, &FIRST).unwrap_err();
+        let error = open(&text, &FIRST).unwrap_err();
         assert_eq!(error.disposition(), Disposition::Stop);
-        let missing = Database::open(&path.with_extension("none"), &FIRST);
+        let missing = open(&path.with_extension("none"), &FIRST);
         let Err(SqliteError::Unreachable { source, .. }) = missing else {
             panic!("{missing:?}")
         };
@@ -402,16 +565,16 @@ mod tests {
     #[test]
     fn an_older_schema_is_migrated_by_whoever_may_write() {
         let (_folder, path) = folder();
-        note(&Database::create(&path, &FIRST, nothing).unwrap(), "old").unwrap();
+        note(&create(&path, &FIRST).unwrap(), "old").unwrap();
         assert!(matches!(
             Database::open_read_only(&path, &SECOND),
             Err(SqliteError::OlderSchema {
-                found: 1,
-                known: 2,
+                found: 2,
+                known: 3,
                 ..
             })
         ));
-        let database = Database::open(&path, &SECOND).unwrap();
+        let database = open(&path, &SECOND).unwrap();
         let page = |connection: &Connection| {
             connection.query_row("SELECT page FROM note", [], |row| row.get::<_, i64>(0))
         };
@@ -422,27 +585,27 @@ mod tests {
     #[test]
     fn a_newer_schema_is_refused() {
         let (_folder, path) = folder();
-        drop(Database::create(&path, &SECOND, nothing).unwrap());
-        let refused = Database::open(&path, &FIRST).unwrap_err();
+        drop(create(&path, &SECOND).unwrap());
+        let refused = open(&path, &FIRST).unwrap_err();
         assert!(matches!(
             refused,
             SqliteError::NewerSchema {
-                found: 2,
-                known: 1,
+                found: 3,
+                known: 2,
                 ..
             }
         ));
         assert_eq!(refused.disposition(), Disposition::Stop);
-        assert!(refused.to_string().contains("schema version 2"));
+        assert!(refused.to_string().contains("schema version 3"));
     }
 
     #[test]
     fn a_failed_write_leaves_nothing() {
         let (_folder, path) = folder();
-        let database = Database::create(&path, &FIRST, nothing).unwrap();
-        let failed: Result<(), rusqlite::Error> = database.write(|begun| {
+        let database = create(&path, &FIRST).unwrap();
+        let failed: Result<(), Failed> = database.write(|begun| {
             begun.execute("INSERT INTO note VALUES ('gone')", [])?;
-            Err(rusqlite::Error::QueryReturnedNoRows)
+            Err(rusqlite::Error::QueryReturnedNoRows.into())
         });
         assert!(failed.is_err());
         assert_eq!(notes(&database).unwrap(), 0);
@@ -451,7 +614,7 @@ mod tests {
     #[test]
     fn a_reader_sees_the_last_commit_with_and_without_a_writer() {
         let (_folder, path) = folder();
-        let database = Database::create(&path, &FIRST, nothing).unwrap();
+        let database = create(&path, &FIRST).unwrap();
         let reader = Database::open_read_only(&path, &FIRST).unwrap();
         note(&database, "one").unwrap();
         assert_eq!(notes(&reader).unwrap(), 1);
@@ -460,7 +623,7 @@ mod tests {
                 begun.execute("INSERT INTO note VALUES ('two')", [])?;
                 assert_eq!(notes(&reader)?, 1);
                 assert_eq!(notes(&database)?, 1);
-                Ok::<_, rusqlite::Error>(())
+                Ok::<_, Failed>(())
             })
             .unwrap();
         drop(database);
@@ -468,7 +631,9 @@ mod tests {
         drop(reader);
         let reader = Database::open_read_only(&path, &FIRST).unwrap();
         assert_eq!(notes(&reader).unwrap(), 2);
-        let refused = note(&reader, "three").unwrap_err();
+        let Err(Failed::Statement(refused)) = note(&reader, "three") else {
+            panic!("it was not opened for writing")
+        };
         let refused = SqliteError::during("write", refused);
         assert_eq!(refused.disposition(), Disposition::Stop);
     }
@@ -476,12 +641,12 @@ mod tests {
     #[test]
     fn a_closed_file_holds_everything_by_itself() {
         let (_folder, path) = folder();
-        let database = Database::create(&path, &FIRST, nothing).unwrap();
+        let database = create(&path, &FIRST).unwrap();
         note(&database, "one").unwrap();
         notes(&database).unwrap();
         drop(database);
         let copy = path.with_extension("copy");
         std::fs::copy(&path, &copy).unwrap();
-        assert_eq!(notes(&Database::open(&copy, &FIRST).unwrap()).unwrap(), 1);
+        assert_eq!(notes(&open(&copy, &FIRST).unwrap()).unwrap(), 1);
     }
 }

@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 
 use super::{Activity, Next, Pulse, StepError, Wake, Worker, WorkerStatus};
 use crate::clock::Clock;
+use crate::error_chain::error_chain;
 
 /// The wait after a first failure: long enough not to spin, short enough for a hiccup.
 const BACK_OFF_MIN: Duration = Duration::from_secs(1);
@@ -212,7 +213,7 @@ impl Run {
             self.pulse.began();
             let wait = match catch_unwind(AssertUnwindSafe(|| self.work())) {
                 Ok(Ok(next)) => self.went_through(next),
-                Ok(Err(error)) => self.failed(&chain(&error)),
+                Ok(Err(error)) => self.failed(&error_chain(&*error)),
                 Err(panic) => {
                     self.worker = None;
                     self.failed(&format!("panicked: {}", message(&*panic)))
@@ -272,17 +273,6 @@ fn back_off(failures: u64) -> Duration {
     let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(u32::MAX);
     let factor = 2_u32.checked_pow(doublings).unwrap_or(u32::MAX);
     BACK_OFF_MIN.saturating_mul(factor).min(BACK_OFF_MAX)
-}
-
-fn chain(error: &StepError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 fn message(panic: &(dyn Any + Send)) -> &str {

@@ -13,13 +13,14 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use runsync::assembly::{Assembly, Readers};
+use runsync::assembly::{self, Assembly, Readers};
 use runsync::clock::SystemClock;
 use runsync::datastore::counted::Counted;
 use runsync::datastore::{Datastore, LocalRoot};
@@ -110,7 +111,9 @@ struct Reached {
 /// Opens the site over roots that count, sweeps them, and then asks for every UUID.
 fn calls_at_the_seam(site: &Site, datasets: u64) -> Result<Reached> {
     let configured = runsync_config::load(&site.config)?;
-    let assembly = Assembly::open(&configured, Arc::new(SystemClock))?;
+    let open = |tenure: &_| Assembly::open(&configured, tenure, Arc::new(SystemClock));
+    let turned_away = &mut || ControlFlow::Break(());
+    let (_held, assembly) = assembly::claim(&configured, &SystemClock, open, turned_away)?;
     let mut counters = Vec::new();
     let mut flows = Vec::new();
     for root in &configured.roots {

@@ -10,7 +10,7 @@ use super::{Args, show};
 use crate::assembly::Assembly;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::progress;
+use crate::cli::{progress, turn};
 use crate::clock::SystemClock;
 use crate::ingest::flow::Flow;
 use crate::ingest::hand_in::{self, Taken, place};
@@ -21,7 +21,10 @@ pub(super) fn take(
     context: &Context,
     each: &mut dyn FnMut(Taken) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let assembly = Assembly::open(context.site()?, Arc::new(SystemClock))?;
+    let site = context.site()?;
+    let (_held, assembly) = turn::take(site, context, |tenure| {
+        Assembly::open(site, tenure, Arc::new(SystemClock))
+    })?;
     for file in &args.files {
         let flow = choose_flow(file, args.root.as_ref(), &assembly)?;
         each(match place::place(file, flow, args.unsigned) {

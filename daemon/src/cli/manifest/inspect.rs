@@ -175,7 +175,7 @@ pub(super) fn validate(files: &Files, context: &Context) -> Result<Outcome, Fail
 }
 
 pub(super) fn verify(args: &VerifyArgs, context: &Context) -> Result<Outcome, Failure> {
-    let assembly = Assembly::open(context.site()?, Arc::new(SystemClock))?;
+    let assembly = Assembly::open_read_only(context.site()?, Arc::new(SystemClock))?;
     let SiteParts {
         limits, scratch, ..
     } = &*assembly.parts;

@@ -1,8 +1,11 @@
 //! The ledger in a SQLite file of its own.
 
+mod lease;
+
 mod rows;
 
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use runsync_config::root::RootName;
@@ -11,8 +14,10 @@ use runsync_manifest::generation::Generation;
 use runsync_manifest::name::RunKey;
 use rusqlite::{Connection, Params, params};
 
+pub use self::lease::SqliteLease;
 use self::rows::{Failure, MANIFEST_COLUMNS};
 use crate::file_identity::FileIdentity;
+use crate::lease::Tenure;
 use crate::ledger::record::{
     Finding, Location, ManifestRow, ManifestState, NewRequest, REQUESTS_KEPT, RequestRow,
 };
@@ -25,6 +30,7 @@ const SCHEMA: Schema = Schema {
     application_id: 0x7273_4c47,
     migrations: &[
         include_str!("../sql/0001_tables.sql"),
+        include_str!("../sql/0002_lease.sql"),
         include_str!("../sql/0003_requests.sql"),
     ],
 };
@@ -41,21 +47,22 @@ impl SqliteLedger {
     /// # Errors
     ///
     /// Where the file holds something already, or cannot be written.
-    pub fn create(path: &Path) -> Result<Self, LedgerError> {
-        let database = Database::create(path, &SCHEMA, |begun| {
+    pub fn create(path: &Path) -> Result<(), LedgerError> {
+        Database::create(path, &SCHEMA, |begun| {
             begun.execute("INSERT INTO meta (only_row, forgotten) VALUES (1, 0)", [])?;
             Ok(())
         })?;
-        Ok(Self { database })
+        Ok(())
     }
 
-    /// Opens a ledger for reading and writing; one of an older release is migrated.
+    /// Opens a ledger for reading and writing under a tenure; one of an older release is migrated.
+    /// `patience` is how long another process's write is waited for.
     ///
     /// # Errors
     ///
-    /// Where the file is missing, no ledger, or of a newer release.
-    pub fn open(path: &Path) -> Result<Self, LedgerError> {
-        let database = Database::open(path, &SCHEMA)?;
+    /// Where the file is missing, no ledger, of a newer release, or opened under a later tenure.
+    pub fn open(path: &Path, tenure: &Tenure, patience: Duration) -> Result<Self, LedgerError> {
+        let database = Database::open(path, &SCHEMA, tenure, patience)?;
         Ok(Self { database })
     }
 
@@ -394,14 +401,19 @@ mod tests {
     use super::*;
     use crate::ledger::conformance::conformance;
 
-    fn open(folder: &Path) -> Box<dyn Ledger> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn file(folder: &Path) -> std::path::PathBuf {
         let path = folder.join("ledger.sqlite");
-        let ledger = if path.try_exists().unwrap() {
-            SqliteLedger::open(&path)
-        } else {
-            SqliteLedger::create(&path)
-        };
-        Box::new(ledger.unwrap())
+        if !path.try_exists().unwrap() {
+            SqliteLedger::create(&path).unwrap();
+        }
+        path
+    }
+
+    fn open(folder: &Path, tenure: &Tenure) -> Result<Box<dyn Ledger>, LedgerError> {
+        let ledger = SqliteLedger::open(&file(folder), tenure, PATIENCE)?;
+        Ok(Box::new(ledger))
     }
 
     conformance!(open);
@@ -436,5 +448,51 @@ mod tests {
         assert_eq!(ids(), [third, second, first]);
         let fourth = ask().unwrap();
         assert_eq!(ids(), [fourth, third, second]);
+    }
+
+    mod lease {
+        use super::*;
+        use crate::lease::LeaseTable;
+        use crate::lease::conformance::conformance;
+
+        fn open(folder: &Path) -> Box<dyn LeaseTable> {
+            Box::new(SqliteLease::open(&file(folder), PATIENCE).unwrap())
+        }
+
+        conformance!(open);
+
+        #[test]
+        fn a_ledger_of_the_first_release_gets_its_lease_when_it_is_looked_at() {
+            const FIRST: Schema = Schema {
+                migrations: &[include_str!("../sql/0001_tables.sql")],
+                ..SCHEMA
+            };
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("ledger.sqlite");
+            Database::create(&path, &FIRST, |begun| {
+                begun.execute("INSERT INTO meta (only_row, forgotten) VALUES (1, 7)", [])?;
+                Ok(())
+            })
+            .unwrap();
+            let row = open(folder.path()).read().unwrap();
+            assert_eq!((row.fence.number(), row.beat, row.holder), (0, 0, None));
+            let ledger = SqliteLedger::open_read_only(&path).unwrap();
+            assert_eq!(ledger.forgotten().unwrap(), 7);
+        }
+
+        #[test]
+        fn a_table_that_another_process_keeps_locked_is_busy_and_can_be_read() {
+            let folder = tempfile::tempdir().unwrap();
+            let path = file(folder.path());
+            let lease = SqliteLease::open(&path, Duration::from_millis(50)).unwrap();
+            let row = lease.read().unwrap();
+            let other = Connection::open(&path).unwrap();
+            other.execute_batch("BEGIN IMMEDIATE").unwrap();
+            let refused = lease.renew(row.fence).unwrap_err();
+            assert!(refused.is_busy(), "{refused:?}");
+            assert_eq!(lease.read().unwrap(), row);
+            other.execute_batch("ROLLBACK").unwrap();
+            lease.renew(row.fence).unwrap();
+        }
     }
 }

@@ -12,6 +12,7 @@ use rusqlite::{Row, params};
 use uuid::Uuid;
 
 use crate::file_identity::FileIdentity;
+use crate::lease::Fenced;
 use crate::ledger::LedgerError;
 use crate::ledger::record::{
     Finding, Location, ManifestRow, ManifestState, ManifestSummary, RequestRow,
@@ -44,6 +45,18 @@ impl Failure {
 impl From<rusqlite::Error> for Failure {
     fn from(source: rusqlite::Error) -> Self {
         Self::Statement(source)
+    }
+}
+
+impl From<Fenced> for Failure {
+    fn from(fenced: Fenced) -> Self {
+        Self::Ledger(fenced.into())
+    }
+}
+
+impl From<LedgerError> for Failure {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
     }
 }
 

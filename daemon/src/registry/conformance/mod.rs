@@ -10,12 +10,13 @@ pub(crate) mod interruption;
 
 pub(crate) mod order;
 
+pub(crate) mod fencing;
+
 mod support;
 
 pub(crate) use support::Opened;
 
-/// Instantiates every case for a backend: `$open` is a `fn(&Path, u64) -> Opened` that opens the
-/// registry in a folder, or creates it, and commits large registrations after that many rows.
+/// Instantiates every case for a backend: `$open` is a [`support::Open`].
 macro_rules! conformance {
     ($open:expr; $($module:ident: $($case:ident)*;)*) => {$($(
         #[test]
@@ -76,6 +77,9 @@ macro_rules! conformance {
                 moved_artifacts_are_waited_for_where_they_are_now
                 any_order_of_generations_ends_alike
                 datasets_below_the_floor_are_not_dumped;
+            fencing:
+                an_old_fence_writes_nothing
+                a_registration_that_is_overtaken_between_two_commits_is_ended_by_the_next_owner;
         }
     };
 }

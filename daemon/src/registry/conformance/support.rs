@@ -11,7 +11,7 @@ use runsync_manifest::header::DatasetType;
 use runsync_manifest::name::{DatasetId, RepositoryId, RunKey};
 use uuid::Uuid;
 
-use crate::registry::Registry;
+use crate::lease::{Fence, Tenure};
 use crate::registry::conflict::Conflict;
 use crate::registry::dump::dump;
 use crate::registry::memory_rows::{MemoryClaim, MemoryRows};
@@ -19,11 +19,13 @@ use crate::registry::record::{
     ClaimCursor, ClaimRow, DataIdCursor, DataIdRow, DimensionKeyCursor, DimensionRow, PathCursor,
     PathRow, Registered, Registration, RowSource, WaitingArtifact,
 };
+use crate::registry::{Registry, RegistryError};
 
 /// An open registry.
 pub(crate) type Opened = Box<dyn Registry>;
-/// Opens or creates the registry in a folder.
-pub(crate) type Open = dyn Fn(&Path, u64) -> Opened + Sync;
+/// Opens the registry in a folder under a tenure, or creates it first; it commits large
+/// registrations after so many rows.
+pub(crate) type Open = dyn Fn(&Path, u64, &Tenure) -> Result<Opened, RegistryError> + Sync;
 
 /// Rows that no test registration exceeds.
 pub(super) const ONE_COMMIT: u64 = 1_000_000;
@@ -33,6 +35,7 @@ pub(super) struct Site<'a> {
     folder: tempfile::TempDir,
     open: &'a Open,
     batch_rows: u64,
+    tenure: Tenure,
     registry: Option<Opened>,
 }
 
@@ -43,18 +46,26 @@ impl<'a> Site<'a> {
 
     pub(super) fn with_batches(open: &'a Open, batch_rows: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let registry = Some(open(folder.path(), batch_rows));
+        let tenure = tenure(1);
+        let registry = Some(open(folder.path(), batch_rows, &tenure).unwrap());
         Self {
             folder,
             open,
             batch_rows,
+            tenure,
             registry,
         }
     }
 
+    /// Opens it once more, as the process that comes next does.
+    pub(super) fn overtake(&self) -> Opened {
+        (self.open)(self.folder.path(), self.batch_rows, &tenure(2)).unwrap()
+    }
+
     pub(super) fn reopen(&mut self) {
         self.registry = None;
-        self.registry = Some((self.open)(self.folder.path(), self.batch_rows));
+        let opened = (self.open)(self.folder.path(), self.batch_rows, &self.tenure);
+        self.registry = Some(opened.unwrap());
     }
 
     pub(super) fn registry(&self) -> &dyn Registry {
@@ -132,6 +143,10 @@ impl<'a> Site<'a> {
             );
         }
     }
+}
+
+fn tenure(fence: u64) -> Tenure {
+    Tenure::begin(Fence::stored(fence), || ())
 }
 
 pub(super) fn root() -> RootName {

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::lease::Fenced;
 use crate::registry::RegistryError;
 use crate::registry::conflict::Conflict;
 use crate::sqlite::SqliteError;
@@ -32,6 +33,12 @@ impl Failure {
 impl From<rusqlite::Error> for Failure {
     fn from(source: rusqlite::Error) -> Self {
         Self::Statement(source)
+    }
+}
+
+impl From<Fenced> for Failure {
+    fn from(fenced: Fenced) -> Self {
+        Self::Registry(fenced.into())
     }
 }
 

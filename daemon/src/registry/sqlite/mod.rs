@@ -29,6 +29,7 @@ mod query;
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::Duration;
 
 use runsync_config::root::RootName;
 use runsync_manifest::generation::Generation;
@@ -38,6 +39,7 @@ use rusqlite::{Connection, Transaction, params};
 use uuid::Uuid;
 
 use self::failure::Failure;
+use crate::lease::{Fence, Tenure};
 use crate::registry::conflict::Conflict;
 use crate::registry::record::{
     DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RunRow,
@@ -50,7 +52,10 @@ const SCHEMA: Schema = Schema {
     what: "registry",
     // "rsRG" in ASCII.
     application_id: 0x7273_5247,
-    migrations: &[include_str!("../sql/0001_tables.sql")],
+    migrations: &[
+        include_str!("../sql/0001_tables.sql"),
+        include_str!("../sql/0002_fence.sql"),
+    ],
 };
 
 /// Rows after which a large registration commits: enough that syncing does not count, few enough
@@ -71,28 +76,34 @@ impl SqliteRegistry {
     /// # Errors
     ///
     /// Where the file holds something already, or cannot be written.
-    pub fn create(path: &Path, id: Uuid) -> Result<Self, RegistryError> {
-        let database = Database::create(path, &SCHEMA, |begun| {
+    pub fn create(path: &Path, id: Uuid) -> Result<(), RegistryError> {
+        Database::create(path, &SCHEMA, |begun| {
             begun.execute(
                 "INSERT INTO meta (only_row, registry, changes) VALUES (1, ?1, 0)",
                 [id.as_bytes()],
             )?;
             Ok(())
         })?;
-        Ok(Self {
-            database,
-            id,
-            batch_rows: BATCH_ROWS,
-        })
+        Ok(())
     }
 
-    /// Opens a registry for reading and writing; one of an older release is migrated.
+    /// Opens a registry for reading and writing under a tenure; one of an older release is
+    /// migrated. `patience` is how long another process's write is waited for.
+    ///
+    /// # Errors
+    ///
+    /// Where the file is missing, no registry, of a newer release, or opened under a later tenure.
+    pub fn open(path: &Path, tenure: &Tenure, patience: Duration) -> Result<Self, RegistryError> {
+        Self::over(Database::open(path, &SCHEMA, tenure, patience)?)
+    }
+
+    /// The fence under which the registry was last opened.
     ///
     /// # Errors
     ///
     /// Where the file is missing, no registry, or of a newer release.
-    pub fn open(path: &Path) -> Result<Self, RegistryError> {
-        Self::over(Database::open(path, &SCHEMA)?)
+    pub fn fence(path: &Path) -> Result<Fence, RegistryError> {
+        Ok(Database::fence_of(path, &SCHEMA)?)
     }
 
     /// Opens a registry for reading only, whether or not a daemon writes to it.
@@ -285,14 +296,21 @@ mod tests {
     use crate::registry::conformance::{Opened, conformance};
     use crate::registry::memory_rows::{MemoryClaim, MemoryRows};
 
-    fn open(folder: &Path, batch_rows: u64) -> Opened {
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn open(folder: &Path, batch_rows: u64, tenure: &Tenure) -> Result<Opened, RegistryError> {
         let path = folder.join("registry.sqlite");
-        let registry = if path.try_exists().unwrap() {
-            SqliteRegistry::open(&path)
-        } else {
-            SqliteRegistry::create(&path, Uuid::from_u128(1))
-        };
-        Box::new(registry.unwrap().with_batch_rows(batch_rows))
+        if !path.try_exists().unwrap() {
+            SqliteRegistry::create(&path, Uuid::from_u128(1))?;
+        }
+        let registry = SqliteRegistry::open(&path, tenure, PATIENCE)?;
+        Ok(Box::new(registry.with_batch_rows(batch_rows)))
+    }
+
+    fn new(path: &Path) -> SqliteRegistry {
+        SqliteRegistry::create(path, Uuid::from_u128(1)).unwrap();
+        let tenure = Tenure::begin(Fence::stored(1), || ());
+        SqliteRegistry::open(path, &tenure, PATIENCE).unwrap()
     }
 
     conformance!(open);
@@ -368,7 +386,7 @@ mod tests {
     fn the_view_shows_confirmed_records_as_documented() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("registry.sqlite");
-        let registry = SqliteRegistry::create(&path, Uuid::from_u128(1)).unwrap();
+        let registry = new(&path);
         let (run, root) = register_view_row(&registry);
         let waiting = registry.waiting_artifacts(&run, &root, None, 1).unwrap();
         assert_eq!(registry.confirm(&run, &root, &waiting).unwrap(), 1);
@@ -415,7 +433,7 @@ mod tests {
     fn a_page_is_short_only_where_it_is_the_last() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("registry.sqlite");
-        let registry = SqliteRegistry::create(&path, Uuid::from_u128(1)).unwrap();
+        let registry = new(&path);
         let (run, root) = register_view_row(&registry);
         // Rows at which nothing is waited for, before and after the one at which something is.
         let outside = Connection::open(&path).unwrap();
@@ -444,7 +462,7 @@ mod tests {
     fn a_counter_that_cannot_be_right_stops_no_answer() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("registry.sqlite");
-        let registry = SqliteRegistry::create(&path, Uuid::from_u128(1)).unwrap();
+        let registry = new(&path);
         let (run, _) = register_view_row(&registry);
         let outside = Connection::open(&path).unwrap();
         for wrong in ["-1", "1e300"] {

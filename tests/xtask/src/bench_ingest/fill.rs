@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use runsync::sqlite::{Database, Schema};
+use runsync::sqlite::{Schema, Unfenced};
 use rusqlite::{Transaction, params};
 
 use crate::synthetic::Row;
@@ -151,7 +151,7 @@ pub(super) fn bare_tables(rows: &Rows, file: &Path) -> Result<Duration> {
     Ok(start.elapsed())
 }
 
-fn create(file: &Path, schema: &Schema) -> Result<Database> {
+fn create(file: &Path, schema: &Schema) -> Result<Unfenced> {
     for suffix in ["", "-wal", "-shm"] {
         let mut name = file.as_os_str().to_owned();
         name.push(suffix);
@@ -162,19 +162,19 @@ fn create(file: &Path, schema: &Schema) -> Result<Database> {
             _ => {}
         }
     }
-    Ok(Database::create(file, schema, |_| Ok(()))?)
+    Ok(Unfenced::create(file, schema, |_| Ok(()))?)
 }
 
 /// Inserts the rows in the given order, in large commits.
 fn fill(
-    database: &Database,
+    database: &Unfenced,
     rows: &Rows,
     order: &[usize],
     sql: &str,
     insert: impl Fn(&mut rusqlite::Statement<'_>, &(Row, String)) -> rusqlite::Result<usize>,
 ) -> Result<()> {
     for batch in order.chunks(COMMIT_ROWS) {
-        database.write(|begun: &mut Transaction<'_>| -> rusqlite::Result<()> {
+        database.write(|begun: &Transaction<'_>| -> rusqlite::Result<()> {
             let mut statement = begun.prepare_cached(sql)?;
             for row in batch.iter().filter_map(|at| rows.all.get(*at)) {
                 insert(&mut statement, row)?;

@@ -1,0 +1,257 @@
+//! Keeps this process at its duty: it runs the site's loops while it holds the lease, and stands by
+//! while another does.
+//!
+//! One worker looks at the lease. As a standby it looks a few times within the lease's duration,
+//! and takes over as soon as it may; as the owner it is woken when the tenure ends, stops the loops,
+//! and stands by again, in the same process. What runs of a loop's step at that moment runs to its
+//! end and can write nothing: the stores were opened under the tenure that has ended.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use runsync_config::site::Site;
+use tokio::runtime::Handle;
+use tracing::{info, warn};
+
+use crate::assembly::{self, Assembly, AssemblyError};
+use crate::clock::Clock;
+use crate::lease::{Held, Keeper, LeaseRow, Look, Vacancy, What};
+use crate::loops::{Duty, Loops};
+use crate::service;
+use crate::worker::{Driver, Next, Pulse, StepError, Wake, Worker};
+
+/// The part of the lease's duration after which a takeover is tried again that another process
+/// held up by keeping a database locked.
+const RETRY_PARTS: u32 = 4;
+
+/// Looks after one site for the life of this process.
+#[derive(Debug)]
+pub struct Steward {
+    shared: Arc<Shared>,
+    driver: Driver,
+}
+
+#[derive(Debug)]
+struct Shared {
+    clock: Arc<dyn Clock>,
+    duty: Duty,
+    wake: Wake,
+    /// The configuration that the loops are, or will be, started with.
+    site: Mutex<Site>,
+    turn: Mutex<Turn>,
+}
+
+#[derive(Debug)]
+struct Turn {
+    keeper: Keeper,
+    held: Option<Held>,
+}
+
+impl Steward {
+    /// Takes the lease where it is to be had, and runs the loops; else stands by.
+    /// From then on a worker keeps at it.
+    ///
+    /// # Errors
+    ///
+    /// Where the lease cannot be looked at; and where this process could run the loops, but not
+    /// open what they work with.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn start(site: &Site, clock: Arc<dyn Clock>) -> Result<Self, AssemblyError> {
+        let keeper = assembly::keeper(site)?;
+        let shared = Arc::new(Shared {
+            duty: Duty::standby(),
+            wake: Wake::new(),
+            site: Mutex::new(site.clone()),
+            turn: Mutex::new(Turn { keeper, held: None }),
+            clock: Arc::clone(&clock),
+        });
+        shared.look(&mut shared.turn())?;
+        let driver = Driver::new(clock);
+        let works = Arc::clone(&shared);
+        driver.start("lease", shared.wake.clone(), move || {
+            Box::new(LeaseWorker(Arc::clone(&works)))
+        });
+        Ok(Self { shared, driver })
+    }
+
+    /// What this process is about; others may keep it.
+    pub fn duty(&self) -> &Duty {
+        &self.shared.duty
+    }
+
+    /// What the service manager is to show.
+    pub fn status_text(&self) -> String {
+        self.shared.status_text()
+    }
+
+    /// Takes keys, peers and prefixes from a configuration that was read again: for the loops that
+    /// run, and for those that a takeover starts later.
+    ///
+    /// # Errors
+    ///
+    /// Where a key cannot be read; then nothing has changed.
+    pub fn reload(&self, new: &Site) -> Result<(), AssemblyError> {
+        if let Some(loops) = self.shared.duty.loops() {
+            loops.assembly().reload(new)?;
+            loops.retry_untrusted();
+        }
+        let mut site = self.shared.site();
+        site.peers.clone_from(&new.peers);
+        site.run_prefixes.clone_from(&new.run_prefixes);
+        Ok(())
+    }
+
+    /// Names of workers that should have advanced more than `patience` ago.
+    pub fn stalled(&self, patience: Duration) -> Vec<String> {
+        let mut stalled = self.driver.stalled(patience);
+        if let Some(loops) = self.shared.duty.loops() {
+            stalled.extend(loops.stalled(patience));
+        }
+        stalled
+    }
+
+    /// Stops everything, and gives the lease back. Where a step goes on after `deadline`, the lease
+    /// is left to be taken over once this process has ended.
+    pub async fn stop(&self, deadline: Duration) {
+        if let Err(error) = self.driver.stop(deadline).await {
+            warn!(%error, "stopped while looking after the lease");
+        }
+        let held = self.shared.turn().held.take();
+        let loops = self.shared.duty.loops();
+        self.shared.duty.set(None, None, self.shared.clock.now());
+        let stopped = match loops {
+            Some(loops) => loops.stop(deadline).await,
+            None => Ok(()),
+        };
+        match (stopped, held) {
+            (Ok(()), held) => drop(held),
+            (Err(error), held) => {
+                warn!(%error, "stopped while working; the work goes on at the next start");
+                if let Some(held) = held {
+                    held.abandon();
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn turn(&self) -> MutexGuard<'_, Turn> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn site(&self) -> MutexGuard<'_, Site> {
+        self.site.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn status_text(&self) -> String {
+        let status = self.duty.status();
+        match status.holder {
+            Some(_) if self.duty.loops().is_some() => "serving".to_owned(),
+            Some(holder) => format!("standing by: {holder} holds the lease"),
+            None => "standing by".to_owned(),
+        }
+    }
+
+    /// Sees that the process does what it must, given the lease as it is now.
+    fn step(&self) -> Result<Next, AssemblyError> {
+        let mut turn = self.turn();
+        let lost = |held: &mut Held| held.tenure().ended().is_some();
+        if let Some(held) = turn.held.take_if(lost) {
+            self.step_down(held);
+        }
+        if turn.held.is_some() {
+            return Ok(Next::Idle(None));
+        }
+        self.look(&mut turn)
+    }
+
+    /// Looks at the lease as a standby, and takes it where it may be taken.
+    fn look(&self, turn: &mut Turn) -> Result<Next, AssemblyError> {
+        match turn.keeper.look()? {
+            Look::Held(row, wait) => {
+                self.stand_by(*row);
+                Ok(Next::Idle(Some(wait)))
+            }
+            Look::Vacant(vacancy) => match self.take(turn, &vacancy) {
+                Ok(true) => Ok(Next::Idle(None)),
+                Ok(false) => Ok(Next::Again),
+                Err(error) if error.is_busy() => {
+                    let wait = self.site().lease.duration / RETRY_PARTS;
+                    warn!(%error, retry_in = ?wait, "cannot take the lease over yet");
+                    Ok(Next::Idle(Some(wait)))
+                }
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// Claims the lease and starts the loops. False where another process was quicker.
+    fn take(&self, turn: &mut Turn, vacancy: &Vacancy) -> Result<bool, AssemblyError> {
+        let site = self.site().clone();
+        let by = (What::Daemon, &*self.clock);
+        let wake = self.wake.clone();
+        let taken = assembly::take(
+            &site,
+            (&turn.keeper, vacancy),
+            by,
+            move || wake.wake(),
+            |tenure| Assembly::open(&site, tenure, Arc::clone(&self.clock)),
+        )?;
+        let Some((held, assembly)) = taken else {
+            return Ok(false);
+        };
+        let fence = held.tenure().fence();
+        let repository = assembly.repository;
+        let loops = Arc::new(Loops::start(Arc::new(assembly), Arc::clone(&self.clock)));
+        let row = LeaseRow {
+            fence,
+            beat: 0,
+            holder: Some(held.holder().clone()),
+        };
+        self.duty.set(Some(loops), Some(row), self.clock.now());
+        turn.held = Some(held);
+        info!(site = %site.name, %repository, roots = site.roots.len(), %fence, "runsync serves");
+        service::show_status(&self.status_text());
+        Ok(true)
+    }
+
+    fn stand_by(&self, row: LeaseRow) {
+        let before = self.duty.status();
+        if before.fence == row.fence && before.holder == row.holder {
+            return;
+        }
+        if let Some(holder) = &row.holder {
+            info!(%holder, fence = %row.fence, "standing by");
+        }
+        self.duty.set(None, Some(row), self.clock.now());
+        service::show_status(&self.status_text());
+    }
+
+    /// Stops the loops of a tenure that has ended.
+    fn step_down(&self, held: Held) {
+        let fence = held.tenure().fence();
+        let why = held.tenure().ended();
+        warn!(%fence, why = why.map(tracing::field::display), "lease lost; this process stands by");
+        let loops = self.duty.loops();
+        self.duty.set(None, None, self.clock.now());
+        service::show_status(&self.status_text());
+        if let Some(loops) = loops
+            && let Err(error) = Handle::current().block_on(loops.stop(service::STOP_DEADLINE))
+        {
+            warn!(%error, "a step of the lost tenure goes on, and can write nothing");
+        }
+        drop(held);
+    }
+}
+
+struct LeaseWorker(Arc<Shared>);
+
+impl Worker for LeaseWorker {
+    fn step(&mut self, _: &Pulse) -> Result<Next, StepError> {
+        Ok(self.0.step()?)
+    }
+}
