@@ -3,9 +3,13 @@
 //! One module per task. A proof or a benchmark prints its figures and last a line
 //! `NAME: <what was measured> (bar: <bar>)`; it exits non-zero where the bar is missed.
 
+mod bench_confirm;
 mod bench_ingest;
+mod bench_latency;
+mod bench_verify;
 mod cache;
 mod check;
+mod confirming;
 mod demo;
 mod files;
 mod links;
@@ -52,6 +56,12 @@ enum Task {
     NoStorage(no_storage::Arguments),
     /// Datasets per second, beside what SQLite itself can do, and peak memory
     BenchIngest(bench_ingest::Arguments),
+    /// Artifacts confirmed at level checksum, beside a bare program that reads the same files
+    BenchVerify(bench_verify::Arguments),
+    /// A run of a million files confirmed at both levels, beside a bare walk; its memory; throttled
+    BenchConfirm(bench_confirm::Arguments),
+    /// How soon an idle daemon has what arrives in its registry
+    BenchLatency(bench_latency::Arguments),
     /// Proof: systemd accepts the units, and finds them hardened
     Units,
 }
@@ -64,6 +74,9 @@ fn main() -> ExitCode {
         Task::Order(arguments) => order::run(arguments),
         Task::NoStorage(arguments) => no_storage::run(arguments),
         Task::BenchIngest(arguments) => bench_ingest::run(&arguments),
+        Task::BenchVerify(arguments) => bench_verify::run(&arguments),
+        Task::BenchConfirm(arguments) => bench_confirm::run(&arguments),
+        Task::BenchLatency(arguments) => bench_latency::run(&arguments),
         Task::Units => units::run(),
     };
     match outcome {

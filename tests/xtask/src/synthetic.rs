@@ -108,15 +108,27 @@ pub(crate) fn write_manifest(
     origin: RepositoryId,
     key: &SigningKey,
 ) -> Result<()> {
+    write_run(to, RUN, datasets, (origin, key), |at| Ok(Row::new(at)))
+}
+
+/// Writes the manifest of a run, signed, as a stream; `row` says what its rows are, which are
+/// those of [`Row::new`] but for UUID, path, size and checksum.
+pub(crate) fn write_run(
+    to: &Path,
+    run: &str,
+    datasets: u64,
+    (origin, key): (RepositoryId, &SigningKey),
+    mut row: impl FnMut(u64) -> Result<Row>,
+) -> Result<()> {
     files::make_parent(to)?;
     let file = File::create(to).with_context(|| format!("cannot create {}", to.display()))?;
     let output = BufWriter::with_capacity(1 << 20, file);
-    let mut writer = Writer::new(output, Packing::Plain, &header(origin)?)?;
+    let mut writer = Writer::new(output, Packing::Plain, &header(run, origin)?)?;
     for records in dimensions(datasets.div_ceil(DETECTORS)) {
         writer.dimension(&records)?;
     }
     for at in 0..datasets {
-        writer.dataset(&Row::new(at).entry()?)?;
+        writer.dataset(&row(at)?.entry()?)?;
     }
     let (output, _) = writer.finish(Some(key))?;
     output
@@ -125,15 +137,18 @@ pub(crate) fn write_manifest(
     Ok(())
 }
 
-fn header(origin: RepositoryId) -> Result<Header> {
-    let random = &Random::new(0).uuid().into_bytes()[..10];
+fn header(run: &str, origin: RepositoryId) -> Result<Header> {
+    let seed = run.bytes().fold(0_u64, |seed, byte| {
+        seed.wrapping_mul(31).wrapping_add(byte.into())
+    });
+    let random = &Random::new(seed).uuid().into_bytes()[..10];
     let manifest =
         uuid::Builder::from_unix_timestamp_millis(CREATED.0, random.try_into()?).into_uuid();
     Ok(Header {
         format: FORMAT,
         manifest: ManifestId(manifest),
         content: Content::Additions,
-        run: RUN.parse()?,
+        run: run.parse()?,
         origin: Repository {
             repository: origin,
             site: "SITE_A".parse::<SiteName>()?,
