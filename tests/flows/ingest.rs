@@ -470,6 +470,8 @@ fn a_directory_that_changed_is_looked_at() {
     let mut open = site.open();
     site.place(&two(&site));
     open.work();
+    let step = open.confirming.step(&mut || ControlFlow::Continue(()));
+    assert_eq!(step.unwrap().artifacts, 0);
     site.put("a/one.fits", &artifact(1, 10));
     let mut changed = |names: &[&str]| {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();

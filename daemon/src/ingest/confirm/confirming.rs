@@ -90,10 +90,9 @@ impl Confirming {
         let found = self.take_turns(now, progress)?;
         let most = self.flow.root().watched_directories_max;
         self.directories = self.schedule.folders(most);
-        let now = self.flow.site().clock.now();
         Ok(Confirmed {
             artifacts: found.values().sum(),
-            next: self.schedule.next(now, Instant::now()),
+            next: self.schedule.next(),
         })
     }
 
@@ -145,14 +144,14 @@ impl Confirming {
         now: Timestamp,
         progress: &mut Going<'_>,
     ) -> Result<Found, IngestError> {
-        if self.schedule.is_idle(now, Instant::now()) {
+        if self.schedule.is_idle(now) {
             return Ok(Found::new());
         }
         let (flow, schedule) = (&self.flow, &mut self.schedule);
         let feed = |session: &Session<'_>, progress: &mut Going<'_>| {
             let began = Instant::now();
             while began.elapsed() < STEP
-                && let Some(run) = schedule.turn(now, Instant::now())
+                && let Some(run) = schedule.turn(now)
             {
                 take_turn(flow, schedule, session, &run, progress)?;
             }
@@ -208,8 +207,8 @@ fn take_turn(
     let (count, last) = (page.len(), page.last().map(|last| last.path.clone()));
     let absent = session.look(run, page, progress)?;
     schedule.looked(run, last, count < turn_artifacts(flow));
-    let ended = Instant::now();
-    schedule.looked_in_vain(run, (absent, count), ended.duration_since(began), ended);
+    let now = flow.site().clock.now();
+    schedule.looked_in_vain(run, (absent, count), began.elapsed(), now);
     Ok(())
 }
 

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use runsync_manifest::name::{ArtifactPath, RunKey};
@@ -34,7 +34,7 @@ pub(super) struct Schedule {
     /// Whose turn was last.
     last: Option<Arc<RunKey>>,
     /// Until when nothing is looked at again.
-    resting: Option<Instant>,
+    resting: Option<Timestamp>,
 }
 
 /// Where the look at one run's artifacts stands.
@@ -78,8 +78,8 @@ impl Schedule {
     }
 
     /// The next run whose time has come, after the one that was the last.
-    pub(super) fn turn(&mut self, now: Timestamp, at: Instant) -> Option<Arc<RunKey>> {
-        let rested = self.resting.is_none_or(|until| until <= at);
+    pub(super) fn turn(&mut self, now: Timestamp) -> Option<Arc<RunKey>> {
+        let rested = self.resting.is_none_or(|until| until <= now);
         let due = |(run, look): (&Arc<RunKey>, &RunLook)| {
             let is_due = !look.whole && look.next <= now && (rested || look.tries.is_none());
             is_due.then(|| Arc::clone(run))
@@ -94,8 +94,8 @@ impl Schedule {
     }
 
     /// Whether no run's time has come.
-    pub(super) fn is_idle(&self, now: Timestamp, at: Instant) -> bool {
-        self.next(now, at).is_none_or(|next| next > now)
+    pub(super) fn is_idle(&self, now: Timestamp) -> bool {
+        self.next().is_none_or(|next| next > now)
     }
 
     /// The artifact after which the next look at a run starts.
@@ -104,9 +104,8 @@ impl Schedule {
     }
 
     /// When the next look is due.
-    pub(super) fn next(&self, now: Timestamp, at: Instant) -> Option<Timestamp> {
-        let rest = |until: Instant| later(now, until.saturating_duration_since(at));
-        let rested = self.resting.map_or(Timestamp::MIN, rest);
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        let rested = self.resting.unwrap_or(Timestamp::MIN);
         let due = |look: &RunLook| match look.tries {
             None => look.next,
             Some(_) => look.next.max(rested),
@@ -131,7 +130,7 @@ impl Schedule {
         run: &RunKey,
         (absent, count): (usize, usize),
         took: Duration,
-        ended: Instant,
+        now: Timestamp,
     ) {
         let again = self.runs.get(run).is_some_and(|look| look.tries.is_some());
         let count = u32::try_from(count.max(1)).unwrap_or(u32::MAX);
@@ -139,7 +138,7 @@ impl Schedule {
         if again && absent > 0 {
             let vain = took.saturating_mul(absent) / count;
             let rest = vain.saturating_mul(REST).min(RETRY_LONGEST);
-            self.resting = Some(ended + rest);
+            self.resting = Some(later(now, rest));
         }
     }
 
@@ -394,7 +393,7 @@ mod tests {
         schedule.keep(&waiting(&["a", "b", "huge", "z"]), NOW);
         let mut turns = Vec::new();
         for turn in 0..6 {
-            let whose = schedule.turn(NOW, Instant::now()).unwrap();
+            let whose = schedule.turn(NOW).unwrap();
             let name = whose.name.to_string();
             look(&mut schedule, &name, &page(&name, [turn]), name != "huge");
             turns.push(name);
@@ -404,7 +403,7 @@ mod tests {
         assert_eq!(schedule.after(&run("huge")), Some("huge/5/x"));
         // The others rest, and one that comes has its turn before the circle begins anew.
         schedule.keep(&waiting(&["b", "huge", "new", "z"]), NOW);
-        let mut next = || schedule.turn(NOW, Instant::now()).unwrap().name.to_string();
+        let mut next = || schedule.turn(NOW).unwrap().name.to_string();
         assert_eq!([next(), next(), next()], ["new", "huge", "new"]);
     }
 
@@ -415,18 +414,18 @@ mod tests {
         let mut now = NOW;
         let mut waits = Vec::new();
         for _ in 0..10 {
-            assert!(schedule.turn(now, Instant::now()).is_some());
+            assert!(schedule.turn(now).is_some());
             look(&mut schedule, "a", &page("a", [0]), true);
             schedule.settle(&Found::new(), now);
-            let next = schedule.next(now, Instant::now()).unwrap();
+            let next = schedule.next().unwrap();
             waits.push(now.duration_until(next).as_secs());
-            assert!(schedule.turn(now, Instant::now()).is_none());
+            assert!(schedule.turn(now).is_none());
             now = next;
         }
         assert_eq!(waits, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
         look(&mut schedule, "a", &page("a", [0]), true);
         schedule.settle(&Found::from([(Arc::new(run("a")), 1)]), now);
-        let next = schedule.next(now, Instant::now()).unwrap();
+        let next = schedule.next().unwrap();
         assert_eq!(now.duration_until(next).as_secs(), 1);
     }
 
@@ -434,27 +433,23 @@ mod tests {
     fn looks_in_vain_rest_and_hold_up_no_run_that_is_new() {
         let mut schedule = Schedule::default();
         schedule.keep(&waiting(&["a", "b"]), NOW);
-        let began = Instant::now();
-        let (took, ended) = (Duration::from_secs(1), began + Duration::from_secs(1));
+        let took = Duration::from_secs(1);
         // A first pass costs what it costs.
-        schedule.looked_in_vain(&run("a"), (10, 10), took, ended);
-        assert!(schedule.turn(NOW, ended).is_some());
+        schedule.looked_in_vain(&run("a"), (10, 10), took, NOW);
+        assert!(schedule.turn(NOW).is_some());
         for name in ["a", "b"] {
             pass(&mut schedule, name, &page(name, [0]), 8);
         }
         let now = later(NOW, RETRY_LONGEST);
-        assert!(schedule.turn(now, ended).is_some());
+        assert!(schedule.turn(now).is_some());
         // Half of it was found.
-        schedule.looked_in_vain(&run("a"), (5, 10), took, ended);
-        let rested = ended + Duration::from_millis(9_500);
-        assert!(schedule.turn(now, ended).is_none());
-        assert_eq!(
-            schedule.next(now, ended),
-            Some(later(now, Duration::from_millis(9_500)))
-        );
-        assert!(schedule.turn(now, rested).is_some());
+        schedule.looked_in_vain(&run("a"), (5, 10), took, now);
+        let rested = later(now, Duration::from_millis(9_500));
+        assert!(schedule.turn(now).is_none());
+        assert_eq!(schedule.next(), Some(rested));
+        assert!(schedule.turn(rested).is_some());
         schedule.keep(&waiting(&["a", "b", "new"]), now);
-        let turn = schedule.turn(now, ended).unwrap();
+        let turn = schedule.turn(now).unwrap();
         assert_eq!(turn.name.to_string(), "new");
     }
 
@@ -466,10 +461,10 @@ mod tests {
         schedule.settle(&Found::new(), NOW);
         look(&mut schedule, "a", &page("a", [1]), false);
         look(&mut schedule, "a", &page("a", [2]), true);
-        assert!(schedule.turn(NOW, Instant::now()).is_none());
+        assert!(schedule.turn(NOW).is_none());
         schedule.rewind();
         assert_eq!(schedule.after(&run("a")), Some("a/0/x"));
-        assert!(schedule.turn(NOW, Instant::now()).is_some());
+        assert!(schedule.turn(NOW).is_some());
     }
 
     #[test]
