@@ -1,6 +1,7 @@
 //! Datastore roots.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -11,6 +12,7 @@ use runsync_manifest::name::{ArtifactPath, RseName};
 use serde::{Deserialize, Serialize, Serializer};
 use toml::de::DeValue;
 
+use crate::bytes::Bytes;
 use crate::problem::Reason;
 use crate::raw::Section;
 use crate::value::{Value, text};
@@ -114,6 +116,11 @@ pub struct Root {
     pub watched_directories_max: usize,
     /// Threads that confirm artifacts.
     pub confirm_threads: usize,
+    /// Most artifacts looked at in a second, there or not; unlimited where it is missing.
+    pub confirm_files_per_second: Option<NonZeroU64>,
+    /// Most bytes of artifacts read in a second; unlimited where it is missing.
+    #[serde(serialize_with = "serialize_bytes")]
+    pub confirm_bytes_per_second: Option<NonZeroU64>,
 }
 
 impl Root {
@@ -148,6 +155,11 @@ impl Root {
         if confirm_threads == 0 {
             section.report("confirm_threads", "must be at least 1");
         }
+        let files = section.optional("confirm_files_per_second");
+        let confirm_files_per_second = rate(&section, "confirm_files_per_second", files);
+        let bytes = section.optional("confirm_bytes_per_second");
+        let bytes = bytes.map(|Bytes(bytes)| bytes);
+        let confirm_bytes_per_second = rate(&section, "confirm_bytes_per_second", bytes);
         section.finish();
         Some(Self {
             name: name?,
@@ -161,8 +173,29 @@ impl Root {
             waiting_deadline,
             watched_directories_max,
             confirm_threads,
+            confirm_files_per_second,
+            confirm_bytes_per_second,
         })
     }
+}
+
+/// A number a second, which may be missing and must not be nothing.
+fn rate(section: &Section<'_, '_>, key: &'static str, rate: Option<u64>) -> Option<NonZeroU64> {
+    let nonzero = NonZeroU64::new(rate?);
+    if nonzero.is_none() {
+        let reason = Reason::new("must be at least 1");
+        section.report(key, reason.hint("leave it out for no limit"));
+    }
+    nonzero
+}
+
+#[expect(
+    clippy::ref_option,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "what serde calls it with"
+)]
+fn serialize_bytes<S: Serializer>(bytes: &Option<NonZeroU64>, to: S) -> Result<S::Ok, S::Error> {
+    bytes.map(|bytes| Bytes(bytes.get())).serialize(to)
 }
 
 /// The folder that a `file:///` URL names.

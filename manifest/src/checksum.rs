@@ -105,19 +105,49 @@ pub struct Wanted {
     pub sha256: bool,
 }
 
+/// Room for reading, to be used for one file after the other: made anew for each, it would cost
+/// more than the checksum of a small one.
+#[derive(Debug)]
+pub struct Buffer(Box<[u8]>);
+
+impl Buffer {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self(vec![0; BUFFER_BYTES].into())
+    }
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Reads `from` to its end once and returns its size in bytes and its checksums.
 ///
 /// # Errors
 ///
 /// Whatever reading returns.
-pub fn checksum(mut from: impl Read, wanted: Wanted) -> io::Result<(u64, Checksums)> {
-    let mut buffer = vec![0; BUFFER_BYTES];
+pub fn checksum(from: impl Read, wanted: Wanted) -> io::Result<(u64, Checksums)> {
+    checksum_with(&mut Buffer::new(), from, wanted)
+}
+
+/// As [`checksum`], with a buffer that the caller keeps for the next one.
+///
+/// # Errors
+///
+/// Whatever reading returns.
+pub fn checksum_with(
+    Buffer(buffer): &mut Buffer,
+    mut from: impl Read,
+    wanted: Wanted,
+) -> io::Result<(u64, Checksums)> {
     let mut size = 0;
     let mut adler32 = simd_adler32::Adler32::new();
     let mut md5 = wanted.md5.then(md5::Md5::new);
     let mut sha256 = wanted.sha256.then(sha2::Sha256::new);
     loop {
-        let count = match from.read(&mut buffer) {
+        let count = match from.read(buffer) {
             Ok(0) => break,
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,

@@ -106,30 +106,41 @@ pub trait Registry: Send + Sync + Debug {
     /// All runs whose name is `prefix` or lies below it (all for `None`), by name, then origin.
     fn runs(&self, prefix: Option<&str>) -> Result<Vec<RunRow>, RegistryError>;
 
-    /// Runs that wait for artifacts.
+    /// Runs that wait for artifacts, by run, then root. It does not count what they wait for, so it
+    /// costs little however much that is.
     fn waiting_runs(&self) -> Result<Vec<WaitingRun>, RegistryError>;
 
-    /// A page of the artifacts that a run waits for in `root`, by path, after `after` (any text:
-    /// `a/b/` starts with the first path below that folder). A page of fewer than `limit` is the
-    /// last.
+    /// A page of the artifacts that a run waits for in `root`, by path, of those between two paths,
+    /// which are any text and not among them: between `a/b/` and `a/b0` lies all that is below the
+    /// folder `a/b`. A page of fewer than `limit` is the last.
     fn waiting_artifacts(
         &self,
         run: &RunKey,
         root: &RootName,
-        after: Option<&str>,
+        between: (Option<&str>, Option<&str>),
         limit: usize,
     ) -> Result<Vec<WaitingArtifact>, RegistryError>;
 
-    /// Turns what is waited for into datastore records, in one commit. An artifact that the run
-    /// does not wait for, not yet or no longer or in another shape (another size or checksum), is
-    /// passed over.
-    /// Returns how many artifacts were confirmed.
+    /// Turns what runs wait for in `root` into datastore records, in one commit. An artifact that
+    /// its run does not wait for, not yet or no longer or in another shape (another size or
+    /// checksum), is passed over; of two with one path of one run the second is.
+    /// Returns for each run how many artifacts were confirmed.
+    fn confirm_all(
+        &self,
+        root: &RootName,
+        found: &[(&RunKey, &[WaitingArtifact])],
+    ) -> Result<Vec<u64>, RegistryError>;
+
+    /// [`confirm_all`](Self::confirm_all) for one run.
     fn confirm(
         &self,
         run: &RunKey,
         root: &RootName,
         artifacts: &[WaitingArtifact],
-    ) -> Result<u64, RegistryError>;
+    ) -> Result<u64, RegistryError> {
+        let confirmed = self.confirm_all(root, &[(run, artifacts)])?;
+        Ok(confirmed.into_iter().sum())
+    }
 
     /// Answers for each UUID, in the order asked, from records alone.
     fn exists(&self, datasets: &[DatasetId]) -> Result<Vec<Existence>, RegistryError>;

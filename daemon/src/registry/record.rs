@@ -226,8 +226,6 @@ pub struct WaitingRun {
     pub run: RunKey,
     /// The root.
     pub root: RootName,
-    /// Artifacts (distinct paths) waited for.
-    pub artifacts: u64,
 }
 
 /// An artifact that a run waits for.

@@ -4,9 +4,13 @@
 //! `NAME: <what was measured> (bar: <bar>)`; it exits non-zero where the bar is missed.
 
 mod bench_exists;
+mod bench_confirm;
 mod bench_ingest;
+mod bench_latency;
+mod bench_verify;
 mod cache;
 mod check;
+mod confirming;
 mod demo;
 mod figures;
 mod files;
@@ -64,6 +68,12 @@ enum Task {
     LoadHttp(load_http::Arguments),
     /// Proof: requests made up from the OpenAPI document meet no answer that it does not have
     Schemathesis(schemathesis::Arguments),
+    /// Artifacts confirmed at level checksum, beside a bare program that reads the same files
+    BenchVerify(bench_verify::Arguments),
+    /// A run of a million files confirmed at both levels, beside a bare walk; its memory; throttled
+    BenchConfirm(bench_confirm::Arguments),
+    /// How soon an idle daemon has what arrives in its registry
+    BenchLatency(bench_latency::Arguments),
     /// Proof: systemd accepts the units, and finds them hardened
     Units,
 }
@@ -79,6 +89,9 @@ fn main() -> ExitCode {
         Task::BenchExists(arguments) => bench_exists::run(&arguments),
         Task::LoadHttp(arguments) => load_http::run(&arguments),
         Task::Schemathesis(arguments) => schemathesis::run(arguments),
+        Task::BenchVerify(arguments) => bench_verify::run(&arguments),
+        Task::BenchConfirm(arguments) => bench_confirm::run(&arguments),
+        Task::BenchLatency(arguments) => bench_latency::run(&arguments),
         Task::Units => units::run(),
     };
     match outcome {

@@ -99,7 +99,7 @@ pub(crate) fn measure(command: &mut Command) -> Result<Taken> {
 }
 
 /// The kernel's own high-water mark of a process, in bytes; `None` once it has ended.
-fn peak_memory_bytes(status_file: &str) -> Option<u64> {
+pub(crate) fn peak_memory_bytes(status_file: &str) -> Option<u64> {
     let status = fs::read_to_string(status_file).ok()?;
     let line = status
         .lines()

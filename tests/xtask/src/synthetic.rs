@@ -132,15 +132,27 @@ pub(crate) fn write_manifest(
     origin: RepositoryId,
     key: &SigningKey,
 ) -> Result<()> {
+    write_run(to, RUN, datasets, (origin, key), |at| Ok(Row::new(at)))
+}
+
+/// Writes the manifest of a run, signed, as a stream; `row` says what its rows are, which are
+/// those of [`Row::new`] but for UUID, path, size and checksum.
+pub(crate) fn write_run(
+    to: &Path,
+    run: &str,
+    datasets: u64,
+    (origin, key): (RepositoryId, &SigningKey),
+    mut row: impl FnMut(u64) -> Result<Row>,
+) -> Result<()> {
     files::make_parent(to)?;
     let file = File::create(to).with_context(|| format!("cannot create {}", to.display()))?;
     let output = BufWriter::with_capacity(1 << 20, file);
-    let mut writer = Writer::new(output, Packing::Plain, &header(origin)?)?;
+    let mut writer = Writer::new(output, Packing::Plain, &header(run, origin)?)?;
     for records in dimensions(datasets.div_ceil(DETECTORS)) {
         writer.dimension(&records)?;
     }
     for at in 0..datasets {
-        writer.dataset(&Row::new(at).entry()?)?;
+        writer.dataset(&row(at)?.entry()?)?;
     }
     let (output, _) = writer.finish(Some(key))?;
     output
@@ -156,49 +168,35 @@ pub(crate) fn small_run(number: u64) -> RunName {
     name.expect("a run's name")
 }
 
-/// Writes the signed manifest of a small run: one dataset, whose dimension records the large run has
-/// brought.
+/// Writes the signed manifest of a small run: one dataset.
 pub(crate) fn write_small_manifest(
     to: &Path,
     number: u64,
     origin: RepositoryId,
     key: &SigningKey,
 ) -> Result<()> {
-    files::make_parent(to)?;
-    let file = File::create(to).with_context(|| format!("cannot create {}", to.display()))?;
     let run = small_run(number);
-    let mut random = Random::new(SMALL_SEED + number);
-    let row = Row {
-        uuid: random.uuid(),
-        path: format!("{run}/raw.fits"),
-        ..Row::new(0)
-    };
-    let header = Header {
-        run,
-        manifest: manifest_id(&mut random)?,
-        ..header(origin)?
-    };
-    let mut writer = Writer::new(BufWriter::new(file), Packing::Plain, &header)?;
-    writer.dataset(&row.entry()?)?;
-    let (output, _) = writer.finish(Some(key))?;
-    output
-        .into_inner()
-        .with_context(|| format!("cannot write {}", to.display()))?;
-    Ok(())
+    write_run(to, run.as_str(), 1, (origin, key), |at| {
+        Ok(Row {
+            uuid: Random::new(SMALL_SEED + number).uuid(),
+            path: format!("{run}/raw.fits"),
+            ..Row::new(at)
+        })
+    })
 }
 
-fn manifest_id(random: &mut Random) -> Result<ManifestId> {
-    let random = &random.uuid().into_bytes()[..10];
-    let id = uuid::Builder::from_unix_timestamp_millis(CREATED.0, random.try_into()?).into_uuid();
-    Ok(ManifestId(id))
-}
-
-fn header(origin: RepositoryId) -> Result<Header> {
+fn header(run: &str, origin: RepositoryId) -> Result<Header> {
+    let seed = run.bytes().fold(0_u64, |seed, byte| {
+        seed.wrapping_mul(31).wrapping_add(byte.into())
+    });
+    let random = &Random::new(seed).uuid().into_bytes()[..10];
+    let manifest =
+        uuid::Builder::from_unix_timestamp_millis(CREATED.0, random.try_into()?).into_uuid();
     Ok(Header {
         format: FORMAT,
-        manifest: manifest_id(&mut Random::new(0))?,
+        manifest: ManifestId(manifest),
         content: Content::Additions,
-        run: RUN.parse()?,
+        run: run.parse()?,
         origin: Repository {
             repository: origin,
             site: "SITE_A".parse::<SiteName>()?,

@@ -1,28 +1,35 @@
 //! Compares artifacts that are there with what their manifest says of them.
+//!
+//! An artifact is judged by the file that was opened, and only where that file is still the one at
+//! its path and has not changed when it has been read: what was read while somebody wrote is neither
+//! right nor wrong.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
-use std::time::Duration;
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Arc;
 
-use runsync_config::root::{ConfirmLevel, Root};
-use runsync_manifest::checksum::{self, Wanted};
-use runsync_manifest::name::ArtifactPath;
+use runsync_manifest::checksum::{self, Checksums, Wanted};
+use runsync_manifest::name::{ArtifactPath, RunKey};
 use serde::Serialize;
-use tracing::warn;
+use tracing::{debug, warn};
 
-use super::{Going, proceed};
+use super::brake::Brake;
+use super::throttle::Throttle;
 use crate::datastore::{Datastore, DatastoreError, Look};
 use crate::file_identity::FileIdentity;
 use crate::ingest::flow::Flow;
 use crate::ingest::{IngestError, error_chain};
 use crate::registry::record::WaitingArtifact;
 
-/// How often the caller hears that large files are being read.
-const BEAT: Duration = Duration::from_secs(1);
-
 /// An artifact and the state of the file at its path.
-pub(super) type There<'a> = (&'a WaitingArtifact, FileIdentity);
+pub(super) type There = (WaitingArtifact, FileIdentity);
+
+/// Artifacts of one run that are there.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    pub(super) run: Arc<RunKey>,
+    pub(super) there: Vec<There>,
+}
 
 /// What is wrong with an artifact that is there.
 #[derive(Debug)]
@@ -32,31 +39,38 @@ pub(super) struct Fault {
     pub(super) detail: String,
 }
 
-/// What comparing came to. An artifact that could not be read is in neither list.
-#[derive(Debug, Default)]
-pub(super) struct Compared {
+/// What comparing a chunk came to. An artifact that could not be read, or changed meanwhile, is in
+/// neither list: it is looked at again.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) run: Arc<RunKey>,
     pub(super) confirmed: Vec<WaitingArtifact>,
     pub(super) faults: Vec<Fault>,
 }
 
-impl Compared {
-    fn take(&mut self, (artifact, identity): There<'_>, verdict: Verdict) {
-        match verdict {
-            Ok(None) => self.confirmed.push(artifact.clone()),
-            Ok(Some(detail)) => self.faults.push(Fault {
-                path: artifact.path.clone(),
+impl Judged {
+    fn new(run: Arc<RunKey>) -> Self {
+        Self {
+            run,
+            confirmed: Vec::new(),
+            faults: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, artifact: WaitingArtifact, (identity, difference): Opinion) {
+        match difference {
+            None => self.confirmed.push(artifact),
+            Some(detail) => self.faults.push(Fault {
+                path: artifact.path,
                 identity,
                 detail,
             }),
-            Err(error) => {
-                warn!(path = %artifact.path, error = %error_chain(&error), "artifact cannot be read");
-            }
         }
     }
 }
 
-/// `None` where the artifact is what its manifest says, else what differs.
-type Verdict = Result<Option<String>, CompareError>;
+/// The file that was judged, and what differs: `None` where it is what its manifest says.
+type Opinion = (FileIdentity, Option<String>);
 
 /// Why an artifact cannot be compared now.
 #[derive(Debug, thiserror::Error)]
@@ -64,66 +78,134 @@ enum CompareError {
     #[error(transparent)]
     Open(#[from] DatastoreError),
     #[error("cannot read the artifact")]
-    Read(#[from] std::io::Error),
+    Read(#[from] io::Error),
 }
 
-/// Compares at the root's level.
-pub(super) fn compare_all(
-    there: &[There<'_>],
-    root: &Root,
-    datastore: &dyn Datastore,
-    progress: &mut Going<'_>,
-) -> Result<Compared, IngestError> {
-    if root.confirm == ConfirmLevel::Checksum {
-        return read_all(there, root.confirm_threads.max(1), datastore, progress);
+/// Compares sizes alone.
+pub(super) fn sizes(chunk: Chunk) -> Judged {
+    let mut judged = Judged::new(chunk.run);
+    judged.confirmed.reserve(chunk.there.len());
+    for (artifact, identity) in chunk.there {
+        let difference = size_differs(&artifact, identity);
+        judged.take(artifact, (identity, difference));
     }
-    let mut compared = Compared::default();
-    for one in there {
-        compared.take(*one, compare(*one, root.confirm, datastore));
-    }
-    Ok(compared)
+    judged
 }
 
-/// Reads in `threads`, each of which takes the next file when it is done with one.
-fn read_all(
-    there: &[There<'_>],
-    threads: usize,
-    datastore: &dyn Datastore,
-    progress: &mut Going<'_>,
-) -> Result<Compared, IngestError> {
-    let next = &AtomicUsize::new(0);
-    let (tell, told) = mpsc::sync_channel(threads);
-    thread::scope(move |scope| {
-        let readers: Vec<_> = (0..threads)
-            .map(|_| {
-                let tell = tell.clone();
-                scope.spawn(move || {
-                    while let Some(one) = there.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let verdict = compare(*one, ConfirmLevel::Checksum, datastore);
-                        if tell.send((*one, verdict)).is_err() {
-                            // The caller broke off.
-                            return;
-                        }
-                    }
-                })
-            })
-            .collect();
-        drop(tell);
-        let mut compared = Compared::default();
-        loop {
-            match told.recv_timeout(BEAT) {
-                Ok((one, verdict)) => compared.take(one, verdict),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+/// Reads artifacts and compares their checksums: what one thread needs for that.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    datastore: &'a dyn Datastore,
+    throttle: &'a Throttle,
+    brake: &'a Brake,
+    buffer: checksum::Buffer,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(
+        datastore: &'a dyn Datastore,
+        throttle: &'a Throttle,
+        brake: &'a Brake,
+    ) -> Self {
+        Self {
+            datastore,
+            throttle,
+            brake,
+            buffer: checksum::Buffer::new(),
+        }
+    }
+
+    /// Judges a chunk; where the brake is pulled, as far as it has come.
+    pub(super) fn read(&mut self, chunk: Chunk) -> Judged {
+        let mut opinions = Vec::with_capacity(chunk.there.len());
+        for there in chunk.there {
+            if self.brake.is_pulled() {
+                break;
             }
-            proceed(progress)?;
+            match self.opinion(&there) {
+                Ok(opinion) => opinions.push((there.0, opinion)),
+                Err(_) if self.brake.is_pulled() => break,
+                Err(error) => {
+                    let path = &there.0.path;
+                    warn!(%path, error = %error_chain(&error), "artifact cannot be read");
+                }
+            }
         }
-        for reader in readers {
-            // What a reader that panicked had taken is looked at again, as if it were absent.
-            reader.join().ok();
+        let mut judged = Judged::new(chunk.run);
+        let paths: Vec<&ArtifactPath> = opinions.iter().map(|(one, _)| &one.path).collect();
+        let again = self.datastore.look(&paths).unwrap_or_else(|error| {
+            warn!(error = %error_chain(&error), "artifacts that were read cannot be looked at again");
+            Vec::new()
+        });
+        for ((artifact, opinion), look) in opinions.into_iter().zip(again) {
+            if look == Look::File(opinion.0) {
+                judged.take(artifact, opinion);
+            } else {
+                debug!(path = %artifact.path, "artifact changed while it was read");
+            }
         }
-        Ok(compared)
-    })
+        judged
+    }
+
+    fn opinion(&mut self, (artifact, looked): &There) -> Result<Opinion, CompareError> {
+        if let Some(difference) = size_differs(artifact, *looked) {
+            return Ok((*looked, Some(difference)));
+        }
+        let (file, opened) = self.datastore.open(&artifact.path)?;
+        if let Some(difference) = size_differs(artifact, opened) {
+            return Ok((opened, Some(difference)));
+        }
+        let expected = &artifact.checksums;
+        let wanted = Wanted {
+            md5: expected.md5.is_some(),
+            sha256: expected.sha256.is_some(),
+        };
+        let paced = Paced {
+            file,
+            throttle: self.throttle,
+            brake: self.brake,
+        };
+        let (size, found) = checksum::checksum_with(&mut self.buffer, paced, wanted)?;
+        if size != artifact.size {
+            let expected = artifact.size;
+            let detail = format!("it ends after {size} bytes, expected {expected}");
+            return Ok((opened, Some(detail)));
+        }
+        Ok((opened, checksums_differ(expected, &found)))
+    }
+}
+
+fn size_differs(artifact: &WaitingArtifact, identity: FileIdentity) -> Option<String> {
+    let (expected, found) = (artifact.size, identity.size);
+    (found != expected).then(|| format!("its size is {found} bytes, expected {expected}"))
+}
+
+fn checksums_differ(expected: &Checksums, found: &Checksums) -> Option<String> {
+    let others = if found.adler32 == expected.adler32 {
+        " (md5 or sha256 differ)"
+    } else {
+        ""
+    };
+    let (adler32, wanted) = (found.adler32, expected.adler32);
+    (found != expected).then(|| format!("its adler32 is {adler32}, expected {wanted}{others}"))
+}
+
+/// A file that is read no faster than allowed, and to its end only where nobody breaks off.
+struct Paced<'a> {
+    file: File,
+    throttle: &'a Throttle,
+    brake: &'a Brake,
+}
+
+impl Read for Paced<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.brake.wait(self.throttle.bytes(count));
+        if self.brake.is_pulled() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(count)
+    }
 }
 
 /// An artifact that is not in the root as its manifest says.
@@ -141,14 +223,16 @@ pub fn differences(
     flow: &Flow,
 ) -> Result<Vec<Difference>, IngestError> {
     let datastore = &**flow.datastore();
+    let (throttle, brake) = (Throttle::open(), Brake::default());
+    let mut reader = Reader::new(datastore, &throttle, &brake);
     let paths: Vec<&ArtifactPath> = artifacts.iter().map(|artifact| &artifact.path).collect();
     let mut found = Vec::new();
     for (artifact, look) in artifacts.iter().zip(datastore.look(&paths)?) {
         let detail = match look {
-            Look::File(identity) => {
-                compare((artifact, identity), ConfirmLevel::Checksum, datastore)
-                    .unwrap_or_else(|error| Some(error_chain(&error)))
-            }
+            Look::File(identity) => match reader.opinion(&(artifact.clone(), identity)) {
+                Ok((_, difference)) => difference,
+                Err(error) => Some(error_chain(&error)),
+            },
             Look::Absent => Some("it is not there".to_owned()),
             Look::Irregular => Some("it is not a regular file".to_owned()),
             Look::Unreadable(fault) => Some(format!("it cannot be looked at: {fault}")),
@@ -157,45 +241,4 @@ pub fn differences(
         found.extend(detail.map(|detail| Difference { path, detail }));
     }
     Ok(found)
-}
-
-fn compare(
-    (artifact, identity): There<'_>,
-    level: ConfirmLevel,
-    datastore: &dyn Datastore,
-) -> Verdict {
-    if identity.size != artifact.size {
-        let (expected, found) = (artifact.size, identity.size);
-        return Ok(Some(format!(
-            "its size is {found} bytes, expected {expected}"
-        )));
-    }
-    if level != ConfirmLevel::Checksum {
-        return Ok(None);
-    }
-    let (file, _) = datastore.open(&artifact.path)?;
-    let expected = &artifact.checksums;
-    let wanted = Wanted {
-        md5: expected.md5.is_some(),
-        sha256: expected.sha256.is_some(),
-    };
-    let (size, found) = checksum::checksum(file, wanted)?;
-    if size != artifact.size {
-        return Ok(Some(format!(
-            "it ends after {size} bytes, expected {}",
-            artifact.size
-        )));
-    }
-    Ok((found != *expected).then(|| {
-        format!(
-            "its adler32 is {}, expected {}{}",
-            found.adler32,
-            expected.adler32,
-            if found.adler32 == expected.adler32 {
-                " (md5 or sha256 differ)"
-            } else {
-                ""
-            }
-        )
-    }))
 }

@@ -87,6 +87,9 @@ impl Faulty {
         artifacts: &[WaitingArtifact],
     ) -> Result<(), LedgerError> {
         self.recall(flow)?;
+        if self.known.is_empty() && self.recalled.as_ref().is_none_or(HashSet::is_empty) {
+            return Ok(());
+        }
         for artifact in artifacts {
             let recalled = self.recalled.as_mut();
             let told = recalled.is_some_and(|paths| paths.remove(artifact.path.as_str()));

@@ -8,6 +8,7 @@ use runsync_config::root::Root;
 use runsync_manifest::name::RunKey;
 
 use crate::clock::later;
+use crate::ingest::IngestError;
 use crate::ingest::flow::Flow;
 use crate::ledger::LedgerError;
 use crate::ledger::record::{Finding, ManifestState};
@@ -32,7 +33,7 @@ impl Overdue {
         flow: &Flow,
         runs: &[WaitingRun],
         now: Timestamp,
-    ) -> Result<(), LedgerError> {
+    ) -> Result<(), IngestError> {
         if self
             .checked
             .is_some_and(|checked| later(checked, INTERVAL) > now)
@@ -45,7 +46,7 @@ impl Overdue {
         for waiting in runs {
             findings.extend(judge(flow, waiting, now)?);
         }
-        flow.site().ledger.find_all(&findings)
+        Ok(flow.site().ledger.find_all(&findings)?)
     }
 }
 
@@ -71,7 +72,7 @@ fn judge(
     flow: &Flow,
     waiting: &WaitingRun,
     now: Timestamp,
-) -> Result<Option<Finding>, LedgerError> {
+) -> Result<Option<Finding>, IngestError> {
     let registered = flow
         .site()
         .ledger
@@ -81,11 +82,15 @@ fn judge(
         .map(|row| row.decided_at)
         .max();
     let deadline = flow.root().waiting_deadline;
-    let overdue = registered.filter(|since| later(*since, deadline) <= now);
-    Ok(overdue.map(|since| Finding {
+    let Some(since) = registered.filter(|since| later(*since, deadline) <= now) else {
+        return Ok(None);
+    };
+    let row = flow.site().registry.run(&waiting.run)?;
+    let artifacts = row.map_or(0, |row| row.waiting);
+    Ok(Some(Finding {
         kind: OVERDUE.to_owned(),
         subject: subject(flow.root(), &waiting.run),
-        detail: format!("waits for {} artifacts since {since}", waiting.artifacts),
+        detail: format!("waits for {artifacts} artifacts since {since}"),
         first_seen: now,
         last_seen: now,
         times: 1,

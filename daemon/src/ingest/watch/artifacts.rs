@@ -83,7 +83,8 @@ impl ArtifactWatch {
 
     /// Says which folders are wanted from now on, the most wanted first; those beyond the limit
     /// are left out. Folders that are newly watched are dirty at once, so that nothing is missed
-    /// that came before. Returns how many are watched.
+    /// that came before. Returns how many are watched. It costs little where they are those that
+    /// were wanted before.
     pub fn wanted(&self, folders: impl IntoIterator<Item = String>) -> usize {
         let mut watches = lock(&self.watches);
         if watches.watching.is_none() {
@@ -92,6 +93,10 @@ impl ArtifactWatch {
         let wanted: BTreeSet<String> = folders.into_iter().take(self.most).collect();
         {
             let mut inbox = lock(&self.inbox);
+            let all = watches.stands_for.len() == wanted.len() || watches.degraded.is_some();
+            if all && inbox.wanted == wanted {
+                return watches.stands_for.len();
+            }
             inbox.dirty.retain(|folder| wanted.contains(folder));
             inbox.unsettled.retain(|folder| wanted.contains(folder));
             inbox.wanted.clone_from(&wanted);

@@ -36,6 +36,8 @@ macro_rules! conformance {
                 artifacts_are_waited_for_until_confirmed
                 stale_confirmations_are_passed_over
                 waiting_artifacts_are_paged
+                what_is_waited_for_below_a_folder_is_between_two_paths
+                artifacts_of_several_runs_are_confirmed_in_one_commit
                 pages_follow_each_other
                 existence_is_answered_in_the_order_asked
                 the_first_dimension_record_wins

@@ -98,7 +98,7 @@ impl<'a> Site<'a> {
     /// Everything that a run waits for.
     pub(super) fn waiting(&self, run: &RunKey) -> Vec<WaitingArtifact> {
         self.registry()
-            .waiting_artifacts(run, &root(), None, usize::MAX)
+            .waiting_artifacts(run, &root(), (None, None), usize::MAX)
             .unwrap()
     }
 
@@ -135,12 +135,8 @@ impl<'a> Site<'a> {
             paths.dedup();
             assert_eq!(self.waiting_paths(&run.key), paths);
             let waiting = registry.waiting_runs().unwrap();
-            let waiting = waiting.iter().find(|one| one.run == run.key);
-            assert_eq!(
-                waiting.map_or(0, |one| one.artifacts),
-                paths.len() as u64,
-                "{run:?}"
-            );
+            let waits = waiting.iter().any(|one| one.run == run.key);
+            assert_eq!(waits, !paths.is_empty(), "{run:?}");
         }
     }
 }

@@ -229,22 +229,24 @@ impl Registry for SqliteRegistry {
         &self,
         run: &RunKey,
         root: &RootName,
-        after: Option<&str>,
+        between: (Option<&str>, Option<&str>),
         limit: usize,
     ) -> Result<Vec<WaitingArtifact>, RegistryError> {
         self.read("list artifacts that are waited for", |connection| {
-            query::waiting_artifacts(connection, run, root, after, limit)
+            query::waiting_artifacts(connection, run, root, between, limit)
         })
     }
 
-    fn confirm(
+    fn confirm_all(
         &self,
-        run: &RunKey,
         root: &RootName,
-        artifacts: &[WaitingArtifact],
-    ) -> Result<u64, RegistryError> {
+        found: &[(&RunKey, &[WaitingArtifact])],
+    ) -> Result<Vec<u64>, RegistryError> {
         self.write("confirm artifacts", |connection| {
-            confirm::confirm(connection, run, root, artifacts)
+            let of_run = |&(run, artifacts): &(&RunKey, &[WaitingArtifact])| {
+                confirm::confirm(connection, run, root, artifacts)
+            };
+            found.iter().map(of_run).collect()
         })
     }
 
@@ -388,7 +390,9 @@ mod tests {
         let path = folder.path().join("registry.sqlite");
         let registry = new(&path);
         let (run, root) = register_view_row(&registry);
-        let waiting = registry.waiting_artifacts(&run, &root, None, 1).unwrap();
+        let waiting = registry
+            .waiting_artifacts(&run, &root, (None, None), 1)
+            .unwrap();
         assert_eq!(registry.confirm(&run, &root, &waiting).unwrap(), 1);
 
         let outside = Connection::open(&path).unwrap();
@@ -444,14 +448,14 @@ mod tests {
         }
         for limit in [1, 2] {
             let page = registry
-                .waiting_artifacts(&run, &root, None, limit)
+                .waiting_artifacts(&run, &root, (None, None), limit)
                 .unwrap();
             assert_eq!(page[0].path.as_str(), "calexp/1.fits");
             assert_eq!(page.len(), limit);
         }
         assert_eq!(
             registry
-                .waiting_artifacts(&run, &root, None, 3)
+                .waiting_artifacts(&run, &root, (None, None), 3)
                 .unwrap()
                 .len(),
             2

@@ -1,11 +1,12 @@
 //! Answers from records: runs, datasets, records, existence.
 
 use runsync_config::root::RootName;
-use runsync_manifest::checksum::{Checksums, Sha256};
+use runsync_manifest::checksum::Sha256;
 use runsync_manifest::generation::Generation;
 use runsync_manifest::header::DatasetType;
 use runsync_manifest::name::{DatasetId, DatasetTypeName, RunKey};
-use rusqlite::{Connection, params};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::failure::Failure;
 use super::names;
@@ -14,14 +15,23 @@ use crate::registry::record::{
     DatasetRow, Existence, Presence, RecordRow, Registering, RunRow, WaitingArtifact, WaitingRun,
 };
 
-/// Claims at a path that a run has not confirmed; [`rows::CHECKSUM_COLUMNS`] come first.
-const AWAITED: &str = "SELECT record.adler32, record.md5, record.sha256, record.size \
-     FROM record_by_path AS by_path \
+/// What a run has not confirmed of what it waits for between two paths, by path;
+/// [`rows::CHECKSUM_COLUMNS`] come first.
+const AWAITED: &str = "SELECT record.adler32, record.md5, record.sha256, record.size, waiting.path \
+     FROM waiting \
+     CROSS JOIN record_by_path AS by_path \
+         ON by_path.path = waiting.path AND by_path.root_id = waiting.root_id \
      CROSS JOIN record ON record.uuid = by_path.uuid AND record.component = by_path.component \
          AND record.root_id = by_path.root_id AND record.path = by_path.path \
-     CROSS JOIN dataset ON dataset.uuid = record.uuid \
-     WHERE by_path.root_id = ?1 AND by_path.path = ?2 \
-         AND record.confirmed = 0 AND dataset.run_id = ?3";
+     CROSS JOIN dataset ON dataset.uuid = record.uuid AND dataset.run_id = waiting.run_id \
+     WHERE waiting.run_id = ?1 AND waiting.root_id = ?2 \
+         AND waiting.path > ?3 AND waiting.path < ?4 \
+         AND record.confirmed = 0 \
+     ORDER BY waiting.path";
+
+/// The first run and root after another at which anything is waited for.
+const NEXT_WAITING: &str = "SELECT run_id, root_id FROM waiting \
+     WHERE (run_id, root_id) > (?1, ?2) ORDER BY run_id, root_id LIMIT 1";
 
 pub(super) fn changes(connection: &Connection) -> Result<u64, Failure> {
     connection
@@ -56,23 +66,27 @@ pub(super) fn runs(connection: &Connection, prefix: Option<&str>) -> Result<Vec<
         .collect()
 }
 
+/// Searches for each run and root once: what is waited for there is not counted.
 pub(super) fn waiting_runs(connection: &Connection) -> Result<Vec<WaitingRun>, Failure> {
-    connection
-        .prepare_cached(
-            "SELECT run.name, run.origin, root.name, waiting.artifacts
-             FROM (SELECT run_id, root_id, count(*) AS artifacts
-                   FROM waiting GROUP BY run_id, root_id) AS waiting
-             JOIN run USING (run_id) JOIN root USING (root_id)
-             ORDER BY run.name, run.origin, root.name",
-        )?
-        .query_and_then([], |row| {
-            Ok(WaitingRun {
-                run: rows::run_key(row, 0)?,
-                root: rows::parse(row, 2, "root name")?,
-                artifacts: count(row, 3)?,
-            })
-        })?
-        .collect()
+    let mut next = connection.prepare_cached(NEXT_WAITING)?;
+    let mut root = connection.prepare_cached("SELECT name FROM root WHERE root_id = ?1")?;
+    let mut waiting = Vec::new();
+    let mut last = (0_i64, 0_i64);
+    while let Some((run_id, root_id)) = next
+        .query_row([last.0, last.1], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?
+    {
+        last = (run_id, root_id);
+        let name = root.query_and_then([root_id], |row| rows::parse(row, 0, "root name"))?;
+        waiting.push(WaitingRun {
+            run: names::run_key(connection, run_id)?,
+            root: name
+                .last()
+                .unwrap_or_else(|| Err(rows::damaged("root number", &root_id)))?,
+        });
+    }
+    waiting.sort_by(|a, b| (&a.run, &a.root).cmp(&(&b.run, &b.root)));
+    Ok(waiting)
 }
 
 pub(super) fn registering(connection: &Connection) -> Result<Vec<Registering>, Failure> {
@@ -102,7 +116,7 @@ pub(super) fn waiting_artifacts(
     connection: &Connection,
     run: &RunKey,
     root: &RootName,
-    after: Option<&str>,
+    (after, before): (Option<&str>, Option<&str>),
     limit: usize,
 ) -> Result<Vec<WaitingArtifact>, Failure> {
     let (Some(run_id), Some(root_id)) = (
@@ -111,50 +125,36 @@ pub(super) fn waiting_artifacts(
     ) else {
         return Ok(Vec::new());
     };
-    let mut paths = connection.prepare_cached(
-        "SELECT path FROM waiting WHERE run_id = ?1 AND root_id = ?2 AND path > ?3
-         ORDER BY path",
-    )?;
-    let mut page = paths.query(params![run_id, root_id, after.unwrap_or_default()])?;
-    let mut waiting = Vec::new();
+    let mut claims = connection.prepare_cached(AWAITED)?;
+    let after = after.unwrap_or_default();
+    // Every text sorts before every blob.
+    let before = before.map_or(ValueRef::Blob(&[]), |text| ValueRef::Text(text.as_bytes()));
+    let before = ToSqlOutput::Borrowed(before);
+    let mut claims = claims.query(params![run_id, root_id, after, before])?;
+    let mut waiting: Vec<WaitingArtifact> = Vec::new();
     // Counted are artifacts, not rows: a short page is the last one.
-    while waiting.len() < limit
-        && let Some(row) = page.next()?
-    {
-        let path: String = row.get(0)?;
-        if let Some((size, checksums)) = awaited(connection, (run_id, root_id), &path)? {
-            waiting.push(WaitingArtifact {
-                path: rows::path(path)?,
+    while let Some(claim) = claims.next()? {
+        let (size, checksums) = (count(claim, 3)?, rows::checksums(claim)?);
+        let path = claim.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?;
+        let full = waiting.len() == limit;
+        match waiting.last_mut() {
+            // Datasets that share an artifact may each name other checksums of it.
+            Some(last) if last.path.as_str() == path => {
+                let both = ((last.size, &last.checksums), (size, &checksums));
+                if rows::agree(both.0, both.1) {
+                    last.checksums.md5 = last.checksums.md5.or(checksums.md5);
+                    last.checksums.sha256 = last.checksums.sha256.or(checksums.sha256);
+                }
+            }
+            Some(_) | None if full => break,
+            Some(_) | None => waiting.push(WaitingArtifact {
+                path: rows::path(path.to_owned())?,
                 size,
                 checksums,
-            });
+            }),
         }
     }
     Ok(waiting)
-}
-
-/// Size and checksums of what a run has not confirmed at a path.
-fn awaited(
-    connection: &Connection,
-    (run_id, root_id): (i64, i64),
-    path: &str,
-) -> Result<Option<(u64, Checksums)>, Failure> {
-    let mut statement = connection.prepare_cached(AWAITED)?;
-    let mut claims = statement.query(params![root_id, path, run_id])?;
-    let mut artifact: Option<(u64, Checksums)> = None;
-    while let Some(claim) = claims.next()? {
-        let (size, checksums) = (count(claim, 3)?, rows::checksums(claim)?);
-        match &mut artifact {
-            None => artifact = Some((size, checksums)),
-            // Datasets that share an artifact may each name other checksums of it.
-            Some(first) if rows::agree((first.0, &first.1), (size, &checksums)) => {
-                first.1.md5 = first.1.md5.or(checksums.md5);
-                first.1.sha256 = first.1.sha256.or(checksums.sha256);
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(artifact)
 }
 
 /// Probes in UUID order, which walks the table forward whatever the order of the question.
