@@ -59,7 +59,7 @@ pub struct Http {
     #[serde(serialize_with = "duration::serialize")]
     pub stall_timeout: Duration,
     /// Who may speak over TCP.
-    #[serde(rename = "token")]
+    #[serde(rename = "token", skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<Token>,
 }
 

@@ -732,9 +732,9 @@ fn a_daemon_logs_json_and_stops_when_told() {
         .spawn()
         .unwrap();
     let mut log = BufReader::new(daemon.stderr.take().unwrap()).lines();
-    let first = json(&log.next().unwrap().unwrap());
-    assert_eq!(first["fields"]["message"], "runsync serves");
-    assert_eq!(first["fields"]["site"], "SITE_A");
+    let mut lines = log.by_ref().map(|line| json(&line.unwrap()));
+    let serves = lines.find(|line| line["fields"]["message"] == "runsync serves");
+    assert_eq!(serves.unwrap()["fields"]["site"], "SITE_A");
     let process = rustix::process::Pid::from_child(&daemon);
     rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
     let last = log.map(Result::unwrap).last().unwrap();

@@ -4,8 +4,10 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::string_slice,
     reason = "a test that cannot go on has failed"
 )]
+#![expect(clippy::float_cmp, reason = "counters are whole numbers")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -773,6 +775,52 @@ fn counters_start_at_zero_and_sum_up() {
 
 fn manifest_of(origin: runsync_manifest::name::RepositoryId) -> Manifest {
     Manifest::new(origin, "u/stranger", "1-1", Content::Additions)
+}
+
+#[test]
+fn a_token_or_certificate_that_cannot_be_used_is_told_before_the_start() {
+    let site = site_with_tcp("certificate_file = \"cert.pem\"\nprivate_key_file = \"key.pem\"");
+    fs::set_permissions(
+        site.folder.path().join("reader"),
+        fs::Permissions::from_mode(0o644),
+    )
+    .unwrap();
+    let checked = site.run_command(&["config", "check"]);
+    assert_eq!(checked.status.code(), Some(78));
+    let told = process::text(&checked.stderr);
+    assert!(
+        told.contains("`http.token` cannot be used: cannot read the token `reader`"),
+        "{told}"
+    );
+    assert!(
+        told.contains("`http.certificate_file` cannot be used"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_ledger_of_an_older_release_is_migrated_by_the_daemon() {
+    let site = site("");
+    let ledger = runsync::assembly::ledger_file(&site.site());
+    let database = rusqlite::Connection::open(&ledger).unwrap();
+    let version: i64 = database
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .unwrap();
+    database.execute_batch("DROP TABLE request").unwrap();
+    database
+        .pragma_update(None, "user_version", version - 1)
+        .unwrap();
+    drop(database);
+    site.answer(&["config", "check"]);
+    let daemon = Daemon::start(&site);
+    assert_eq!(
+        Request::get("/v1/requests")
+            .at(&socket(&site))
+            .lines()
+            .len(),
+        0
+    );
+    daemon.stop();
 }
 
 #[test]

@@ -73,6 +73,7 @@ pub use self::health::{Health, Readiness};
 pub use self::manifests::{ActedOn, Locations};
 pub use self::openapi::document;
 pub use self::problem::ProblemBody;
-pub use self::server::Server;
+pub use self::server::{Server, check_tls, check_tokens};
+pub use self::status::{DaemonStatus, RootStatus, Status};
 pub use self::surface::Surface;
 pub use self::wake::{WakeRequest, Woken};

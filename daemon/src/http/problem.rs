@@ -259,7 +259,15 @@ mod tests {
     #[test]
     fn a_problem_says_what_where_and_what_to_do() {
         let problem = Problem::too_often(2);
-        insta::assert_snapshot!(serde_json::to_string_pretty(&problem.body()).unwrap(), @"");
+        insta::assert_snapshot!(serde_json::to_string_pretty(&problem.body()).unwrap(), @r#"
+        {
+          "type": "urn:runsync:too-often",
+          "title": "Too Many Requests",
+          "status": 429,
+          "detail": "more requests a second than one account may send",
+          "hint": "ask for many things in one request; `requests_per_second` in `[http]` is the limit"
+        }
+        "#);
         let response = problem.into_response();
         assert_eq!(response.status(), 429);
         assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM_JSON);

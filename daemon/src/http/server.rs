@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use runsync_config::http::Http;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::account::{Access, AccessError};
 use super::connection::{self, Socket};
 use super::error::ListenError;
 use super::surface::Surface;
@@ -16,6 +18,26 @@ use crate::telemetry::metrics::Rendering;
 
 /// How often metrics are summed up: some thousand durations pile up meanwhile on a busy surface.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Whether the tokens' files can be used.
+///
+/// # Errors
+///
+/// Why one cannot.
+pub fn check_tokens(http: &Http) -> Result<(), AccessError> {
+    Access::read(http).map(drop)
+}
+
+/// Whether certificate and private key can be used, where they are named.
+///
+/// # Errors
+///
+/// Why they cannot.
+pub fn check_tls(http: &Http) -> Result<(), ListenError> {
+    http.tls
+        .as_ref()
+        .map_or(Ok(()), |tls| tcp::acceptor(tls).map(drop))
+}
 
 /// The open surface.
 #[derive(Debug)]

@@ -21,8 +21,10 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::identity;
 use crate::datastore::RepositoryFile;
-use crate::ledger::SqliteLedger;
+use crate::http;
+use crate::ledger::{LedgerError, SqliteLedger};
 use crate::registry::{Registry, SqliteRegistry};
+use crate::sqlite::SqliteError;
 use crate::telemetry;
 
 #[derive(Serialize)]
@@ -70,6 +72,14 @@ fn problems(site: &Site) -> Vec<Problem> {
             own.key("state_directory"),
             ledger(&site.state_directory, site),
         ),
+        (
+            KeyPath::of("http").key("token"),
+            http::check_tokens(&site.http).map_err(Failure::from),
+        ),
+        (
+            KeyPath::of("http").key("certificate_file"),
+            http::check_tls(&site.http).map_err(Failure::from),
+        ),
     ]
     .into_iter()
     .filter_map(|(key, checked)| Some(problem(key, &checked.err()?)))
@@ -104,10 +114,14 @@ fn folder(path: &Path) -> Result<(), Failure> {
 
 /// The ledger can be read. Where the whole folder is missing, that is told instead.
 fn ledger(state_directory: &Path, site: &Site) -> Result<(), Failure> {
-    if state_directory.is_dir() {
-        SqliteLedger::open_read_only(&assembly::ledger_file(site))?;
+    if !state_directory.is_dir() {
+        return Ok(());
     }
-    Ok(())
+    match SqliteLedger::open_read_only(&assembly::ledger_file(site)) {
+        // The daemon migrates it when it starts.
+        Ok(_) | Err(LedgerError::Sqlite(SqliteError::OlderSchema { .. })) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Which registry the file holds. `None` where a problem of its folder is told already.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use serde::Serialize;
 
-use crate::http::status::{RootStatus, Status};
+use crate::http::{RootStatus, Status};
 
 /// Entries of each list shown.
 const SHOWN: usize = 20;
