@@ -10,7 +10,7 @@ use tracing::info;
 use super::IngestError;
 use super::flow::{Decision, Flow, Progress};
 use super::refuse::{Blocker, blocker};
-use super::settle::{Fault, Judgement, Patience, Settling};
+use super::settle::{Fault, Judgement, Patience, Settled, Settling};
 use super::unreadable::Unreadable;
 use crate::datastore::{DatastoreError, Look};
 use crate::file_identity::FileIdentity;
@@ -188,7 +188,13 @@ impl Arrivals {
         self.retry_blocked(now)?;
         let due = self.settling.due(now, STEP_FILES);
         let more = due.len() == STEP_FILES;
-        let decisions = self.flow.decide(due, false, progress)?;
+        let passed = self.flow.pass_over_known(due, progress)?;
+        for path in &passed.known {
+            self.unreadable.healed(&self.flow, path)?;
+            self.settling.decided(path);
+        }
+        let files = apart(passed.others);
+        let decisions = self.flow.decide(files, false, progress)?;
         let mut decided = 0;
         for decision in decisions {
             decided += usize::from(self.conclude(decision)?);
@@ -319,6 +325,23 @@ impl Arrivals {
     }
 }
 
+/// Moves the files of one folder apart, each folder's in their order: a folder is a run, and
+/// manifests of one run cannot share a commit.
+fn apart(files: Vec<Settled>) -> Vec<Settled> {
+    let mut of_folder: HashMap<String, usize> = HashMap::new();
+    let mut numbered: Vec<(usize, Settled)> = files
+        .into_iter()
+        .map(|file| {
+            let (folder, _) = file.path().rsplit_once('/').unwrap_or_default();
+            let number = of_folder.entry(folder.to_owned()).or_default();
+            *number += 1;
+            (*number, file)
+        })
+        .collect();
+    numbered.sort_by_key(|(number, _)| *number);
+    numbered.into_iter().map(|(_, file)| file).collect()
+}
+
 /// Whether what a listing could not take may be taken later though nothing there changes. A link
 /// or a name that no manifest may have stays what it is.
 fn passes(error: &DatastoreError) -> bool {
@@ -326,4 +349,19 @@ fn passes(error: &DatastoreError) -> bool {
         error,
         DatastoreError::Irregular { .. } | DatastoreError::PathRefused { .. }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_one_folder_are_moved_apart_and_keep_their_order() {
+        let now = Timestamp::UNIX_EPOCH;
+        let files = ["a/1", "a/2", "a/3", "b/1", "c/1", "c/2"];
+        let settled = files.map(|path| Settled::by_operator(path.to_owned(), now));
+        let moved = apart(settled.to_vec());
+        let paths: Vec<&str> = moved.iter().map(Settled::path).collect();
+        assert_eq!(paths, ["a/1", "b/1", "c/1", "a/2", "c/2", "a/3"]);
+    }
 }
