@@ -4,6 +4,8 @@
 //! `NAME: <what was measured> (bar: <bar>)`; it exits non-zero where the bar is missed.
 
 mod bench_ingest;
+mod bench_parse;
+mod bench_replay;
 mod cache;
 mod check;
 mod demo;
@@ -14,6 +16,7 @@ mod order;
 mod out;
 mod process;
 mod random;
+mod rounds;
 mod runsync_command;
 mod synthetic;
 mod test;
@@ -52,6 +55,10 @@ enum Task {
     NoStorage(no_storage::Arguments),
     /// Datasets per second, beside what SQLite itself can do, and peak memory
     BenchIngest(bench_ingest::Arguments),
+    /// Entries per second of reading a manifest, beside bare JSON parsing; packed beside plain
+    BenchParse(bench_parse::Arguments),
+    /// Manifests per second where they are known already, and where a daemon finds them at its start
+    BenchReplay(bench_replay::Arguments),
     /// Proof: systemd accepts the units, and finds them hardened
     Units,
 }
@@ -64,6 +71,8 @@ fn main() -> ExitCode {
         Task::Order(arguments) => order::run(arguments),
         Task::NoStorage(arguments) => no_storage::run(arguments),
         Task::BenchIngest(arguments) => bench_ingest::run(&arguments),
+        Task::BenchParse(arguments) => bench_parse::run(arguments),
+        Task::BenchReplay(arguments) => bench_replay::run(&arguments),
         Task::Units => units::run(),
     };
     match outcome {

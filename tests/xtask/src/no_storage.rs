@@ -29,7 +29,7 @@ use runsync_manifest::name::DatasetId;
 
 use crate::out::{grouped, say};
 use crate::runsync_command::{self, Existence, Site};
-use crate::synthetic::{self, Row};
+use crate::synthetic::{Order, Row, Sample};
 use crate::tools::STRACE;
 use crate::verdict::{Outcome, Verdict};
 use crate::workspace::Profile;
@@ -101,9 +101,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<Outcome> {
 fn registered_site(binary: &Path, folder: &Path, datasets: u64) -> Result<Site> {
     let site = Site::init(binary, folder, "SITE_A", "trust")?;
     let manifest = folder.join("run.manifest.jsonl");
-    synthetic::write_manifest(
+    Sample::new(datasets, Order::DataId).write(
         &manifest,
-        datasets,
         site.repository()?,
         &site.signing_key()?,
     )?;
