@@ -56,7 +56,6 @@ struct Files {
     plain: PathBuf,
     packed: PathBuf,
     bytes: Vec<u8>,
-    datasets: u64,
     key: PublicKey,
 }
 
@@ -120,7 +119,6 @@ fn write(folder: &Path, datasets: u64) -> Result<Files> {
         plain,
         packed,
         bytes,
-        datasets,
         key: key.public(),
     })
 }
@@ -170,9 +168,9 @@ mod tests {
     fn all_three_ways_meet_every_dataset() {
         let folder = tempfile::tempdir().unwrap();
         let files = write(folder.path(), 300).unwrap();
-        assert_eq!(read(&files.plain, &files.key).unwrap(), files.datasets);
-        assert_eq!(read(&files.packed, &files.key).unwrap(), files.datasets);
-        assert_eq!(parse(&files.bytes).unwrap(), files.datasets);
+        assert_eq!(read(&files.plain, &files.key).unwrap(), 300);
+        assert_eq!(read(&files.packed, &files.key).unwrap(), 300);
+        assert_eq!(parse(&files.bytes).unwrap(), 300);
         let other = SigningKey::from_seed(&[8; 32]).public();
         assert!(read(&files.plain, &other).is_err());
     }
