@@ -9,8 +9,7 @@
 use std::collections::HashSet;
 use std::num::NonZero;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use runsync_manifest::limits::Limits;
@@ -59,11 +58,15 @@ impl Flow {
             limits: self.site().limits,
             rows: &rows,
             next: AtomicUsize::new(0),
+            broken_off: AtomicBool::new(false),
         };
-        let same = search.run(progress)?;
+        let same = search.run(progress);
         let ledger = &self.site().ledger;
         let root = &self.root().name;
         ledger.seen_again(root, &same)?;
+        if search.broken_off.load(Ordering::Relaxed) {
+            return Err(IngestError::Interrupted);
+        }
         let known: HashSet<String> = same.into_iter().map(|(path, _)| path).collect();
         let is_other = |file: &Settled| !known.contains(file.path());
         Ok(Passed {
@@ -106,60 +109,60 @@ struct Search<'a> {
     rows: &'a [ManifestRow],
     /// The next row to look at.
     next: AtomicUsize,
+    broken_off: AtomicBool,
 }
 
-/// One file read: where, which, and how many lines, where it is what was registered.
-type Found = Option<(String, FileIdentity, u64)>;
+/// Where the files lie that are what was registered, and which they are.
+type Same = Vec<(String, FileIdentity)>;
 
 impl Search<'_> {
-    /// Paths and identities of the files that are what was registered.
-    fn run(
-        &self,
-        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-    ) -> Result<Vec<(String, FileIdentity)>, IngestError> {
+    /// Reads all files, on this thread and on some beside it; where `progress` breaks off, those
+    /// that were read until then.
+    fn run(&self, progress: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Same {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let threads = cores
             .min(THREADS_MAX)
             .min(self.rows.len().div_ceil(FILES_PER_THREAD));
-        let (to, found) = sync_channel(THREADS_MAX);
         thread::scope(|scope| {
-            for _ in 0..threads {
-                let to = to.clone();
-                scope.spawn(move || self.read_all(&to));
-            }
-            drop(to);
-            let mut same = Vec::new();
-            for found in found {
-                let lines = found.as_ref().map_or(0, |(_, _, lines)| *lines);
-                if progress(Progress::Read { lines }).is_break() {
-                    self.next.store(self.rows.len(), Ordering::Relaxed);
-                    return Err(IngestError::Interrupted);
-                }
-                same.extend(found.map(|(path, identity, _)| (path, identity)));
-            }
-            Ok(same)
+            let beside: Vec<_> = (1..threads)
+                .map(|_| scope.spawn(|| self.read_on(&mut |_| ControlFlow::Continue(()))))
+                .collect();
+            let mut same = self.read_on(&mut |lines| progress(Progress::Read { lines }));
+            // One that panicked has shown nothing to be the same: the flow looks at its files.
+            same.extend(
+                beside
+                    .into_iter()
+                    .flat_map(|thread| thread.join().unwrap_or_default()),
+            );
+            same
         })
     }
 
-    fn read_all(&self, to: &SyncSender<Found>) {
-        while let Some(row) = self.rows.get(self.next.fetch_add(1, Ordering::Relaxed)) {
-            if to.send(self.read(row)).is_err() {
-                return;
+    /// Reads file after file of those that no thread has taken.
+    fn read_on(&self, progress: &mut dyn FnMut(u64) -> ControlFlow<()>) -> Same {
+        let mut same = Vec::new();
+        while !self.broken_off.load(Ordering::Relaxed)
+            && let Some(row) = self.rows.get(self.next.fetch_add(1, Ordering::Relaxed))
+        {
+            let read = self.read(row);
+            let lines = read
+                .as_ref()
+                .map_or(0, |(_, trailer)| trailer.counts.dataset);
+            same.extend(read.map(|(identity, _)| (row.location.path.clone(), identity)));
+            if progress(lines).is_break() {
+                self.broken_off.store(true, Ordering::Relaxed);
             }
         }
+        same
     }
 
     /// `None` where the file is not, or not certainly, what the row is about. Why not is for the
     /// flow to find out.
-    fn read(&self, row: &ManifestRow) -> Found {
-        let path = &row.location.path;
-        let (file, identity) = self.datastore.open_manifest(path).ok()?;
+    fn read(&self, row: &ManifestRow) -> Option<(FileIdentity, Trailer)> {
+        let (file, identity) = self.datastore.open_manifest(&row.location.path).ok()?;
         let trailer = skim::trailer(file, self.limits).ok()?;
         let summary = row.summary.as_ref()?;
-        is_same(summary, &trailer).then(|| {
-            let lines = trailer.counts.dimension + trailer.counts.dataset + 2;
-            (path.clone(), identity, lines)
-        })
+        is_same(summary, &trailer).then_some((identity, trailer))
     }
 }
 

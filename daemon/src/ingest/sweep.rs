@@ -18,6 +18,9 @@ use crate::ledger::record::{Location, ManifestRow, ManifestState};
 
 /// Files decided in one step; a step is not interrupted, so it is kept short.
 const STEP_FILES: usize = 512;
+/// Files looked through in one step for those that are known, and for those that may share a
+/// commit.
+const LOOK_FILES: usize = 4_096;
 
 /// A manifest that has stayed cut for so long is shown to the operator: a transfer may have
 /// stopped. It is waited for all the same, until the root's `torn_deadline`.
@@ -186,14 +189,16 @@ impl Arrivals {
     ) -> Result<Stepped, IngestError> {
         let now = self.flow.site().clock.now();
         self.retry_blocked(now)?;
-        let due = self.settling.due(now, STEP_FILES);
-        let more = due.len() == STEP_FILES;
+        let due = self.settling.due(now, LOOK_FILES);
+        let mut more = due.len() == LOOK_FILES;
         let passed = self.flow.pass_over_known(due, progress)?;
         for path in &passed.known {
             self.unreadable.healed(&self.flow, path)?;
             self.settling.decided(path);
         }
-        let files = apart(passed.others);
+        let mut files = apart(passed.others);
+        more |= files.len() > STEP_FILES;
+        files.truncate(STEP_FILES);
         let decisions = self.flow.decide(files, false, progress)?;
         let mut decided = 0;
         for decision in decisions {

@@ -4,6 +4,7 @@
 //! remembered.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::BufWriter;
 use std::ops::Range;
@@ -180,8 +181,7 @@ impl Sample {
         let file = File::create(to).with_context(|| format!("cannot create {}", to.display()))?;
         let output = BufWriter::with_capacity(1 << 20, file);
         let mut writer = Writer::new(output, self.packing, &self.header(origin)?)?;
-        let exposures = self.rows.start / DETECTORS..self.rows.end.div_ceil(DETECTORS);
-        for records in dimensions(&exposures) {
+        for records in dimensions(&self.rows) {
             writer.dimension(&records)?;
         }
         for at in self.order.of(self.rows.clone()) {
@@ -253,8 +253,14 @@ impl Sample {
     }
 }
 
-/// The dimension records that the data IDs refer to, in foreign-key order.
-fn dimensions(exposures: &Range<u64>) -> Vec<DimensionRecords> {
+/// The dimension records that the data IDs of those rows refer to, in foreign-key order.
+fn dimensions(rows: &Range<u64>) -> Vec<DimensionRecords> {
+    let exposures = rows.start / DETECTORS..rows.end.div_ceil(DETECTORS);
+    let detectors: BTreeSet<u64> = rows
+        .clone()
+        .map(|at| at % DETECTORS)
+        .take(usize::try_from(DETECTORS).unwrap_or(usize::MAX))
+        .collect();
     let numbers = || FIRST_EXPOSURE + exposures.start..FIRST_EXPOSURE + exposures.end;
     [
         (
@@ -281,7 +287,8 @@ fn dimensions(exposures: &Range<u64>) -> Vec<DimensionRecords> {
         ),
         (
             "detector",
-            (0..DETECTORS)
+            detectors
+                .into_iter()
                 .map(|number| {
                     json!({"instrument": "HSC", "id": number,
             "full_name": format!("0_{number:03}"), "name_in_raft": format!("{number:03}"),
