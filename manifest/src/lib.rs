@@ -41,9 +41,13 @@ mod rules;
 
 mod unpack;
 
+mod source;
+
 mod lines;
 
 mod line;
+
+pub mod skim;
 
 pub mod reader;
 

@@ -16,8 +16,11 @@ use serde_json::error::Category;
 use crate::entry::Text;
 use crate::error::{ReadError, excerpt};
 
-/// How the writer starts a dataset line.
-const DATASET_START: &str = r#"{"kind":"dataset","#;
+/// How the writer starts the lines of which there are many.
+const STARTS: [(&[u8], Kind); 2] = [
+    (br#"{"kind":"dataset","#, Kind::Dataset),
+    (br#"{"kind":"dimension","#, Kind::Dimension),
+];
 
 /// The kinds of lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,12 +50,14 @@ impl Kind {
     }
 }
 
-/// Tells the kind of a line: at a glance where it starts as the writer writes a
-/// dataset line, else by parsing it.
+/// Tells the kind of a line that starts as the writer starts it.
+pub(crate) fn kind_at_a_glance(line: &[u8]) -> Option<Kind> {
+    let known = STARTS.iter().find(|(start, _)| line.starts_with(start));
+    known.map(|(_, kind)| *kind)
+}
+
+/// Tells the kind of any line, by parsing it.
 pub(crate) fn kind_of(line: &str, number: u64) -> Result<Kind, ReadError> {
-    if line.starts_with(DATASET_START) {
-        return Ok(Kind::Dataset);
-    }
     let KindOnly { kind } = parse_only("kind", line, number)?;
     Kind::ALL
         .into_iter()

@@ -1,4 +1,4 @@
-//! Cuts a stream of bytes into lines and hashes them, in bounded memory.
+//! Cuts a manifest's bytes into lines, in bounded memory.
 
 use std::io::Read;
 use std::ops::Range;
@@ -8,22 +8,14 @@ use sha2::Digest as _;
 use crate::checksum::Sha256;
 use crate::error::{Limit, ReadError};
 use crate::limits::Limits;
-use crate::unpack::Unpack;
-
-/// 256 KiB to begin with; it grows to the longest line allowed and no further.
-const BUFFER_BYTES: usize = 256 << 10;
+use crate::source::{Block, Blocks, Source};
 
 /// The lines of a manifest.
 pub(crate) struct Lines<R> {
-    source: Unpack<R>,
-    buffer: Vec<u8>,
-    /// Where the next line starts.
+    blocks: Blocks<R>,
+    block: Block,
+    /// Where the next line starts in the block.
     start: usize,
-    /// Where the bytes read so far end.
-    end: usize,
-    /// Up to where they were hashed.
-    hashed: usize,
-    hash: sha2::Sha256,
     line_bytes_max: usize,
     /// The number of the line last returned.
     number: u64,
@@ -31,17 +23,18 @@ pub(crate) struct Lines<R> {
 
 impl<R: Read> Lines<R> {
     pub(crate) fn new(input: R, limits: Limits) -> Result<Self, ReadError> {
-        let line_bytes_max = usize::try_from(limits.line_bytes_max).unwrap_or(usize::MAX);
-        Ok(Self {
-            source: Unpack::new(input, limits)?,
-            buffer: vec![0; BUFFER_BYTES.min(line_bytes_max.saturating_add(1))],
+        let source = Source::new(input, limits)?;
+        Ok(Self::over(Blocks::Now(Box::new(source)), limits))
+    }
+
+    fn over(blocks: Blocks<R>, limits: Limits) -> Self {
+        Self {
+            blocks,
+            block: Block::default(),
             start: 0,
-            end: 0,
-            hashed: 0,
-            hash: sha2::Sha256::new(),
-            line_bytes_max,
+            line_bytes_max: usize::try_from(limits.line_bytes_max).unwrap_or(usize::MAX),
             number: 0,
-        })
+        }
     }
 
     /// The number of the line last returned, from 1.
@@ -51,36 +44,55 @@ impl<R: Read> Lines<R> {
 
     /// Finds the next whole line; where it lies is told without its `\n`.
     pub(crate) fn next(&mut self) -> Result<Range<usize>, ReadError> {
-        let mut searched = 0;
-        let length = loop {
-            let open = self.buffer.get(self.start..self.end).unwrap_or_default();
-            let fresh = open.get(searched..).unwrap_or_default();
-            if let Some(at) = memchr::memchr(b'\n', fresh) {
-                break searched + at;
-            }
-            searched = open.len();
-            self.check_length(searched)?;
-            if !self.read_more()? {
-                return Err(ReadError::Incomplete {
-                    line: self.number + 1,
-                });
-            }
-        };
-        self.check_length(length)?;
+        let line = self.number + 1;
+        if self.start == self.block.bytes.len() && !self.next_block()? {
+            return Err(ReadError::Incomplete { line });
+        }
+        let rest = self.block.bytes.get(self.start..).unwrap_or_default();
+        let length = memchr::memchr(b'\n', rest).ok_or(ReadError::Incomplete { line })?;
+        if length > self.line_bytes_max {
+            return Err(ReadError::LimitExceeded {
+                line,
+                limit: Limit::LineBytes,
+                most: self.line_bytes_max as u64,
+            });
+        }
         let range = self.start..self.start + length;
         self.start = range.end + 1;
-        self.number += 1;
+        self.number = line;
         Ok(range)
     }
 
-    /// Whether nothing more comes, not even a byte.
+    fn next_block(&mut self) -> Result<bool, ReadError> {
+        let used = std::mem::take(&mut self.block);
+        self.start = 0;
+        let next = self.blocks.next(used, self.number + 1)?;
+        let is_there = next.is_some();
+        self.block = next.unwrap_or_default();
+        Ok(is_there)
+    }
+
+    /// Whether nothing more comes, not even a byte. The line last found is gone then.
     pub(crate) fn at_end(&mut self) -> Result<bool, ReadError> {
-        Ok(self.start == self.end && !self.read_more()?)
+        if self.start < self.block.bytes.len() {
+            return Ok(false);
+        }
+        match self.next_block() {
+            Ok(more) => Ok(!more),
+            // Bytes that are no whole line are bytes too.
+            Err(ReadError::Incomplete { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A line just found.
+    pub(crate) fn bytes(&self, range: Range<usize>) -> &[u8] {
+        self.block.bytes.get(range).unwrap_or_default()
     }
 
     /// A line just found, as text.
     pub(crate) fn text(&self, range: Range<usize>) -> Result<&str, ReadError> {
-        let bytes = self.buffer.get(range).unwrap_or_default();
+        let bytes = self.bytes(range);
         let wrong = |at: usize, found| ReadError::NotText {
             line: self.number,
             column: at as u64 + 1,
@@ -100,44 +112,17 @@ impl<R: Read> Lines<R> {
         Ok(text)
     }
 
-    /// The SHA-256 of all bytes before a line just found.
-    pub(crate) fn digest_before(&mut self, line: &Range<usize>) -> Sha256 {
-        self.hash_up_to(line.start);
-        Sha256(self.hash.clone().finalize().into())
+    /// The SHA-256 of all bytes before a line just found; `None` where more lines follow it.
+    pub(crate) fn digest_before(&self, line: &Range<usize>) -> Option<Sha256> {
+        (line.start == self.block.last_line)
+            .then(|| Sha256(self.block.hash.clone().finalize().into()))
     }
+}
 
-    fn hash_up_to(&mut self, end: usize) {
-        self.hash
-            .update(self.buffer.get(self.hashed..end).unwrap_or_default());
-        self.hashed = end;
-    }
-
-    fn check_length(&self, length: usize) -> Result<(), ReadError> {
-        if length > self.line_bytes_max {
-            return Err(ReadError::LimitExceeded {
-                line: self.number + 1,
-                limit: Limit::LineBytes,
-                most: self.line_bytes_max as u64,
-            });
-        }
-        Ok(())
-    }
-
-    /// Makes room, keeping the open line, and reads once; false at the end.
-    fn read_more(&mut self) -> Result<bool, ReadError> {
-        self.hash_up_to(self.start);
-        self.buffer.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        self.start = 0;
-        self.hashed = 0;
-        if self.end == self.buffer.len() {
-            let most = self.line_bytes_max.saturating_add(1);
-            let length = self.buffer.len().saturating_mul(2).min(most);
-            self.buffer.resize(length, 0);
-        }
-        let room = self.buffer.get_mut(self.end..).unwrap_or_default();
-        let count = self.source.read(room, self.number + 1)?;
-        self.end += count;
-        Ok(count > 0)
+impl<R: Read + Send + 'static> Lines<R> {
+    /// Lines that a thread reads, unpacks and hashes ahead.
+    pub(crate) fn ahead(input: R, limits: Limits) -> Result<Self, ReadError> {
+        let blocks = Source::new(input, limits)?.ahead()?;
+        Ok(Self::over(blocks, limits))
     }
 }

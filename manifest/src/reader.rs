@@ -9,7 +9,6 @@
 
 use std::fmt;
 use std::io::Read;
-use std::ops::Range;
 
 use crate::dimension::DimensionRecords;
 use crate::entry::DatasetEntry;
@@ -19,6 +18,7 @@ use crate::limits::Limits;
 use crate::line::{self, Kind};
 use crate::lines::Lines;
 use crate::rules::Rules;
+use crate::skim;
 use crate::trailer::Trailer;
 use crate::version;
 
@@ -59,7 +59,10 @@ impl<R: Read> Reader<R> {
     ///
     /// `input` is read in large pieces and needs no buffer of its own.
     pub fn new(input: R, limits: Limits) -> Result<Self, ReadError> {
-        let mut lines = Lines::new(input, limits)?;
+        Self::over(Lines::new(input, limits)?, limits)
+    }
+
+    fn over(mut lines: Lines<R>, limits: Limits) -> Result<Self, ReadError> {
         let range = lines.next()?;
         let header = read_header(lines.text(range)?)?;
         let rules = Rules::new(&header, limits.entries_max)
@@ -92,15 +95,12 @@ impl<R: Read> Reader<R> {
         }
         let range = self.lines.next()?;
         let number = self.lines.number();
-        let kind = line::kind_of(self.lines.text(range.clone())?, number)?;
+        let kind = match line::kind_at_a_glance(self.lines.bytes(range.clone())) {
+            Some(kind) => kind,
+            None => line::kind_of(self.lines.text(range.clone())?, number)?,
+        };
         match kind {
-            Kind::Header => Err(ReadError::Invalid {
-                line: number,
-                fault: Fault::Order {
-                    kind: kind.as_str(),
-                    after: "the header",
-                },
-            }),
+            Kind::Header => Err(skim::out_of_order(number, kind.as_str(), "the header")),
             Kind::Dimension => {
                 let records = line::parse(self.lines.text(range)?, number)?;
                 self.rules
@@ -120,10 +120,23 @@ impl<R: Read> Reader<R> {
                 }))
             }
             Kind::Trailer => {
-                self.trailer = Some(self.read_trailer(range)?);
+                let (counts, total_bytes) = (self.rules.counts(), self.rules.total_bytes());
+                let trailer =
+                    skim::check_trailer(&mut self.lines, range, counts, Some(total_bytes))?;
+                self.trailer = Some(trailer);
                 Ok(None)
             }
         }
+    }
+
+    /// Reads on from the header to the trailer without a look into the lines between: see
+    /// [`skim`](crate::skim). Instead of [`next`](Self::next), not after it.
+    ///
+    /// # Errors
+    ///
+    /// Where the file cannot be read, is cut, exceeds a limit, or its trailer does not match.
+    pub fn skim(mut self) -> Result<Trailer, ReadError> {
+        skim::to_trailer(&mut self.lines)
     }
 
     /// The trailer; `None` before [`next`](Self::next) has returned `None`.
@@ -135,41 +148,13 @@ impl<R: Read> Reader<R> {
     pub fn into_trailer(self) -> Option<Trailer> {
         self.trailer
     }
+}
 
-    fn read_trailer(&mut self, range: Range<usize>) -> Result<Trailer, ReadError> {
-        let line = self.lines.number();
-        let digest = self.lines.digest_before(&range);
-        let trailer: Trailer = line::parse(self.lines.text(range)?, line)?;
-        let counts = self.rules.counts();
-        same(
-            line,
-            "counts.dimension",
-            trailer.counts.dimension,
-            counts.dimension,
-        )?;
-        same(
-            line,
-            "counts.dataset",
-            trailer.counts.dataset,
-            counts.dataset,
-        )?;
-        same(
-            line,
-            "total_bytes",
-            trailer.total_bytes,
-            self.rules.total_bytes(),
-        )?;
-        same(line, "sha256", trailer.sha256, digest)?;
-        if !self.lines.at_end()? {
-            return Err(ReadError::Invalid {
-                line: line + 1,
-                fault: Fault::Order {
-                    kind: "further",
-                    after: "the trailer",
-                },
-            });
-        }
-        Ok(trailer)
+impl<R: Read + Send + 'static> Reader<R> {
+    /// As [`new`](Self::new); a thread reads, unpacks and hashes ahead, as far as a few blocks of
+    /// 256 KiB. Worth its cost from some hundred kilobytes on.
+    pub fn ahead(input: R, limits: Limits) -> Result<Self, ReadError> {
+        Self::over(Lines::ahead(input, limits)?, limits)
     }
 }
 
@@ -194,21 +179,4 @@ fn broken(line: u64, fault: Fault) -> ReadError {
         return ReadError::LimitExceeded { line, limit, most };
     }
     ReadError::Invalid { line, fault }
-}
-
-fn same<T: Copy + PartialEq + fmt::Display>(
-    line: u64,
-    field: &'static str,
-    stated: T,
-    found: T,
-) -> Result<(), ReadError> {
-    if stated == found {
-        return Ok(());
-    }
-    Err(ReadError::Mismatch {
-        line,
-        field,
-        stated: stated.to_string(),
-        found: found.to_string(),
-    })
 }

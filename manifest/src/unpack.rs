@@ -25,6 +25,8 @@ pub(crate) const RATIO_COUNTS_FROM_BYTES: u64 = 1 << 20;
 
 /// 128 KiB: what zstd asks for.
 const BUFFER_BYTES: usize = 128 << 10;
+/// 4 KiB: enough to tell packed from plain, little to copy where it is plain.
+const START_BYTES: usize = 4 << 10;
 
 /// A source of unpacked bytes.
 pub(crate) struct Unpack<R> {
@@ -59,7 +61,7 @@ impl<R: Read> Unpack<R> {
             unpacked_bytes: 0,
         };
         while unpack.buffer.len() < FRAME_MAGIC.len() && !unpack.ended {
-            unpack.fetch(1)?;
+            unpack.fetch(START_BYTES, 1)?;
         }
         if is_packed(&unpack.buffer) {
             unpack.frame = Some(Frame::new(limits.zstd_window_log_max)?);
@@ -112,7 +114,7 @@ impl<R: Read> Unpack<R> {
     fn read_packed(&mut self, to: &mut [u8], line: u64) -> Result<usize, ReadError> {
         loop {
             if self.used == self.buffer.len() && !self.ended {
-                self.fetch(line)?;
+                self.fetch(BUFFER_BYTES, line)?;
             }
             let Some(frame) = &mut self.frame else {
                 return Ok(0);
@@ -134,14 +136,14 @@ impl<R: Read> Unpack<R> {
     }
 
     /// Reads more packed bytes once those that were read ahead are used up.
-    fn fetch(&mut self, line: u64) -> Result<(), ReadError> {
+    fn fetch(&mut self, most: usize, line: u64) -> Result<(), ReadError> {
         let kept = if self.used == self.buffer.len() {
             self.used = 0;
             0
         } else {
             self.buffer.len()
         };
-        self.buffer.resize(kept + BUFFER_BYTES, 0);
+        self.buffer.resize(kept + most, 0);
         let room = self.buffer.get_mut(kept..).unwrap_or_default();
         let outcome = read_some(&mut self.input, room, line);
         let count = *outcome.as_ref().unwrap_or(&0);

@@ -292,7 +292,7 @@ fn every_bad_file_is_refused() {
     assert_snapshot!(told, @r#"
     cut-frame.manifest.jsonl.zst: Retry: line 8: the file ends before its trailer
     damaged-frame.manifest.jsonl.zst: Quarantine: line 1: the zstd frame is damaged: Restored data doesn't match checksum
-    bomb.manifest.jsonl.zst: Quarantine: line 14760: more than 50 unpacked bytes for each packed one
+    bomb.manifest.jsonl.zst: Quarantine: line 14530: more than 50 unpacked bytes for each packed one
     empty.manifest.jsonl: Retry: line 1: the file ends before its trailer
     cut-in-a-line.manifest.jsonl: Retry: line 3: the file ends before its trailer
     cut-before-the-trailer.manifest.jsonl: Retry: line 7: the file ends before its trailer

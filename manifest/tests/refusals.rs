@@ -506,7 +506,7 @@ fn a_bomb_is_refused_after_few_bytes() {
     }
     let bomb = bomb.finish().unwrap();
     assert!(bomb.len() < 100_000);
-    assert_snapshot!(read(bomb.as_slice()).unwrap_err(), @"line 105: more than 50 unpacked bytes for each packed one");
+    assert_snapshot!(read(bomb.as_slice()).unwrap_err(), @"line 104: more than 50 unpacked bytes for each packed one");
     let endless = std::io::repeat(b' ').take(1 << 40);
     assert_snapshot!(read(endless).unwrap_err(), @"line 1: more than 1048576 bytes in the line");
 }

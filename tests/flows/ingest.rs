@@ -9,16 +9,20 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::fs::File;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::Duration;
 
+use runsync::file_identity::FileIdentity;
 use runsync::ingest::quarantine;
-use runsync::ledger::record::ManifestState;
+use runsync::ledger::record::{ManifestRow, ManifestState};
 use runsync::registry::record::Presence;
 use runsync_manifest::content::Content;
 use runsync_manifest::name::DatasetId;
 use runsync_manifest::signature::SigningKey;
-use support::{Manifest, OpenSite, TestSite, artifact, entry, put, write};
+use runsync_manifest::writer::Packing;
+use support::{Manifest, OpenSite, TestSite, artifact, entry, private, put, write};
 use uuid::Uuid;
 
 const RUN: &str = "u/test/run";
@@ -266,6 +270,111 @@ fn a_second_file_of_the_same_manifest_changes_nothing() {
             .iter()
             .all(|row| row.state == ManifestState::Registered)
     );
+}
+
+/// Gives a file another time, as a restored backup or a copy does.
+fn touch(path: &Path) {
+    let file = File::open(path).unwrap();
+    let modified = file.metadata().unwrap().modified().unwrap();
+    file.set_modified(modified + Duration::from_secs(1))
+        .unwrap();
+}
+
+/// The one row of the ledger without what may change when its file is seen again.
+fn row_apart_from_file(open: &OpenSite) -> ManifestRow {
+    let file = FileIdentity {
+        size: 0,
+        modified_ns: 0,
+        inode: 0,
+    };
+    ManifestRow {
+        file,
+        ..open.manifest()
+    }
+}
+
+#[test]
+fn a_registered_manifest_that_was_touched_is_known_again_by_its_bytes() {
+    for packing in [Packing::Plain, Packing::Zstd(3)] {
+        let site = TestSite::new("size");
+        let file = site.place(&Manifest {
+            packing,
+            ..two(&site)
+        });
+        let mut open = site.open();
+        open.work();
+        let before = (open.manifest(), open.dump());
+        touch(&file);
+        site.pass(Duration::from_secs(60));
+        assert_eq!(open.arrivals.sweep().unwrap().new, 1);
+        let stepped = open.arrivals.step(&mut |_| ControlFlow::Continue(()));
+        assert_eq!(stepped.unwrap().decided, 0, "nothing is decided anew");
+        let after = (open.manifest(), open.dump());
+        assert_ne!(after.0.file, before.0.file);
+        assert_eq!(
+            ManifestRow {
+                file: before.0.file,
+                ..after.0
+            },
+            before.0
+        );
+        assert_eq!(after.1, before.1);
+        assert_eq!(open.arrivals.sweep().unwrap().new, 0);
+    }
+}
+
+#[test]
+fn a_registered_manifest_that_was_changed_in_one_byte_is_judged_anew() {
+    let site = TestSite::new("size");
+    let file = site.place(&two(&site));
+    let mut open = site.open();
+    open.work();
+    let before = open.dump();
+    let text = std::fs::read_to_string(&file).unwrap();
+    for changed in [
+        text.replacen("HSC", "HSD", 1),
+        text.replacen("\"total_bytes\":", "\"total_bytes\": 1", 1),
+        text.clone() + "\n",
+    ] {
+        put(&file, changed.as_bytes());
+        open.work();
+        site.pass(Duration::from_secs(3600));
+        open.work();
+        assert_eq!(
+            open.manifest().state,
+            ManifestState::Quarantined,
+            "{changed}"
+        );
+        put(&file, text.as_bytes());
+        site.pass(Duration::from_secs(3600));
+        open.work();
+        assert_eq!(open.manifest().state, ManifestState::Registered);
+    }
+    assert_eq!(open.dump(), before);
+}
+
+#[test]
+fn a_registered_manifest_whose_key_is_trusted_no_more_is_judged_anew_when_it_is_touched() {
+    let site = TestSite::new("size");
+    let file = site.place(&two(&site));
+    site.open().work();
+    let before = row_apart_from_file(&site.open());
+    let other = SigningKey::from_seed(&[9; 32]);
+    put(
+        &site.folder.path().join("keys/signing.pem"),
+        other.to_pem().unwrap().as_bytes(),
+    );
+    private(&site.folder.path().join("keys/signing.pem"));
+    let mut open = site.open();
+    open.work();
+    assert_eq!(
+        row_apart_from_file(&open),
+        before,
+        "what was registered stays"
+    );
+    touch(&file);
+    open.work();
+    assert_eq!(open.manifest().state, ManifestState::Untrusted);
 }
 
 #[test]

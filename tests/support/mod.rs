@@ -444,7 +444,8 @@ pub fn put(path: &Path, bytes: &[u8]) {
     fs::rename(temporary, path).unwrap();
 }
 
-fn private(path: &Path) {
+/// Lets only its owner read it.
+pub fn private(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }

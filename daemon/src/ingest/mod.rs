@@ -54,6 +54,8 @@ pub mod quarantine;
 
 pub mod flow;
 
+mod known;
+
 mod unreadable;
 
 pub mod vet;

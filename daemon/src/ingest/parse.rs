@@ -21,6 +21,9 @@ use crate::file_identity::FileIdentity;
 /// Lines between two reports of progress: some milliseconds.
 const PROGRESS_LINES: u64 = 4_096;
 
+/// Size of a manifest from which a thread reads ahead: its start costs as much as some kilobytes.
+const AHEAD_BYTES: u64 = 1 << 20;
+
 /// A manifest whose header was read.
 #[derive(Debug)]
 pub struct Opened {
@@ -70,7 +73,12 @@ pub fn open(
     let (file, identity) = datastore
         .open_manifest(settled.path())
         .map_err(|error| (unknown, error.into()))?;
-    let reader = Reader::new(file, limits).map_err(|error| (identity, error.into()))?;
+    let reader = if identity.size < AHEAD_BYTES {
+        Reader::new(file, limits)
+    } else {
+        Reader::ahead(file, limits)
+    };
+    let reader = reader.map_err(|error| (identity, error.into()))?;
     Ok(Opened {
         settled,
         file: identity,

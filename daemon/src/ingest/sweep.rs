@@ -10,7 +10,7 @@ use tracing::info;
 use super::IngestError;
 use super::flow::{Decision, Flow, Progress};
 use super::refuse::{Blocker, blocker, is_held};
-use super::settle::{Fault, Judgement, Patience, Settling};
+use super::settle::{Fault, Judgement, Patience, Settled, Settling};
 use super::unreadable::Unreadable;
 use crate::datastore::{DatastoreError, Look};
 use crate::file_identity::FileIdentity;
@@ -19,6 +19,9 @@ use crate::telemetry::metrics::{Manifests, Outcome};
 
 /// Files decided in one step; a step is not interrupted, so it is kept short.
 const STEP_FILES: usize = 512;
+/// Files looked through in one step for those that are known, and for those that may share a
+/// commit.
+const LOOK_FILES: usize = 4_096;
 
 /// A manifest that has stayed cut for so long is shown to the operator: a transfer may have
 /// stopped. It is waited for all the same, until the root's `torn_deadline`.
@@ -201,9 +204,17 @@ impl Arrivals {
     ) -> Result<Stepped, IngestError> {
         let now = self.flow.site().clock.now();
         self.retry_blocked(now)?;
-        let due = self.settling.due(now, STEP_FILES);
-        let more = due.len() == STEP_FILES;
-        let decisions = self.flow.decide(due, false, progress)?;
+        let due = self.settling.due(now, LOOK_FILES);
+        let mut more = due.len() == LOOK_FILES;
+        let passed = self.flow.pass_over_known(due, progress)?;
+        for path in &passed.known {
+            self.unreadable.healed(&self.flow, path)?;
+            self.settling.decided(path);
+        }
+        let mut files = apart(passed.others);
+        more |= files.len() > STEP_FILES;
+        files.truncate(STEP_FILES);
+        let decisions = self.flow.decide(files, false, progress)?;
         let mut decided = 0;
         for decision in decisions {
             decided += usize::from(self.conclude(decision)?);
@@ -346,6 +357,23 @@ fn outcome(row: &ManifestRow) -> Outcome {
     }
 }
 
+/// Moves the files of one folder apart, each folder's in their order: a folder is a run, and
+/// manifests of one run cannot share a commit.
+fn apart(files: Vec<Settled>) -> Vec<Settled> {
+    let mut of_folder: HashMap<String, usize> = HashMap::new();
+    let mut numbered: Vec<(usize, Settled)> = files
+        .into_iter()
+        .map(|file| {
+            let (folder, _) = file.path().rsplit_once('/').unwrap_or_default();
+            let number = of_folder.entry(folder.to_owned()).or_default();
+            *number += 1;
+            (*number, file)
+        })
+        .collect();
+    numbered.sort_by_key(|(number, _)| *number);
+    numbered.into_iter().map(|(_, file)| file).collect()
+}
+
 /// Whether what a listing could not take may be taken later though nothing there changes. A link
 /// or a name that no manifest may have stays what it is.
 fn passes(error: &DatastoreError) -> bool {
@@ -353,4 +381,19 @@ fn passes(error: &DatastoreError) -> bool {
         error,
         DatastoreError::Irregular { .. } | DatastoreError::PathRefused { .. }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_one_folder_are_moved_apart_and_keep_their_order() {
+        let now = Timestamp::UNIX_EPOCH;
+        let files = ["a/1", "a/2", "a/3", "b/1", "c/1", "c/2"];
+        let settled = files.map(|path| Settled::by_operator(path.to_owned(), now));
+        let moved = apart(settled.to_vec());
+        let paths: Vec<&str> = moved.iter().map(Settled::path).collect();
+        assert_eq!(paths, ["a/1", "b/1", "c/1", "a/2", "c/2", "a/3"]);
+    }
 }

@@ -5,7 +5,7 @@
 use runsync_config::site::Site;
 use runsync_manifest::checksum::Sha256;
 use runsync_manifest::name::{RepositoryId, RunName, RunPrefix};
-use runsync_manifest::signature::{PublicKey, Signature};
+use runsync_manifest::signature::{KeyId, PublicKey, Signature};
 
 /// Everything needed to judge who may say what about which run.
 #[derive(Debug, Clone)]
@@ -73,13 +73,12 @@ impl Trust {
             .collect()
     }
 
-    /// Judges a signature that is said to be `repository`'s.
-    pub(super) fn judge(
-        &self,
-        repository: RepositoryId,
-        signature: &Signature,
-        digest: &Sha256,
-    ) -> SignatureWorth {
+    /// Whether a key of `repository` counts: it is known, and not revoked.
+    pub(super) fn counts(&self, repository: RepositoryId, key: KeyId) -> bool {
+        matches!(self.find(repository, key), Standing::Known(_))
+    }
+
+    fn find(&self, repository: RepositoryId, key: KeyId) -> Standing<'_> {
         let peer = self.site.peer(repository);
         let of_peer = peer.map_or(&[][..], |peer| &peer.keys);
         let own = if repository == self.local {
@@ -88,19 +87,34 @@ impl Trust {
             &[]
         };
         let revoked = peer.map_or(&[][..], |peer| &peer.revoked_keys);
-        if revoked.iter().any(|key| key.id() == signature.key_id) {
-            return SignatureWorth::KeyRevoked;
+        if revoked.iter().any(|revoked| revoked.id() == key) {
+            return Standing::Revoked;
         }
-        match own
-            .iter()
-            .chain(of_peer)
-            .find(|key| key.id() == signature.key_id)
-        {
-            None => SignatureWorth::KeyUnknown,
-            Some(key) if signature.is_by(key, digest) => SignatureWorth::Good,
-            Some(_) => SignatureWorth::Bad,
+        let known = own.iter().chain(of_peer).find(|known| known.id() == key);
+        known.map_or(Standing::Unknown, Standing::Known)
+    }
+
+    /// Judges a signature that is said to be `repository`'s.
+    pub(super) fn judge(
+        &self,
+        repository: RepositoryId,
+        signature: &Signature,
+        digest: &Sha256,
+    ) -> SignatureWorth {
+        match self.find(repository, signature.key_id) {
+            Standing::Revoked => SignatureWorth::KeyRevoked,
+            Standing::Unknown => SignatureWorth::KeyUnknown,
+            Standing::Known(key) if signature.is_by(key, digest) => SignatureWorth::Good,
+            Standing::Known(_) => SignatureWorth::Bad,
         }
     }
+}
+
+/// What is known of a key.
+enum Standing<'a> {
+    Known(&'a PublicKey),
+    Unknown,
+    Revoked,
 }
 
 #[cfg(test)]
@@ -181,6 +195,9 @@ mod tests {
         assert_eq!(judge(1, 2), SignatureWorth::KeyUnknown);
         assert_eq!(judge(2, 1), SignatureWorth::KeyUnknown);
         assert_eq!(judge(2, 3), SignatureWorth::KeyRevoked);
+        let counts = |origin, seed: u8| trust().counts(repository(origin), key(seed).public().id());
+        assert!(counts(1, 1) && counts(2, 2));
+        assert!(!counts(1, 2) && !counts(2, 1) && !counts(2, 3) && !counts(9, 2));
         let over_other = key(2).sign(&Sha256([8; 32]));
         assert_eq!(
             trust().judge(repository(2), &over_other, &digest),

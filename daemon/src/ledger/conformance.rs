@@ -34,6 +34,7 @@ macro_rules! conformance {
             an_empty_ledger_answers_nothing
             what_is_recorded_is_read_back
             recording_again_replaces
+            a_file_seen_again_keeps_its_row
             a_forgotten_file_is_new_again
             manifests_are_listed_by_state_oldest_decision_first
             manifests_of_a_run_are_listed_by_generation
@@ -206,6 +207,25 @@ pub(crate) fn recording_again_replaces(open: &Open) {
     site.ledger().record(std::slice::from_ref(&again)).unwrap();
     assert_eq!(site.ledger().manifests(None).unwrap(), [again]);
     assert!(site.ledger().of_run(&run("u/a")).unwrap().is_empty());
+}
+
+pub(crate) fn a_file_seen_again_keeps_its_row(open: &Open) {
+    let site = Site::new(open);
+    let ledger = site.ledger();
+    let rows = ["a", "b", "c"].map(|path| read_row(path, 1));
+    ledger.record(&rows).unwrap();
+    let file = FileIdentity {
+        size: 12,
+        modified_ns: 7,
+        inode: 8,
+    };
+    let seen = [("b".to_owned(), file), ("never".to_owned(), file)];
+    ledger.seen_again(&root("main"), &seen).unwrap();
+    ledger.seen_again(&root("other"), &seen).unwrap();
+    let [a, b, c] = rows;
+    let found = ledger.manifests_at(&root("main"), &["c", "never", "b", "a"]);
+    assert_eq!(found.unwrap(), [c, ManifestRow { file, ..b }, a]);
+    assert_eq!(ledger.manifests_at(&root("other"), &["a"]).unwrap(), []);
 }
 
 pub(crate) fn a_forgotten_file_is_new_again(open: &Open) {

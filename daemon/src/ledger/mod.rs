@@ -42,6 +42,21 @@ pub trait Ledger: Send + Sync + Debug {
     /// The row of one file.
     fn manifest(&self, at: &Location) -> Result<Option<ManifestRow>, LedgerError>;
 
+    /// The rows of those of the files that are known.
+    fn manifests_at(
+        &self,
+        root: &RootName,
+        paths: &[&str],
+    ) -> Result<Vec<ManifestRow>, LedgerError>;
+
+    /// Notes the files that manifests lie in now, in one commit: nothing else about them has
+    /// changed.
+    fn seen_again(
+        &self,
+        root: &RootName,
+        files: &[(String, FileIdentity)],
+    ) -> Result<(), LedgerError>;
+
     /// Writes rows, replacing those of the same files, in one commit.
     fn record(&self, rows: &[ManifestRow]) -> Result<(), LedgerError>;
 

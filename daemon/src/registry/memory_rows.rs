@@ -91,6 +91,11 @@ impl RowSource for MemoryRows {
         self.datasets.len() as u64
     }
 
+    fn bytes(&self) -> u64 {
+        let sizes = self.claims.iter().map(|claim| claim.size);
+        sizes.fold(0, u64::saturating_add)
+    }
+
     fn dimensions(
         &self,
         each: &mut dyn FnMut(DimensionRow<'_>) -> io::Result<()>,

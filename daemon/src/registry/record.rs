@@ -44,6 +44,9 @@ pub trait RowSource: std::fmt::Debug + Send + Sync {
     /// Number of datasets: distinct UUIDs.
     fn datasets(&self) -> u64;
 
+    /// Sum of the sizes of all claims, in bytes.
+    fn bytes(&self) -> u64;
+
     /// Calls `each` with every dimension record, in foreign-key order.
     fn dimensions(
         &self,

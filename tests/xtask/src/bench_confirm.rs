@@ -12,7 +12,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use runsync_config::root::{ConfirmLevel, Root};
 
-use crate::confirming::{self, Files, Subject, Taken, median, number};
+use crate::confirming::{self, Files, Subject, Taken, number};
+use crate::figures::median;
 use crate::out::{grouped, say};
 use crate::verdict::{Outcome, Verdict};
 use crate::workspace;

@@ -11,7 +11,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use runsync_config::root::{ConfirmLevel, Root};
 
-use crate::confirming::{self, Files, Subject, median, number};
+use crate::confirming::{self, Files, Subject, number};
+use crate::figures::median;
 use crate::out::say;
 use crate::verdict::{Outcome, Verdict};
 use crate::workspace;

@@ -30,6 +30,13 @@ pub(crate) fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
+/// A file's size in bytes.
+pub(crate) fn size(path: &Path) -> Result<u64> {
+    let metadata =
+        fs::metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
+    Ok(metadata.len())
+}
+
 /// Whether there is something of that name.
 pub(crate) fn is_there(path: &Path) -> Result<bool> {
     path.try_exists()

@@ -3,10 +3,12 @@
 //! One module per task. A proof or a benchmark prints its figures and last a line
 //! `NAME: <what was measured> (bar: <bar>)`; it exits non-zero where the bar is missed.
 
-mod bench_exists;
 mod bench_confirm;
+mod bench_exists;
 mod bench_ingest;
 mod bench_latency;
+mod bench_parse;
+mod bench_replay;
 mod bench_verify;
 mod cache;
 mod check;
@@ -22,6 +24,7 @@ mod out;
 mod process;
 mod python;
 mod random;
+mod rounds;
 mod runsync_command;
 mod schemathesis;
 mod surface;
@@ -74,6 +77,10 @@ enum Task {
     BenchConfirm(bench_confirm::Arguments),
     /// How soon an idle daemon has what arrives in its registry
     BenchLatency(bench_latency::Arguments),
+    /// Entries per second of reading a manifest, beside bare JSON parsing; packed beside plain
+    BenchParse(bench_parse::Arguments),
+    /// Manifests per second where they are known already, and where a daemon finds them at its start
+    BenchReplay(bench_replay::Arguments),
     /// Proof: systemd accepts the units, and finds them hardened
     Units,
 }
@@ -92,6 +99,8 @@ fn main() -> ExitCode {
         Task::BenchVerify(arguments) => bench_verify::run(&arguments),
         Task::BenchConfirm(arguments) => bench_confirm::run(&arguments),
         Task::BenchLatency(arguments) => bench_latency::run(&arguments),
+        Task::BenchParse(arguments) => bench_parse::run(arguments),
+        Task::BenchReplay(arguments) => bench_replay::run(&arguments),
         Task::Units => units::run(),
     };
     match outcome {

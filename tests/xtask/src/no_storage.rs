@@ -13,15 +13,13 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use runsync::assembly::{self, Assembly, Readers};
-use runsync::clock::SystemClock;
+use runsync::assembly::Readers;
 use runsync::datastore::counted::Counted;
 use runsync::datastore::{Datastore, LocalRoot};
 use runsync::ingest::flow::Flow;
@@ -111,9 +109,7 @@ struct Reached {
 /// Opens the site over roots that count, sweeps them, and then asks for every UUID.
 fn calls_at_the_seam(site: &Site, datasets: u64) -> Result<Reached> {
     let configured = runsync_config::load(&site.config)?;
-    let open = |tenure: &_| Assembly::open(&configured, tenure, Arc::new(SystemClock));
-    let turned_away = &mut || ControlFlow::Break(());
-    let (_held, assembly) = assembly::claim(&configured, &SystemClock, open, turned_away)?;
+    let (_held, assembly) = site.open()?;
     let mut counters = Vec::new();
     let mut flows = Vec::new();
     for root in &configured.roots {

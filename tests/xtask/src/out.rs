@@ -27,9 +27,20 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
+/// A size in whole megabytes, rounded up.
+pub(crate) fn megabytes(bytes: u64) -> String {
+    format!("{} MB", grouped(bytes.div_ceil(1_000_000)))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::grouped;
+    use super::{grouped, megabytes};
+
+    #[test]
+    fn sizes_are_rounded_up() {
+        assert_eq!(megabytes(1), "1 MB");
+        assert_eq!(megabytes(1_234_000_001), "1,235 MB");
+    }
 
     #[test]
     fn thousands_are_grouped() {

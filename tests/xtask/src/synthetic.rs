@@ -1,15 +1,18 @@
 //! A large run made of nothing: raw exposures of a camera, as many as asked for.
 //!
-//! UUIDs are random (version 4) and entries come in data-ID order, which is what a registry has
-//! the most trouble with. Row `i` is the same each time, so that nothing has to be remembered.
+//! UUIDs are random (version 4). Row `i` is the same each time, so that nothing has to be
+//! remembered.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::BufWriter;
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use runsync_manifest::checksum::{Adler32, Checksums};
+use runsync::datastore::manifest_path;
+use runsync_manifest::checksum::{Adler32, Checksums, Md5, Sha256};
 use runsync_manifest::content::Content;
 use runsync_manifest::dimension::{DimensionRecord, DimensionRecords};
 use runsync_manifest::entry::{DataId, DataValue, DatasetEntry};
@@ -82,6 +85,23 @@ impl Row {
         )
     }
 
+    /// As a file name that holds a digest.
+    fn rich_path(&self) -> String {
+        let unguessable = Random::new(!self.size).uuid().simple();
+        format!("{RUN}/{}/{unguessable}.fits", self.exposure)
+    }
+
+    fn rich_entry<'a>(&'a self, path: &'a str) -> Result<DatasetEntry<'a>> {
+        let mut random = Random::new(self.uuid.as_u64_pair().0);
+        let mut digest = || random.uuid().into_bytes();
+        let (md5, half, other) = (digest(), digest(), digest());
+        let mut entry = self.entry()?;
+        entry.path = path.into();
+        entry.checksums.md5 = Some(Md5(md5));
+        entry.checksums.sha256 = [half, other].concat().try_into().ok().map(Sha256);
+        Ok(entry)
+    }
+
     fn entry(&self) -> Result<DatasetEntry<'_>> {
         let number = |value| i64::try_from(value).map(DataValue::Integer);
         let data_id = DataId::new(vec![
@@ -110,9 +130,8 @@ impl Row {
 pub(crate) fn registered_site(binary: &Path, folder: &Path, datasets: u64) -> Result<Site> {
     let site = Site::init(binary, folder, "SITE_A", "trust")?;
     let manifest = folder.join("run.manifest.jsonl");
-    write_manifest(
+    Sample::new(datasets, Order::DataId).write(
         &manifest,
-        datasets,
         site.repository()?,
         &site.signing_key()?,
     )?;
@@ -125,16 +144,6 @@ pub(crate) fn registered_site(binary: &Path, folder: &Path, datasets: u64) -> Re
     Ok(site)
 }
 
-/// Writes the manifest of a run of `datasets` rows, signed, as a stream.
-pub(crate) fn write_manifest(
-    to: &Path,
-    datasets: u64,
-    origin: RepositoryId,
-    key: &SigningKey,
-) -> Result<()> {
-    write_run(to, RUN, datasets, (origin, key), |at| Ok(Row::new(at)))
-}
-
 /// Writes the manifest of a run, signed, as a stream; `row` says what its rows are, which are
 /// those of [`Row::new`] but for UUID, path, size and checksum.
 pub(crate) fn write_run(
@@ -144,21 +153,14 @@ pub(crate) fn write_run(
     (origin, key): (RepositoryId, &SigningKey),
     mut row: impl FnMut(u64) -> Result<Row>,
 ) -> Result<()> {
-    files::make_parent(to)?;
-    let file = File::create(to).with_context(|| format!("cannot create {}", to.display()))?;
-    let output = BufWriter::with_capacity(1 << 20, file);
-    let mut writer = Writer::new(output, Packing::Plain, &header(run, origin)?)?;
-    for records in dimensions(datasets.div_ceil(DETECTORS)) {
-        writer.dimension(&records)?;
-    }
-    for at in 0..datasets {
+    let sample = Sample {
+        run: run.to_owned(),
+        ..Sample::new(datasets, Order::DataId)
+    };
+    sample.write_rows(to, origin, key, |writer, at| {
         writer.dataset(&row(at)?.entry()?)?;
-    }
-    let (output, _) = writer.finish(Some(key))?;
-    output
-        .into_inner()
-        .with_context(|| format!("cannot write {}", to.display()))?;
-    Ok(())
+        Ok(())
+    })
 }
 
 /// A small run beside the large one.
@@ -185,45 +187,162 @@ pub(crate) fn write_small_manifest(
     })
 }
 
-fn header(run: &str, origin: RepositoryId) -> Result<Header> {
-    let seed = run.bytes().fold(0_u64, |seed, byte| {
-        seed.wrapping_mul(31).wrapping_add(byte.into())
-    });
-    let random = &Random::new(seed).uuid().into_bytes()[..10];
-    let manifest =
-        uuid::Builder::from_unix_timestamp_millis(CREATED.0, random.try_into()?).into_uuid();
-    Ok(Header {
-        format: FORMAT,
-        manifest: ManifestId(manifest),
-        content: Content::Additions,
-        run: run.parse()?,
-        origin: Repository {
-            repository: origin,
-            site: "SITE_A".parse::<SiteName>()?,
-        },
-        holder: None,
-        generation: Generation::FIRST,
-        created_at: CREATED.1.to_owned(),
-        scope: None,
-        universe: UniverseVersion {
-            name: "daf_butler".to_owned(),
-            version: 8,
-        },
-        dataset_types: vec![DatasetType {
-            name: "raw".parse()?,
-            dimensions: ["detector", "exposure", "instrument"]
-                .map(str::to_owned)
-                .to_vec(),
-            storage_class: "Exposure".parse()?,
-            is_calibration: false,
-        }],
-        provenance: serde_json::Value::Null,
-    })
+/// In which order a manifest's dataset lines come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// In that of the data IDs.
+    DataId,
+    /// By UUID, as our own writer's callers bring them.
+    Sorted,
+    /// In none.
+    Shuffled,
 }
 
-/// The dimension records that the data IDs refer to, in foreign-key order.
-fn dimensions(exposures: u64) -> Vec<DimensionRecords> {
-    let numbers = || FIRST_EXPOSURE..FIRST_EXPOSURE + exposures;
+impl Order {
+    /// The row numbers of a run in this order.
+    fn of(self, rows: Range<u64>) -> Vec<u64> {
+        let mut numbers: Vec<u64> = rows.collect();
+        match self {
+            Self::DataId => {}
+            Self::Sorted => numbers.sort_by_cached_key(|at| Row::new(*at).uuid),
+            Self::Shuffled => Random::new(1).shuffle(&mut numbers),
+        }
+        numbers
+    }
+}
+
+/// A manifest to be written.
+#[derive(Debug, Clone)]
+pub(crate) struct Sample {
+    /// The run's name.
+    pub(crate) run: String,
+    /// The generation in the first epoch.
+    pub(crate) sequence: u32,
+    /// Its rows.
+    pub(crate) rows: Range<u64>,
+    /// Their order.
+    pub(crate) order: Order,
+    /// Whether lines also have MD5, SHA-256 and a path that no packer can guess.
+    pub(crate) rich: bool,
+    /// How it is packed.
+    pub(crate) packing: Packing,
+}
+
+impl Sample {
+    /// A plain manifest of [`RUN`].
+    pub(crate) fn new(datasets: u64, order: Order) -> Self {
+        Self {
+            run: RUN.to_owned(),
+            sequence: Generation::FIRST.sequence,
+            rows: 0..datasets,
+            order,
+            rich: false,
+            packing: Packing::Plain,
+        }
+    }
+
+    /// Writes it, signed, as a stream.
+    pub(crate) fn write(&self, to: &Path, origin: RepositoryId, key: &SigningKey) -> Result<()> {
+        self.write_rows(to, origin, key, |writer, at| {
+            let row = Row::new(at);
+            if self.rich {
+                let path = row.rich_path();
+                writer.dataset(&row.rich_entry(&path)?)?;
+            } else {
+                writer.dataset(&row.entry()?)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn write_rows(
+        &self,
+        to: &Path,
+        origin: RepositoryId,
+        key: &SigningKey,
+        mut row: impl FnMut(&mut Writer<BufWriter<File>>, u64) -> Result<()>,
+    ) -> Result<()> {
+        files::make_parent(to)?;
+        let file = File::create(to).with_context(|| format!("cannot create {}", to.display()))?;
+        let output = BufWriter::with_capacity(1 << 20, file);
+        let mut writer = Writer::new(output, self.packing, &self.header(origin)?)?;
+        for records in dimensions(&self.rows) {
+            writer.dimension(&records)?;
+        }
+        for at in self.order.of(self.rows.clone()) {
+            row(&mut writer, at)?;
+        }
+        let (output, _) = writer.finish(Some(key))?;
+        output
+            .into_inner()
+            .with_context(|| format!("cannot write {}", to.display()))?;
+        Ok(())
+    }
+
+    /// Where it lies in a root.
+    pub(crate) fn path(&self, origin: RepositoryId) -> Result<String> {
+        let packed = self.packing != Packing::Plain;
+        Ok(manifest_path(
+            origin,
+            &self.run.parse()?,
+            self.generation(),
+            packed,
+        ))
+    }
+
+    fn generation(&self) -> Generation {
+        Generation {
+            sequence: self.sequence,
+            ..Generation::FIRST
+        }
+    }
+
+    fn header(&self, origin: RepositoryId) -> Result<Header> {
+        let seed = self.run.bytes().fold(self.rows.start, |seed, byte| {
+            seed.wrapping_mul(31).wrapping_add(byte.into())
+        });
+        let random = &Random::new(seed).uuid().into_bytes()[..10];
+        let manifest =
+            uuid::Builder::from_unix_timestamp_millis(CREATED.0, random.try_into()?).into_uuid();
+        Ok(Header {
+            format: FORMAT,
+            manifest: ManifestId(manifest),
+            content: Content::Additions,
+            run: self.run.parse()?,
+            origin: Repository {
+                repository: origin,
+                site: "SITE_A".parse::<SiteName>()?,
+            },
+            holder: None,
+            generation: self.generation(),
+            created_at: CREATED.1.to_owned(),
+            scope: None,
+            universe: UniverseVersion {
+                name: "daf_butler".to_owned(),
+                version: 8,
+            },
+            dataset_types: vec![DatasetType {
+                name: "raw".parse()?,
+                dimensions: ["detector", "exposure", "instrument"]
+                    .map(str::to_owned)
+                    .to_vec(),
+                storage_class: "Exposure".parse()?,
+                is_calibration: false,
+            }],
+            provenance: serde_json::Value::Null,
+        })
+    }
+}
+
+/// The dimension records that the data IDs of those rows refer to, in foreign-key order.
+fn dimensions(rows: &Range<u64>) -> Vec<DimensionRecords> {
+    let exposures = rows.start / DETECTORS..rows.end.div_ceil(DETECTORS);
+    let detectors: BTreeSet<u64> = rows
+        .clone()
+        .map(|at| at % DETECTORS)
+        .take(usize::try_from(DETECTORS).unwrap_or(usize::MAX))
+        .collect();
+    let numbers = || FIRST_EXPOSURE + exposures.start..FIRST_EXPOSURE + exposures.end;
     [
         (
             "instrument",
@@ -249,7 +368,8 @@ fn dimensions(exposures: u64) -> Vec<DimensionRecords> {
         ),
         (
             "detector",
-            (0..DETECTORS)
+            detectors
+                .into_iter()
                 .map(|number| {
                     json!({"instrument": "HSC", "id": number,
             "full_name": format!("0_{number:03}"), "name_in_raft": format!("{number:03}"),
@@ -287,7 +407,23 @@ fn as_record(value: &serde_json::Value) -> Option<DimensionRecord> {
 
 #[cfg(test)]
 mod tests {
-    use super::Row;
+    use super::{Order, Row};
+
+    #[test]
+    fn the_order_asked_for_is_the_order_of_the_lines() {
+        let uuids = |order: Order| -> Vec<_> {
+            order
+                .of(0..100)
+                .into_iter()
+                .map(|at| Row::new(at).uuid)
+                .collect()
+        };
+        assert!(uuids(Order::Sorted).is_sorted());
+        for order in [Order::DataId, Order::Shuffled] {
+            assert!(!uuids(order).is_sorted(), "{order:?}");
+        }
+        assert_ne!(Order::Shuffled.of(0..100), Order::DataId.of(0..100));
+    }
 
     #[test]
     fn a_row_is_the_same_each_time_and_unlike_its_neighbours() {

@@ -1,10 +1,15 @@
 //! Checks a manifest against itself: a contradiction can never be resolved by another manifest.
 
+use std::io;
+use std::thread;
+
 use runsync_manifest::header::DatasetType;
 use runsync_manifest::name::DatasetId;
 
-use super::{StageError, StagedRows};
-use crate::registry::record::{ClaimRow, DataIdRow, PathRow, RowSource};
+use super::{Decoding, StageError, StagedRows};
+use crate::registry::record::{
+    ClaimCursor, ClaimRow, DataIdCursor, DataIdRow, PathCursor, PathRow,
+};
 
 /// Two lines of one manifest that cannot both be true.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +73,8 @@ fn named_component(name: &str) -> String {
 pub(super) struct Counts {
     pub(super) claims: u64,
     pub(super) datasets: u64,
+    /// Sum of the claims' sizes.
+    pub(super) bytes: u64,
     pub(super) repeated: u64,
 }
 
@@ -77,13 +84,22 @@ pub(super) fn check(
     types: &[DatasetType],
     lines: u64,
 ) -> Result<Counts, StageError> {
-    let (claims, datasets) = check_datasets(rows, types)?;
-    check_data_ids(rows, types)?;
-    check_paths(rows)?;
+    let look_ups = || check_data_ids(rows, types).and_then(|()| check_paths(rows));
+    let counts = if rows.by_dataset.is_on_disk() {
+        let (counts, look_ups) = thread::scope(|scope| {
+            let look_ups = scope.spawn(look_ups);
+            (check_datasets(rows, types), look_ups.join())
+        });
+        let lost = |_| Err(io::Error::other("the thread that checks has panicked").into());
+        counts.and_then(|counts| look_ups.unwrap_or_else(lost).map(|()| counts))?
+    } else {
+        let counts = check_datasets(rows, types)?;
+        look_ups()?;
+        counts
+    };
     Ok(Counts {
-        claims,
-        datasets,
-        repeated: lines - claims,
+        repeated: lines - counts.claims,
+        ..counts
     })
 }
 
@@ -111,20 +127,21 @@ impl LastClaim {
     }
 }
 
-fn check_datasets(rows: &StagedRows, types: &[DatasetType]) -> Result<(u64, u64), StageError> {
-    let mut cursor = rows.by_dataset()?;
+fn check_datasets(rows: &StagedRows, types: &[DatasetType]) -> Result<Counts, StageError> {
+    let mut cursor = Decoding(rows.by_dataset.cursor()?);
     let mut last = LastClaim::default();
-    let (mut claims, mut datasets) = (0, 0);
-    while let Some(row) = cursor.next()? {
-        claims += 1;
+    let mut counts = Counts::default();
+    while let Some(row) = ClaimCursor::next(&mut cursor)? {
+        counts.claims += 1;
+        counts.bytes = counts.bytes.saturating_add(row.size);
         if last.uuid == Some(row.uuid) {
             same_dataset(&last, &row, types)?;
         } else {
-            datasets += 1;
+            counts.datasets += 1;
         }
         last.set(&row);
     }
-    Ok((claims, datasets))
+    Ok(counts)
 }
 
 fn same_dataset(
@@ -151,14 +168,14 @@ fn same_dataset(
 }
 
 fn check_data_ids(rows: &StagedRows, types: &[DatasetType]) -> Result<(), StageError> {
-    let mut cursor = rows.by_data_id()?;
+    let mut cursor = Decoding(rows.by_data_id.cursor()?);
     let mut last: Option<(usize, DatasetId)> = None;
     let mut last_data_id = String::new();
     while let Some(DataIdRow {
         dataset_type,
         data_id,
         uuid,
-    }) = cursor.next()?
+    }) = DataIdCursor::next(&mut cursor)?
     {
         if let Some((last_type, first)) = last
             && last_type == dataset_type
@@ -178,7 +195,7 @@ fn check_data_ids(rows: &StagedRows, types: &[DatasetType]) -> Result<(), StageE
 }
 
 fn check_paths(rows: &StagedRows) -> Result<(), StageError> {
-    let mut cursor = rows.by_path()?;
+    let mut cursor = Decoding(rows.by_path.cursor()?);
     let mut last = None;
     let mut last_path = String::new();
     while let Some(PathRow {
@@ -187,7 +204,7 @@ fn check_paths(rows: &StagedRows) -> Result<(), StageError> {
         size,
         checksums,
         ..
-    }) = cursor.next()?
+    }) = PathCursor::next(&mut cursor)?
     {
         if let Some((first, last_size, last_checksums)) = last
             && last_path == path

@@ -27,7 +27,9 @@ pub(super) struct DimensionStaging {
     records: BufWriter<File>,
     brought: Sorter,
     needed: Sorter,
+    /// Elements and values of keys that are staged.
     remembered: HashSet<Vec<u8>>,
+    values: Vec<u8>,
     buffer: Vec<u8>,
     key: Vec<u8>,
 }
@@ -47,6 +49,7 @@ impl DimensionStaging {
             brought: Sorter::new(scratch, KEY_BUDGET_BYTES),
             needed: Sorter::new(scratch, KEY_BUDGET_BYTES),
             remembered: HashSet::new(),
+            values: Vec::new(),
             buffer: Vec::new(),
             key: Vec::new(),
         })
@@ -112,27 +115,37 @@ impl DimensionStaging {
         let Some(element) = universe::element(dimension).filter(|found| found.has_records) else {
             return Ok(());
         };
-        let mut pairs = Vec::with_capacity(element.required.len());
+        // The values alone tell keys of one element apart, and cost little to write.
+        self.values.clear();
+        self.values.extend_from_slice(element.name.as_bytes());
         for required in element.required {
             // A reference whose key is not whole (a null field) refers to nothing.
             let Some(value) = data_id.get(required) else {
                 return Ok(());
             };
-            pairs.push(((*required).into(), value.clone()));
+            write_value(value, &mut self.values);
         }
+        if self.remembered.contains(&self.values) {
+            return Ok(());
+        }
+        if self.remembered.len() >= REMEMBERED_KEYS {
+            self.remembered.clear();
+        }
+        self.remembered.insert(self.values.clone());
+        self.need(element, data_id)
+    }
+
+    fn need(&mut self, element: &Element, data_id: &DataId<'_>) -> io::Result<()> {
+        let required = element.required.iter();
+        let pairs = required
+            .filter_map(|name| Some(((*name).into(), data_id.get(name)?.clone())))
+            .collect();
         let Some(key) = DataId::new(pairs) else {
             return Ok(());
         };
         self.key.clear();
         key.write_canonical(&mut self.key);
         encode::dimension_key(element.name, &self.key, &mut self.buffer);
-        if self.remembered.contains(&self.buffer) {
-            return Ok(());
-        }
-        if self.remembered.len() >= REMEMBERED_KEYS {
-            self.remembered.clear();
-        }
-        self.remembered.insert(self.buffer.clone());
         self.needed.push(&self.buffer)
     }
 
@@ -215,6 +228,21 @@ impl DimensionKeyCursor for MissingKeys<'_> {
             if order != Some(Ordering::Equal) {
                 return encode::read_dimension_key(&self.current).map(Some);
             }
+        }
+    }
+}
+
+/// Appends a value so that no other sequence of values gives the same bytes.
+fn write_value(value: &DataValue<'_>, to: &mut Vec<u8>) {
+    match value {
+        DataValue::Integer(number) => {
+            to.push(0);
+            to.extend_from_slice(&number.to_be_bytes());
+        }
+        DataValue::Text(text) => {
+            to.push(1);
+            to.extend_from_slice(&text.len().to_be_bytes());
+            to.extend_from_slice(text.as_bytes());
         }
     }
 }

@@ -148,11 +148,7 @@ impl<'a> Rest<'a> {
     }
 
     fn text(&mut self) -> io::Result<&'a str> {
-        let end = self
-            .0
-            .iter()
-            .position(|byte| *byte == 0)
-            .ok_or_else(damaged)?;
+        let end = memchr::memchr(0, self.0).ok_or_else(damaged)?;
         let (text, rest) = self.0.split_at(end);
         self.0 = rest.get(1..).unwrap_or_default();
         utf8(text)

@@ -10,6 +10,12 @@ mod dimensions;
 
 mod encode;
 
+mod arena;
+
+mod run;
+
+mod merge;
+
 mod sorter;
 
 use std::io;
@@ -143,7 +149,14 @@ impl<'a> Staging<'a> {
     }
 
     /// Sorts, and checks the manifest against itself.
-    pub(super) fn finish(self) -> Result<StagedRows, StageError> {
+    pub(super) fn finish(mut self) -> Result<StagedRows, StageError> {
+        for sorter in [
+            &mut self.by_dataset,
+            &mut self.by_data_id,
+            &mut self.by_path,
+        ] {
+            sorter.flush()?;
+        }
         let mut rows = StagedRows {
             dimensions: self.dimensions.finish()?,
             by_dataset: self.by_dataset.sort()?,
@@ -179,6 +192,10 @@ impl RowSource for StagedRows {
         self.counts.datasets
     }
 
+    fn bytes(&self) -> u64 {
+        self.counts.bytes
+    }
+
     fn dimensions(
         &self,
         each: &mut dyn FnMut(DimensionRow<'_>) -> io::Result<()>,
@@ -191,15 +208,15 @@ impl RowSource for StagedRows {
     }
 
     fn by_dataset(&self) -> io::Result<Box<dyn ClaimCursor + '_>> {
-        Ok(Box::new(Decoding(self.by_dataset.cursor()?)))
+        Ok(Box::new(Decoding(self.by_dataset.cursor_ahead()?)))
     }
 
     fn by_data_id(&self) -> io::Result<Box<dyn DataIdCursor + '_>> {
-        Ok(Box::new(Decoding(self.by_data_id.cursor()?)))
+        Ok(Box::new(Decoding(self.by_data_id.cursor_ahead()?)))
     }
 
     fn by_path(&self) -> io::Result<Box<dyn PathCursor + '_>> {
-        Ok(Box::new(Decoding(self.by_path.cursor()?)))
+        Ok(Box::new(Decoding(self.by_path.cursor_ahead()?)))
     }
 }
 

@@ -1,36 +1,37 @@
 //! Sorts byte records in bounded memory: an arena, and sorted runs on disk once it is full.
 //!
 //! Records compare byte by byte, so a caller encodes its key first and in an order that
-//! bytes keep. Equal records collapse into one. The files have no names: a crash leaves
-//! nothing behind.
+//! bytes keep. Equal records collapse into one. A full arena is sorted and written by a thread of
+//! its own while the next one fills. The files have no names: a crash leaves nothing behind.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::FileExt;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
-/// Bytes of each run that a cursor holds in memory.
-const READ_BUFFER_BYTES: usize = 128 * 1024;
-/// A record's length on disk, little-endian.
-const LENGTH_BYTES: usize = 4;
+use super::arena::Arena;
+use super::merge::{Ahead, Merge};
+use super::run;
 
 /// Takes records in any order.
 #[derive(Debug)]
 pub(super) struct Sorter {
     scratch: PathBuf,
-    budget_bytes: usize,
+    arena_bytes: usize,
     arena: Arena,
-    runs: Vec<File>,
-    last: Vec<u8>,
+    /// An arena on its way to disk; it comes back empty, with its run.
+    spilling: Option<JoinHandle<io::Result<(File, Arena)>>>,
+    runs: Vec<Arc<File>>,
+    common: Option<Vec<u8>>,
 }
 
 /// Records of one sorter, sorted; read as often as wanted.
 #[derive(Debug)]
 pub(super) struct Sorted {
     arena: Arena,
-    runs: Vec<File>,
+    runs: Vec<Arc<File>>,
+    common: usize,
 }
 
 impl Sorter {
@@ -39,22 +40,46 @@ impl Sorter {
     pub(super) fn new(scratch: &Path, budget_bytes: usize) -> Self {
         Self {
             scratch: scratch.to_owned(),
-            budget_bytes,
+            // One fills while the other is written.
+            arena_bytes: budget_bytes / 2,
             arena: Arena::default(),
+            spilling: None,
             runs: Vec::new(),
-            last: Vec::new(),
+            common: None,
         }
     }
 
     /// Adds a record.
     pub(super) fn push(&mut self, record: &[u8]) -> io::Result<()> {
-        if !self.last.is_empty() && self.last == record {
-            return Ok(());
-        }
-        self.last.clear();
-        self.last.extend_from_slice(record);
+        self.note_common(record);
         self.arena.push(record)?;
-        if self.arena.memory_bytes() >= self.budget_bytes {
+        if self.arena.memory_bytes() >= self.arena_bytes {
+            self.spill()?;
+        }
+        Ok(())
+    }
+
+    /// Keeps what all records start with.
+    fn note_common(&mut self, record: &[u8]) {
+        match &mut self.common {
+            Some(common) if record.starts_with(common) => {}
+            Some(common) => {
+                let same = common.iter().zip(record).take_while(|(a, b)| a == b);
+                let length = same.count();
+                common.truncate(length);
+            }
+            None => self.common = Some(record.to_vec()),
+        }
+    }
+
+    fn common(&self) -> usize {
+        self.common.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Sends what is still in memory on its way, where [`sort`](Self::sort) would have to wait for it.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        let on_disk = self.spilling.is_some() || !self.runs.is_empty();
+        if on_disk && self.arena.len() > 0 {
             self.spill()?;
         }
         Ok(())
@@ -62,39 +87,49 @@ impl Sorter {
 
     /// Sorts what is there.
     pub(super) fn sort(mut self) -> io::Result<Sorted> {
+        self.flush()?;
+        let common = self.common();
+        if let Some(emptied) = self.written()? {
+            self.arena = emptied;
+        }
         if self.runs.is_empty() {
-            self.arena.sort();
+            self.arena.sort(common);
         } else {
-            self.spill()?;
             self.arena = Arena::default();
         }
         Ok(Sorted {
             arena: self.arena,
             runs: self.runs,
+            common,
         })
     }
 
     fn spill(&mut self) -> io::Result<()> {
-        self.arena.sort();
-        let mut writer = BufWriter::with_capacity(1 << 20, tempfile::tempfile_in(&self.scratch)?);
-        for position in 0..self.arena.len() {
-            let record = self.arena.get(position);
-            writer.write_all(&length(record)?.to_le_bytes())?;
-            writer.write_all(record)?;
-        }
-        self.runs.push(
-            writer
-                .into_inner()
-                .map_err(io::IntoInnerError::into_error)?,
-        );
-        self.arena.clear();
+        let emptied = self.written()?.unwrap_or_default();
+        let mut full = std::mem::replace(&mut self.arena, emptied);
+        let (scratch, common) = (self.scratch.clone(), self.common());
+        let spilling = thread::Builder::new()
+            .name("sort".to_owned())
+            .spawn(move || {
+                full.sort(common);
+                let run = run::write(&full, &scratch)?;
+                full.clear();
+                Ok((run, full))
+            })?;
+        self.spilling = Some(spilling);
         Ok(())
     }
-}
 
-fn length(record: &[u8]) -> io::Result<u32> {
-    u32::try_from(record.len())
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a record of 4 GiB or more"))
+    /// Waits until the arena on its way to disk is there, and gives it back empty.
+    fn written(&mut self) -> io::Result<Option<Arena>> {
+        let Some(spilling) = self.spilling.take() else {
+            return Ok(None);
+        };
+        let lost = |_| Err(io::Error::other("the thread that sorts has panicked"));
+        let (run, emptied) = spilling.join().unwrap_or_else(lost)?;
+        self.runs.push(Arc::new(run));
+        Ok(Some(emptied))
+    }
 }
 
 impl Sorted {
@@ -103,250 +138,69 @@ impl Sorted {
         self.arena.memory_bytes()
     }
 
+    /// Whether records lie on disk: only then is a walk worth a thread.
+    pub(super) fn is_on_disk(&self) -> bool {
+        !self.runs.is_empty()
+    }
+
     /// A cursor over the records, smallest first, equal ones once.
     pub(super) fn cursor(&self) -> io::Result<Cursor<'_>> {
-        let runs = self
-            .runs
-            .iter()
-            .map(RunReader::new)
-            .collect::<io::Result<Vec<_>>>()?;
-        Ok(Cursor {
+        if self.is_on_disk() {
+            return Ok(Cursor::Merge(self.merge()?));
+        }
+        Ok(Cursor::Memory {
             arena: &self.arena,
             position: 0,
-            heap: runs.into_iter().flatten().collect(),
-            current: Vec::new(),
         })
+    }
+
+    /// As [`cursor`](Self::cursor), for a caller who has much to do with each record: a thread
+    /// merges ahead.
+    pub(super) fn cursor_ahead(&self) -> io::Result<Cursor<'_>> {
+        if self.is_on_disk() {
+            return Ok(Cursor::Ahead(self.merge()?.ahead()?));
+        }
+        self.cursor()
+    }
+
+    fn merge(&self) -> io::Result<Merge> {
+        Merge::new(&self.runs, self.common)
     }
 }
 
 /// Lends records in order.
 #[derive(Debug)]
-pub(super) struct Cursor<'a> {
-    arena: &'a Arena,
-    position: usize,
-    heap: BinaryHeap<RunReader<'a>>,
-    current: Vec<u8>,
+pub(super) enum Cursor<'a> {
+    /// All are in memory.
+    Memory { arena: &'a Arena, position: usize },
+    /// Merged when asked for.
+    Merge(Merge),
+    /// Merged by another thread.
+    Ahead(Ahead),
 }
 
 impl Cursor<'_> {
     /// The next record.
     pub(super) fn next(&mut self) -> io::Result<Option<&[u8]>> {
-        if self.heap.is_empty() && self.position == 0 && self.arena.len() == 0 {
-            return Ok(None);
-        }
-        if self.arena.len() > 0 {
-            return Ok(self.next_in_memory());
-        }
-        self.next_of_runs()
-    }
-
-    fn next_in_memory(&mut self) -> Option<&[u8]> {
-        let position = self.position;
-        if position >= self.arena.len() {
-            return None;
-        }
-        let record = self.arena.get(position);
-        self.position += 1;
-        while self.position < self.arena.len() && self.arena.get(self.position) == record {
-            self.position += 1;
-        }
-        Some(record)
-    }
-
-    fn next_of_runs(&mut self) -> io::Result<Option<&[u8]>> {
-        let mut first = true;
-        loop {
-            let Some(mut least) = self.heap.peek_mut() else {
-                return Ok((!first).then_some(self.current.as_slice()));
-            };
-            if first {
-                self.current.clear();
-                self.current.extend_from_slice(least.record());
-                first = false;
-            } else if least.record() != self.current.as_slice() {
-                return Ok(Some(self.current.as_slice()));
-            }
-            if !least.advance()? {
-                std::collections::binary_heap::PeekMut::pop(least);
-            }
+        match self {
+            Self::Memory { arena, position } => Ok(next_in_memory(arena, position)),
+            Self::Merge(merge) => merge.next(),
+            Self::Ahead(ahead) => ahead.next(),
         }
     }
 }
 
-/// Records one after another, and where each lies.
-#[derive(Debug, Default)]
-struct Arena {
-    bytes: Vec<u8>,
-    places: Vec<Place>,
+fn next_in_memory<'a>(arena: &'a Arena, position: &mut usize) -> Option<&'a [u8]> {
+    if *position >= arena.len() {
+        return None;
+    }
+    let record = arena.get(*position);
+    *position += 1;
+    while *position < arena.len() && arena.get(*position) == record {
+        *position += 1;
+    }
+    Some(record)
 }
-
-/// A record's place, with its first bytes beside it: most comparisons end there.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    prefix: u64,
-    start: u32,
-    length: u32,
-}
-
-impl Arena {
-    fn push(&mut self, record: &[u8]) -> io::Result<()> {
-        let start = u32::try_from(self.bytes.len())
-            .map_err(|_| io::Error::new(io::ErrorKind::OutOfMemory, "an arena of 4 GiB"))?;
-        self.places.push(Place {
-            prefix: prefix(record),
-            start,
-            length: length(record)?,
-        });
-        self.bytes.extend_from_slice(record);
-        Ok(())
-    }
-
-    fn len(&self) -> usize {
-        self.places.len()
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.bytes.len() + self.places.len() * size_of::<Place>()
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.places.clear();
-    }
-
-    fn get(&self, position: usize) -> &[u8] {
-        self.places
-            .get(position)
-            .map_or(&[], |place| record_at(&self.bytes, *place))
-    }
-
-    fn sort(&mut self) {
-        let bytes = &self.bytes;
-        self.places.sort_unstable_by(|a, b| {
-            a.prefix
-                .cmp(&b.prefix)
-                .then_with(|| record_at(bytes, *a).cmp(record_at(bytes, *b)))
-        });
-    }
-}
-
-fn record_at(bytes: &[u8], place: Place) -> &[u8] {
-    let start = place.start as usize;
-    bytes
-        .get(start..start + place.length as usize)
-        .unwrap_or_default()
-}
-
-fn prefix(record: &[u8]) -> u64 {
-    let mut first = [0; 8];
-    for (to, from) in first.iter_mut().zip(record) {
-        *to = *from;
-    }
-    u64::from_be_bytes(first)
-}
-
-/// Reads one sorted run by position, so that several cursors can share its file.
-#[derive(Debug)]
-struct RunReader<'a> {
-    file: &'a File,
-    offset: u64,
-    buffer: Vec<u8>,
-    start: usize,
-    length: usize,
-}
-
-impl<'a> RunReader<'a> {
-    /// A reader at the first record; `None` for an empty run.
-    fn new(file: &'a File) -> io::Result<Option<Self>> {
-        let mut reader = Self {
-            file,
-            offset: 0,
-            buffer: Vec::new(),
-            start: 0,
-            length: 0,
-        };
-        Ok(reader.advance()?.then_some(reader))
-    }
-
-    fn record(&self) -> &[u8] {
-        self.buffer
-            .get(self.start..self.start + self.length)
-            .unwrap_or_default()
-    }
-
-    /// Moves on to the next record; false at the end.
-    fn advance(&mut self) -> io::Result<bool> {
-        self.start += self.length;
-        self.length = 0;
-        if !self.fill(LENGTH_BYTES)? {
-            return Ok(false);
-        }
-        let Some((head, _)) = self
-            .buffer
-            .get(self.start..)
-            .and_then(|rest| rest.split_first_chunk::<LENGTH_BYTES>())
-        else {
-            return Ok(false);
-        };
-        let length = u32::from_le_bytes(*head) as usize;
-        if !self.fill(LENGTH_BYTES + length)? {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "a sorted run is cut",
-            ));
-        }
-        self.start += LENGTH_BYTES;
-        self.length = length;
-        Ok(true)
-    }
-
-    /// Makes sure that `wanted` bytes stand at `start`; false where the file has fewer.
-    fn fill(&mut self, wanted: usize) -> io::Result<bool> {
-        let have = self.buffer.len() - self.start;
-        if have >= wanted {
-            return Ok(true);
-        }
-        self.buffer.drain(..self.start);
-        self.start = 0;
-        self.buffer.resize(wanted.max(READ_BUFFER_BYTES), 0);
-        let mut filled = have;
-        while filled < self.buffer.len() {
-            let into = self.buffer.get_mut(filled..).unwrap_or_default();
-            match self.file.read_at(into, self.offset) {
-                Ok(0) => break,
-                Ok(read) => {
-                    filled += read;
-                    self.offset += read as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.buffer.truncate(filled);
-        Ok(filled >= wanted)
-    }
-}
-
-// The heap gives the greatest; the smallest record is the greatest reader.
-impl Ord for RunReader<'_> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.record().cmp(self.record())
-    }
-}
-
-impl PartialOrd for RunReader<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for RunReader<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.record() == other.record()
-    }
-}
-
-impl Eq for RunReader<'_> {}
 
 #[cfg(test)]
 mod tests {
@@ -361,16 +215,16 @@ mod tests {
             sorter.push(record).unwrap();
         }
         let records = sorter.sort().unwrap();
-        let read = || {
-            let mut cursor = records.cursor().unwrap();
+        let read = |mut cursor: Cursor<'_>| {
             let mut read = Vec::new();
             while let Some(record) = cursor.next().unwrap() {
                 read.push(record.to_vec());
             }
             read
         };
-        let once = read();
-        assert_eq!(once, read(), "a second cursor reads the same");
+        let once = read(records.cursor().unwrap());
+        let ahead = read(records.cursor_ahead().unwrap());
+        assert_eq!(once, ahead, "a second cursor reads the same");
         assert_eq!(
             std::fs::read_dir(scratch.path()).unwrap().count(),
             0,
@@ -394,7 +248,7 @@ mod tests {
 
     #[test]
     fn reads_records_longer_than_a_read_buffer() {
-        let long = vec![7; READ_BUFFER_BYTES * 2];
+        let long = vec![7; 1 << 20];
         let records = vec![long.clone(), vec![1], long.clone(), vec![9]];
         assert_eq!(sorted_with(&records, 1), vec![vec![1], long, vec![9]]);
     }

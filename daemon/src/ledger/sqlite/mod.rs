@@ -143,6 +143,51 @@ impl Ledger for SqliteLedger {
         })
     }
 
+    fn manifests_at(
+        &self,
+        root: &RootName,
+        paths: &[&str],
+    ) -> Result<Vec<ManifestRow>, LedgerError> {
+        self.read("read the rows of manifests", |connection| {
+            let mut found = Vec::new();
+            for path in paths {
+                let place = params![root.as_str(), path];
+                found.extend(manifests(
+                    connection,
+                    "WHERE root = ?1 AND path = ?2",
+                    place,
+                )?);
+            }
+            Ok(found)
+        })
+    }
+
+    fn seen_again(
+        &self,
+        root: &RootName,
+        files: &[(String, FileIdentity)],
+    ) -> Result<(), LedgerError> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        self.write("note files seen again", |connection| {
+            let mut statement = connection.prepare_cached(
+                "UPDATE manifest SET size = ?3, modified_ns = ?4, inode = ?5
+                 WHERE root = ?1 AND path = ?2",
+            )?;
+            for (path, file) in files {
+                statement.execute(params![
+                    root.as_str(),
+                    path,
+                    file.size.cast_signed(),
+                    file.modified_ns,
+                    file.inode.cast_signed()
+                ])?;
+            }
+            Ok(())
+        })
+    }
+
     fn record(&self, rows: &[ManifestRow]) -> Result<(), LedgerError> {
         self.write("record manifests", |connection| {
             let mut statement = connection.prepare_cached(&format!(

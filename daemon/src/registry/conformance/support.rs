@@ -309,6 +309,10 @@ impl RowSource for Failing {
         self.rows.datasets()
     }
 
+    fn bytes(&self) -> u64 {
+        self.rows.bytes()
+    }
+
     fn dimensions(
         &self,
         each: &mut dyn FnMut(DimensionRow<'_>) -> io::Result<()>,

@@ -143,6 +143,10 @@ impl<'a> Search<'a> {
 
     /// Compares datasets with those registered, and adds up what they bring.
     fn datasets(&mut self, looked: &mut Looked<'_>) -> Result<(), Failure> {
+        let left = self.room()?;
+        if !self.datasets_known && self.registration.rows.bytes() <= left {
+            return Ok(());
+        }
         let mut claims = self.registration.rows.by_dataset()?;
         let mut held = self.connection.prepare_cached(
             "SELECT run_id, dataset_type_id, data_id, epoch, sequence FROM dataset
@@ -150,7 +154,7 @@ impl<'a> Search<'a> {
         )?;
         let mut last = None;
         let mut counts = true;
-        let mut room = Some(self.room()?);
+        let mut room = Some(left);
         while !self.full()
             && let Some(claim) = claims.next()?
         {

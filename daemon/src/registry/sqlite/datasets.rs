@@ -4,6 +4,7 @@ use runsync_manifest::checksum::Checksums;
 use runsync_manifest::generation::Generation;
 use runsync_manifest::name::{DatasetId, RunKey};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use uuid::Uuid;
 
 use super::failure::Failure;
 use super::stages::{Ids, Step};
@@ -31,12 +32,25 @@ struct Group {
 }
 
 impl Group {
-    fn of(row: &ClaimRow<'_>) -> Self {
+    /// Of nothing yet.
+    fn new() -> Self {
         Self {
-            uuid: row.uuid,
-            dataset_type: row.dataset_type,
-            data_id: row.data_id.to_owned(),
-            claims: vec![Claim::of(row)],
+            uuid: DatasetId(Uuid::nil()),
+            dataset_type: 0,
+            data_id: String::new(),
+            claims: Vec::new(),
+        }
+    }
+
+    /// Becomes the dataset of `row`, in the memory of what it was before.
+    fn begin(&mut self, row: &ClaimRow<'_>) {
+        self.uuid = row.uuid;
+        self.dataset_type = row.dataset_type;
+        row.data_id.clone_into(&mut self.data_id);
+        self.claims.truncate(1);
+        match self.claims.first_mut() {
+            Some(claim) => claim.become_of(row),
+            None => self.claims.push(Claim::of(row)),
         }
     }
 }
@@ -51,33 +65,59 @@ impl Claim {
             formatter: row.formatter.map(ToOwned::to_owned),
         }
     }
+
+    fn become_of(&mut self, row: &ClaimRow<'_>) {
+        row.component.clone_into(&mut self.component);
+        row.path.clone_into(&mut self.path);
+        self.size = row.size;
+        self.checksums = row.checksums;
+        match (&mut self.formatter, row.formatter) {
+            (Some(held), Some(formatter)) => formatter.clone_into(held),
+            (held, formatter) => *held = formatter.map(ToOwned::to_owned),
+        }
+    }
 }
 
 /// Claims in UUID order, a dataset at a time.
 pub(super) struct ClaimGroups<'a> {
     claims: Box<dyn ClaimCursor + 'a>,
-    /// The first claim of the next dataset.
-    ahead: Option<Group>,
+    /// The dataset lent last.
+    group: Group,
+    /// The next one, with its first claim, where there is `more`.
+    ahead: Group,
+    more: bool,
 }
 
 impl<'a> ClaimGroups<'a> {
-    pub(super) fn over(mut claims: Box<dyn ClaimCursor + 'a>) -> Result<Self, Failure> {
-        let ahead = claims.next()?.map(|row| Group::of(&row));
-        Ok(Self { claims, ahead })
+    pub(super) fn over(claims: Box<dyn ClaimCursor + 'a>) -> Result<Self, Failure> {
+        let mut groups = Self {
+            claims,
+            group: Group::new(),
+            ahead: Group::new(),
+            more: false,
+        };
+        if let Some(row) = groups.claims.next()? {
+            groups.ahead.begin(&row);
+            groups.more = true;
+        }
+        Ok(groups)
     }
 
-    fn next(&mut self) -> Result<Option<Group>, Failure> {
-        let Some(mut group) = self.ahead.take() else {
+    fn next(&mut self) -> Result<Option<&Group>, Failure> {
+        if !self.more {
             return Ok(None);
-        };
+        }
+        std::mem::swap(&mut self.group, &mut self.ahead);
+        self.more = false;
         while let Some(row) = self.claims.next()? {
-            if row.uuid != group.uuid {
-                self.ahead = Some(Group::of(&row));
+            if row.uuid != self.group.uuid {
+                self.ahead.begin(&row);
+                self.more = true;
                 break;
             }
-            group.claims.push(Claim::of(&row));
+            self.group.claims.push(Claim::of(&row));
         }
-        Ok(Some(group))
+        Ok(Some(&self.group))
     }
 }
 
@@ -185,7 +225,7 @@ pub(super) fn write(
             break;
         };
         step.rows += u64::try_from(group.claims.len()).unwrap_or(u64::MAX);
-        step.datasets_added += u64::from(writer.dataset(&group)?);
+        step.datasets_added += u64::from(writer.dataset(group)?);
     }
     writer.counters.save(connection, run_id, registration.run)?;
     Ok(step)

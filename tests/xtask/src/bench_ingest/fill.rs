@@ -69,11 +69,6 @@ impl Rows {
             all: rows,
         })
     }
-
-    /// How many there are, for rates.
-    pub(super) fn len_f64(&self) -> f64 {
-        u32::try_from(self.all.len()).map_or(f64::INFINITY, f64::from)
-    }
 }
 
 /// Fills the registry's tables and indexes, each in its own key order; returns the time it took.

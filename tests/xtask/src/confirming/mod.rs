@@ -7,13 +7,6 @@ mod subject;
 pub(crate) use self::bare::{read_all, stat_all};
 pub(crate) use self::subject::{Files, Subject, Taken};
 
-/// The middle one.
-pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 /// As a floating point number, for rates.
 pub(crate) fn number(count: u64) -> f64 {
     u32::try_from(count).map_or_else(
@@ -30,10 +23,5 @@ mod tests {
     fn large_counts_are_numbers_too() {
         assert!((number(1_000_000) - 1e6).abs() < f64::EPSILON);
         assert!((number(4 << 30) - 4_294_967_296.0).abs() < f64::EPSILON);
-    }
-
-    #[test]
-    fn one_slow_round_does_not_decide() {
-        assert!((median([3.0, 1.0, 2.0].into_iter()) - 2.0).abs() < f64::EPSILON);
     }
 }

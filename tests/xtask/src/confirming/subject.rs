@@ -8,8 +8,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use runsync::assembly::Assembly;
-use runsync::clock::SystemClock;
 use runsync::ingest::confirm::Confirming;
 use runsync::ingest::flow::Flow;
 use runsync_config::root::Root;
@@ -110,8 +108,7 @@ impl Subject {
     ) -> Result<Taken> {
         fs::remove_dir_all(&self.state).context("cannot remove the used state")?;
         disk::copy_folder(&self.fresh, &self.state)?;
-        let configured = runsync_config::load(&self.site.config)?;
-        let assembly = Assembly::open(&configured, Arc::new(SystemClock))?;
+        let (_held, assembly) = self.site.open()?;
         let flow = assembly.flows.first().context("the site has no root")?;
         let mut root = flow.root().clone();
         tune(&mut root);

@@ -1,10 +1,15 @@
 //! One site, and the commands that are run there.
 
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use runsync::assembly::{self, Assembly};
+use runsync::clock::SystemClock;
+use runsync::lease::Held;
 use runsync_manifest::name::RepositoryId;
 use runsync_manifest::signature::SigningKey;
 use serde::Deserialize;
@@ -52,6 +57,14 @@ impl Site {
             .arg(&self.config)
             .stdin(Stdio::null());
         command
+    }
+
+    /// Opens the site in this process, which holds its lease as long as what is returned lives.
+    pub(crate) fn open(&self) -> Result<(Held, Assembly)> {
+        let site = runsync_config::load(&self.config)?;
+        let open = |tenure: &_| Assembly::open(&site, tenure, Arc::new(SystemClock));
+        let turned_away = &mut || ControlFlow::Break(());
+        Ok(assembly::claim(&site, &SystemClock, open, turned_away)?)
     }
 
     /// The UUID of the site's repository: the origin of its runs.
@@ -126,18 +139,18 @@ impl Site {
     /// `runsync ingest`, to be run or measured.
     pub(crate) fn ingest<'a>(&self, manifests: impl IntoIterator<Item = &'a Path>) -> Command {
         let mut ingest = self.command();
-        ingest.arg("ingest").args(manifests);
+        ingest.args(["ingest", "--direct"]).args(manifests);
         ingest
     }
 
     /// `runsync status`.
     pub(crate) fn status(&self) -> Result<Status> {
-        self.json(self.command().args(["status", "--json"]))
+        self.json(self.command().args(["status", "--direct", "--json"]))
     }
 
     /// `runsync query runs`.
     pub(crate) fn runs(&self) -> Result<Vec<Run>> {
-        let output = process::output(self.command().args(["query", "runs", "--json"]))?;
+        let output = process::output(self.command().args(["query", "runs", "--direct", "--json"]))?;
         let runs = serde_json::Deserializer::from_slice(&output).into_iter();
         runs.collect::<Result<_, _>>()
             .context("cannot understand what `query runs` printed")
@@ -146,7 +159,7 @@ impl Site {
     /// `runsync exists`, which reads UUIDs on standard input.
     pub(crate) fn exists(&self) -> Command {
         let mut exists = self.command();
-        exists.arg("exists");
+        exists.args(["exists", "--direct"]);
         exists
     }
 
