@@ -307,7 +307,7 @@ fn an_operators_ingest_killed_at_any_moment_can_be_repeated() {
     let file = file.to_str().unwrap();
     let seen = site.watch();
 
-    let mut command = site.command(&["ingest", file]);
+    let mut command = site.command(&["ingest", "--direct", file]);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     for round in 0..12 {
         let mut ingest = command.spawn().unwrap();
@@ -324,7 +324,7 @@ fn an_operators_ingest_killed_at_any_moment_can_be_repeated() {
         ingest.kill().unwrap();
         ingest.wait().unwrap();
     }
-    let said = site.answer(&["ingest", "--json", file]);
+    let said = site.directly(&["ingest", "--json", file]);
     assert!(said.contains("\"registered\""), "{said}");
     assert_eq!(seen.states(), [ManifestState::Registered]);
     assert_eq!(seen.0.registry.registering().unwrap(), []);

@@ -254,9 +254,9 @@ fn a_command_that_writes_is_refused_beside_a_daemon() {
     write(&outside, &manifest(&site, 1).bytes(Some(&site.key)));
     let outside = outside.to_str().unwrap();
     for command in [
-        &["ingest", outside] as &[&str],
-        &["quarantine", "retry", "--all"],
-        &["quarantine", "drop", "--all"],
+        &["ingest", "--direct", outside] as &[&str],
+        &["quarantine", "retry", "--direct", "--all"],
+        &["quarantine", "drop", "--direct", "--all"],
     ] {
         let refused = site.run_command(command);
         let said = text(&refused.stderr);
@@ -266,7 +266,7 @@ fn a_command_that_writes_is_refused_beside_a_daemon() {
     }
     assert_eq!(site.watch().manifests(), []);
     daemon.stop();
-    site.answer(&["ingest", outside]);
+    site.directly(&["ingest", outside]);
     assert_each_once(&site.watch(), 1);
 }
 
@@ -288,7 +288,7 @@ fn a_command_waits_for_another() {
     let open = site.open();
     let path = site.place(&manifest(&site, 1));
     let mut command = site
-        .command(&["ingest", path.to_str().unwrap()])
+        .command(&["ingest", "--direct", path.to_str().unwrap()])
         .stdout(Stdio::null())
         .spawn()
         .unwrap();

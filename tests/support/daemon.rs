@@ -81,7 +81,10 @@ impl TestSite {
     /// daemon beside the first.
     pub fn second_daemon(&self) -> Command {
         let file = self.config().with_file_name("second.toml");
-        crate::support::write(&file, &std::fs::read(self.config()).unwrap());
+        let socket = self.config().with_file_name("second.sock");
+        let config = std::fs::read_to_string(self.config()).unwrap();
+        let config = format!("{config}\n[http]\nsocket = \"{}\"\n", socket.display());
+        crate::support::write(&file, config.as_bytes());
         command(&file, &["daemon"])
     }
 
@@ -113,6 +116,11 @@ impl TestSite {
             output.status
         );
         out
+    }
+
+    /// What a command prints that goes past the daemon.
+    pub fn directly(&self, args: &[&str]) -> String {
+        self.answer(&[args, &["--direct"]].concat())
     }
 
     /// `status --json`.
