@@ -18,6 +18,7 @@ mod runsync_command;
 mod synthetic;
 mod test;
 mod tools;
+mod two_daemons;
 mod units;
 mod verdict;
 mod workspace;
@@ -52,6 +53,8 @@ enum Task {
     NoStorage(no_storage::Arguments),
     /// Datasets per second, beside what SQLite itself can do, and peak memory
     BenchIngest(bench_ingest::Arguments),
+    /// Proof: of two daemons one works, and the other takes over from one that is killed or stopped
+    TwoDaemons(two_daemons::Arguments),
     /// Proof: systemd accepts the units, and finds them hardened
     Units,
 }
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Task::Order(arguments) => order::run(arguments),
         Task::NoStorage(arguments) => no_storage::run(arguments),
         Task::BenchIngest(arguments) => bench_ingest::run(&arguments),
+        Task::TwoDaemons(arguments) => two_daemons::run(&arguments),
         Task::Units => units::run(),
     };
     match outcome {

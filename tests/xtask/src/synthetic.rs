@@ -125,6 +125,31 @@ pub(crate) fn write_manifest(
     Ok(())
 }
 
+/// Writes the signed manifest of a run of its own with one dataset; `number` sets it apart.
+pub(crate) fn write_small_manifest(
+    to: &Path,
+    number: u64,
+    origin: RepositoryId,
+    key: &SigningKey,
+) -> Result<()> {
+    let mut header = header(origin)?;
+    header.run = format!("HSC/raw/{number}").parse()?;
+    header.manifest = ManifestId(
+        uuid::Builder::from_unix_timestamp_millis(
+            CREATED.0,
+            Random::new(number).uuid().into_bytes()[..10].try_into()?,
+        )
+        .into_uuid(),
+    );
+    let mut writer = Writer::new(Vec::new(), Packing::Plain, &header)?;
+    for records in dimensions(number / DETECTORS + 1) {
+        writer.dimension(&records)?;
+    }
+    writer.dataset(&Row::new(number).entry()?)?;
+    let (bytes, _) = writer.finish(Some(key))?;
+    files::write(to, &bytes)
+}
+
 fn header(origin: RepositoryId) -> Result<Header> {
     let random = &Random::new(0).uuid().into_bytes()[..10];
     let manifest =
