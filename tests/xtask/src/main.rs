@@ -31,6 +31,7 @@ mod surface;
 mod synthetic;
 mod test;
 mod tools;
+mod two_daemons;
 mod units;
 mod verdict;
 mod workspace;
@@ -81,6 +82,8 @@ enum Task {
     BenchParse(bench_parse::Arguments),
     /// Manifests per second where they are known already, and where a daemon finds them at its start
     BenchReplay(bench_replay::Arguments),
+    /// Proof: of two daemons one works, and the other takes over from one that is killed or stopped
+    TwoDaemons(two_daemons::Arguments),
     /// Proof: systemd accepts the units, and finds them hardened
     Units,
 }
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
         Task::BenchLatency(arguments) => bench_latency::run(&arguments),
         Task::BenchParse(arguments) => bench_parse::run(arguments),
         Task::BenchReplay(arguments) => bench_replay::run(&arguments),
+        Task::TwoDaemons(arguments) => two_daemons::run(&arguments),
         Task::Units => units::run(),
     };
     match outcome {
