@@ -59,7 +59,7 @@ struct Site<'a> {
     ledger: Option<Box<dyn Ledger>>,
 }
 
-fn tenure(fence: u64) -> Tenure {
+pub(crate) fn tenure(fence: u64) -> Tenure {
     Tenure::begin(Fence::stored(fence), || ())
 }
 

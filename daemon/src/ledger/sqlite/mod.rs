@@ -466,7 +466,8 @@ mod tests {
     #[test]
     fn the_oldest_requests_are_dropped() {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = SqliteLedger::create(&folder.path().join("ledger.sqlite")).unwrap();
+        let tenure = crate::ledger::conformance::tenure(1);
+        let ledger = SqliteLedger::open(&file(folder.path()), &tenure, PATIENCE).unwrap();
         let ask = || {
             ledger.note_request(&NewRequest {
                 at: Timestamp::UNIX_EPOCH,

@@ -70,11 +70,6 @@ impl Daemon {
         Ok(())
     }
 
-    /// Its process.
-    pub(crate) fn id(&self) -> u32 {
-        self.0.id()
-    }
-
     /// Fails where the daemon no longer runs.
     pub(crate) fn check_alive(&mut self) -> Result<()> {
         match self.0.try_wait().context("cannot look at the daemon")? {
