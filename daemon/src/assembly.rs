@@ -34,7 +34,7 @@ pub const LEDGER_FILE: &str = "ledger.sqlite3";
 const REGISTRATION_LOCK_FILE: &str = "registration.lock";
 /// The part of the lease's duration that a write of another process is waited for by whoever
 /// renews or takes over: a takeover that is held up twice still comes in time.
-const PATIENCE_PARTS: u32 = 4;
+const PATIENCE_PARTS: u32 = 8;
 /// How often a command looks whether another has given the lease back.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 /// Folder for scratch files in the state directory.

@@ -22,7 +22,7 @@ use crate::worker::{Driver, Next, Pulse, StepError, Wake, Worker};
 
 /// The part of the lease's duration after which a takeover is tried again that another process
 /// held up by keeping a database locked.
-const RETRY_PARTS: u32 = 4;
+const RETRY_PARTS: u32 = 8;
 
 /// Looks after one site for the life of this process.
 #[derive(Debug)]
