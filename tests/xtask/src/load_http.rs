@@ -7,6 +7,7 @@
 //! Nothing but 200 and 429 may be answered, the daemon's memory must stay bounded, and each manifest
 //! must be in the registry within a second, but for one of a hundred.
 
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -159,9 +160,11 @@ fn asker(surface: &Surface, counts: &Counts, seed: u64, datasets: u64) {
     let mut random = Random::new(seed);
     let mut client = None;
     while !counts.is_over() {
-        let uuids: String = (0..BATCH)
-            .map(|_| format!("{}\n", Row::new(random.below(datasets.max(1))).uuid))
-            .collect();
+        let mut uuids = String::new();
+        for _ in 0..BATCH {
+            let uuid = Row::new(random.below(datasets.max(1))).uuid;
+            let _infallible = writeln!(uuids, "{uuid}");
+        }
         let asked = (|| {
             let client = match &mut client {
                 Some(client) => client,

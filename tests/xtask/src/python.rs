@@ -1,4 +1,4 @@
-//! Python programs from PyPI, each in a virtual environment of its own, kept in the cache.
+//! Python programs from the package index, each in a virtual environment of its own, kept in the cache.
 
 use std::path::PathBuf;
 use std::process::Command;

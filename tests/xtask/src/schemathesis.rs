@@ -42,7 +42,6 @@ pub(crate) fn run(arguments: Arguments) -> Result<Outcome> {
     let document = format!("http://{}/openapi.json", surface.address());
     let Arguments { examples, seed } = arguments;
     let mut operations = 0;
-    let mut passed = false;
     let outcome = process::for_each_line(
         Command::new(program)
             .current_dir(folder.path())
@@ -56,22 +55,23 @@ pub(crate) fn run(arguments: Arguments) -> Result<Outcome> {
             if let Some(found) = tested(line) {
                 operations = found;
             }
-            passed |= line.contains("No issues found");
         },
     );
+    // It exits non-zero where an answer did not pass.
+    let passed = outcome.is_ok();
     Ok(Outcome::Measured(Verdict {
         task: "schemathesis",
         measured: format!(
             "{operations} operations, at most {} requests made up for each: {}",
             grouped(examples.into()),
-            if passed && outcome.is_ok() {
+            if passed {
                 "no 5xx, no undocumented answer"
             } else {
                 "answers that the document does not know, see above"
             }
         ),
         bar: "no 5xx, no undocumented answer".to_owned(),
-        met: passed && outcome.is_ok() && operations > 0,
+        met: passed && operations > 0,
     }))
 }
 

@@ -136,7 +136,7 @@ pub(crate) struct Answer {
 impl Answer {
     /// Its lines.
     pub(crate) fn lines(&self) -> usize {
-        self.body.iter().filter(|byte| **byte == b'\n').count()
+        self.body.split(|byte| *byte == b'\n').count() - 1
     }
 }
 
