@@ -21,7 +21,7 @@ use crate::workspace::Profile;
 /// Least share of the bare program's rate at level size.
 const SIZE_BAR: f64 = 0.05;
 /// The same at level checksum.
-const CHECKSUM_BAR: f64 = 0.2;
+const CHECKSUM_BAR: f64 = 0.1;
 /// Most memory of this process while it confirms, in bytes.
 const MEMORY_BAR: u64 = 200_000_000;
 /// How far a throttled rate may be from the setting.
