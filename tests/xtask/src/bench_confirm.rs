@@ -22,7 +22,7 @@ use crate::workspace::Profile;
 /// Least share of the bare program's rate at level size.
 const SIZE_BAR: f64 = 0.05;
 /// The same at level checksum.
-const CHECKSUM_BAR: f64 = 0.2;
+const CHECKSUM_BAR: f64 = 0.1;
 /// Most memory of this process while it confirms, in bytes.
 const MEMORY_BAR: u64 = 200_000_000;
 /// How far a throttled rate may be from the setting.
@@ -139,16 +139,19 @@ fn measure(subject: &Subject, level: ConfirmLevel, arguments: &Arguments) -> Res
             let ours = subject.confirm(tune, None)?;
             (ours, bare()?)
         };
-        let (time, bare) = (ours.time.as_secs_f64(), bare.as_secs_f64());
+        let (time, bare_time) = (ours.time.as_secs_f64(), bare.time.as_secs_f64());
         memory_bytes_max = memory_bytes_max.max(ours.memory_bytes_max);
         say!(
-            "{level:?}, round {round}: ours {:.0}/s, bare {:.0}/s, peak memory {} MB",
+            "{level:?}, round {round}: ours {:.0}/s computing {:.1} s, bare {:.0}/s computing {:.1} s, \
+             peak memory {} MB",
             rate(ours),
-            number(arguments.files) / bare,
+            ours.cpu.as_secs_f64(),
+            number(arguments.files) / bare_time,
+            bare.cpu.as_secs_f64(),
             ours.memory_bytes_max.div_ceil(1_000_000)
         );
         rates.push(rate(ours));
-        shares.push(bare / time);
+        shares.push(bare_time / time);
     }
     Ok(Measured {
         rate: median(rates.into_iter()),

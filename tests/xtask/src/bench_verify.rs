@@ -70,14 +70,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     Ok(Outcome::Measured(Verdict {
         task: "bench-verify",
         measured: format!(
-            "{} files of {} bytes at {:.0}/s in {} threads, {times:.2} x the bare program's time; \
-             one of {} bytes at {:.2} GB/s, {share:.2} of its rate (medians of {})",
+            "{} files of {} bytes at {:.0}/s in {} threads, {times:.2} x the bare program's time \
+             ({:.2} x its computing); one of {} bytes at {:.2} GB/s, {share:.2} of its rate \
+             ({:.2} x); medians of {}",
             arguments.files,
             arguments.bytes,
             many.files_per_second,
             arguments.threads,
+            many.cpu_ratio,
             arguments.large_bytes,
             large.files_per_second * number(arguments.large_bytes) / 1e9,
+            large.cpu_ratio,
             arguments.runs
         ),
         bar: format!("<= {MANY_BAR:.2} x, >= {LARGE_BAR:.2}"),
@@ -90,6 +93,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
 struct Ratios {
     /// Our time, as a multiple of the bare program's in the same round.
     ratio: f64,
+    /// The same of what all threads computed: it holds on a busy machine too.
+    cpu_ratio: f64,
     files_per_second: f64,
 }
 
@@ -105,7 +110,7 @@ fn ratios(binary: &Path, folder: &Path, files: Files, arguments: &Arguments) -> 
     let ours = || subject.confirm(tune, None);
     // The first reading is not timed: it brings the files into memory.
     bare()?;
-    let (mut ratios, mut rates) = (Vec::new(), Vec::new());
+    let (mut ratios, mut cpu_ratios, mut rates) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=arguments.runs {
         let (ours, bare) = if round.is_multiple_of(2) {
             let bare = bare()?;
@@ -114,17 +119,22 @@ fn ratios(binary: &Path, folder: &Path, files: Files, arguments: &Arguments) -> 
             let ours = ours()?;
             (ours, bare()?)
         };
-        let (time, bare) = (ours.time.as_secs_f64(), bare.as_secs_f64());
+        let (time, bare_time) = (ours.time.as_secs_f64(), bare.time.as_secs_f64());
+        let (cpu, bare_cpu) = (ours.cpu.as_secs_f64(), bare.cpu.as_secs_f64());
         say!(
-            "round {round}: ours {time:.3} s, bare {bare:.3} s, {:.2} x",
-            time / bare
+            "round {round}: ours {time:.3} s, bare {bare_time:.3} s, {:.2} x; computing {cpu:.2} s \
+             and {bare_cpu:.2} s, {:.2} x",
+            time / bare_time,
+            cpu / bare_cpu
         );
-        ratios.push(time / bare);
+        ratios.push(time / bare_time);
+        cpu_ratios.push(cpu / bare_cpu);
         rates.push(number(files.count) / time);
     }
     std::fs::remove_dir_all(folder).context("cannot remove the files")?;
     Ok(Ratios {
         ratio: median(ratios.into_iter()),
+        cpu_ratio: median(cpu_ratios.into_iter()),
         files_per_second: median(rates.into_iter()),
     })
 }

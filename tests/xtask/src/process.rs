@@ -108,6 +108,22 @@ pub(crate) fn peak_memory_bytes(status_file: &str) -> Option<u64> {
     Some(kib * 1024)
 }
 
+/// What all threads of this process have computed so far, in user mode and in the kernel.
+pub(crate) fn cpu_time() -> Result<Duration> {
+    /// `USER_HZ`, in which the kernel tells times since ever.
+    const TICKS_PER_SECOND: u64 = 100;
+    let stat = fs::read_to_string("/proc/self/stat").context("cannot read /proc/self/stat")?;
+    // The name in parentheses may hold anything; user and system time are fields 14 and 15.
+    let (_, fields) = stat
+        .rsplit_once(") ")
+        .context("/proc/self/stat has no name")?;
+    let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u64>);
+    let ticks: u64 = ticks
+        .sum::<Result<_, _>>()
+        .context("/proc/self/stat has no times")?;
+    Ok(Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND))
+}
+
 fn succeeded(status: ExitStatus, words: &str) -> Result<()> {
     if !status.success() {
         bail!("`{words}` failed: {status}");
@@ -133,6 +149,15 @@ mod tests {
     fn a_failing_program_is_an_error_that_names_it() {
         let error = run(&mut Command::new("false")).unwrap_err();
         assert!(error.to_string().contains("`false` failed"), "{error}");
+    }
+
+    #[test]
+    fn this_process_has_computed_something() {
+        let before = cpu_time().unwrap();
+        let until = Instant::now() + Duration::from_secs(60);
+        while cpu_time().unwrap() == before {
+            assert!(Instant::now() < until);
+        }
     }
 
     #[test]
