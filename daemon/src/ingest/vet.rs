@@ -4,10 +4,11 @@
 //! manifest of its run and generation from that place. Only what is whole, and signed by whom it
 //! must be, goes in; the flow then reads it there like any other, and looks into its lines.
 
-use std::io::Read;
+use std::io::{Read, Seek};
 
 use runsync_manifest::error::ReadError;
 use runsync_manifest::header::Header;
+use runsync_manifest::limits::Limits;
 use runsync_manifest::reader::Reader;
 use runsync_manifest::trailer::Trailer;
 
@@ -23,10 +24,14 @@ impl Flow {
     /// # Errors
     ///
     /// Why it may not be copied into the root; nothing is written.
-    pub fn vet(&self, manifest: impl Read, unsigned: bool) -> Result<Header, Box<Refusal>> {
+    pub fn vet(
+        &self,
+        mut manifest: impl Read + Seek,
+        unsigned: bool,
+    ) -> Result<Header, Box<Refusal>> {
         let trust = self.site().trust();
-        let read = |error: ReadError| Box::new(Refusal::from(&error));
-        let reader = Reader::new(manifest, self.site().limits).map_err(read)?;
+        let limits = self.site().limits;
+        let reader = Reader::new(&mut manifest, limits).map_err(|e| Box::new(Refusal::from(&e)))?;
         let header = reader.header().clone();
         verify::admit(&header, &trust)?;
         let trailer = if unsigned {
@@ -34,7 +39,7 @@ impl Flow {
         } else {
             reader.skim()
         };
-        let trailer = trailer.map_err(read)?;
+        let trailer = trailer.map_err(|error| explain(manifest, limits, &error))?;
         verify::check_signature(&header, &trailer, &trust, unsigned)?;
         Ok(header)
     }
@@ -44,4 +49,11 @@ fn read_whole(mut reader: Reader<impl Read>) -> Result<Trailer, ReadError> {
     while reader.next()?.is_some() {}
     let line = reader.line_number();
     reader.into_trailer().ok_or(ReadError::Incomplete { line })
+}
+
+/// Says what is wrong with a manifest: of a line, where there is one, rather than of the digest.
+fn explain(mut manifest: impl Read + Seek, limits: Limits, error: &ReadError) -> Box<Refusal> {
+    let rewound = manifest.rewind().ok();
+    let in_line = rewound.and_then(|()| Reader::new(manifest, limits).and_then(read_whole).err());
+    Box::new(Refusal::from(in_line.as_ref().unwrap_or(error)))
 }

@@ -60,7 +60,7 @@ const SCHEMA: Schema = Schema {
 
 /// Rows after which a large registration commits: enough that syncing does not count, few enough
 /// that another writer waits well below a second.
-const BATCH_ROWS: u64 = 100_000;
+const BATCH_ROWS: u64 = 50_000;
 
 /// A registry in a SQLite file.
 #[derive(Debug)]
