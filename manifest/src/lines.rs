@@ -77,12 +77,7 @@ impl<R: Read> Lines<R> {
         if self.start < self.block.bytes.len() {
             return Ok(false);
         }
-        match self.next_block() {
-            Ok(more) => Ok(!more),
-            // Bytes that are no whole line are bytes too.
-            Err(ReadError::Incomplete { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(!self.next_block()?)
     }
 
     /// A line just found.

@@ -21,7 +21,7 @@ const READ_BYTES_MAX: usize = 256 << 10;
 /// Blocks that wait for whoever reads them.
 const BLOCKS_AHEAD: usize = 4;
 
-/// Whole lines.
+/// Whole lines; at the end of a cut file the start of one.
 #[derive(Debug, Default)]
 pub(crate) struct Block {
     pub(crate) bytes: Vec<u8>,
@@ -76,19 +76,16 @@ impl<R: Read> Source<R> {
         })
     }
 
-    /// Reads up to the end of at least one line; the block takes over `bytes`.
+    /// Reads up to the end of at least one line; the block takes over `bytes`. Where the file ends
+    /// within a line, the last block is what there is of it.
     fn next(&mut self, mut bytes: Vec<u8>) -> Result<Option<Block>, ReadError> {
-        let line = self.lines + 1;
         bytes.clear();
         bytes.append(&mut self.rest);
         loop {
             let start = bytes.len();
             let count = self.read_on(&mut bytes)?;
             if count == 0 {
-                return match bytes.as_slice() {
-                    [] => Ok(None),
-                    [..] => Err(ReadError::Incomplete { line }),
-                };
+                return Ok((!bytes.is_empty()).then(|| self.block(bytes)));
             }
             let fresh = bytes.get(start..).unwrap_or_default();
             if let Some(at) = memchr::memrchr(b'\n', fresh) {
@@ -100,7 +97,7 @@ impl<R: Read> Source<R> {
             }
             if bytes.len() > self.line_bytes_max {
                 return Err(ReadError::LimitExceeded {
-                    line,
+                    line: self.lines + 1,
                     limit: Limit::LineBytes,
                     most: self.line_bytes_max as u64,
                 });

@@ -180,7 +180,10 @@ fn end_state(site: &TestSite, arrivals: &[&Arrival], then: &[Then]) -> (String, 
             Then::Confirm => {
                 open.confirm();
             }
-            Then::Restart => open = site.open(),
+            Then::Restart => {
+                drop(open);
+                open = site.open();
+            }
         }
     }
     open.work();

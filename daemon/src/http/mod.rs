@@ -64,9 +64,10 @@ mod router;
 
 mod server;
 
-pub mod client;
+mod client;
 
 pub use self::account::AccessError;
+pub use self::client::{Client, ClientError, Lines, path};
 pub use self::error::ListenError;
 pub use self::hand_in::HandInEvent;
 pub use self::health::{Health, Readiness};

@@ -12,8 +12,7 @@ use super::{Args, show};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Hint};
 use crate::cli::progress;
-use crate::http::HandInEvent;
-use crate::http::client::{Client, ClientError, Lines};
+use crate::http::{Client, ClientError, HandInEvent, Lines};
 use crate::ingest::hand_in::{Taken, place};
 
 /// Hands each file in and tells `each` what became of it.

@@ -522,7 +522,8 @@ mod tests {
             .unwrap();
             let row = open(folder.path()).read().unwrap();
             assert_eq!((row.fence.number(), row.beat, row.holder), (0, 0, None));
-            let ledger = SqliteLedger::open_read_only(&path).unwrap();
+            let tenure = crate::ledger::conformance::tenure(1);
+            let ledger = SqliteLedger::open(&path, &tenure, PATIENCE).unwrap();
             assert_eq!(ledger.forgotten().unwrap(), 7);
         }
 
