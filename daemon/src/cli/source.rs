@@ -77,8 +77,8 @@ impl Source<'_> {
     ) -> Result<(), Failure> {
         match self {
             Self::Daemon(client) => {
-                let asked: String = datasets.iter().map(|uuid| format!("{uuid}\n")).collect();
-                let mut lines = client.post_text("/v1/exists", &asked)?;
+                let asked: Vec<String> = datasets.iter().map(ToString::to_string).collect();
+                let mut lines = client.post_text("/v1/exists", &asked.join("\n"))?;
                 while let Some(line) = lines.next_bytes()? {
                     output.bytes(line)?;
                     output.bytes(b"\n")?;

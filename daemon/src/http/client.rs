@@ -73,18 +73,15 @@ impl ClientError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Unreachable { source, .. } => Some(
-                match source.kind() {
-                    io::ErrorKind::PermissionDenied => {
-                        "the folder of the socket must be open to you: see `socket` in `[http]`"
-                    }
-                    _ => {
-                        "start it with `systemctl start runsync` or `runsync daemon`, or add \
-                         `--direct` to work without one"
-                    }
-                }
-                .to_owned(),
-            ),
+            Self::Unreachable { source, .. } => {
+                let hint = if source.kind() == io::ErrorKind::PermissionDenied {
+                    "the folder of the socket must be open to you: see `socket` in `[http]`"
+                } else {
+                    "start it with `systemctl start runsync` or `runsync daemon`, or add `--direct` \
+                     to work without one"
+                };
+                Some(hint.to_owned())
+            }
             Self::Cut { .. } => Some("see its log, and ask again".to_owned()),
             Self::Refused(problem) => problem.hint.clone(),
             Self::NotUnderstood { .. } => Some(

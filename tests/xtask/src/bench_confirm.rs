@@ -154,8 +154,8 @@ fn measure(subject: &Subject, level: ConfirmLevel, arguments: &Arguments) -> Res
         shares.push(bare_time / time);
     }
     Ok(Measured {
-        rate: median(rates.into_iter()),
-        share: median(shares.into_iter()),
+        rate: median(rates),
+        share: median(shares),
         memory_bytes_max,
     })
 }

@@ -133,8 +133,8 @@ fn ratios(binary: &Path, folder: &Path, files: Files, arguments: &Arguments) -> 
     }
     std::fs::remove_dir_all(folder).context("cannot remove the files")?;
     Ok(Ratios {
-        ratio: median(ratios.into_iter()),
-        cpu_ratio: median(cpu_ratios.into_iter()),
-        files_per_second: median(rates.into_iter()),
+        ratio: median(ratios),
+        cpu_ratio: median(cpu_ratios),
+        files_per_second: median(rates),
     })
 }

@@ -16,6 +16,7 @@ mod confirming;
 mod demo;
 mod figures;
 mod files;
+mod idle;
 mod links;
 mod load_http;
 mod no_storage;
@@ -84,6 +85,8 @@ enum Task {
     BenchReplay(bench_replay::Arguments),
     /// Proof: of two daemons one works, and the other takes over from one that is killed or stopped
     TwoDaemons(two_daemons::Arguments),
+    /// What a daemon takes that has nothing to do: processor and memory
+    Idle(idle::Arguments),
     /// Proof: systemd accepts the units, and finds them hardened
     Units,
 }
@@ -105,6 +108,7 @@ fn main() -> ExitCode {
         Task::BenchParse(arguments) => bench_parse::run(arguments),
         Task::BenchReplay(arguments) => bench_replay::run(&arguments),
         Task::TwoDaemons(arguments) => two_daemons::run(&arguments),
+        Task::Idle(arguments) => idle::run(arguments),
         Task::Units => units::run(),
     };
     match outcome {

@@ -110,17 +110,23 @@ pub(crate) fn peak_memory_bytes(status_file: &str) -> Option<u64> {
 
 /// What all threads of this process have computed so far, in user mode and in the kernel.
 pub(crate) fn cpu_time() -> Result<Duration> {
+    cpu_time_of("/proc/self")
+}
+
+/// The same of the process whose folder in `/proc` is named.
+pub(crate) fn cpu_time_of(folder: &str) -> Result<Duration> {
     /// `USER_HZ`, in which the kernel tells times since ever.
     const TICKS_PER_SECOND: u64 = 100;
-    let stat = fs::read_to_string("/proc/self/stat").context("cannot read /proc/self/stat")?;
+    let stat = fs::read_to_string(format!("{folder}/stat"))
+        .with_context(|| format!("cannot read {folder}/stat"))?;
     // The name in parentheses may hold anything; user and system time are fields 14 and 15.
     let (_, fields) = stat
         .rsplit_once(") ")
-        .context("/proc/self/stat has no name")?;
+        .with_context(|| format!("{folder}/stat has no name"))?;
     let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u64>);
     let ticks: u64 = ticks
         .sum::<Result<_, _>>()
-        .context("/proc/self/stat has no times")?;
+        .with_context(|| format!("{folder}/stat has no times"))?;
     Ok(Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND))
 }
 
