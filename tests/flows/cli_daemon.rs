@@ -62,7 +62,7 @@ fn what_the_daemon_answers_is_what_a_command_sees_without_it() {
         &["query", "runs", "--json"],
         &["query", "runs", "u/none", "--json"],
         &["query", "datasets", RUN],
-        &["query", "datasets", RUN, "--type", "raw", "--json"],
+        &["query", "datasets", RUN, "--type", "calexp", "--json"],
         &["query", "records", RUN],
         &["query", "records", RUN, "--waiting", "--json"],
         &["exists", &one, &none],
