@@ -39,7 +39,7 @@ impl Flow {
         } else {
             reader.skim()
         };
-        let trailer = trailer.map_err(|error| explain(manifest, limits, &error))?;
+        let trailer = trailer.map_err(|error| Box::new(explain(manifest, limits, &error)))?;
         verify::check_signature(&header, &trailer, &trust, unsigned)?;
         Ok(header)
     }
@@ -52,8 +52,8 @@ fn read_whole(mut reader: Reader<impl Read>) -> Result<Trailer, ReadError> {
 }
 
 /// Says what is wrong with a manifest: of a line, where there is one, rather than of the digest.
-fn explain(mut manifest: impl Read + Seek, limits: Limits, error: &ReadError) -> Box<Refusal> {
+fn explain(mut manifest: impl Read + Seek, limits: Limits, error: &ReadError) -> Refusal {
     let rewound = manifest.rewind().ok();
     let in_line = rewound.and_then(|()| Reader::new(manifest, limits).and_then(read_whole).err());
-    Box::new(Refusal::from(in_line.as_ref().unwrap_or(error)))
+    Refusal::from(in_line.as_ref().unwrap_or(error))
 }

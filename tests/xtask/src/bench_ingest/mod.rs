@@ -106,12 +106,6 @@ fn verdict(
     let share = |step: &str, of: &str| seconds.median_ratio(of, step);
     let shares = ["tables", "bare"].map(|of| (share("shuffled", of), share("sorted", of)));
     let [tables, bare] = shares;
-    // The factor's own decimals are all that a conversion could lose.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "bytes of memory are far below 2^52"
-    )]
-    let growth = memory_large as f64 / memory as f64;
     let fast = |share: (f64, f64), bar| share.0 >= bar && share.1 >= bar;
     Verdict {
         task: "bench-ingest",
