@@ -288,6 +288,8 @@ fn connect(path: &Path, access: OpenFlags, cache_kib: i64) -> rusqlite::Result<C
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    // A plan that depends on the values bound is made anew for every row that is looked up.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     connection.execute_batch(&format!("PRAGMA cache_size = -{cache_kib};"))?;
     Ok(connection)

@@ -13,7 +13,7 @@ use super::arena;
 use super::run::{self, RunReader};
 
 /// Memory of all read buffers of one merge, while its runs are not too many for that.
-const BUFFERS_BYTES: usize = 4 << 20;
+const BUFFERS_BYTES: usize = 2 << 20;
 /// Least and most memory of one read buffer.
 const BUFFER_BYTES: (usize, usize) = (16 << 10, 128 << 10);
 /// Bytes of records that are handed over at once.

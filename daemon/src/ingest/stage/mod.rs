@@ -33,8 +33,8 @@ use crate::registry::record::{
     PathRow, RowSource,
 };
 
-/// Memory of each of the three row sorters. Together with a page cache of 64 MiB they keep a
-/// registration of any size well below 200 MB.
+/// Memory of each of the three row sorters. Together with SQLite's page cache they keep a
+/// registration of any size well below 150 MB.
 const ROW_BUDGET_BYTES: usize = 16 << 20;
 
 /// Takes the lines of a manifest.
