@@ -130,7 +130,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// Reads on from the header to the trailer without a look into the lines between: see
-    /// [`skim`](crate::skim). Instead of [`next`](Self::next), not after it.
+    /// [`skim`](mod@crate::skim). Instead of [`next`](Self::next), not after it.
     ///
     /// # Errors
     ///

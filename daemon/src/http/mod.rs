@@ -1,7 +1,7 @@
 //! How the daemon is asked: one router, over its Unix socket and over TCP.
 //!
-//! [`Server`] opens the sockets; [`connection`] serves each client in a task of its own, with a
-//! deadline for everything that a client may draw out. [`gate`] finds out who asks and refuses who
+//! [`Server`] opens the sockets; `connection` serves each client in a task of its own, with a
+//! deadline for everything that a client may draw out. `gate` finds out who asks and refuses who
 //! may not; then a handler answers from [`Surface`]: from the registry and the ledger, opened for
 //! reading, whatever this daemon is about, or through the loops, where it runs them.
 //!

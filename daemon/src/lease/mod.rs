@@ -15,7 +15,7 @@
 //!   dropped that lock the holder is gone, and nobody need wait.
 //! - [`process`]: a holder that was stopped inside a transaction keeps the database locked, and no
 //!   fence helps against that. When its lease has run out it is ended.
-//! - [`held`]: a thread of the holder renews the lease, and ends the [`Tenure`](fence::Tenure)
+//! - [`held`]: a thread of the holder renews the lease, and ends the [`Tenure`]
 //!   when it cannot; the tenure is what registry and ledger are opened under.
 //!
 //! [`keeper`] puts them together.
