@@ -19,9 +19,17 @@ macro_rules! digest {
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub [u8; $bytes]);
 
+        impl $name {
+            /// Its digits, written without taking memory: they are written for every artifact.
+            fn with_digits<T>(&self, write: impl FnOnce(&str) -> T) -> T {
+                let mut digits = [0; $digits];
+                write(data_encoding::HEXLOWER.encode_mut_str(&self.0, &mut digits))
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+                self.with_digits(|digits| f.write_str(digits))
             }
         }
 
@@ -45,7 +53,7 @@ macro_rules! digest {
 
         impl Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                to.collect_str(self)
+                self.with_digits(|digits| to.serialize_str(digits))
             }
         }
 

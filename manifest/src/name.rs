@@ -212,6 +212,7 @@ fn check_word(what: &'static str, name: &str) -> Result<(), NameError> {
     if name.contains('/') {
         return Err(refuse(what, name, "holds a `/`"));
     }
+    check_characters(what, name)?;
     check_part(what, name, name)
 }
 
@@ -239,6 +240,7 @@ fn check_parts(what: &'static str, name: &str) -> Result<(), NameError> {
     if covers(RESERVED_FOLDER, name) {
         return Err(refuse(what, name, "lies in runsync's own folder `runsync`"));
     }
+    check_characters(what, name)?;
     name.split('/')
         .try_for_each(|part| check_part(what, name, part))
 }
@@ -250,22 +252,28 @@ fn check_part(what: &'static str, name: &str, part: &str) -> Result<(), NameErro
         "has a part `.` or `..`"
     } else if part.len() > PATH_PART_BYTES_MAX {
         "has a part longer than 255 bytes"
-    } else if holds_forbidden(part) {
-        "holds a control character or a backslash"
     } else {
         return Ok(());
     };
     Err(refuse(what, name, reason))
 }
 
+fn check_characters(what: &'static str, name: &str) -> Result<(), NameError> {
+    if holds_forbidden(name) {
+        let reason = "holds a control character or a backslash";
+        return Err(refuse(what, name, reason));
+    }
+    Ok(())
+}
+
 /// Control characters and backslashes. Nearly all names are ASCII, and this is
-/// asked for each part of each path: looks at bytes first.
-fn holds_forbidden(part: &str) -> bool {
+/// asked for each path: looks at bytes first, all of them, so that many are compared at once.
+fn holds_forbidden(name: &str) -> bool {
     let forbidden = |byte: u8| byte < b' ' || byte == b'\\' || byte == 0x7f;
-    let (found, ascii) = part.bytes().fold((false, true), |(found, ascii), byte| {
+    let (found, ascii) = name.bytes().fold((false, true), |(found, ascii), byte| {
         (found | forbidden(byte), ascii & byte.is_ascii())
     });
-    found || (!ascii && part.chars().any(char::is_control))
+    found || (!ascii && name.chars().any(char::is_control))
 }
 
 fn refuse(what: &'static str, name: &str, reason: &'static str) -> NameError {

@@ -85,8 +85,7 @@ impl Source<'_> {
                 }
             }
             Self::Direct { readers, site } => {
-                let mut lines = Vec::new();
-                exists::answer(datasets, true, site, &*readers.registry, &mut lines)?;
+                let lines = exists::answer(datasets, true, site, &*readers.registry)?;
                 output.bytes(&lines)?;
             }
         }

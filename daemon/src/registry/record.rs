@@ -1,6 +1,7 @@
 //! Rows of the registry as types.
 
 use std::io;
+use std::sync::Arc;
 
 use runsync_config::root::RootName;
 use runsync_manifest::checksum::{Checksums, Sha256};
@@ -305,8 +306,9 @@ pub struct RecordRow {
     /// Checksums.
     #[schema(value_type = ChecksumsSchema)]
     pub checksums: Checksums,
-    /// Formatter.
-    pub formatter: Option<String>,
+    /// Formatter. Many rows have the same one, and share it.
+    #[schema(value_type = Option<String>)]
+    pub formatter: Option<Arc<str>>,
     /// Whether the artifact was confirmed here.
     pub confirmed: bool,
 }

@@ -180,6 +180,8 @@ pub(super) fn exists(
     for answer in in_order {
         let mut found = statement.query([answer.uuid.0.as_bytes()])?;
         while let Some(row) = found.next()? {
+            // Nearly all datasets have one artifact: room for four would be most of an answer.
+            answer.records.reserve_exact(1);
             answer.records.push(names.record_row(row)?);
         }
         answer.presence = presence(&answer.records);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use runsync_config::root::RootName;
 use runsync_manifest::checksum::{Adler32, Checksums, Md5, Sha256};
@@ -145,7 +146,7 @@ pub(super) fn dataset_type(row: &Row<'_>) -> Result<DatasetType, Failure> {
 #[derive(Debug)]
 pub(super) struct Names {
     roots: HashMap<i64, RootName>,
-    formatters: HashMap<i64, String>,
+    formatters: HashMap<i64, Arc<str>>,
 }
 
 impl Names {
@@ -164,7 +165,8 @@ impl Names {
             connection.prepare_cached("SELECT formatter_id, name FROM formatter")?;
         let mut rows = formatters.query([])?;
         while let Some(row) = rows.next()? {
-            names.formatters.insert(row.get(0)?, row.get(1)?);
+            let name: String = row.get(1)?;
+            names.formatters.insert(row.get(0)?, name.into());
         }
         Ok(names)
     }
@@ -173,16 +175,10 @@ impl Names {
     pub(super) fn record_row(&self, row: &Row<'_>) -> Result<RecordRow, Failure> {
         let root_id: i64 = row.get(5)?;
         let root = self.roots.get(&root_id);
-        let formatter = match row.get::<_, Option<i64>>(8)? {
-            None => None,
-            Some(id) => {
-                let name = self.formatters.get(&id);
-                Some(
-                    name.ok_or_else(|| damaged("formatter number", &id))?
-                        .clone(),
-                )
-            }
-        };
+        let formatter = row.get::<_, Option<i64>>(8)?.map(|id| {
+            let name = self.formatters.get(&id);
+            name.ok_or_else(|| damaged("formatter number", &id))
+        });
         Ok(RecordRow {
             uuid: dataset_id(row, 3)?,
             component: row.get(4)?,
@@ -192,7 +188,7 @@ impl Names {
             path: path(row.get(6)?)?,
             size: count(row, 7)?,
             checksums: checksums(row)?,
-            formatter,
+            formatter: formatter.transpose()?.cloned(),
             confirmed: row.get(9)?,
         })
     }
