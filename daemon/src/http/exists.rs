@@ -154,12 +154,7 @@ fn chunk(
 ) -> Result<ndjson::Chunk<usize>, Problem> {
     let rest = datasets.get(from..).unwrap_or_default();
     let asked = rest.get(..CHUNK).unwrap_or(rest);
-    let bytes = answer(
-        asked,
-        records,
-        &surface.site,
-        &*surface.readers.registry,
-    )?;
+    let bytes = answer(asked, records, &surface.site, &*surface.readers.registry)?;
     let next = (rest.len() > CHUNK).then(|| from + CHUNK);
     Ok((Bytes::from(bytes), next))
 }

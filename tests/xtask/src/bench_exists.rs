@@ -163,7 +163,12 @@ impl Subject {
     fn in_process(&self) -> Result<f64> {
         let registry = &*self.readers.registry;
         self.timed(|batch| {
-            Ok(exists::answer(&batch.uuids, true, &self.configured, registry)?)
+            Ok(exists::answer(
+                &batch.uuids,
+                true,
+                &self.configured,
+                registry,
+            )?)
         })
     }
 

@@ -60,7 +60,7 @@ pub(crate) fn what_is_registered_is_read_back(open: &Open) {
     assert_eq!(one.path.as_str(), expected.path);
     assert_eq!(one.size, expected.size);
     assert_eq!(one.checksums, expected.checksums);
-    assert_eq!(one.formatter, expected.formatter);
+    assert_eq!(one.formatter.as_deref(), expected.formatter.as_deref());
     assert_eq!((&one.root, one.confirmed), (&root(), false));
     site.check_counters();
 }

@@ -9,62 +9,31 @@ use super::failure::Failure;
 use super::{names, rows};
 use crate::registry::record::WaitingArtifact;
 
-/// One claim at the path of one of the artifacts.
-struct Claim {
+/// A claim that waits at the path of one of the artifacts.
+#[derive(Debug)]
+struct Claim<'a> {
     uuid: DatasetId,
     component: String,
-    artifact: usize,
-}
-
-/// An artifact at whose path the run waits.
-struct Waited<'a> {
     artifact: &'a WaitingArtifact,
-    /// Whether the run waits at no path between the artifact before and this one.
+    /// Whether it says the same of the artifact as what was found.
+    agrees: bool,
+    /// Whether no other claim waits between the one before and this one.
     follows: bool,
-    confirmed: bool,
-    /// A claim at its path is still not confirmed, because it says something else.
-    left: bool,
-}
-
-impl<'a> Waited<'a> {
-    fn new(artifact: &'a WaitingArtifact, follows: bool) -> Self {
-        Self {
-            artifact,
-            follows,
-            confirmed: false,
-            left: false,
-        }
-    }
 }
 
 /// Rows that are stepped over, one after the other, before the next artifact's is sought: so
 /// many steps cost about as much as one search.
 const STEPS_MAX: u32 = 8;
 
-/// What a run waits for from a path on, with the claims there.
-const WAITED_FROM: &str = "SELECT waiting.path, by_path.uuid, by_path.component
-     FROM waiting LEFT JOIN record_by_path AS by_path
-         ON by_path.path = waiting.path AND by_path.root_id = waiting.root_id
-     WHERE waiting.run_id = ?1 AND waiting.root_id = ?2 AND waiting.path >= ?3
-     ORDER BY waiting.path";
-
-/// Confirms a claim where it is still waited for and says the same of the artifact.
-const CONFIRM: &str = "UPDATE record SET confirmed = 1
-     WHERE uuid = ?1 AND component = ?2 AND confirmed = 0 AND root_id = ?3 AND path = ?4
-         AND size = ?5 AND adler32 = ?6
-         AND (md5 IS NULL OR ?7 IS NULL OR md5 = ?7)
-         AND (sha256 IS NULL OR ?8 IS NULL OR sha256 = ?8)
-         AND EXISTS (SELECT 1 FROM dataset WHERE dataset.uuid = ?1 AND dataset.run_id = ?9)";
-
-/// Whether a claim is still waited for.
-const STILL_WAITS: &str = "SELECT 1 FROM record CROSS JOIN dataset ON dataset.uuid = record.uuid
-     WHERE record.uuid = ?1 AND record.component = ?2 AND record.confirmed = 0
-         AND record.root_id = ?3 AND record.path = ?4 AND dataset.run_id = ?5";
+/// Claims of a run that wait from a path on; [`rows::CHECKSUM_COLUMNS`] come first.
+const WAITING_FROM: &str = "SELECT adler32, md5, sha256, size, path, uuid, component
+     FROM waiting WHERE run_id = ?1 AND root_id = ?2 AND path >= ?3
+     ORDER BY path, uuid, component";
 
 /// Confirms artifacts; returns how many were waited for in that shape.
 ///
-/// What is not waited for (yet) is passed over: a registration that has still to wait at a path
-/// relies on that nothing there has been confirmed.
+/// What is not waited for (yet) is passed over: a registration that has still to wait for a claim
+/// relies on that it has not been confirmed.
 ///
 /// Walks by path and changes by UUID, each sorted: in any other order every row would touch
 /// another page of the largest table.
@@ -80,121 +49,102 @@ pub(super) fn confirm(
     ) else {
         return Ok(0);
     };
-    let (mut waited, mut claims) = waited_for(connection, (run_id, root_id), artifacts)?;
-    claims.sort_unstable_by_key(|claim| claim.uuid);
-    let changed = confirm_claims(connection, (run_id, root_id), &mut waited, &claims)?;
+    let claims = waiting(connection, (run_id, root_id), artifacts)?;
+    let changed = confirm_claims(connection, &claims)?;
     connection
         .prepare_cached("UPDATE run SET waiting = waiting - ?2 WHERE run_id = ?1")?
         .execute([run_id, changed])?;
-    wait_no_more(connection, (run_id, root_id), &waited)?;
-    let confirmed = waited.iter().filter(|waited| waited.confirmed).count();
-    Ok(u64::try_from(confirmed).unwrap_or(u64::MAX))
+    wait_no_more(connection, (run_id, root_id), &claims)?;
+    let one_artifact = |a: &Claim<'_>, b: &Claim<'_>| std::ptr::eq(a.artifact, b.artifact);
+    let artifacts = claims.chunk_by(one_artifact);
+    let confirmed = artifacts.filter(|claims| claims.iter().any(|claim| claim.agrees));
+    Ok(u64::try_from(confirmed.count()).unwrap_or(u64::MAX))
 }
 
-/// Those at whose path the run waits, by path, and the claims there.
-fn waited_for<'a>(
+/// The claims that wait at the artifacts' paths, by path.
+fn waiting<'a>(
     connection: &Connection,
     (run_id, root_id): (i64, i64),
     artifacts: &'a [WaitingArtifact],
-) -> Result<(Vec<Waited<'a>>, Vec<Claim>), Failure> {
+) -> Result<Vec<Claim<'a>>, Failure> {
     let mut by_path: Vec<&WaitingArtifact> = artifacts.iter().collect();
-    by_path.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    by_path.sort_by(|a, b| a.path.cmp(&b.path));
     by_path.dedup_by(|a, b| a.path == b.path);
     let mut left = by_path.as_slice();
-    let mut statement = connection.prepare_cached(WAITED_FROM)?;
-    let mut waited: Vec<Waited<'a>> = Vec::with_capacity(by_path.len());
-    let mut claims = Vec::with_capacity(by_path.len());
-    while let Some(first) = left.first() {
+    let mut statement = connection.prepare_cached(WAITING_FROM)?;
+    let mut claims: Vec<Claim<'a>> = Vec::with_capacity(by_path.len());
+    'seek: while let Some(first) = left.first() {
         let mut rows = statement.query(params![run_id, root_id, first.path.as_str()])?;
         let (mut follows, mut others) = (false, 0);
-        while others <= STEPS_MAX
-            && let Some(row) = rows.next()?
-        {
-            let path = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
-            let at_last = |last: &Waited<'_>| last.artifact.path.as_str() == path;
-            if !waited.last().is_some_and(at_last) {
-                let before = left.iter().take_while(|one| one.path.as_str() < path);
-                left = left.get(before.count()..).unwrap_or_default();
-                let Some((&artifact, rest)) = left.split_first() else {
-                    return Ok((waited, claims));
-                };
-                if artifact.path.as_str() != path {
-                    (follows, others) = (false, others + 1);
-                    continue;
-                }
-                waited.push(Waited::new(artifact, follows));
-                left = rest;
-                (follows, others) = (true, 0);
+        while others <= STEPS_MAX {
+            let Some(row) = rows.next()? else {
+                break 'seek;
+            };
+            let path = row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?;
+            let before = left.iter().take_while(|one| one.path.as_str() < path);
+            left = left.get(before.count()..).unwrap_or_default();
+            let Some(&artifact) = left.first() else {
+                break 'seek;
+            };
+            if artifact.path.as_str() != path {
+                (follows, others) = (false, others + 1);
+                continue;
             }
-            // A path with several claims has several rows, one with none has one.
-            if let Some(uuid) = row.get::<_, Option<[u8; 16]>>(1)? {
-                claims.push(Claim {
-                    uuid: DatasetId(Uuid::from_bytes(uuid)),
-                    component: row.get(2)?,
-                    artifact: waited.len() - 1,
-                });
-            }
-        }
-        if others <= STEPS_MAX {
-            break;
+            let said = (rows::count(row, 3)?, &rows::checksums(row)?);
+            claims.push(Claim {
+                uuid: DatasetId(Uuid::from_bytes(row.get(5)?)),
+                component: row.get(6)?,
+                artifact,
+                agrees: rows::agree(said, (artifact.size, &artifact.checksums)),
+                follows,
+            });
+            (follows, others) = (true, 0);
         }
     }
-    Ok((waited, claims))
+    Ok(claims)
 }
 
-/// Returns how many claims it has confirmed.
-fn confirm_claims(
-    connection: &Connection,
-    (run_id, root_id): (i64, i64),
-    waited: &mut [Waited<'_>],
-    claims: &[Claim],
-) -> Result<i64, Failure> {
-    let mut confirm = connection.prepare_cached(CONFIRM)?;
-    let mut still_waits = connection.prepare_cached(STILL_WAITS)?;
+/// Returns how many records it has changed.
+fn confirm_claims(connection: &Connection, claims: &[Claim<'_>]) -> Result<i64, Failure> {
+    let mut by_uuid: Vec<&Claim<'_>> = claims.iter().filter(|claim| claim.agrees).collect();
+    by_uuid.sort_unstable_by_key(|claim| claim.uuid);
+    let mut confirm = connection.prepare_cached(
+        "UPDATE record SET confirmed = 1 WHERE uuid = ?1 AND component = ?2 AND confirmed = 0",
+    )?;
     let mut changed = 0_i64;
-    for claim in claims {
-        let Some(waited) = waited.get_mut(claim.artifact) else {
-            continue;
-        };
-        let artifact = waited.artifact;
-        let (uuid, path) = (claim.uuid.0.as_bytes(), artifact.path.as_str());
-        let confirmed = confirm.execute(params![
-            uuid,
-            claim.component,
-            root_id,
-            path,
-            rows::size_column(path, artifact.size)?,
-            rows::adler32_column(&artifact.checksums),
-            rows::md5_column(&artifact.checksums),
-            rows::sha256_column(&artifact.checksums),
-            run_id
-        ])?;
-        if confirmed > 0 {
-            waited.confirmed = true;
-            changed += 1;
-        } else if still_waits.exists(params![uuid, claim.component, root_id, path, run_id])? {
-            waited.left = true;
-        }
+    for claim in by_uuid {
+        let records = confirm.execute(params![claim.uuid.0.as_bytes(), claim.component])?;
+        changed += i64::from(records > 0);
     }
     Ok(changed)
 }
 
-/// Takes away the waiting rows of all but those that are left, stretch by stretch.
+/// Takes away the rows of all claims that were confirmed, stretch by stretch.
 fn wait_no_more(
     connection: &Connection,
     (run_id, root_id): (i64, i64),
-    waited: &[Waited<'_>],
+    claims: &[Claim<'_>],
 ) -> Result<(), Failure> {
     let mut delete = connection.prepare_cached(
-        "DELETE FROM waiting WHERE run_id = ?1 AND root_id = ?2 AND path >= ?3 AND path <= ?4",
+        "DELETE FROM waiting WHERE run_id = ?1 AND root_id = ?2
+             AND (path, uuid, component) >= (?3, ?4, ?5)
+             AND (path, uuid, component) <= (?6, ?7, ?8)",
     )?;
-    let together = |a: &Waited<'_>, b: &Waited<'_>| !a.left && !b.left && b.follows;
-    for stretch in waited.chunk_by(together) {
+    let together = |a: &Claim<'_>, b: &Claim<'_>| a.agrees && b.agrees && b.follows;
+    for stretch in claims.chunk_by(together) {
         if let (Some(first), Some(last)) = (stretch.first(), stretch.last())
-            && !first.left
+            && first.agrees
         {
-            let (first, last) = (first.artifact.path.as_str(), last.artifact.path.as_str());
-            delete.execute(params![run_id, root_id, first, last])?;
+            delete.execute(params![
+                run_id,
+                root_id,
+                first.artifact.path.as_str(),
+                first.uuid.0.as_bytes(),
+                first.component,
+                last.artifact.path.as_str(),
+                last.uuid.0.as_bytes(),
+                last.component
+            ])?;
         }
     }
     Ok(())

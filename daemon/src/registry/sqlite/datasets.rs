@@ -3,7 +3,7 @@
 use runsync_manifest::checksum::Checksums;
 use runsync_manifest::generation::Generation;
 use runsync_manifest::name::{DatasetId, RunKey};
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, params};
 use uuid::Uuid;
 
 use super::failure::Failure;
@@ -375,34 +375,31 @@ impl Writer<'_> {
                 .any(|old| old.confirmed && old.equals(root_id, claim));
             self.put(group.uuid, claim, stays || self.registration.trust)?;
         }
+        let still_waits = |old: &Registered| {
+            let claims = &mut group.claims.iter();
+            !self.registration.trust && claims.any(|claim| old.equals(root_id, claim))
+        };
         for old in registered.iter().filter(|old| !old.confirmed) {
-            self.stop_waiting(old)?;
+            if !still_waits(old) {
+                self.stop_waiting(group.uuid, old)?;
+            }
         }
         Ok(())
     }
 
-    /// Ends the wait at a path where the run has no unconfirmed claim any more.
-    fn stop_waiting(&self, old: &Registered) -> Result<(), Failure> {
-        let waited_for = self
-            .connection
+    fn stop_waiting(&self, uuid: DatasetId, old: &Registered) -> Result<(), Failure> {
+        self.connection
             .prepare_cached(
-                "SELECT 1 FROM record_by_path AS by_path
-                 CROSS JOIN record ON record.uuid = by_path.uuid
-                     AND record.component = by_path.component
-                     AND record.root_id = by_path.root_id AND record.path = by_path.path
-                 CROSS JOIN dataset ON dataset.uuid = record.uuid
-                 WHERE by_path.root_id = ?1 AND by_path.path = ?2
-                     AND record.confirmed = 0 AND dataset.run_id = ?3 LIMIT 1",
+                "DELETE FROM waiting WHERE run_id = ?1 AND root_id = ?2 AND path = ?3
+                     AND uuid = ?4 AND component = ?5",
             )?
-            .query_row(params![old.root_id, old.path, self.ids.run_id], |_| Ok(()))
-            .optional()?;
-        if waited_for.is_none() {
-            self.connection
-                .prepare_cached(
-                    "DELETE FROM waiting WHERE run_id = ?1 AND root_id = ?2 AND path = ?3",
-                )?
-                .execute(params![self.ids.run_id, old.root_id, old.path])?;
-        }
+            .execute(params![
+                self.ids.run_id,
+                old.root_id,
+                old.path,
+                uuid.0.as_bytes(),
+                old.component
+            ])?;
         Ok(())
     }
 }

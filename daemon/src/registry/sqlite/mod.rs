@@ -55,6 +55,7 @@ const SCHEMA: Schema = Schema {
     migrations: &[
         include_str!("../sql/0001_tables.sql"),
         include_str!("../sql/0002_fence.sql"),
+        include_str!("../sql/0003_waiting.sql"),
     ],
 };
 
@@ -439,11 +440,16 @@ mod tests {
         let path = folder.path().join("registry.sqlite");
         let registry = new(&path);
         let (run, root) = register_view_row(&registry);
-        // Rows at which nothing is waited for, before and after the one at which something is.
+        // More claims at one path are still one artifact.
         let outside = Connection::open(&path).unwrap();
-        for empty in ["a", "b", "z"] {
+        for uuid in 1..=3_u128 {
             outside
-                .execute("INSERT INTO waiting VALUES (1, 1, ?1)", [empty])
+                .execute(
+                    "INSERT INTO waiting SELECT run_id, root_id, path, ?1, component, size,
+                         adler32, md5, sha256 FROM waiting WHERE component = 'wcs'
+                         ORDER BY uuid DESC LIMIT 1",
+                    [uuid.to_be_bytes()],
+                )
                 .unwrap();
         }
         for limit in [1, 2] {
@@ -460,6 +466,48 @@ mod tests {
                 .len(),
             2
         );
+    }
+
+    #[test]
+    fn what_waited_before_the_migration_waits_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("registry.sqlite");
+        let older = Schema {
+            migrations: &SCHEMA.migrations[..2],
+            ..SCHEMA
+        };
+        Database::create(&path, &older, |begun| {
+            begun.execute_batch(
+                "INSERT INTO meta (only_row, registry, changes) VALUES (1, zeroblob(16), 0);
+                 INSERT INTO run (run_id, name, origin) VALUES (1, 'u/a', zeroblob(16));
+                 INSERT INTO root VALUES (1, 'main');
+                 INSERT INTO dataset VALUES (x'01010101010101010101010101010101', 1, 1, '{}', 1, 1);
+                 INSERT INTO record VALUES
+                     (x'01010101010101010101010101010101', 'a', 1, 'p/a', 7, 9, NULL, NULL, NULL, 0),
+                     (x'01010101010101010101010101010101', 'b', 1, 'p/b', 7, 9, NULL, NULL, NULL, 1);
+                 INSERT INTO record_by_path VALUES
+                     (1, 'p/a', x'01010101010101010101010101010101', 'a'),
+                     (1, 'p/b', x'01010101010101010101010101010101', 'b');
+                 INSERT INTO waiting VALUES (1, 1, 'p/a');",
+            )
+        })
+        .unwrap();
+        let tenure = Tenure::begin(Fence::stored(1), || ());
+        let registry = SqliteRegistry::open(&path, &tenure, PATIENCE).unwrap();
+        let (run, root) = (
+            RunKey {
+                origin: RepositoryId(Uuid::nil()),
+                name: "u/a".parse().unwrap(),
+            },
+            "main".parse().unwrap(),
+        );
+        let waiting = registry
+            .waiting_artifacts(&run, &root, (None, None), 9)
+            .unwrap();
+        assert_eq!(waiting.len(), 1);
+        assert_eq!((waiting[0].path.as_str(), waiting[0].size), ("p/a", 7));
+        assert_eq!(registry.confirm(&run, &root, &waiting).unwrap(), 1);
+        assert!(registry.waiting_runs().unwrap().is_empty());
     }
 
     #[test]

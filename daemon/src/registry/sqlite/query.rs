@@ -15,19 +15,9 @@ use crate::registry::record::{
     DatasetRow, Existence, Presence, RecordRow, Registering, RunRow, WaitingArtifact, WaitingRun,
 };
 
-/// What a run has not confirmed of what it waits for between two paths, by path;
-/// [`rows::CHECKSUM_COLUMNS`] come first.
-const AWAITED: &str = "SELECT record.adler32, record.md5, record.sha256, record.size, waiting.path \
-     FROM waiting \
-     CROSS JOIN record_by_path AS by_path \
-         ON by_path.path = waiting.path AND by_path.root_id = waiting.root_id \
-     CROSS JOIN record ON record.uuid = by_path.uuid AND record.component = by_path.component \
-         AND record.root_id = by_path.root_id AND record.path = by_path.path \
-     CROSS JOIN dataset ON dataset.uuid = record.uuid AND dataset.run_id = waiting.run_id \
-     WHERE waiting.run_id = ?1 AND waiting.root_id = ?2 \
-         AND waiting.path > ?3 AND waiting.path < ?4 \
-         AND record.confirmed = 0 \
-     ORDER BY waiting.path";
+/// What a run waits for between two paths, by path; [`rows::CHECKSUM_COLUMNS`] come first.
+const AWAITED: &str = "SELECT adler32, md5, sha256, size, path FROM waiting \
+     WHERE run_id = ?1 AND root_id = ?2 AND path > ?3 AND path < ?4 ORDER BY path";
 
 /// The first run and root after another at which anything is waited for.
 const NEXT_WAITING: &str = "SELECT run_id, root_id FROM waiting \

@@ -11,7 +11,7 @@ use super::load::{Marker, Stage};
 use super::{names, rows};
 use crate::registry::RegistryError;
 use crate::registry::conflict::Conflict;
-use crate::registry::record::{DataIdCursor, DataIdRow, PathCursor, Registration};
+use crate::registry::record::{DataIdCursor, DataIdRow, PathCursor, PathRow, Registration};
 
 /// Numbers that a registration's rows refer to.
 #[derive(Debug)]
@@ -85,8 +85,8 @@ pub(super) enum StageRows<'a> {
         claims: Box<dyn PathCursor + 'a>,
         /// Whether a claim may be another's or confirmed already, so that its record must be read.
         look: bool,
-        /// The path that was waited for last: what shares it is waited for with it, and between
-        /// two commits all of it may have been confirmed.
+        /// The path of the last claim that waits: what shares it is the same artifact, and
+        /// between two commits it may have been confirmed.
         last: String,
     },
 }
@@ -279,11 +279,10 @@ fn paths(
     Ok(step)
 }
 
-/// Waits at the paths of claims that are not confirmed.
+/// Lets claims that are not confirmed wait for their artifacts.
 ///
 /// Where nobody else has touched the run, no record need be read: [`confirm`](super::confirm)
-/// confirms only what is waited for, so a path that has not been written here yet has no
-/// confirmed record.
+/// confirms only what waits, so a claim that does not wait yet is not confirmed.
 fn waiting(
     connection: &Connection,
     ids: &Ids,
@@ -291,12 +290,8 @@ fn waiting(
     look: bool,
     budget: u64,
 ) -> Result<Step, Failure> {
-    let mut add = connection.prepare_cached(
-        "INSERT OR IGNORE INTO waiting (run_id, root_id, path) VALUES (?1, ?2, ?3)",
-    )?;
-    let mut unconfirmed = connection.prepare_cached(
-        "SELECT 1 FROM record
-         WHERE uuid = ?1 AND component = ?2 AND root_id = ?3 AND path = ?4 AND confirmed = 0",
+    let mut waits = connection.prepare_cached(
+        "SELECT 1 FROM waiting WHERE run_id = ?1 AND root_id = ?2 AND path = ?3 LIMIT 1",
     )?;
     let mut step = Step::default();
     while step.rows < budget {
@@ -305,16 +300,65 @@ fn waiting(
             break;
         };
         step.rows += 1;
-        if claim.path == last.as_str() {
-            continue;
+        let counted = claim.path == last.as_str()
+            || look && waits.exists(params![ids.run_id, ids.root_id, claim.path])?;
+        let added = if look {
+            wait_as_registered(connection, ids, &claim)?
+        } else {
+            wait_as_claimed(connection, ids, &claim)?
+        };
+        if added {
+            step.artifacts_waiting += u64::from(!counted);
+            claim.path.clone_into(last);
         }
-        let uuid = claim.uuid.0.as_bytes();
-        if look && !unconfirmed.exists(params![uuid, claim.component, ids.root_id, claim.path])? {
-            continue;
-        }
-        claim.path.clone_into(last);
-        let added = add.execute(params![ids.run_id, ids.root_id, claim.path])?;
-        step.artifacts_waiting += u64::from(added > 0);
     }
     Ok(step)
+}
+
+fn wait_as_claimed(
+    connection: &Connection,
+    ids: &Ids,
+    claim: &PathRow<'_>,
+) -> Result<bool, Failure> {
+    let added = connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO waiting
+                 (run_id, root_id, path, uuid, component, size, adler32, md5, sha256)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute(params![
+            ids.run_id,
+            ids.root_id,
+            claim.path,
+            claim.uuid.0.as_bytes(),
+            claim.component,
+            rows::size_column(claim.path, claim.size)?,
+            rows::adler32_column(&claim.checksums),
+            rows::md5_column(&claim.checksums),
+            rows::sha256_column(&claim.checksums)
+        ])?;
+    Ok(added > 0)
+}
+
+/// What waits is what the record says: a higher generation may say something else of the artifact.
+fn wait_as_registered(
+    connection: &Connection,
+    ids: &Ids,
+    claim: &PathRow<'_>,
+) -> Result<bool, Failure> {
+    let added = connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO waiting
+                 (run_id, root_id, path, uuid, component, size, adler32, md5, sha256)
+             SELECT ?1, root_id, path, uuid, component, size, adler32, md5, sha256 FROM record
+             WHERE uuid = ?2 AND component = ?3 AND root_id = ?4 AND path = ?5 AND confirmed = 0",
+        )?
+        .execute(params![
+            ids.run_id,
+            claim.uuid.0.as_bytes(),
+            claim.component,
+            ids.root_id,
+            claim.path
+        ])?;
+    Ok(added > 0)
 }
