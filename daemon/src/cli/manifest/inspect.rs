@@ -16,6 +16,7 @@ use crate::assembly::Assembly;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Hint, Outcome};
 use crate::cli::output::Row;
+use crate::cli::progress;
 use crate::clock::SystemClock;
 use crate::ingest::confirm::{Difference, differences};
 use crate::ingest::flow::{Flow, SiteParts};
@@ -23,8 +24,8 @@ use crate::ingest::parse::{Checked, check};
 use crate::ingest::verify::judge;
 use crate::registry::record::{RowSource, WaitingArtifact};
 
-/// Artifacts compared at once.
-const BATCH: usize = 1_000;
+/// Artifacts compared at once, by several threads.
+const BATCH: usize = 8_192;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Files {
@@ -213,7 +214,7 @@ pub(super) fn verify(args: &VerifyArgs, context: &Context) -> Result<Outcome, Fa
             hint,
         });
         if let Some(flow) = compared {
-            found.extend(compare(&checked, flow)?);
+            found.extend(compare(&checked, flow, context)?);
         }
     }
     let differs = !found.is_empty();
@@ -248,7 +249,12 @@ fn read(file: &Path, limits: Limits, scratch: &Path) -> Result<Checked, Failure>
 }
 
 /// The artifacts of a manifest that are not in the root as it says.
-fn compare(checked: &Checked, flow: &Flow) -> Result<Vec<Difference>, Failure> {
+fn compare(
+    checked: &Checked,
+    flow: &Flow,
+    context: &Context,
+) -> Result<Vec<Difference>, Failure> {
+    let bar = progress::bar(context, "comparing artifacts", checked.rows.claims());
     let mut cursor = checked.rows.by_path()?;
     let mut batch: Vec<WaitingArtifact> = Vec::with_capacity(BATCH);
     let mut found = Vec::new();
@@ -259,6 +265,7 @@ fn compare(checked: &Checked, flow: &Flow) -> Result<Vec<Difference>, Failure> {
         {
             continue;
         }
+        bar.inc(1);
         if batch.len() == BATCH {
             found.extend(differences(&batch, flow)?);
             batch.clear();
@@ -270,5 +277,6 @@ fn compare(checked: &Checked, flow: &Flow) -> Result<Vec<Difference>, Failure> {
         });
     }
     found.extend(differences(&batch, flow)?);
+    bar.finish_and_clear();
     Ok(found)
 }

@@ -6,7 +6,10 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use runsync_manifest::checksum::{self, Checksums, Wanted};
 use runsync_manifest::name::{ArtifactPath, RunKey};
@@ -20,6 +23,9 @@ use crate::file_identity::FileIdentity;
 use crate::ingest::flow::Flow;
 use crate::ingest::{IngestError, error_chain};
 use crate::registry::record::WaitingArtifact;
+
+/// Artifacts that one thread compares before it takes others.
+const COMPARED_TOGETHER: usize = 64;
 
 /// An artifact and the state of the file at its path.
 pub(super) type There = (WaitingArtifact, FileIdentity);
@@ -122,11 +128,12 @@ impl<'a> Reader<'a> {
             if self.brake.is_pulled() {
                 break;
             }
-            match self.opinion(&there) {
-                Ok(opinion) => opinions.push((there.0, opinion)),
+            let (artifact, looked) = there;
+            match self.opinion(&artifact, looked) {
+                Ok(opinion) => opinions.push((artifact, opinion)),
                 Err(_) if self.brake.is_pulled() => break,
                 Err(error) => {
-                    let path = &there.0.path;
+                    let path = &artifact.path;
                     warn!(%path, error = %error_chain(&error), "artifact cannot be read");
                 }
             }
@@ -147,9 +154,38 @@ impl<'a> Reader<'a> {
         judged
     }
 
-    fn opinion(&mut self, (artifact, looked): &There) -> Result<Opinion, CompareError> {
-        if let Some(difference) = size_differs(artifact, *looked) {
-            return Ok((*looked, Some(difference)));
+    /// Adds what differs of artifacts that are sorted by path.
+    fn differences(
+        &mut self,
+        artifacts: &[WaitingArtifact],
+        found: &mut Vec<Difference>,
+    ) -> Result<(), DatastoreError> {
+        let paths: Vec<&ArtifactPath> = artifacts.iter().map(|artifact| &artifact.path).collect();
+        for (artifact, look) in artifacts.iter().zip(self.datastore.look(&paths)?) {
+            let detail = match look {
+                Look::File(identity) => match self.opinion(artifact, identity) {
+                    Ok((_, difference)) => difference,
+                    Err(error) => Some(error_chain(&error)),
+                },
+                Look::Absent => Some("it is not there".to_owned()),
+                Look::Irregular => Some("it is not a regular file".to_owned()),
+                Look::Unreadable(fault) => Some(format!("it cannot be looked at: {fault}")),
+            };
+            found.extend(detail.map(|detail| Difference {
+                path: artifact.path.clone(),
+                detail,
+            }));
+        }
+        Ok(())
+    }
+
+    fn opinion(
+        &mut self,
+        artifact: &WaitingArtifact,
+        looked: FileIdentity,
+    ) -> Result<Opinion, CompareError> {
+        if let Some(difference) = size_differs(artifact, looked) {
+            return Ok((looked, Some(difference)));
         }
         let (file, opened) = self.datastore.open(&artifact.path)?;
         if let Some(difference) = size_differs(artifact, opened) {
@@ -217,28 +253,37 @@ pub struct Difference {
     pub detail: String,
 }
 
-/// Compares artifacts (sorted by path) with what lies in the flow's root, checksums and all.
+/// Compares artifacts (sorted by path) with what lies in the flow's root, checksums and all, with
+/// as many threads as the root is confirmed with. Nothing is recorded.
+///
+/// # Errors
+///
+/// Where the root as a whole does not answer.
 pub fn differences(
     artifacts: &[WaitingArtifact],
     flow: &Flow,
 ) -> Result<Vec<Difference>, IngestError> {
     let datastore = &**flow.datastore();
     let (throttle, brake) = (Throttle::open(), Brake::default());
-    let mut reader = Reader::new(datastore, &throttle, &brake);
-    let paths: Vec<&ArtifactPath> = artifacts.iter().map(|artifact| &artifact.path).collect();
-    let mut found = Vec::new();
-    for (artifact, look) in artifacts.iter().zip(datastore.look(&paths)?) {
-        let detail = match look {
-            Look::File(identity) => match reader.opinion(&(artifact.clone(), identity)) {
-                Ok((_, difference)) => difference,
-                Err(error) => Some(error_chain(&error)),
-            },
-            Look::Absent => Some("it is not there".to_owned()),
-            Look::Irregular => Some("it is not a regular file".to_owned()),
-            Look::Unreadable(fault) => Some(format!("it cannot be looked at: {fault}")),
-        };
-        let path = artifact.path.clone();
-        found.extend(detail.map(|detail| Difference { path, detail }));
-    }
+    let chunks: Vec<_> = artifacts.chunks(COMPARED_TOGETHER).collect();
+    let next = AtomicUsize::new(0);
+    let compare = || {
+        let mut reader = Reader::new(datastore, &throttle, &brake);
+        let mut found = Vec::new();
+        while let Some(chunk) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            reader.differences(chunk, &mut found)?;
+        }
+        Ok::<_, IngestError>(found)
+    };
+    let mut found = thread::scope(|scope| {
+        let others = 1..flow.root().confirm_threads.min(chunks.len());
+        let others: Vec<_> = others.map(|_| scope.spawn(compare)).collect();
+        let mut found = compare()?;
+        for other in others {
+            found.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic))?);
+        }
+        Ok::<_, IngestError>(found)
+    })?;
+    found.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
 }

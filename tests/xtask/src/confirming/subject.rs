@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use runsync::ingest::confirm::Confirming;
+use runsync::assembly::Assembly;
+use runsync::ingest::confirm::{Confirming, differences};
 use runsync::ingest::flow::Flow;
 use runsync_config::root::Root;
 use runsync_manifest::name::RunKey;
@@ -101,6 +102,40 @@ impl Subject {
             .collect()
     }
 
+    fn run(&self) -> Result<RunKey> {
+        Ok(RunKey {
+            origin: self.site.repository()?,
+            name: synthetic::RUN.parse()?,
+        })
+    }
+
+    /// Brings the site back to where nothing was confirmed.
+    fn forget(&self) -> Result<()> {
+        fs::remove_dir_all(&self.state).context("cannot remove the used state")?;
+        disk::copy_folder(&self.fresh, &self.state)
+    }
+
+    /// Compares all artifacts of the run with what their manifest says; `tune` changes the root's
+    /// configuration. Returns how long comparing took.
+    pub(crate) fn verify(&self, tune: impl Fn(&mut Root)) -> Result<Duration> {
+        self.forget()?;
+        let (_held, assembly) = self.site.open()?;
+        let flow = tuned(&assembly, tune)?;
+        let (root, most) = (&flow.root().name, usize::try_from(self.files.count)?);
+        let artifacts = assembly.parts.registry.waiting_artifacts(
+            &self.run()?,
+            root,
+            (None, None),
+            most,
+        )?;
+        ensure!(artifacts.len() == most, "not all artifacts are waited for");
+        let start = Instant::now();
+        let found = differences(&artifacts, &flow)?;
+        let time = start.elapsed();
+        ensure!(found.is_empty(), "artifacts differ: {found:?}");
+        Ok(time)
+    }
+
     /// Confirms the run from its first artifact on, as a daemon that has just started does, in
     /// this process; `tune` changes the root's configuration. Breaks off after `most`.
     pub(crate) fn confirm(
@@ -108,17 +143,10 @@ impl Subject {
         tune: impl Fn(&mut Root),
         most: Option<Duration>,
     ) -> Result<Taken> {
-        fs::remove_dir_all(&self.state).context("cannot remove the used state")?;
-        disk::copy_folder(&self.fresh, &self.state)?;
+        self.forget()?;
         let (_held, assembly) = self.site.open()?;
-        let flow = assembly.flows.first().context("the site has no root")?;
-        let mut root = flow.root().clone();
-        tune(&mut root);
-        let flow = Flow::new(Arc::clone(flow.site()), root, Arc::clone(flow.datastore()));
-        let run = RunKey {
-            origin: self.site.repository()?,
-            name: synthetic::RUN.parse()?,
-        };
+        let flow = tuned(&assembly, tune)?;
+        let run = self.run()?;
         reset_peak()?;
         let mut confirming = Confirming::new(flow);
         let cpu = process::cpu_time()?;
@@ -150,6 +178,14 @@ impl Subject {
             }
         }
     }
+}
+
+fn tuned(assembly: &Assembly, tune: impl Fn(&mut Root)) -> Result<Flow> {
+    let flow = assembly.flows.first().context("the site has no root")?;
+    let mut root = flow.root().clone();
+    tune(&mut root);
+    let (site, datastore) = (Arc::clone(flow.site()), Arc::clone(flow.datastore()));
+    Ok(Flow::new(site, root, datastore))
 }
 
 fn folder(number: u64) -> String {
