@@ -21,7 +21,7 @@ use crate::telemetry::metrics::{self, Artifacts};
 /// second.
 pub(super) const COMMIT_ARTIFACTS: usize = 65_536;
 /// How long artifacts are collected before they are committed, at least.
-const COLLECT: Duration = Duration::from_millis(100);
+const COLLECT: Duration = Duration::from_millis(25);
 /// They are collected so many times as long as the last commit took: commits then take at most a
 /// third of the time where reading is what takes long.
 const COLLECT_FACTOR: u32 = 2;
