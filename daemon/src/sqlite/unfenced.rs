@@ -7,10 +7,9 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction};
 use rustix::fs::Access;
 
-use super::{
-    Schema, SqliteError, begin, bring_to, connect_looker, connect_writer, create_file, fold,
-    has_tables, migrate, version,
-};
+use super::connect::{begin, connect_looker, connect_writer, create_file, fold};
+use super::schema::{bring_to, has_tables, migrate, version};
+use super::{Schema, SqliteError};
 
 /// An open file, for a few small transactions.
 #[derive(Debug)]

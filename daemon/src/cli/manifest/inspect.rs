@@ -249,11 +249,7 @@ fn read(file: &Path, limits: Limits, scratch: &Path) -> Result<Checked, Failure>
 }
 
 /// The artifacts of a manifest that are not in the root as it says.
-fn compare(
-    checked: &Checked,
-    flow: &Flow,
-    context: &Context,
-) -> Result<Vec<Difference>, Failure> {
+fn compare(checked: &Checked, flow: &Flow, context: &Context) -> Result<Vec<Difference>, Failure> {
     let bar = progress::bar(context, "comparing artifacts", checked.rows.claims());
     let mut cursor = checked.rows.by_path()?;
     let mut batch: Vec<WaitingArtifact> = Vec::with_capacity(BATCH);

@@ -122,12 +122,11 @@ impl Subject {
         let (_held, assembly) = self.site.open()?;
         let flow = tuned(&assembly, tune)?;
         let (root, most) = (&flow.root().name, usize::try_from(self.files.count)?);
-        let artifacts = assembly.parts.registry.waiting_artifacts(
-            &self.run()?,
-            root,
-            (None, None),
-            most,
-        )?;
+        let artifacts =
+            assembly
+                .parts
+                .registry
+                .waiting_artifacts(&self.run()?, root, (None, None), most)?;
         ensure!(artifacts.len() == most, "not all artifacts are waited for");
         let start = Instant::now();
         let found = differences(&artifacts, &flow)?;
