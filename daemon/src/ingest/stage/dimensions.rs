@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -27,11 +28,32 @@ pub(super) struct DimensionStaging {
     records: BufWriter<File>,
     brought: Sorter,
     needed: Sorter,
-    /// Elements and values of keys that are staged.
-    remembered: HashSet<Vec<u8>>,
+    remembered: Remembered,
     values: Vec<u8>,
     buffer: Vec<u8>,
     key: Vec<u8>,
+}
+
+/// Elements and values of keys that are staged, as two hashes of each under secret keys: nobody can
+/// write a manifest in which two are taken for one, and memory does not depend on their length.
+#[derive(Debug, Default)]
+struct Remembered {
+    hashes: HashSet<(u64, u64)>,
+    keys: (RandomState, RandomState),
+}
+
+impl Remembered {
+    /// Whether it was not seen yet, or was forgotten.
+    fn is_new(&mut self, values: &[u8]) -> bool {
+        let hash = (self.keys.0.hash_one(values), self.keys.1.hash_one(values));
+        if self.hashes.contains(&hash) {
+            return false;
+        }
+        if self.hashes.len() >= REMEMBERED_KEYS {
+            self.hashes.clear();
+        }
+        self.hashes.insert(hash)
+    }
 }
 
 /// What was gathered.
@@ -48,7 +70,7 @@ impl DimensionStaging {
             records: BufWriter::new(tempfile::tempfile_in(scratch)?),
             brought: Sorter::new(scratch, KEY_BUDGET_BYTES),
             needed: Sorter::new(scratch, KEY_BUDGET_BYTES),
-            remembered: HashSet::new(),
+            remembered: Remembered::default(),
             values: Vec::new(),
             buffer: Vec::new(),
             key: Vec::new(),
@@ -125,13 +147,9 @@ impl DimensionStaging {
             };
             write_value(value, &mut self.values);
         }
-        if self.remembered.contains(&self.values) {
+        if !self.remembered.is_new(&self.values) {
             return Ok(());
         }
-        if self.remembered.len() >= REMEMBERED_KEYS {
-            self.remembered.clear();
-        }
-        self.remembered.insert(self.values.clone());
         self.need(element, data_id)
     }
 

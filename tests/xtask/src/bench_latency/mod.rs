@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::figures::percentile;
 use crate::out::say;
 use crate::verdict::{Outcome, Verdict};
 use crate::workspace;
@@ -111,18 +112,17 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// Times, sorted.
+/// Times of all trials.
 #[derive(Debug)]
 struct Times(Vec<Duration>);
 
 impl Times {
-    fn new(what: &str, mut times: Vec<Duration>) -> Self {
-        times.sort();
+    fn new(what: &str, times: Vec<Duration>) -> Self {
         let times = Self(times);
         say!(
             "{what}: {} trials, p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms",
             times.0.len(),
-            ms(times.at(50)),
+            ms(times.share(0.5)),
             ms(times.p99()),
             ms(times.longest())
         );
@@ -130,17 +130,16 @@ impl Times {
     }
 
     fn p99(&self) -> Duration {
-        self.at(99)
+        self.share(0.99)
     }
 
     fn longest(&self) -> Duration {
-        self.at(100)
+        self.share(1.0)
     }
 
-    /// The time that so many in a hundred do not exceed.
-    fn at(&self, percent: usize) -> Duration {
-        let place = (self.0.len() * percent).div_ceil(100).max(1) - 1;
-        self.0.get(place).copied().unwrap_or(Duration::MAX)
+    fn share(&self, share: f64) -> Duration {
+        let seconds = self.0.iter().map(Duration::as_secs_f64);
+        Duration::try_from_secs_f64(percentile(seconds, share)).unwrap_or(Duration::MAX)
     }
 }
 
@@ -150,10 +149,9 @@ mod tests {
 
     #[test]
     fn one_in_a_hundred_may_be_longer() {
-        let times = Times::new("test", (1..=200).rev().map(Duration::from_millis).collect());
-        assert_eq!(times.at(50), Duration::from_millis(100));
-        assert_eq!(times.p99(), Duration::from_millis(198));
-        assert_eq!(times.longest(), Duration::from_millis(200));
+        let times = Times::new("test", (1..=200).rev().map(Duration::from_secs).collect());
+        assert_eq!(times.p99(), Duration::from_secs(199));
+        assert_eq!(times.longest(), Duration::from_secs(200));
         assert_eq!(Times(vec![]).p99(), Duration::MAX);
     }
 }
