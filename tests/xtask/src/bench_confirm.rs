@@ -12,9 +12,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use runsync_config::root::{ConfirmLevel, Root};
 
-use crate::confirming::{self, Files, Subject, Taken, number};
-use crate::figures::median;
+use crate::confirming::{self, Files, Subject, Taken};
+use crate::figures::number;
 use crate::out::{grouped, say};
+use crate::rounds::{alternate, per_second};
 use crate::verdict::{Outcome, Verdict};
 use crate::workspace;
 use crate::workspace::Profile;
@@ -130,32 +131,19 @@ fn measure(subject: &Subject, level: ConfirmLevel, arguments: &Arguments) -> Res
     };
     // The first one is not timed: it brings the files into memory.
     bare()?;
-    let (mut rates, mut shares, mut memory_bytes_max) = (Vec::new(), Vec::new(), 0);
-    for round in 1..=arguments.runs {
-        let (ours, bare) = if round.is_multiple_of(2) {
-            let bare = bare()?;
-            (subject.confirm(tune, None)?, bare)
-        } else {
-            let ours = subject.confirm(tune, None)?;
-            (ours, bare()?)
-        };
-        let (time, bare_time) = (ours.time.as_secs_f64(), bare.time.as_secs_f64());
+    say!("level {level:?}");
+    let mut memory_bytes_max = 0;
+    let seconds = alternate(arguments.runs, &["ours", "bare"], |step| {
+        if step == "bare" {
+            return bare();
+        }
+        let ours = subject.confirm(tune, None)?;
         memory_bytes_max = memory_bytes_max.max(ours.memory_bytes_max);
-        say!(
-            "{level:?}, round {round}: ours {:.0}/s computing {:.1} s, bare {:.0}/s computing {:.1} s, \
-             peak memory {} MB",
-            rate(ours),
-            ours.cpu.as_secs_f64(),
-            number(arguments.files) / bare_time,
-            bare.cpu.as_secs_f64(),
-            ours.memory_bytes_max.div_ceil(1_000_000)
-        );
-        rates.push(rate(ours));
-        shares.push(bare_time / time);
-    }
+        Ok(ours.time)
+    })?;
     Ok(Measured {
-        rate: median(rates),
-        share: median(shares),
+        rate: per_second(arguments.files, seconds.median("ours")),
+        share: seconds.median_ratio("bare", "ours"),
         memory_bytes_max,
     })
 }

@@ -13,8 +13,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use runsync_config::root::{ConfirmLevel, Root};
 
-use crate::confirming::{self, Files, Subject, number};
-use crate::rounds::{Seconds, alternate};
+use crate::confirming::{self, Files, Subject};
+use crate::rounds::{Seconds, alternate, per_second};
 use crate::verdict::{Outcome, Verdict};
 use crate::workspace;
 use crate::workspace::Profile;
@@ -79,8 +79,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
 fn verdict(many: &Seconds, large: &Seconds, arguments: &Arguments) -> Verdict {
     let times = |step| many.median_ratio(step, BARE);
     let share = |step| large.median_ratio(BARE, step);
-    let files = number(arguments.files) / many.median(VERIFY).as_secs_f64();
-    let bytes = number(arguments.large_bytes) / large.median(VERIFY).as_secs_f64();
+    let files = per_second(arguments.files, many.median(VERIFY));
+    let bytes = per_second(arguments.large_bytes, large.median(VERIFY));
     Verdict {
         task: "bench-verify",
         measured: format!(
@@ -119,7 +119,7 @@ fn measure(binary: &Path, folder: &Path, files: Files, arguments: &Arguments) ->
     confirming::read_all(&folders, files.count, threads)?;
     let seconds = alternate(arguments.runs, &[BARE, VERIFY, CONFIRM], |step| {
         Ok(match step {
-            BARE => confirming::read_all(&folders, files.count, threads)?.time,
+            BARE => confirming::read_all(&folders, files.count, threads)?,
             VERIFY => subject.verify(tune)?,
             _ => subject.confirm(tune, None)?.time,
         })

@@ -20,9 +20,23 @@ pub(crate) fn percentile(values: impl IntoIterator<Item = f64>, share: f64) -> f
     values.get(at.min(last)).copied().unwrap_or(f64::NAN)
 }
 
+/// As a floating point number, for rates.
+pub(crate) fn number(count: u64) -> f64 {
+    u32::try_from(count).map_or_else(
+        |_| f64::from(u32::try_from(count >> 16).unwrap_or(u32::MAX)) * 65_536.0,
+        f64::from,
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_counts_are_numbers_too() {
+        assert!((number(1_000_000) - 1e6).abs() < f64::EPSILON);
+        assert!((number(4 << 30) - 4_294_967_296.0).abs() < f64::EPSILON);
+    }
 
     #[test]
     fn shares_of_values_are_found() {

@@ -19,8 +19,7 @@ use runsync::assembly::Readers;
 use runsync_manifest::name::{RepositoryId, RunKey};
 use runsync_manifest::signature::SigningKey;
 
-use crate::confirming::number;
-use crate::figures::{median, percentile};
+use crate::figures::{median, number, percentile};
 use crate::out::{grouped, megabytes, say};
 use crate::random::Random;
 use crate::runsync_command::Site;

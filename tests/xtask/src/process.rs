@@ -108,12 +108,8 @@ pub(crate) fn peak_memory_bytes(status_file: &str) -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// What all threads of this process have computed so far, in user mode and in the kernel.
-pub(crate) fn cpu_time() -> Result<Duration> {
-    cpu_time_of("/proc/self")
-}
-
-/// The same of the process whose folder in `/proc` is named.
+/// What all threads of a process, whose folder in `/proc` is named, have computed so far, in user
+/// mode and in the kernel.
 pub(crate) fn cpu_time_of(folder: &str) -> Result<Duration> {
     /// `USER_HZ`, in which the kernel tells times since ever.
     const TICKS_PER_SECOND: u64 = 100;

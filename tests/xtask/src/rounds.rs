@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::figures::median;
+use crate::figures::{median, number};
 use crate::out::say;
 
 /// Seconds of each step, round by round.
@@ -66,7 +66,7 @@ impl Seconds {
 
 /// How many a second.
 pub(crate) fn per_second(count: u64, taken: Duration) -> f64 {
-    u32::try_from(count).map_or(f64::INFINITY, f64::from) / taken.as_secs_f64()
+    number(count) / taken.as_secs_f64()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::confirming::number;
+use crate::figures::number;
 use crate::out::{grouped, megabytes, say};
 use crate::process::Taken;
 use crate::rounds::{self, Seconds, per_second};

@@ -9,24 +9,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::process;
-
 /// What one reading takes at most: more gains nothing.
 const BUFFER_BYTES: usize = 256 << 10;
-
-/// What the bare program took.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Bare {
-    /// From start to end.
-    pub(crate) time: Duration,
-    /// What all threads computed meanwhile.
-    pub(crate) cpu: Duration,
-}
 
 /// Lists every folder, opens every file in it, reads it to its end and computes its Adler-32, in
 /// so many threads, each of which takes the next folder when it is done with one. Fails where it
 /// does not meet `files` files.
-pub(crate) fn read_all(folders: &[PathBuf], files: u64, threads: usize) -> Result<Bare> {
+pub(crate) fn read_all(folders: &[PathBuf], files: u64, threads: usize) -> Result<Duration> {
     each_folder(folders, files, threads, |folder, buffer| {
         let mut count = 0;
         for entry in fs::read_dir(folder)? {
@@ -38,7 +27,7 @@ pub(crate) fn read_all(folders: &[PathBuf], files: u64, threads: usize) -> Resul
 }
 
 /// Lists every folder and asks for the size of every file in it; as [`read_all`].
-pub(crate) fn stat_all(folders: &[PathBuf], files: u64, threads: usize) -> Result<Bare> {
+pub(crate) fn stat_all(folders: &[PathBuf], files: u64, threads: usize) -> Result<Duration> {
     each_folder(folders, files, threads, |folder, _| {
         let mut count = 0;
         for entry in fs::read_dir(folder)? {
@@ -54,8 +43,8 @@ fn each_folder(
     files: u64,
     threads: usize,
     work: impl Fn(&Path, &mut [u8]) -> std::io::Result<u64> + Sync,
-) -> Result<Bare> {
-    let (start, cpu) = (Instant::now(), process::cpu_time()?);
+) -> Result<Duration> {
+    let start = Instant::now();
     let (next, met) = (AtomicUsize::new(0), AtomicU64::new(0));
     thread::scope(|scope| {
         let worker = || -> std::io::Result<()> {
@@ -72,10 +61,7 @@ fn each_folder(
         }
         anyhow::Ok(())
     })?;
-    let taken = Bare {
-        time: start.elapsed(),
-        cpu: process::cpu_time()?.saturating_sub(cpu),
-    };
+    let taken = start.elapsed();
     let met = met.into_inner();
     ensure!(
         met == files,

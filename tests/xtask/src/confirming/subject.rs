@@ -41,8 +41,6 @@ pub(crate) struct Files {
 pub(crate) struct Taken {
     /// From the first look to the last commit, or to when it was broken off.
     pub(crate) time: Duration,
-    /// What all threads computed meanwhile.
-    pub(crate) cpu: Duration,
     /// Artifacts that have their records.
     pub(crate) artifacts: u64,
     /// Most resident memory of this process meanwhile, in bytes.
@@ -148,7 +146,6 @@ impl Subject {
         let run = self.run()?;
         reset_peak()?;
         let mut confirming = Confirming::new(flow);
-        let cpu = process::cpu_time()?;
         let start = Instant::now();
         let mut go_on = || match most {
             Some(most) if start.elapsed() >= most => ControlFlow::Break(()),
@@ -166,7 +163,6 @@ impl Subject {
                 let memory_bytes_max = process::peak_memory_bytes("/proc/self/status");
                 return Ok(Taken {
                     time,
-                    cpu: process::cpu_time()?.saturating_sub(cpu),
                     artifacts: row.confirmed(),
                     memory_bytes_max: memory_bytes_max.unwrap_or(u64::MAX),
                 });
