@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, StatementStatus, Transaction};
 
 use super::connect::{FILE_MODE, begin};
 use super::*;
@@ -279,4 +279,18 @@ fn a_closed_file_holds_everything_by_itself() {
     let copy = path.with_extension("copy");
     std::fs::copy(&path, &copy).unwrap();
     assert_eq!(notes(&open(&copy, &FIRST).unwrap()).unwrap(), 1);
+}
+
+#[test]
+fn a_statement_is_planned_once_whatever_is_bound() {
+    let (_folder, path) = folder();
+    let database = create(&path, &FIRST).unwrap();
+    let planned_again = database.read(|connection| {
+        let mut statement = connection.prepare("SELECT text FROM note ORDER BY text LIMIT ?1")?;
+        for most in 1..=3 {
+            statement.query_map([most], |_| Ok(()))?.for_each(drop);
+        }
+        Ok::<_, rusqlite::Error>(statement.get_status(StatementStatus::RePrepare))
+    });
+    assert_eq!(planned_again.unwrap(), 0);
 }
