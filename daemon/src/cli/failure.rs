@@ -13,7 +13,7 @@ use crate::assembly::AssemblyError;
 use crate::cli::output::OutputError;
 use crate::create::CreateError;
 use crate::datastore::DatastoreError;
-use crate::http::{AccessError, ClientError, ListenError};
+use crate::http::{AccessError, ClientError, ExistsError, ListenError, StatusError};
 use crate::ingest::IngestError;
 use crate::ingest::parse::ParseError;
 use crate::ledger::LedgerError;
@@ -214,6 +214,12 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
         return error.hint().map(str::to_owned);
     }
     if let Some(error) = error.downcast_ref::<LedgerError>() {
+        return error.hint().map(str::to_owned);
+    }
+    if let Some(error) = error.downcast_ref::<StatusError>() {
+        return error.hint().map(str::to_owned);
+    }
+    if let Some(error) = error.downcast_ref::<ExistsError>() {
         return error.hint().map(str::to_owned);
     }
     if let Some(error) = error.downcast_ref::<CreateError>() {

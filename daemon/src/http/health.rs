@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::openapi::Open;
+use super::problem::Problem;
 use super::surface::Surface;
 use crate::loops::Role;
 use crate::service;
@@ -44,8 +45,7 @@ pub struct Readiness {
     )
 )]
 pub(super) async fn healthz(State(surface): State<Arc<Surface>>) -> (StatusCode, Json<Health>) {
-    let loops = surface.duty.loops();
-    let stalled = loops.map_or_else(Vec::new, |loops| loops.stalled(service::PATIENCE));
+    let stalled = surface.steward.stalled(service::PATIENCE);
     let healthy = stalled.is_empty();
     (status(healthy), Json(Health { healthy, stalled }))
 }
@@ -62,15 +62,21 @@ pub(super) async fn healthz(State(surface): State<Arc<Surface>>) -> (StatusCode,
         Open,
     )
 )]
-pub(super) async fn readyz(State(surface): State<Arc<Surface>>) -> (StatusCode, Json<Readiness>) {
-    let role = surface.duty.status().role;
-    let looked = surface.look_up(|surface| {
+pub(super) async fn readyz(
+    State(surface): State<Arc<Surface>>,
+) -> Result<(StatusCode, Json<Readiness>), Problem> {
+    let role = surface.steward.duty().status().role;
+    let looked = surface.probe(|surface| {
         surface.readers.registry.changes()?;
         surface.readers.ledger.forgotten()?;
-        Ok::<_, super::problem::Problem>(())
+        Ok::<_, Problem>(())
     });
-    let ready = looked.await.is_ok();
-    (status(ready), Json(Readiness { ready, role }))
+    let ready = match looked.await {
+        // What has too much to do can still be read.
+        Err(problem) if problem.is_busy() => return Err(problem),
+        looked => looked.is_ok(),
+    };
+    Ok((status(ready), Json(Readiness { ready, role })))
 }
 
 fn status(well: bool) -> StatusCode {

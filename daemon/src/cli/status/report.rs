@@ -8,7 +8,8 @@ use jiff::Timestamp;
 
 use serde::Serialize;
 
-use crate::http::{RootStatus, Status};
+use crate::http::{DaemonStatus, RootStatus, Status};
+use crate::loops::Role;
 
 /// Entries of each list shown.
 const SHOWN: usize = 20;
@@ -28,6 +29,9 @@ impl fmt::Display for Report {
         )?;
         for root in &status.roots {
             writeln!(f, "root       {}", self.root(root))?;
+        }
+        if let Some(daemon) = &status.daemon {
+            show_daemon(f, daemon)?;
         }
         self.totals(f)?;
         self.lists(f)
@@ -139,6 +143,29 @@ impl Report {
             )
         })
     }
+}
+
+/// What the daemon is about, and which of its workers fail.
+fn show_daemon(f: &mut fmt::Formatter<'_>, daemon: &DaemonStatus) -> fmt::Result {
+    let version = &daemon.version;
+    match (daemon.duty.role, &daemon.duty.holder) {
+        (Role::Owner, _) => writeln!(f, "daemon     {version}, owner: it runs the loops")?,
+        (Role::Standby, Some(holder)) => {
+            writeln!(f, "daemon     {version}, standby: {holder} holds the lease")?;
+        }
+        (Role::Standby, None) => writeln!(f, "daemon     {version}, standby")?,
+    }
+    for worker in &daemon.workers {
+        if worker.failures_in_a_row > 0 {
+            let (name, times) = (&worker.name, worker.failures_in_a_row);
+            let error = worker.last_error.as_deref().unwrap_or_default();
+            writeln!(
+                f,
+                "worker     {name} failed {times} times in a row: {error}"
+            )?;
+        }
+    }
+    Ok(())
 }
 
 fn list<T>(
