@@ -283,6 +283,27 @@ mod tests {
     }
 
     #[test]
+    fn the_hint_of_the_registry_is_told_whichever_command_asked_it() {
+        let newer = || {
+            RegistryError::from(crate::sqlite::SqliteError::NewerSchema {
+                what: "registry",
+                path: "/data/registry.sqlite".into(),
+                found: 9,
+                known: 1,
+            })
+        };
+        let hint = newer().hint();
+        assert!(hint.is_some());
+        for failure in [
+            Failure::from(newer()),
+            Failure::from(StatusError::from(newer())),
+            Failure::from(ExistsError::from(newer())),
+        ] {
+            assert_eq!(failure.hint_text(), hint);
+        }
+    }
+
+    #[test]
     fn a_failure_is_told_as_json() {
         insta::assert_snapshot!(failure().to_json(), @r#"{"error":{"exit_code":1,"hint":"check its folder","message":"cannot store the key: cannot create /data/x: permission denied","problems":[]}}"#);
     }

@@ -33,9 +33,9 @@ use super::query::Query;
 use super::record::{Asking, Recorded};
 use super::surface::{Surface, blocking};
 use super::wake::no_root;
+use crate::ingest::error_chain;
 use crate::ingest::flow::{Flow, Progress};
 use crate::ingest::hand_in::{self, Step, Taken, place};
-use crate::ingest::{IngestError, error_chain};
 use crate::loops::Loops;
 
 /// Bytes gathered before they are written to the scratch file.
@@ -153,14 +153,15 @@ pub(super) async fn hand_in(
         while pieces.next().await?.is_some() {}
         return Err(Problem::full());
     };
-    let file = spool(pieces, flow.site().scratch.clone()).await?;
+    let spooled = spool(pieces, flow.site().scratch.clone()).await?;
+    // From here on nothing waits for the client: it may go.
     let (tell, told) = mpsc::channel(TOLD_AHEAD);
     let (let_in, begun) = oneshot::channel();
     let handed_in = HandedIn {
         surface: Arc::clone(&surface),
         loops,
         flow,
-        file,
+        spooled,
         asked,
         tell,
     };
@@ -186,32 +187,41 @@ fn flow<'l>(loops: &'l Loops, root: Option<&RootName>) -> Result<&'l Flow, Probl
     }
 }
 
-/// Writes the body into a file without a name.
-async fn spool(mut pieces: Pieces, scratch: PathBuf) -> Result<File, Problem> {
+/// A body that is here as a whole: in a file without a name, but for its end.
+struct Spooled {
+    file: File,
+    end: Vec<u8>,
+}
+
+impl Spooled {
+    /// The file, at its beginning. Blocks.
+    fn file(self) -> io::Result<File> {
+        let Self { mut file, end } = self;
+        file.write_all(&end)?;
+        file.rewind()?;
+        Ok(file)
+    }
+}
+
+/// Writes the body into a file without a name. Returns as soon as its last byte is here.
+async fn spool(mut pieces: Pieces, scratch: PathBuf) -> Result<Spooled, Problem> {
     let mut file = blocking(move || tempfile::tempfile_in(scratch))
         .await?
         .map_err(|error| no_scratch(&error))?;
     let mut gathered = Vec::new();
-    loop {
-        let piece = pieces.next().await?;
-        let end = piece.is_none();
-        gathered.extend_from_slice(&piece.unwrap_or_default());
-        if end || gathered.len() >= WRITE_BYTES {
+    while let Some(piece) = pieces.next().await? {
+        gathered.extend_from_slice(&piece);
+        if gathered.len() >= WRITE_BYTES {
             let bytes = std::mem::take(&mut gathered);
-            file = blocking(move || {
-                file.write_all(&bytes)?;
-                if end {
-                    file.rewind()?;
-                }
-                Ok(file)
-            })
-            .await?
-            .map_err(|error: io::Error| no_scratch(&error))?;
-        }
-        if end {
-            return Ok(file);
+            file = blocking(move || file.write_all(&bytes).map(|()| file))
+                .await?
+                .map_err(|error| no_scratch(&error))?;
         }
     }
+    Ok(Spooled {
+        file,
+        end: gathered,
+    })
 }
 
 fn no_scratch(error: &io::Error) -> Problem {
@@ -224,7 +234,7 @@ struct HandedIn {
     surface: Arc<Surface>,
     loops: Arc<Loops>,
     flow: Flow,
-    file: File,
+    spooled: Spooled,
     asked: Parameters,
     tell: mpsc::Sender<HandInEvent>,
 }
@@ -272,15 +282,16 @@ impl HandedIn {
     }
 
     /// Takes it, or breaks off where its turn never came.
-    fn work(mut self, turn: Option<&OwnedSemaphorePermit>, recorded: Recorded) -> HandInEvent {
+    fn work(self, turn: Option<&OwnedSemaphorePermit>, recorded: Recorded) -> HandInEvent {
+        let (loops, root) = (Arc::clone(&self.loops), self.flow.root().name.clone());
         let done = match turn {
-            Some(_) => self.run().map_err(Problem::from),
+            Some(_) => self.run(),
             None => Err(Problem::stopping()),
         };
         match done {
             Ok(taken) => {
                 recorded.end(&outcome(&taken));
-                self.loops.wake(Some(&self.flow.root().name));
+                loops.wake(Some(&root));
                 HandInEvent::Taken(taken)
             }
             Err(problem) => {
@@ -290,18 +301,26 @@ impl HandedIn {
         }
     }
 
-    fn run(&mut self) -> Result<Taken, IngestError> {
-        let name: &Path = &self.asked.name;
-        let unsigned = self.asked.unsigned;
+    fn run(self) -> Result<Taken, Problem> {
+        let Self {
+            surface,
+            flow,
+            spooled,
+            asked,
+            tell,
+            ..
+        } = self;
+        let mut file = spooled.file().map_err(|error| no_scratch(&error))?;
         let mut teller = Teller {
-            tell: self.tell.clone(),
+            tell,
             last: None,
-            stopping: self.surface.tasks.ending().clone(),
+            stopping: surface.tasks.ending().clone(),
         };
-        match place::copy(&mut self.file, &self.flow, unsigned) {
-            Ok(path) => hand_in::take(name, path, &self.flow, unsigned, &mut |step| {
+        let (name, unsigned): (&Path, bool) = (&asked.name, asked.unsigned);
+        match place::copy(&mut file, &flow, unsigned) {
+            Ok(path) => Ok(hand_in::take(name, path, &flow, unsigned, &mut |step| {
                 teller.on(step)
-            }),
+            })?),
             Err(refused) => Ok(Taken::refused(name, &refused)),
         }
     }

@@ -107,13 +107,18 @@ fn measure_findings(surface: &Surface) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Loops that were started again count from zero; what they add up to does not. Workers that do not
-/// run have no age.
+/// Loops that were started again count from zero; what they add up to does not. Where none run,
+/// nothing is pending, and nothing has an age.
 fn measure_workers(surface: &Surface) {
     let now = surface.clock.now();
     let duty = surface.steward.duty();
     let fence = duty.status().fence;
     let loops = duty.loops();
+    if loops.is_none() {
+        for root in &surface.site.roots {
+            metrics::set(metrics::PENDING, Some(("root", root.name.to_string())), 0.0);
+        }
+    }
     let running = loops.map_or_else(Vec::new, |loops| loops.workers());
     let mut tallies = surface.tallies();
     for worker in surface.steward.workers() {

@@ -139,12 +139,15 @@ impl Problem {
             .header(Header::RetryAfter(seconds))
     }
 
-    /// 429: all are busy.
+    /// 429: all turns to look things up are taken.
     pub(super) fn busy() -> Self {
-        let detail = "as many requests are being worked on as may be";
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail)
+        Self::crowded("as many requests are being worked on as may be")
             .hint("ask again in a moment; `concurrent_requests_max` in `[http]` is the limit")
-            .header(Header::RetryAfter(1))
+    }
+
+    /// 429: all turns of another kind are taken.
+    pub(super) fn crowded(detail: &'static str) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail).header(Header::RetryAfter(1))
     }
 
     /// 429: enough manifests are being handed in.

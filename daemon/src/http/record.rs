@@ -111,3 +111,55 @@ where
     });
     told.await.unwrap_or_else(|_| Err(Problem::stopping()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::lease::{Fence, Tenure};
+    use crate::ledger::SqliteLedger;
+
+    #[test]
+    fn a_request_that_nobody_ends_is_written_down_as_broken_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ledger.sqlite");
+        SqliteLedger::create(&file).unwrap();
+        let tenure = Tenure::begin(Fence::stored(1), || ());
+        let ledger = SqliteLedger::open(&file, &tenure, Duration::ZERO).unwrap();
+        let ledger: Arc<dyn Ledger> = Arc::new(ledger);
+        let asked = |subject: &str| Recorded {
+            ledger: Arc::clone(&ledger),
+            id: ledger
+                .note_request(&NewRequest {
+                    at: Timestamp::UNIX_EPOCH,
+                    uid: Some(1),
+                    account: "alice".to_owned(),
+                    what: "wake".to_owned(),
+                    subject: subject.to_owned(),
+                })
+                .unwrap(),
+            asking: Asking {
+                account: Account {
+                    name: "alice".into(),
+                    uid: Some(1),
+                    role: None,
+                },
+                what: "wake",
+                subject: subject.to_owned(),
+            },
+            ended: false,
+        };
+        asked("one").end("done");
+        drop(asked("two"));
+        let rows = ledger.requests(None, 2).unwrap();
+        let outcomes: Vec<_> = rows
+            .iter()
+            .map(|row| (&*row.subject, row.outcome.as_deref()))
+            .collect();
+        assert_eq!(
+            outcomes,
+            [("two", Some("broken off")), ("one", Some("done"))]
+        );
+    }
+}

@@ -153,7 +153,11 @@ impl Surface {
         access: Arc<Access>,
         uid: u32,
     ) -> Result<Account, Problem> {
-        let turn = soon(&self.name_look_ups).await?;
+        let turn = soon(&self.name_look_ups).await;
+        let turn = turn.ok_or_else(|| {
+            Problem::crowded("as many users are being looked up as may be")
+                .hint("see that the name services of this machine answer quickly")
+        })?;
         // Others asked for the same user while this one waited.
         if let Some(account) = access.remembered(uid) {
             return Ok(account);
@@ -179,7 +183,9 @@ impl Surface {
         T: Send + 'static,
         E: Into<Problem> + Send + 'static,
     {
-        let turn = soon(&self.probes).await?;
+        let turn = soon(&self.probes).await;
+        let crowded = || Problem::crowded("others ask whether the daemon is well");
+        let turn = turn.ok_or_else(crowded)?;
         self.take_turn(turn, work).await
     }
 
@@ -193,7 +199,7 @@ impl Surface {
         T: Send + 'static,
         E: Into<Problem> + Send + 'static,
     {
-        let turn = soon(&self.turns).await?;
+        let turn = soon(&self.turns).await.ok_or_else(Problem::busy)?;
         self.take_turn(turn, work).await
     }
 
@@ -232,10 +238,10 @@ impl Surface {
     }
 }
 
-/// A turn that comes soon.
-async fn soon(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+/// A turn that comes soon; none where it does not.
+async fn soon(turns: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
     let turn = timeout(TURN_PATIENCE, Arc::clone(turns).acquire_owned()).await;
-    turn.ok().and_then(Result::ok).ok_or_else(Problem::busy)
+    turn.ok()?.ok()
 }
 
 /// Runs work on a thread where it may block. A panic there is logged, and a problem here.

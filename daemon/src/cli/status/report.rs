@@ -187,3 +187,41 @@ fn list<T>(
         more => write!(f, "\n  … and {more} more (all with --json)"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    struct Shown(DaemonStatus);
+
+    impl fmt::Display for Shown {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            show_daemon(f, &self.0)
+        }
+    }
+
+    fn worker(name: &str, failures: u64) -> serde_json::Value {
+        json!({
+            "name": name, "activity": "idle", "steps": 9, "failures": 7,
+            "failures_in_a_row": failures, "advanced_at": "2026-11-24T12:00:00Z",
+            "last_run": null, "last_success": null, "last_failure": null,
+            "last_error": "cannot list manifests: permission denied",
+        })
+    }
+
+    #[test]
+    fn a_worker_that_fails_is_told_beside_what_the_daemon_is_about() {
+        let daemon = json!({
+            "role": "owner", "fence": 3, "since": null, "holder": null, "version": "1.2.3",
+            "started_at": "2026-11-24T12:00:00Z",
+            "workers": [worker("lease", 0), worker("manifests of main", 4)],
+        });
+        let shown = Shown(serde_json::from_value(daemon).unwrap());
+        insta::assert_snapshot!(shown, @r"
+        daemon     1.2.3, owner: it runs the loops
+        worker     manifests of main failed 4 times in a row: cannot list manifests: permission denied
+        ");
+    }
+}
