@@ -23,8 +23,8 @@ const PAGE: usize = 10_000;
 
 /// Bytes of a UUID on a line of its own.
 const UUID_LINE_BYTES: u64 = 37;
-/// UUIDs that one request asks for at most.
-const BATCH: u64 = 10_000;
+/// UUIDs that are asked for at once, at most.
+pub(crate) const BATCH: usize = 10_000;
 
 /// Is given page after page.
 type EachPage<'e, T> = dyn FnMut(Vec<T>) -> Result<(), Failure> + 'e;
@@ -203,7 +203,7 @@ impl Source<'_> {
 /// UUIDs that the daemon takes in one request.
 fn batch(site: &Site) -> usize {
     let fit = site.http.body_bytes_max / UUID_LINE_BYTES;
-    usize::try_from(fit.clamp(1, BATCH)).unwrap_or(1)
+    usize::try_from(fit).map_or(BATCH, |fit| fit.clamp(1, BATCH))
 }
 
 fn all<T: DeserializeOwned>(mut lines: Lines) -> Result<Vec<T>, Failure> {

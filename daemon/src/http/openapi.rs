@@ -106,7 +106,7 @@ impl IntoResponses for Gated {
             (403, "Whoever asks may not."),
             (
                 503,
-                "The registry or the ledger does not answer now, or another daemon runs the loops.",
+                "The registry or the ledger does not answer now, another daemon runs the loops, or this one stops.",
             ),
         ]);
         all.extend(Open::responses());
