@@ -384,17 +384,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("runsync.sock");
         let listener = UnixListener::bind(&socket).unwrap();
-        let client = Client::with_patience(&socket, Duration::from_millis(100)).unwrap();
         // It takes connections, which the kernel does for it, and says nothing.
+        let client = Client::with_patience(&socket, Duration::from_millis(50)).unwrap();
         let silent = client.lines("/v1/runs", &[]).unwrap_err();
         assert!(matches!(silent, ClientError::Cut { .. }), "{silent}");
         let answering = thread::spawn(move || {
-            // The first is the client's look, the second the request that was given up.
-            let _given_up = (listener.accept().unwrap(), listener.accept().unwrap());
+            // A client's look, the request that was given up, and the other client's look.
+            let _before = [(); 3].map(|()| listener.accept().unwrap());
             let (mut stream, _) = listener.accept().unwrap();
+            // An answer before the question would be none.
+            assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
             stream.write_all(HEAD).unwrap();
             stream
         });
+        // Long enough for a busy machine to begin.
+        let client = Client::with_patience(&socket, Duration::from_secs(1)).unwrap();
         let mut lines = client.lines("/v1/runs", &[]).unwrap();
         assert_eq!(lines.next_bytes().unwrap().unwrap(), b"{}");
         lines.next_bytes().unwrap_err();

@@ -67,10 +67,12 @@ impl Gate {
 
     async fn local(&self, uid: u32) -> Result<Account, Problem> {
         let access = self.surface.access();
-        match access.remembered(uid) {
-            Some(account) => Ok(account),
-            None => self.surface.look_user_up(access, uid).await,
+        if let Some(account) = access.remembered(uid) {
+            return Ok(account);
         }
+        // Where the system does not answer, each request of the user would ask it again.
+        self.surface.rates.count(&Peer::Local(uid).anybody())?;
+        self.surface.look_user_up(access, uid).await
     }
 
     fn remote(&self, headers: &HeaderMap) -> Result<Account, Problem> {
