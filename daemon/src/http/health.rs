@@ -86,3 +86,69 @@ fn status(well: bool) -> StatusCode {
         StatusCode::SERVICE_UNAVAILABLE
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    use runsync_manifest::signature::SigningKey;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::assembly::{self, Readers};
+    use crate::clock::SystemClock;
+    use crate::datastore::RepositoryFile;
+    use crate::steward::Steward;
+    use crate::telemetry::metrics;
+
+    #[expect(clippy::disallowed_methods, reason = "a test's own files")]
+    fn surface(folder: &Path) -> Arc<Surface> {
+        for below in ["root/runsync/manifests", "keys/trusted", "state"] {
+            fs::create_dir_all(folder.join(below)).unwrap();
+        }
+        let registry = Uuid::from_u128(2);
+        let repository = RepositoryFile {
+            format: 1,
+            repository: runsync_manifest::name::RepositoryId(Uuid::from_u128(1)),
+            site: "A".parse().unwrap(),
+            registry,
+            journal_directory: None,
+        };
+        let bytes = serde_json::to_vec(&repository).unwrap();
+        fs::write(folder.join("root/runsync/repository.json"), bytes).unwrap();
+        let key = SigningKey::from_seed(&[1; 32]).to_pem().unwrap();
+        let key_file = folder.join("keys/signing.pem");
+        fs::write(&key_file, key.as_bytes()).unwrap();
+        fs::set_permissions(&key_file, fs::Permissions::from_mode(0o600)).unwrap();
+        let root = folder.join("root");
+        let text = format!(
+            "site.name = 'A'\n[[root]]\nname = 'main'\nurl = 'file://{}'\n",
+            root.display()
+        );
+        let file = folder.join("site.toml");
+        fs::write(&file, text).unwrap();
+        let site = runsync_config::load(&file).unwrap();
+        assembly::create(&site, registry).unwrap();
+        let steward = Arc::new(Steward::start(&site, Arc::new(SystemClock)).unwrap());
+        let readers = Readers::open(&site).unwrap();
+        let metrics = metrics::install().unwrap();
+        let clock = Arc::new(SystemClock);
+        Arc::new(Surface::new(site, readers, steward, clock, metrics).unwrap())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_daemon_that_is_merely_busy_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let surface = surface(folder.path());
+        let turns = surface.take_all_turns().await;
+        let (code, Json(readiness)) = readyz(State(Arc::clone(&surface))).await.unwrap();
+        assert_eq!((code, readiness.ready), (StatusCode::OK, true));
+        let refused = surface.look_up(|_| Ok::<_, Problem>(())).await.unwrap_err();
+        assert!(refused.is_busy());
+        drop(turns);
+        surface.look_up(|_| Ok::<_, Problem>(())).await.unwrap();
+        surface.steward.stop(service::STOP_DEADLINE).await;
+    }
+}

@@ -218,6 +218,14 @@ impl Surface {
         }
     }
 
+    /// Keeps all others from looking anything up.
+    #[cfg(test)]
+    pub(super) async fn take_all_turns(&self) -> OwnedSemaphorePermit {
+        let all = self.site.http.concurrent_requests_max;
+        let turns = Arc::clone(&self.turns).acquire_many_owned(all);
+        turns.await.unwrap()
+    }
+
     /// The turn is given back by the thread that works, not by a client that goes away.
     async fn take_turn<T, E>(
         self: &Arc<Self>,
