@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::lease::{Held, Keeper, LeaseRow, Look, Vacancy, What};
 use crate::loops::{Duty, Loops};
 use crate::service;
-use crate::worker::{Driver, Next, Pulse, StepError, Wake, Worker};
+use crate::worker::{Driver, Next, Pulse, StepError, Wake, Worker, WorkerStatus};
 
 /// The part of the lease's duration after which a takeover is tried again that another process
 /// held up by keeping a database locked.
@@ -111,6 +111,15 @@ impl Steward {
             stalled.extend(loops.stalled(patience));
         }
         stalled
+    }
+
+    /// All workers: the one that looks after the lease, and those of the loops that run.
+    pub fn workers(&self) -> Vec<WorkerStatus> {
+        let mut workers = self.driver.statuses();
+        if let Some(loops) = self.shared.duty.loops() {
+            workers.extend(loops.workers());
+        }
+        workers
     }
 
     /// Stops everything, and gives the lease back. Where a step goes on after `deadline`, the lease

@@ -671,7 +671,7 @@ fn a_quarantined_manifest_is_listed_tried_again_and_dropped() {
     hint: copy the path from `runsync quarantine list`
     exit code 1
     "#);
-    insta::assert_snapshot!(site.says(&["quarantine", "retry", path]), @r#"runsync/manifests/x/1-1.manifest.jsonl: will be read again at the next sweep"#);
+    insta::assert_snapshot!(site.says(&["quarantine", "retry", path]), @r#"runsync/manifests/x/1-1.manifest.jsonl: will be read again when the daemon starts"#);
     assert_eq!(list(), [Value::Null; 0]);
     site.run(&["ingest", &file]).assert().code(1);
     insta::assert_snapshot!(site.says(&["quarantine", "drop", "--all", "--json"]), @r#"{"root":"main","path":"runsync/manifests/x/1-1.manifest.jsonl","done":"dropped"}"#);

@@ -48,7 +48,7 @@ async fn serve(site: &Site, context: &Context) -> Result<(), Failure> {
     // Counters start with what counts.
     let metrics = telemetry::metrics::install()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let steward = Steward::start(site, Arc::clone(&clock))?;
+    let steward = Arc::new(Steward::start(site, Arc::clone(&clock))?);
     // Opened for reading only now: whoever has the lease has migrated them.
     let server = match open_surface(site, &steward, clock, metrics).await {
         Ok(server) => server,
@@ -71,13 +71,13 @@ async fn serve(site: &Site, context: &Context) -> Result<(), Failure> {
 
 async fn open_surface(
     site: &Site,
-    steward: &Steward,
+    steward: &Arc<Steward>,
     clock: Arc<dyn Clock>,
     metrics: Rendering,
 ) -> Result<Server, Failure> {
     let readers = Readers::open(site)?;
-    let duty = steward.duty().clone();
-    let surface = Surface::new(site.clone(), readers, duty, clock, metrics)?;
+    let steward = Arc::clone(steward);
+    let surface = Surface::new(site.clone(), readers, steward, clock, metrics)?;
     Ok(Server::open(surface).await?)
 }
 

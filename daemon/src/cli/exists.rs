@@ -7,10 +7,8 @@ use runsync_manifest::name::DatasetId;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Hint, Outcome};
 use crate::cli::output::Output;
-use crate::cli::source::{Source, Way};
+use crate::cli::source::{BATCH, Source, Way};
 
-/// UUIDs asked for at once.
-const BATCH: usize = 10_000;
 /// Characters of a wrong line that an error shows.
 const EXCERPT: usize = 60;
 

@@ -13,7 +13,7 @@ use crate::assembly::AssemblyError;
 use crate::cli::output::OutputError;
 use crate::create::CreateError;
 use crate::datastore::DatastoreError;
-use crate::http::{AccessError, ClientError, ListenError};
+use crate::http::{AccessError, ClientError, ExistsError, ListenError, StatusError};
 use crate::ingest::IngestError;
 use crate::ingest::parse::ParseError;
 use crate::ledger::LedgerError;
@@ -216,6 +216,12 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
     if let Some(error) = error.downcast_ref::<LedgerError>() {
         return error.hint().map(str::to_owned);
     }
+    if let Some(error) = error.downcast_ref::<StatusError>() {
+        return error.hint().map(str::to_owned);
+    }
+    if let Some(error) = error.downcast_ref::<ExistsError>() {
+        return error.hint().map(str::to_owned);
+    }
     if let Some(error) = error.downcast_ref::<CreateError>() {
         return Some(error.hint().to_owned());
     }
@@ -274,6 +280,27 @@ mod tests {
         error: cannot store the key: cannot create /data/x: permission denied
         hint: check its folder
         "#);
+    }
+
+    #[test]
+    fn the_hint_of_the_registry_is_told_whichever_command_asked_it() {
+        let newer = || {
+            RegistryError::from(crate::sqlite::SqliteError::NewerSchema {
+                what: "registry",
+                path: "/data/registry.sqlite".into(),
+                found: 9,
+                known: 1,
+            })
+        };
+        let hint = newer().hint();
+        assert!(hint.is_some());
+        for failure in [
+            Failure::from(newer()),
+            Failure::from(StatusError::from(newer())),
+            Failure::from(ExistsError::from(newer())),
+        ] {
+            assert_eq!(failure.hint_text(), hint);
+        }
     }
 
     #[test]

@@ -107,9 +107,10 @@ impl Act {
         }
     }
 
-    fn done(self) -> &'static str {
+    fn done(self, way: Way) -> &'static str {
         match self {
-            Self::Retry => "will be read again at the next sweep",
+            Self::Retry if way.direct => "will be read again when the daemon starts",
+            Self::Retry => "will be read again within seconds",
             Self::Drop => "dropped",
         }
     }
@@ -153,7 +154,7 @@ fn act(which: &Which, act: Act, context: &Context) -> Result<(), Failure> {
     let source = which.way.open(context)?;
     let locations = choose(which, source.quarantined()?)?;
     let acted: Vec<Location> = match source {
-        Source::Daemon(client) => {
+        Source::Daemon { client, .. } => {
             let acted: ActedOn = client.post(act.path(), &Locations { locations })?;
             acted.locations
         }
@@ -168,7 +169,7 @@ fn act(which: &Which, act: Act, context: &Context) -> Result<(), Failure> {
             acted
         }
     };
-    let done = act.done();
+    let done = act.done(which.way);
     let all = acted.into_iter().map(|location| Done { location, done });
     print(all, context)
 }

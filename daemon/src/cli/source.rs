@@ -21,6 +21,11 @@ use crate::registry::record::{DatasetRow, RecordRow, RunRow};
 /// Rows read at once.
 const PAGE: usize = 10_000;
 
+/// Bytes of a UUID on a line of its own.
+const UUID_LINE_BYTES: u64 = 37;
+/// UUIDs that are asked for at once, at most.
+pub(crate) const BATCH: usize = 10_000;
+
 /// Is given page after page.
 type EachPage<'e, T> = dyn FnMut(Vec<T>) -> Result<(), Failure> + 'e;
 
@@ -36,7 +41,12 @@ pub(crate) struct Way {
 #[derive(Debug)]
 pub(crate) enum Source<'c> {
     /// The daemon.
-    Daemon(Client),
+    Daemon {
+        /// The way to it.
+        client: Client,
+        /// The site.
+        site: &'c Site,
+    },
     /// This process.
     Direct {
         /// Registry and ledger.
@@ -54,7 +64,8 @@ impl Way {
             let readers = Readers::open(site)?;
             return Ok(Source::Direct { readers, site });
         }
-        Ok(Source::Daemon(Client::connect(&site.http.socket)?))
+        let client = Client::connect(&site.http.socket)?;
+        Ok(Source::Daemon { client, site })
     }
 }
 
@@ -62,7 +73,7 @@ impl Source<'_> {
     /// What `status` shows.
     pub(crate) fn status(&self) -> Result<Status, Failure> {
         match self {
-            Self::Daemon(client) => Ok(client.get("/v1/status", &[])?),
+            Self::Daemon { client, .. } => Ok(client.get("/v1/status", &[])?),
             Self::Direct { readers, site } => {
                 Ok(status::collect(site, readers, SystemClock.now())?)
             }
@@ -76,12 +87,14 @@ impl Source<'_> {
         output: &mut Output,
     ) -> Result<(), Failure> {
         match self {
-            Self::Daemon(client) => {
-                let asked: Vec<String> = datasets.iter().map(ToString::to_string).collect();
-                let mut lines = client.post_text("/v1/exists", &asked.join("\n"))?;
-                while let Some(line) = lines.next_bytes()? {
-                    output.bytes(line)?;
-                    output.bytes(b"\n")?;
+            Self::Daemon { client, site } => {
+                for batch in datasets.chunks(batch(site)) {
+                    let asked: Vec<String> = batch.iter().map(ToString::to_string).collect();
+                    let mut lines = client.post_text("/v1/exists", &asked.join("\n"))?;
+                    while let Some(line) = lines.next_bytes()? {
+                        output.bytes(line)?;
+                        output.bytes(b"\n")?;
+                    }
                 }
             }
             Self::Direct { readers, site } => {
@@ -95,7 +108,7 @@ impl Source<'_> {
     /// Runs whose name is `prefix` or lies below it, by name.
     pub(crate) fn runs(&self, prefix: Option<&str>) -> Result<Vec<RunRow>, Failure> {
         match self {
-            Self::Daemon(client) => {
+            Self::Daemon { client, .. } => {
                 let query: Vec<_> = prefix
                     .map(|prefix| ("prefix", prefix))
                     .into_iter()
@@ -114,7 +127,7 @@ impl Source<'_> {
         each: &mut EachPage<'_, DatasetRow>,
     ) -> Result<(), Failure> {
         match self {
-            Self::Daemon(client) => {
+            Self::Daemon { client, .. } => {
                 let query = dataset_type.map(|name| ("dataset_type", name.as_str()));
                 let query: Vec<_> = query.into_iter().collect();
                 let origin = run.origin.to_string();
@@ -144,7 +157,7 @@ impl Source<'_> {
         each: &mut EachPage<'_, RecordRow>,
     ) -> Result<(), Failure> {
         match self {
-            Self::Daemon(client) => {
+            Self::Daemon { client, .. } => {
                 let query: &[_] = if waiting { &[("waiting", "true")] } else { &[] };
                 let origin = run.origin.to_string();
                 let at = path(&["v1", "runs", &origin, run.name.as_str(), "records"]);
@@ -169,7 +182,7 @@ impl Source<'_> {
     /// Manifests in quarantine.
     pub(crate) fn quarantined(&self) -> Result<Vec<ManifestRow>, Failure> {
         match self {
-            Self::Daemon(client) => {
+            Self::Daemon { client, .. } => {
                 all(client.lines("/v1/manifests", &[("state", "quarantined")])?)
             }
             Self::Direct { readers, .. } => Ok(quarantine::list(&*readers.ledger)?),
@@ -179,12 +192,18 @@ impl Source<'_> {
     /// The newest requests of operators, newest first.
     pub(crate) fn requests(&self, limit: usize) -> Result<Vec<RequestRow>, Failure> {
         match self {
-            Self::Daemon(client) => {
+            Self::Daemon { client, .. } => {
                 all(client.lines("/v1/requests", &[("limit", &limit.to_string())])?)
             }
             Self::Direct { readers, .. } => Ok(readers.ledger.requests(None, limit)?),
         }
     }
+}
+
+/// UUIDs that the daemon takes in one request.
+fn batch(site: &Site) -> usize {
+    let fit = site.http.body_bytes_max / UUID_LINE_BYTES;
+    usize::try_from(fit).map_or(BATCH, |fit| fit.clamp(1, BATCH))
 }
 
 fn all<T: DeserializeOwned>(mut lines: Lines) -> Result<Vec<T>, Failure> {

@@ -6,13 +6,13 @@
 //! in how long a refusal takes.
 
 use std::collections::HashMap;
-use std::ffi::CString;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+use nix::errno::Errno;
+use nix::unistd::{Gid, Uid, User};
 use runsync_config::http::{Accounts, Http, Role};
 use runsync_config::secret::{self, SecretError};
 use sha2::{Digest, Sha256};
@@ -20,6 +20,8 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use thiserror::Error;
 use tokio::time::Instant;
 use tracing::warn;
+
+use super::names::{Names, System};
 
 /// How long what the system said of a user is believed: a name service may be far away, and a
 /// change of groups should count soon.
@@ -88,6 +90,14 @@ impl AccessError {
     }
 }
 
+/// The system does not say who a user is, or which groups there are.
+#[derive(Debug, Error)]
+#[error("cannot ask the system for {what}")]
+pub(super) struct NameError {
+    what: String,
+    source: Errno,
+}
+
 /// Who may do what, as configuration and token files say at one moment.
 #[derive(Debug)]
 pub(super) struct Access {
@@ -95,6 +105,7 @@ pub(super) struct Access {
     operators: Vec<Accounts>,
     readers: Vec<Accounts>,
     tokens: Vec<Known>,
+    names: Box<dyn Names>,
     users: Mutex<HashMap<u32, (Account, Instant)>>,
 }
 
@@ -145,6 +156,7 @@ impl Access {
             operators: http.operators.clone(),
             readers: http.readers.clone(),
             tokens,
+            names: Box::new(System),
             users: Mutex::default(),
         })
     }
@@ -168,78 +180,101 @@ impl Access {
         (asked.elapsed() < REMEMBERED).then(|| account.clone())
     }
 
-    /// Asks the system for a user. Blocks: a name service may be far away.
-    pub(super) fn user(&self, uid: u32) -> Account {
-        let account = self.look_user_up(uid);
+    /// Asks the system for a user. Blocks: a name service may be far away. What it cannot tell is
+    /// not remembered; root and the daemon's own user may operate whatever it tells.
+    pub(super) fn user(&self, uid: u32) -> Result<Account, NameError> {
+        let account = match self.look_user_up(uid) {
+            Err(error) if self.is_trusted(uid) => {
+                warn!(uid, error = %error.source, "cannot ask the system for a user");
+                let name = nameless(uid);
+                let (uid, role) = (Some(uid), Some(Role::Operate));
+                return Ok(Account { name, uid, role });
+            }
+            looked_up => looked_up?,
+        };
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
         users.retain(|_, (_, asked)| asked.elapsed() < REMEMBERED);
         users.insert(uid, (account.clone(), Instant::now()));
-        account
+        Ok(account)
     }
 
-    fn look_user_up(&self, uid: u32) -> Account {
-        let id = Uid::from_raw(uid);
-        let user = User::from_uid(id).unwrap_or_else(|error| {
-            warn!(uid, %error, "cannot ask the system for a user");
-            None
-        });
-        let name = user.as_ref().map(|user| user.name.as_str());
-        let groups = Groups::new(user.as_ref());
-        let names = |accounts: &[Accounts]| accounts.iter().any(|one| groups.has(one, name));
-        let role = if id.is_root() || id == self.own || names(&self.operators) {
+    fn is_trusted(&self, uid: u32) -> bool {
+        let uid = Uid::from_raw(uid);
+        uid.is_root() || uid == self.own
+    }
+
+    fn look_user_up(&self, uid: u32) -> Result<Account, NameError> {
+        let user = self.names.user(Uid::from_raw(uid));
+        let user = user.map_err(|source| NameError {
+            what: format!("the user of uid {uid}"),
+            source,
+        })?;
+        let groups = Groups::new(&*self.names, user.as_ref());
+        let role = if self.is_trusted(uid) || groups.has_one_of(&self.operators)? {
             Some(Role::Operate)
         } else {
-            names(&self.readers).then_some(Role::Read)
+            groups.has_one_of(&self.readers)?.then_some(Role::Read)
         };
-        Account {
-            name: name
-                .map_or_else(|| format!("uid {uid}"), str::to_owned)
-                .into(),
+        Ok(Account {
+            name: user.map_or_else(|| nameless(uid), |user| user.name.into()),
             uid: Some(uid),
             role,
-        }
+        })
     }
+}
+
+fn nameless(uid: u32) -> Arc<str> {
+    format!("uid {uid}").into()
 }
 
 /// A user's groups, asked for when first needed.
 struct Groups<'u> {
+    names: &'u dyn Names,
     user: Option<&'u User>,
     ids: std::cell::OnceCell<Vec<Gid>>,
 }
 
 impl<'u> Groups<'u> {
-    fn new(user: Option<&'u User>) -> Self {
+    fn new(names: &'u dyn Names, user: Option<&'u User>) -> Self {
         let ids = std::cell::OnceCell::new();
-        Self { user, ids }
+        Self { names, user, ids }
     }
 
-    fn has(&self, accounts: &Accounts, name: Option<&str>) -> bool {
+    fn has_one_of(&self, accounts: &[Accounts]) -> Result<bool, NameError> {
+        for one in accounts {
+            if self.has(one)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn has(&self, accounts: &Accounts) -> Result<bool, NameError> {
         match accounts {
-            Accounts::All => true,
-            Accounts::User(user) => name == Some(user),
-            Accounts::Group(group) => match Group::from_name(group) {
-                Ok(found) => found.is_some_and(|group| self.ids().contains(&group.gid)),
-                Err(error) => {
-                    warn!(group, %error, "cannot ask the system for a group");
-                    false
+            Accounts::All => Ok(true),
+            Accounts::User(name) => Ok(self.user.is_some_and(|user| user.name == *name)),
+            Accounts::Group(group) => {
+                let found = self.names.group(group).map_err(|source| NameError {
+                    what: format!("the group `{group}`"),
+                    source,
+                })?;
+                match found {
+                    Some(group) => Ok(self.ids()?.contains(&group.gid)),
+                    None => Ok(false),
                 }
-            },
+            }
         }
     }
 
-    fn ids(&self) -> &[Gid] {
-        self.ids.get_or_init(|| {
-            let Some(user) = self.user else {
-                return Vec::new();
-            };
-            let Ok(name) = CString::new(user.name.as_str()) else {
-                return Vec::new();
-            };
-            getgrouplist(&name, user.gid).unwrap_or_else(|error| {
-                warn!(user = user.name, %error, "cannot ask the system for a user's groups");
-                vec![user.gid]
-            })
-        })
+    fn ids(&self) -> Result<&[Gid], NameError> {
+        if let (None, Some(user)) = (self.ids.get(), self.user) {
+            let ids = self.names.groups_of(user).map_err(|source| NameError {
+                what: format!("the groups of `{}`", user.name),
+                source,
+            })?;
+            return Ok(self.ids.get_or_init(|| ids));
+        }
+        Ok(self.ids.get_or_init(Vec::new))
     }
 }
 
@@ -307,7 +342,7 @@ mod tests {
 
     #[test]
     fn roles_follow_from_users_and_groups() {
-        let role = |more: &str, uid| Access::read(&http(more)).unwrap().user(uid).role;
+        let role = |more: &str, uid| Access::read(&http(more)).unwrap().user(uid).unwrap().role;
         assert_eq!(role("", 0), Some(Role::Operate));
         assert_eq!(role("", 65_534), Some(Role::Read));
         assert_eq!(role("", 4_000_000), Some(Role::Read));
@@ -329,8 +364,42 @@ mod tests {
     fn a_user_is_asked_for_once_a_minute() {
         let access = Access::read(&http("")).unwrap();
         assert_eq!(access.remembered(4_000_000), None);
-        let account = access.user(4_000_000);
+        let account = access.user(4_000_000).unwrap();
         assert_eq!(&*account.name, "uid 4000000");
         assert_eq!(access.remembered(4_000_000), Some(account));
+    }
+
+    /// Name services that are away.
+    #[derive(Debug)]
+    struct Away;
+
+    impl Names for Away {
+        fn user(&self, _: Uid) -> Result<Option<User>, Errno> {
+            Err(Errno::EIO)
+        }
+
+        fn group(&self, _: &str) -> Result<Option<nix::unistd::Group>, Errno> {
+            Err(Errno::EIO)
+        }
+
+        fn groups_of(&self, _: &User) -> Result<Vec<Gid>, Errno> {
+            Err(Errno::EIO)
+        }
+    }
+
+    #[test]
+    fn what_the_system_cannot_tell_is_an_error_and_not_remembered() {
+        let mut access = Access::read(&http("")).unwrap();
+        access.names = Box::new(Away);
+        let error = access.user(4_000_000).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot ask the system for the user of uid 4000000"
+        );
+        assert_eq!(access.remembered(4_000_000), None);
+        assert_eq!(access.user(0).unwrap().role, Some(Role::Operate));
+        assert_eq!(access.remembered(0), None);
+        access.names = Box::new(System);
+        assert_eq!(access.user(4_000_000).unwrap().role, Some(Role::Read));
     }
 }

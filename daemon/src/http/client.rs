@@ -4,9 +4,12 @@
 //! line by line.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -28,9 +31,12 @@ const PART: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 /// Stands where a URL names a host; the socket is where requests go.
 const HOST: &str = "http://runsync";
-/// How long a daemon may take to answer what is answered in one piece: it is suspended, or its
-/// disk does not answer, where it takes longer.
+/// How long a daemon may take until its answer begins, and from one piece of it to the next: it is
+/// suspended, or its disk does not answer, where it takes longer. Of a manifest that is handed in it
+/// tells more often than that how far it has come.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(120);
+/// Bytes a second that a daemon takes in at least, on any disk.
+const UPLOAD_BYTES_PER_SECOND: u64 = 1 << 20;
 /// How often a question is asked again that the daemon has too much to do for.
 const BUSY_TRIES: u32 = 30;
 /// The wait before that where the daemon names none, and the longest one.
@@ -101,6 +107,7 @@ pub fn path(parts: &[&str]) -> String {
 /// A way to the daemon.
 pub struct Client {
     socket: PathBuf,
+    patience: Duration,
     http: reqwest::blocking::Client,
 }
 
@@ -119,20 +126,16 @@ impl Client {
     ///
     /// [`ClientError::Unreachable`] where none does.
     pub fn connect(socket: &Path) -> Result<Self, ClientError> {
-        let unreachable = |source| ClientError::Unreachable {
-            socket: socket.to_owned(),
-            source,
-        };
+        Self::with_patience(socket, ANSWER_PATIENCE)
+    }
+
+    fn with_patience(socket: &Path, patience: Duration) -> Result<Self, ClientError> {
         // Tells better than an error deep in the client would why nobody is there.
-        UnixStream::connect(socket).map_err(unreachable)?;
-        let http = reqwest::blocking::Client::builder()
-            .unix_socket(socket)
-            .timeout(None)
-            .build()
-            .map_err(|error| unreachable(io::Error::other(error)))?;
+        UnixStream::connect(socket).map_err(|source| unreachable(socket, source))?;
         Ok(Self {
             socket: socket.to_owned(),
-            http,
+            patience,
+            http: speaker(socket, patience)?,
         })
     }
 
@@ -146,10 +149,7 @@ impl Client {
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<T, ClientError> {
-        let answer = self.ask(|| {
-            let request = self.http.get(format!("{HOST}{path}")).query(query);
-            request.timeout(ANSWER_PATIENCE)
-        })?;
+        let answer = self.ask(|| self.http.get(format!("{HOST}{path}")).query(query))?;
         self.whole(answer)
     }
 
@@ -173,10 +173,7 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
-        let answer = self.ask(|| {
-            let request = self.http.post(format!("{HOST}{path}")).json(body);
-            request.timeout(ANSWER_PATIENCE)
-        })?;
+        let answer = self.ask(|| self.http.post(format!("{HOST}{path}")).json(body))?;
         self.whole(answer)
     }
 
@@ -195,25 +192,28 @@ impl Client {
         Ok(self.lines_of(answer))
     }
 
-    /// `POST` of `length` bytes that are read while they are sent, once: an answer of many lines.
+    /// `POST` of a file, from its beginning, read while it is sent: an answer of many lines.
     ///
     /// # Errors
     ///
     /// Where there is no answer.
-    pub fn post_bytes(
+    pub fn post_file(
         &self,
         path: &str,
         query: &[(&str, &str)],
-        bytes: impl Read + Send + 'static,
-        length: u64,
+        file: File,
     ) -> Result<Lines, ClientError> {
-        let request = self
-            .http
-            .post(format!("{HOST}{path}"))
-            .query(query)
-            .header(CONTENT_TYPE, "application/octet-stream")
-            .body(Body::sized(bytes, length));
-        let answer = self.answer(request.send())?;
+        let length = file.metadata().map_err(|error| self.cut(error))?.len();
+        let sending = Duration::from_secs(length / UPLOAD_BYTES_PER_SECOND);
+        let http = speaker(&self.socket, self.patience.saturating_add(sending))?;
+        let file = Arc::new(file);
+        let answer = self.ask(|| {
+            let file = Arc::clone(&file);
+            http.post(format!("{HOST}{path}"))
+                .query(query)
+                .header(CONTENT_TYPE, "application/octet-stream")
+                .body(Body::sized(FromStart { file, at: 0 }, length))
+        })?;
         Ok(self.lines_of(answer))
     }
 
@@ -232,7 +232,7 @@ impl Client {
     }
 
     fn answer(&self, response: reqwest::Result<Response>) -> Result<Response, ClientError> {
-        let response = response.map_err(|error| self.cut(error))?;
+        let response = response.map_err(|error| self.cut(error.without_url()))?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -244,7 +244,9 @@ impl Client {
             let status = response.status();
             return Err(self.not_understood(format!("it answers with status {status}")));
         }
-        let body = response.bytes().map_err(|error| self.cut(error))?;
+        let body = response
+            .bytes()
+            .map_err(|error| self.cut(error.without_url()))?;
         match serde_json::from_slice(&body) {
             Ok(problem) => Err(ClientError::Refused(Box::new(problem))),
             Err(error) => Err(self.not_understood(error)),
@@ -252,7 +254,9 @@ impl Client {
     }
 
     fn whole<T: DeserializeOwned>(&self, answer: Response) -> Result<T, ClientError> {
-        let body = answer.bytes().map_err(|error| self.cut(error))?;
+        let body = answer
+            .bytes()
+            .map_err(|error| self.cut(error.without_url()))?;
         serde_json::from_slice(&body).map_err(|error| self.not_understood(error))
     }
 
@@ -264,9 +268,8 @@ impl Client {
         }
     }
 
-    fn cut(&self, error: reqwest::Error) -> ClientError {
-        let socket = self.socket.clone();
-        let source = Box::new(error.without_url());
+    fn cut(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ClientError {
+        let (socket, source) = (self.socket.clone(), error.into());
         ClientError::Cut { socket, source }
     }
 
@@ -278,6 +281,35 @@ impl Client {
             socket: self.socket.clone(),
             source: error.into(),
         }
+    }
+}
+
+/// What speaks over the socket. Sending and waiting for the beginning of the answer together may
+/// take as long as `patience`, and so may each piece of it.
+fn speaker(socket: &Path, patience: Duration) -> Result<reqwest::blocking::Client, ClientError> {
+    reqwest::blocking::Client::builder()
+        .unix_socket(socket)
+        .timeout(patience)
+        .build()
+        .map_err(|error| unreachable(socket, io::Error::other(error)))
+}
+
+fn unreachable(socket: &Path, source: io::Error) -> ClientError {
+    let socket = socket.to_owned();
+    ClientError::Unreachable { socket, source }
+}
+
+/// Reads a file from its beginning, whatever else reads it.
+struct FromStart {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl Read for FromStart {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read_at(buffer, self.at)?;
+        self.at += length as u64;
+        Ok(length)
     }
 }
 
@@ -336,5 +368,40 @@ impl Lines {
                 source: Box::new(error),
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_says_nothing_or_stops_in_the_middle_is_not_waited_for_for_ever() {
+        const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}\n";
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("runsync.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        // It takes connections, which the kernel does for it, and says nothing.
+        let client = Client::with_patience(&socket, Duration::from_millis(50)).unwrap();
+        let silent = client.lines("/v1/runs", &[]).unwrap_err();
+        assert!(matches!(silent, ClientError::Cut { .. }), "{silent}");
+        let answering = thread::spawn(move || {
+            // A client's look, the request that was given up, and the other client's look.
+            let _before = [(); 3].map(|()| listener.accept().unwrap());
+            let (mut stream, _) = listener.accept().unwrap();
+            // An answer before the question would be none.
+            assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+            stream.write_all(HEAD).unwrap();
+            stream
+        });
+        // Long enough for a busy machine to begin.
+        let client = Client::with_patience(&socket, Duration::from_secs(1)).unwrap();
+        let mut lines = client.lines("/v1/runs", &[]).unwrap();
+        assert_eq!(lines.next_bytes().unwrap().unwrap(), b"{}");
+        lines.next_bytes().unwrap_err();
+        drop(answering.join().unwrap());
     }
 }

@@ -3,7 +3,7 @@
 //! Nothing that a client may draw out happens in the loop that accepts: handshakes, heads, bodies
 //! and answers are each connection's own affair, with a deadline. A socket takes so many
 //! connections and lets further ones wait; the two sockets count for themselves, so that whoever
-//! fills the one keeps nobody from the other.
+//! fills the one keeps nobody from the other, and no one user or address has more than half of them.
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,6 +27,8 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
+use super::peer::Peer;
+use super::shares::{Share, Shares};
 use super::unix::UnixSocket;
 use crate::telemetry::metrics::Connection;
 use crate::worker::Tasks;
@@ -35,15 +37,6 @@ use crate::worker::Tasks;
 const BUFFER_BYTES: usize = 64 * 1024;
 /// Pause after a connection could not be accepted (no file handle is free): others must end first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Who is at the other end.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Peer {
-    /// A process of this user of this machine.
-    Local(u32),
-    /// Somebody at this address.
-    Remote(SocketAddr),
-}
 
 /// A socket that listens.
 pub(super) enum Socket {
@@ -54,7 +47,7 @@ pub(super) enum Socket {
 
 /// One connection before its first byte.
 enum Accepted {
-    Unix(UnixStream),
+    Unix(UnixStream, u32),
     Tcp(TcpStream, SocketAddr),
     Tls(TcpStream, SocketAddr, TlsAcceptor),
 }
@@ -69,7 +62,11 @@ struct Deadlines {
 impl Socket {
     async fn accept(&self) -> io::Result<Accepted> {
         match self {
-            Self::Unix(socket) => Ok(Accepted::Unix(socket.listener.accept().await?.0)),
+            Self::Unix(socket) => {
+                let (stream, _) = socket.listener.accept().await?;
+                let uid = stream.peer_cred()?.uid();
+                Ok(Accepted::Unix(stream, uid))
+            }
             Self::Tcp(listener) => {
                 let (stream, from) = listener.accept().await?;
                 Ok(Accepted::Tcp(stream, from))
@@ -82,9 +79,19 @@ impl Socket {
     }
 }
 
+impl Accepted {
+    fn peer(&self) -> Peer {
+        match self {
+            Self::Unix(_, uid) => Peer::Local(*uid),
+            Self::Tcp(_, from) | Self::Tls(_, from, _) => Peer::Remote(*from),
+        }
+    }
+}
+
 /// Accepts connections until the tasks are to end.
 pub(super) async fn accept(socket: Socket, router: Router, http: Arc<Http>, tasks: Tasks) {
     let places = usize::try_from(http.connections_max).unwrap_or(usize::MAX);
+    let shares = Arc::new(Shares::of(places));
     let places = Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
     let deadlines = Deadlines {
         header: http.header_timeout,
@@ -95,6 +102,12 @@ pub(super) async fn accept(socket: Socket, router: Router, http: Arc<Http>, task
         while let Ok(place) = Arc::clone(&places).acquire_owned().await {
             match socket.accept().await {
                 Ok(accepted) => {
+                    let source = accepted.peer().source();
+                    let Some(share) = shares.take(source) else {
+                        debug!(%source, "a client has its share of connections");
+                        continue;
+                    };
+                    let place = (place, share);
                     let served = serve(accepted, router.clone(), deadlines, tasks.clone(), place);
                     tasks.spawn(served);
                 }
@@ -117,20 +130,16 @@ async fn serve(
     router: Router,
     deadlines: Deadlines,
     tasks: Tasks,
-    _place: OwnedSemaphorePermit,
+    _place: (OwnedSemaphorePermit, Share),
 ) {
     let _counted = Connection::begin(match &accepted {
-        Accepted::Unix(_) => "unix",
+        Accepted::Unix(..) => "unix",
         Accepted::Tcp(..) | Accepted::Tls(..) => "tcp",
     });
     let served = match accepted {
-        Accepted::Unix(stream) => match stream.peer_cred() {
-            Ok(peer) => speak(stream, Peer::Local(peer.uid()), router, deadlines, &tasks).await,
-            Err(error) => {
-                warn!(%error, "cannot tell who is at the other end of a connection");
-                return;
-            }
-        },
+        Accepted::Unix(stream, uid) => {
+            speak(stream, Peer::Local(uid), router, deadlines, &tasks).await
+        }
         Accepted::Tcp(stream, from) => {
             no_delay(&stream);
             speak(stream, Peer::Remote(from), router, deadlines, &tasks).await

@@ -25,6 +25,12 @@ pub enum ListenError {
         /// The socket.
         path: PathBuf,
     },
+    /// Something else lies where the socket is to be.
+    #[error("cannot listen on {}: it is there and no socket", path.display())]
+    NoSocket {
+        /// The path.
+        path: PathBuf,
+    },
     /// The TCP socket cannot be made.
     #[error("cannot listen on {address}")]
     Tcp {
@@ -63,6 +69,10 @@ impl ListenError {
         match self {
             Self::InUse { .. } => Some(
                 "stop that daemon, or give this one a `socket` of its own in `[http]`".to_owned(),
+            ),
+            Self::NoSocket { .. } => Some(
+                "see what it is and move it away, or set `socket` in `[http]` to another path"
+                    .to_owned(),
             ),
             Self::Unix { path, source, .. } => unix_hint(path, source.kind()),
             Self::Tcp { source, .. } => tcp_hint(source.kind()).map(str::to_owned),

@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::body::{Pieces, media_type};
 use super::ndjson;
-use super::openapi::{Body, Gated};
+use super::openapi::{Body, Gated, Typed};
 use super::problem::Problem;
 use super::query::Query;
 use super::surface::Surface;
@@ -102,6 +102,7 @@ fn yes() -> bool {
     responses(
         (status = 200, description = "A line for each UUID.", content_type = "application/x-ndjson", body = Answer),
         Body,
+        Typed,
         Gated,
     )
 )]
@@ -113,17 +114,14 @@ pub(super) async fn exists(
     let Query(parameters) = Query::<Parameters>::from_request_parts(&mut parts, &surface).await?;
     let datasets = read(&surface, Request::from_parts(parts, body)).await?;
     let datasets: Arc<[DatasetId]> = datasets.into();
-    let chunk = {
-        let surface = Arc::clone(&surface);
-        move |from: usize| {
-            let (datasets, surface) = (Arc::clone(&datasets), Arc::clone(&surface));
-            move |_: &Surface| chunk(&surface, &datasets, from, parameters.records)
-        }
+    let part = move |from: usize| {
+        let datasets = Arc::clone(&datasets);
+        move |surface: &Surface| chunk(surface, &datasets, from, parameters.records)
     };
-    let first = surface.look_up(chunk(0)).await?;
+    let first = surface.look_up(part(0)).await?;
     Ok(ndjson::stream(first, move |from| {
-        let (surface, chunk) = (Arc::clone(&surface), chunk(from));
-        async move { surface.look_on(chunk).await }
+        let (surface, part) = (Arc::clone(&surface), part(from));
+        async move { surface.look_on(part).await }
     }))
 }
 
@@ -221,6 +219,16 @@ pub enum ExistsError {
     /// A line cannot be written.
     #[error("cannot write an answer")]
     Write(#[source] io::Error),
+}
+
+impl ExistsError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Registry(error) => error.hint(),
+            Self::Write(_) => None,
+        }
+    }
 }
 
 impl From<ExistsError> for Problem {

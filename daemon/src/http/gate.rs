@@ -10,9 +10,9 @@ use axum::response::{IntoResponse, Response};
 use runsync_config::http::Role;
 
 use super::account::Account;
-use super::connection::Peer;
+use super::peer::Peer;
 use super::problem::Problem;
-use super::surface::{Surface, blocking};
+use super::surface::Surface;
 
 /// What a group of routes asks for.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ impl Gate {
     async fn admit(&self, peer: Peer, headers: &HeaderMap) -> Result<Account, Problem> {
         let rates = &self.surface.rates;
         let Some(needed) = self.role else {
-            let account = anybody(peer);
+            let account = peer.anybody();
             rates.count(&account)?;
             return Ok(account);
         };
@@ -50,7 +50,7 @@ impl Gate {
                 Ok(account) => account,
                 Err(problem) => {
                     // Guessing is slow, and keeps nobody else from asking.
-                    rates.count(&anybody(peer))?;
+                    rates.count(&peer.anybody())?;
                     return Err(problem);
                 }
             },
@@ -67,10 +67,12 @@ impl Gate {
 
     async fn local(&self, uid: u32) -> Result<Account, Problem> {
         let access = self.surface.access();
-        match access.remembered(uid) {
-            Some(account) => Ok(account),
-            None => blocking(move || access.user(uid)).await,
+        if let Some(account) = access.remembered(uid) {
+            return Ok(account);
         }
+        // Where the system does not answer, each request of the user would ask it again.
+        self.surface.rates.count(&Peer::Local(uid).anybody())?;
+        self.surface.look_user_up(access, uid).await
     }
 
     fn remote(&self, headers: &HeaderMap) -> Result<Account, Problem> {
@@ -88,18 +90,5 @@ impl Gate {
             .access()
             .holder(token)
             .ok_or_else(|| Problem::unauthenticated("the token is not known here"))
-    }
-}
-
-/// Whoever it is, as far as rates are concerned.
-fn anybody(peer: Peer) -> Account {
-    let (name, uid) = match peer {
-        Peer::Local(uid) => ("anybody".into(), Some(uid)),
-        Peer::Remote(address) => (address.ip().to_string().into(), None),
-    };
-    Account {
-        name,
-        uid,
-        role: None,
     }
 }

@@ -1,8 +1,10 @@
 //! `POST /v1/manifests`: takes a manifest that an operator hands in, and tells how far it has come.
 //!
 //! The bytes go into a scratch file without a name, which is gone with the process; from there it is
-//! what `runsync ingest FILE` does. A client that goes away ends nothing: the manifest is taken all
-//! the same, and the request's outcome is written down.
+//! what `runsync ingest FILE` does. So many may arrive at a time, and fewer are worked on: a client
+//! that is slow to send keeps nobody's manifest from being taken. Once the last byte is there a
+//! client that goes away ends nothing: the manifest is taken all the same, and the request's outcome
+//! is written down.
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
@@ -17,7 +19,8 @@ use axum::response::Response;
 use futures_util::stream;
 use runsync_config::root::RootName;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use utoipa::{IntoParams, ToSchema};
 
@@ -27,7 +30,7 @@ use super::ndjson;
 use super::openapi::{Body as BodyProblems, Gated};
 use super::problem::{Problem, ProblemBody};
 use super::query::Query;
-use super::record::Recorded;
+use super::record::{Asking, Recorded};
 use super::surface::{Surface, blocking};
 use super::wake::no_root;
 use crate::ingest::error_chain;
@@ -41,6 +44,8 @@ const WRITE_BYTES: usize = 1 << 20;
 const TOLD_EVERY: Duration = Duration::from_millis(200);
 /// Words that wait for a client to take them; further ones are dropped, but for the last.
 const TOLD_AHEAD: usize = 16;
+/// Longest time without a word: a client can tell a daemon that works from one that is suspended.
+const TOLD_AT_LEAST_EVERY: Duration = Duration::from_secs(10);
 
 /// How to take it.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
@@ -85,10 +90,18 @@ pub enum HandInEvent {
     },
     /// Its artifacts are being looked for.
     Confirming,
+    /// It goes on, and there is nothing else to tell.
+    Working,
     /// What became of it.
     Taken(Taken),
     /// The daemon cannot go on now.
     Failed(ProblemBody),
+}
+
+impl HandInEvent {
+    fn is_last(&self) -> bool {
+        matches!(self, Self::Taken(_) | Self::Failed(_))
+    }
 }
 
 impl From<Step> for HandInEvent {
@@ -130,31 +143,35 @@ pub(super) async fn hand_in(
     let Query(asked) = Query::<Parameters>::from_request_parts(&mut parts, &surface).await?;
     let loops = surface.loops()?;
     let flow = flow(&loops, asked.root.as_ref())?.clone();
-    let in_hand = surface.hand_in()?;
-    let pieces = Pieces::new(
+    let mut pieces = Pieces::new(
         Request::from_parts(parts, body),
         surface.site.limits.packed_bytes_max,
         surface.site.http.stall_timeout,
     )?;
-    let file = spool(pieces, flow.site().scratch.clone()).await?;
-    let subject = asked.name.display().to_string();
-    let recorded = Recorded::begin(&surface, &loops, account, "hand in", subject).await?;
-    let (tell, told) = mpsc::channel(TOLD_AHEAD);
-    let teller = Teller {
-        tell,
-        last: None,
-        stopping: surface.tasks.ending().clone(),
+    let Some(spooling) = surface.spooling() else {
+        // Whoever still sends would not see the answer.
+        while pieces.next().await?.is_some() {}
+        return Err(Problem::full());
     };
-    surface.tasks.spawn(async move {
-        let work = move || {
-            let _in_hand = in_hand;
-            take(file, &flow, &asked, recorded, teller);
-            loops.wake(Some(&flow.root().name));
-        };
-        // A panic is told by the last line that is missing.
-        drop(blocking(work).await);
-    });
-    Ok(answer(told))
+    let spooled = spool(pieces, flow.site().scratch.clone()).await?;
+    // From here on nothing waits for the client: it may go.
+    let (tell, told) = mpsc::channel(TOLD_AHEAD);
+    let (let_in, begun) = oneshot::channel();
+    let handed_in = HandedIn {
+        surface: Arc::clone(&surface),
+        loops,
+        flow,
+        spooled,
+        asked,
+        tell,
+    };
+    surface
+        .tasks
+        .spawn(handed_in.take(account, spooling, let_in));
+    begun
+        .await
+        .unwrap_or_else(|_| Err(Problem::stopping()))
+        .map(|()| answer(told))
 }
 
 fn flow<'l>(loops: &'l Loops, root: Option<&RootName>) -> Result<&'l Flow, Problem> {
@@ -170,37 +187,162 @@ fn flow<'l>(loops: &'l Loops, root: Option<&RootName>) -> Result<&'l Flow, Probl
     }
 }
 
-/// Writes the body into a file without a name.
-async fn spool(mut pieces: Pieces, scratch: PathBuf) -> Result<File, Problem> {
+/// A body that is here as a whole: in a file without a name, but for its end.
+struct Spooled {
+    file: File,
+    end: Vec<u8>,
+}
+
+impl Spooled {
+    /// The file, at its beginning. Blocks.
+    fn file(self) -> io::Result<File> {
+        let Self { mut file, end } = self;
+        file.write_all(&end)?;
+        file.rewind()?;
+        Ok(file)
+    }
+}
+
+/// Writes the body into a file without a name. Returns as soon as its last byte is here.
+async fn spool(mut pieces: Pieces, scratch: PathBuf) -> Result<Spooled, Problem> {
     let mut file = blocking(move || tempfile::tempfile_in(scratch))
         .await?
         .map_err(|error| no_scratch(&error))?;
     let mut gathered = Vec::new();
-    loop {
-        let piece = pieces.next().await?;
-        let end = piece.is_none();
-        gathered.extend_from_slice(&piece.unwrap_or_default());
-        if end || gathered.len() >= WRITE_BYTES {
+    while let Some(piece) = pieces.next().await? {
+        gathered.extend_from_slice(&piece);
+        if gathered.len() >= WRITE_BYTES {
             let bytes = std::mem::take(&mut gathered);
-            file = blocking(move || {
-                file.write_all(&bytes)?;
-                if end {
-                    file.rewind()?;
-                }
-                Ok(file)
-            })
-            .await?
-            .map_err(|error: io::Error| no_scratch(&error))?;
-        }
-        if end {
-            return Ok(file);
+            file = blocking(move || file.write_all(&bytes).map(|()| file))
+                .await?
+                .map_err(|error| no_scratch(&error))?;
         }
     }
+    Ok(Spooled {
+        file,
+        end: gathered,
+    })
 }
 
 fn no_scratch(error: &io::Error) -> Problem {
     let detail = format!("cannot write a scratch file: {}", error_chain(error));
     Problem::unavailable(detail).hint("see that the state directory has room and can be written to")
+}
+
+/// A manifest that is here as a whole.
+struct HandedIn {
+    surface: Arc<Surface>,
+    loops: Arc<Loops>,
+    flow: Flow,
+    spooled: Spooled,
+    asked: Parameters,
+    tell: mpsc::Sender<HandInEvent>,
+}
+
+impl HandedIn {
+    /// Writes it down, waits for its turn and takes it, whether or not the client still listens;
+    /// `let_in` is told once it is written down.
+    async fn take(
+        self,
+        account: Account,
+        spooling: OwnedSemaphorePermit,
+        let_in: oneshot::Sender<Result<(), Problem>>,
+    ) {
+        let asking = Asking {
+            account,
+            what: "hand in",
+            subject: self.asked.name.display().to_string(),
+        };
+        let (loops, at) = (Arc::clone(&self.loops), self.surface.clock.now());
+        let begun = blocking(move || Recorded::begin(asking, &loops, at)).await;
+        let recorded = match begun.and_then(|begun| begun.map_err(Problem::from)) {
+            Ok(recorded) => recorded,
+            Err(problem) => return drop(let_in.send(Err(problem))),
+        };
+        // A client that has gone learns what became of it from the request's outcome.
+        drop(let_in.send(Ok(())));
+        let turn = self.turn().await;
+        drop(spooling);
+        let tell = self.tell.clone();
+        let last = match blocking(move || self.work(turn.as_ref(), recorded)).await {
+            Ok(last) => last,
+            Err(problem) => HandInEvent::Failed(problem.body()),
+        };
+        drop(tell.send(last).await);
+    }
+
+    /// Its turn to be worked on; none where the daemon stops before.
+    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        if let Some(turn) = self.surface.hand_in_now() {
+            return Some(turn);
+        }
+        // The channel is empty.
+        drop(self.tell.try_send(HandInEvent::Waiting));
+        self.surface.hand_in().await
+    }
+
+    /// Takes it, or breaks off where its turn never came.
+    fn work(self, turn: Option<&OwnedSemaphorePermit>, recorded: Recorded) -> HandInEvent {
+        let (loops, root) = (Arc::clone(&self.loops), self.flow.root().name.clone());
+        let done = match turn {
+            Some(_) => self.run(),
+            None => Err(Problem::stopping()),
+        };
+        match done {
+            Ok(taken) => {
+                recorded.end(&outcome(&taken));
+                loops.wake(Some(&root));
+                HandInEvent::Taken(taken)
+            }
+            Err(problem) => {
+                recorded.end(problem.detail());
+                HandInEvent::Failed(problem.body())
+            }
+        }
+    }
+
+    fn run(self) -> Result<Taken, Problem> {
+        let Self {
+            surface,
+            flow,
+            spooled,
+            asked,
+            tell,
+            ..
+        } = self;
+        let mut file = spooled.file().map_err(|error| no_scratch(&error))?;
+        let mut teller = Teller {
+            tell,
+            last: None,
+            stopping: surface.tasks.ending().clone(),
+        };
+        let (name, unsigned): (&Path, bool) = (&asked.name, asked.unsigned);
+        match place::copy(&mut file, &flow, unsigned) {
+            Ok(path) => Ok(hand_in::take(name, path, &flow, unsigned, &mut |step| {
+                teller.on(step)
+            })?),
+            Err(refused) => Ok(Taken::refused(name, &refused)),
+        }
+    }
+}
+
+/// What became of it, for the list of requests: which manifest of which run it was, and why it was
+/// not registered.
+fn outcome(taken: &Taken) -> String {
+    let known = [
+        taken.path.clone(),
+        taken.run.as_ref().map(|run| format!("run {run}")),
+        taken
+            .generation
+            .map(|generation| format!("generation {generation}")),
+    ];
+    let known: Vec<_> = known.into_iter().flatten().collect();
+    let parts = [
+        Some(taken.state.clone()),
+        (!known.is_empty()).then(|| known.join(", ")),
+        taken.reason.clone(),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(": ")
 }
 
 /// Tells the client, as far as it listens.
@@ -225,38 +367,56 @@ impl Teller {
     }
 }
 
-fn take(mut file: File, flow: &Flow, asked: &Parameters, recorded: Recorded, mut teller: Teller) {
-    let name: &Path = &asked.name;
-    let taken = match place::copy(&mut file, flow, asked.unsigned) {
-        Ok(path) => hand_in::take(name, path, flow, asked.unsigned, &mut |step| {
-            teller.on(step)
-        }),
-        Err(refused) => Ok(Taken::refused(name, &refused)),
-    };
-    let last = match taken {
-        Ok(taken) => {
-            recorded.end(&match &taken.reason {
-                Some(reason) => format!("{}: {reason}", taken.state),
-                None => taken.state.clone(),
-            });
-            HandInEvent::Taken(taken)
-        }
-        Err(error) => {
-            let problem = Problem::from(error);
-            recorded.end(problem.detail());
-            HandInEvent::Failed(problem.body())
-        }
-    };
-    // A client that has gone learns it from the request's outcome.
-    drop(teller.tell.blocking_send(last));
-}
-
+/// The words as lines. An answer whose last word never comes is cut off.
 fn answer(told: mpsc::Receiver<HandInEvent>) -> Response {
-    let lines = stream::unfold(told, |mut told| async move {
-        let event = told.recv().await?;
+    let lines = stream::try_unfold(Some(told), |told| async move {
+        let Some(mut told) = told else {
+            return Ok(None);
+        };
+        let event = match timeout(TOLD_AT_LEAST_EVERY, told.recv()).await {
+            Err(_) => HandInEvent::Working,
+            Ok(Some(event)) => event,
+            Ok(None) => return Err(io::Error::other("the work on the manifest broke off")),
+        };
         let mut line = Vec::new();
-        let line = ndjson::line(&event, &mut line).map(|()| Bytes::from(line));
-        Some((line, told))
+        ndjson::line(&event, &mut line)?;
+        let rest = (!event.is_last()).then_some(told);
+        Ok(Some((Bytes::from(line), rest)))
     });
     ndjson::answer(Body::from_stream(lines))
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    async fn told(events: Vec<HandInEvent>) -> Option<String> {
+        let (tell, told) = mpsc::channel(TOLD_AHEAD);
+        for event in events {
+            tell.try_send(event).unwrap();
+        }
+        drop(tell);
+        let body = answer(told).into_body().collect().await.ok()?;
+        Some(String::from_utf8(body.to_bytes().into()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_its_last_word_is_cut_off() {
+        assert_eq!(told(vec![HandInEvent::Waiting]).await, None);
+        let last = HandInEvent::Failed(Problem::stopping().body());
+        let whole = told(vec![HandInEvent::Waiting, last]).await.unwrap();
+        assert_eq!(whole.lines().count(), 2, "{whole}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_hears_now_and_then_that_the_daemon_lives() {
+        let (tell, told) = mpsc::channel(TOLD_AHEAD);
+        let mut body = answer(told).into_body();
+        let line = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(line, "{\"event\":\"working\"}\n");
+        drop(tell);
+        body.frame().await.unwrap().unwrap_err();
+    }
 }

@@ -10,7 +10,8 @@ use governor::{Quota, RateLimiter};
 use super::account::Account;
 use super::problem::Problem;
 
-/// Counts the requests of each account. There are as many as local users and tokens.
+/// Counts the requests of each account, and of each user or network that no account is known of.
+/// Of those there can be many: [`forget`](Self::forget) drops who has not asked lately.
 #[derive(Debug)]
 pub(super) struct Rates {
     limiter: RateLimiter<Who, HashMapStateStore<Who>, DefaultClock>,
@@ -34,5 +35,31 @@ impl Rates {
             let wait = until.wait_time_from(DefaultClock::default().now());
             Problem::too_often(wait.as_secs().max(1))
         })
+    }
+
+    /// Drops those who may ask as much as if they had never asked.
+    pub(super) fn forget(&self) {
+        self.limiter.retain_recent();
+        self.limiter.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_not_asked_lately_is_forgotten() {
+        // So many a second that each may ask again at once.
+        let rates = Rates::new(u32::MAX);
+        for uid in 0..1000 {
+            let name = "anybody".into();
+            let role = None;
+            let uid = Some(uid);
+            rates.count(&Account { name, uid, role }).unwrap();
+        }
+        assert_eq!(rates.limiter.len(), 1000);
+        rates.forget();
+        assert!(rates.limiter.len() < 1000, "{}", rates.limiter.len());
     }
 }

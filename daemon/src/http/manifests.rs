@@ -6,25 +6,23 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::Response;
+use jiff::Timestamp;
 use runsync_config::root::RootName;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::account::Account;
 use super::body::JsonBody;
-use super::ndjson;
-use super::openapi::{Asked, Body, Gated};
+use super::openapi::{Asked, Body, Gated, Typed};
+use super::pages::{Cursor, list};
 use super::problem::Problem;
 use super::query::Query;
-use super::record::Recorded;
+use super::record::{Asking, perform};
 use super::surface::Surface;
 use crate::clock::Clock;
 use crate::ingest::quarantine;
 use crate::ledger::record::{Location, ManifestRow, ManifestState, RequestRow};
 use crate::ledger::{Ledger, LedgerError};
-
-/// Requests listed unless asked for otherwise.
-const REQUESTS: usize = 1000;
 
 /// Which manifests.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
@@ -36,6 +34,32 @@ pub(super) struct WhichManifests {
     /// Only those in this root.
     #[param(value_type = Option<String>)]
     root: Option<RootName>,
+    /// Only those after this one: `decided_at` of the last line, with its root and its path.
+    #[param(value_type = Option<String>, format = DateTime)]
+    after: Option<Timestamp>,
+    /// With `after`: the root of the last line.
+    #[param(value_type = Option<String>)]
+    after_root: Option<RootName>,
+    /// With `after`: the path of the last line.
+    after_path: Option<String>,
+    /// At most so many.
+    #[param(minimum = 0)]
+    limit: Option<usize>,
+}
+
+impl WhichManifests {
+    fn begin(&mut self) -> Result<Cursor<(Timestamp, Location)>, Problem> {
+        let after = match (self.after, self.after_root.take(), self.after_path.take()) {
+            (None, None, None) => None,
+            (Some(at), Some(root), Some(path)) => Some((at, Location { root, path })),
+            _ => {
+                let detail = "`after`, `after_root` and `after_path` name a manifest together";
+                return Err(Problem::wrong(detail)
+                    .hint("take `decided_at`, `root` and `path` of the last line"));
+            }
+        };
+        Ok(Cursor::new(after, self.limit))
+    }
 }
 
 /// List manifests, the oldest decision first.
@@ -52,19 +76,17 @@ pub(super) struct WhichManifests {
 )]
 pub(super) async fn manifests(
     State(surface): State<Arc<Surface>>,
-    Query(which): Query<WhichManifests>,
+    Query(mut which): Query<WhichManifests>,
 ) -> Result<Response, Problem> {
-    let rows = surface.look_up(move |surface| {
-        let mut rows = surface.readers.ledger.manifests(which.state)?;
-        rows.retain(|row| {
-            which
-                .root
-                .as_ref()
-                .is_none_or(|root| row.location.root == *root)
-        });
-        Ok::<_, Problem>(rows)
-    });
-    Ok(ndjson::rows(rows.await?))
+    let begin = which.begin()?;
+    list(surface, begin, move |surface, at| {
+        let (state, root) = (which.state, which.root.as_ref());
+        let after = at.after().map(|(at, location)| (*at, location));
+        let ledger = &surface.readers.ledger;
+        let rows = ledger.manifests_after(state, root, after, at.lines())?;
+        Ok(at.page(rows, |row| (row.decided_at, row.location.clone())))
+    })
+    .await
 }
 
 /// Which requests.
@@ -95,9 +117,15 @@ pub(super) async fn requests(
     State(surface): State<Arc<Surface>>,
     Query(which): Query<WhichRequests>,
 ) -> Result<Response, Problem> {
-    let limit = which.limit.unwrap_or(REQUESTS);
-    let rows = surface.look_up(move |surface| surface.readers.ledger.requests(which.before, limit));
-    Ok(ndjson::rows(rows.await?))
+    let begin = Cursor::new(which.before, which.limit);
+    list(surface, begin, move |surface, at| {
+        let rows = surface
+            .readers
+            .ledger
+            .requests(at.after().copied(), at.lines())?;
+        Ok(at.page(rows, |row| row.id))
+    })
+    .await
 }
 
 /// Manifests in quarantine.
@@ -124,6 +152,7 @@ pub struct ActedOn {
     responses(
         (status = 200, description = "They will be.", body = ActedOn),
         Body,
+        Typed,
         Gated,
     )
 )]
@@ -147,6 +176,7 @@ pub(super) async fn retry(
     responses(
         (status = 200, description = "They are.", body = ActedOn),
         Body,
+        Typed,
         Gated,
     )
 )]
@@ -170,10 +200,12 @@ async fn act(
     asked: Locations,
     act: Act,
 ) -> Result<Json<ActedOn>, Problem> {
-    let loops = surface.loops()?;
-    let subject = subject(&asked.locations);
-    let recorded = Recorded::begin(surface, &loops, account, what, subject).await?;
-    let acted = recorded.run(move || {
+    let asking = Asking {
+        account,
+        what,
+        subject: subject(&asked.locations),
+    };
+    let acted = perform(surface, asking, move |loops| {
         let parts = &loops.assembly().parts;
         let mut locations = Vec::new();
         for at in asked.locations {
@@ -187,10 +219,13 @@ async fn act(
     acted.await.map(Json)
 }
 
+/// All of them: nothing else remembers which manifests were dropped by whom.
 fn subject(locations: &[Location]) -> String {
-    match locations {
-        [] => "no manifest".to_owned(),
-        [one] => one.path.clone(),
-        [one, others @ ..] => format!("{} and {} more", one.path, others.len()),
+    if locations.is_empty() {
+        return "no manifest".to_owned();
     }
+    let all = locations
+        .iter()
+        .map(|at| format!("{}:{}", at.root, at.path));
+    all.collect::<Vec<_>>().join(", ")
 }

@@ -12,8 +12,10 @@ use jiff::Timestamp;
 
 use super::openapi::{self, Gated};
 use super::problem::Problem;
+use super::status::count_runs;
 use super::surface::Surface;
-use crate::ledger::record::ManifestState;
+use crate::ingest::confirm::waits_since;
+use crate::lease::Fence;
 use crate::registry::record::RunRow;
 use crate::telemetry::metrics::{self, InFlight, Route};
 
@@ -51,26 +53,17 @@ fn measure_site(surface: &Surface) -> Result<(), Problem> {
         metrics::set(metrics::MANIFESTS, label, float(manifests));
     }
     let runs = registry.runs(None)?;
-    let sum = |of: fn(&RunRow) -> u64| runs.iter().map(of).fold(0, u64::saturating_add);
-    let waiting = sum(|run| u64::from(run.waiting > 0));
-    let unconfirmed = sum(|run| run.waiting);
-    let set =
-        |name, key, of: &str, value| metrics::set(name, Some((key, of.to_owned())), float(value));
-    set(metrics::RUNS, "state", "waiting", waiting);
-    set(
-        metrics::RUNS,
-        "state",
-        "complete",
-        runs.len() as u64 - waiting,
-    );
-    set(
-        metrics::ARTIFACTS,
-        "state",
-        "confirmed",
-        sum(RunRow::confirmed),
-    );
-    set(metrics::ARTIFACTS, "state", "waiting", unconfirmed);
-    metrics::set(metrics::DATASETS, None, float(sum(|run| run.datasets)));
+    let counts = count_runs(&runs);
+    let waiting = counts.claims.saturating_sub(counts.confirmed);
+    for (name, of, value) in [
+        (metrics::RUNS, "waiting", counts.waiting),
+        (metrics::RUNS, "complete", counts.complete),
+        (metrics::ARTIFACTS, "confirmed", counts.confirmed),
+        (metrics::ARTIFACTS, "waiting", waiting),
+    ] {
+        metrics::set(name, Some(("state", of.to_owned())), float(value));
+    }
+    metrics::set(metrics::DATASETS, None, float(counts.datasets));
     let now = surface.clock.now();
     let oldest = oldest_wait(surface, &runs)?;
     metrics::set(
@@ -91,14 +84,8 @@ fn measure_site(surface: &Surface) -> Result<(), Problem> {
 fn oldest_wait(surface: &Surface, runs: &[RunRow]) -> Result<Option<Timestamp>, Problem> {
     let mut oldest = None;
     for run in runs.iter().filter(|run| run.waiting > 0).take(WAITS_ASKED) {
-        let rows = surface.readers.ledger.of_run(&run.key)?;
-        let registered = rows
-            .iter()
-            .filter(|row| row.state == ManifestState::Registered);
-        oldest = oldest
-            .into_iter()
-            .chain(registered.map(|row| row.decided_at))
-            .min();
+        let since = waits_since(&*surface.readers.ledger, &run.key)?;
+        oldest = oldest.into_iter().chain(since).min();
     }
     Ok(oldest)
 }
@@ -120,15 +107,71 @@ fn measure_findings(surface: &Surface) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Loops that were started again count from zero; what they add up to does not. Where none run,
+/// nothing is pending, and nothing has an age.
 fn measure_workers(surface: &Surface) {
     let now = surface.clock.now();
-    let loops = surface.duty.loops();
-    for worker in loops.map_or_else(Vec::new, |loops| loops.workers()) {
-        let label = ("worker", worker.name);
-        metrics::count(metrics::WORKER_STEPS, label.clone(), worker.steps);
-        metrics::count(metrics::WORKER_FAILURES, label.clone(), worker.failures);
-        let since = worker.last_success.unwrap_or(surface.started_at);
-        metrics::set(metrics::WORKER_AGE, Some(label), age(since, now));
+    let duty = surface.steward.duty();
+    let fence = duty.status().fence;
+    let loops = duty.loops();
+    if loops.is_none() {
+        for root in &surface.site.roots {
+            metrics::set(metrics::PENDING, Some(("root", root.name.to_string())), 0.0);
+        }
+    }
+    let running = loops.map_or_else(Vec::new, |loops| loops.workers());
+    let mut tallies = surface.tallies();
+    for worker in surface.steward.workers() {
+        let of_loops = running.iter().any(|one| one.name == worker.name);
+        let tally = tallies.entry(worker.name).or_default();
+        let start = of_loops.then_some(fence);
+        tally.steps.see(start, worker.steps);
+        tally.failures.see(start, worker.failures);
+    }
+    for (name, tally) in tallies.iter() {
+        let label = || ("worker", name.clone());
+        metrics::count(metrics::WORKER_STEPS, label(), tally.steps.total());
+        metrics::count(metrics::WORKER_FAILURES, label(), tally.failures.total());
+        if tally.steps.is_of_loops() {
+            let worker = running.iter().find(|worker| worker.name == *name);
+            let since = worker.map(|worker| worker.last_success.unwrap_or(surface.started_at));
+            let age = since.map_or(0.0, |since| age(since, now));
+            metrics::set(metrics::WORKER_AGE, Some(label()), age);
+        }
+    }
+}
+
+/// What a worker's counts add up to, however often it was started.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    steps: Count,
+    failures: Count,
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    /// Under which fencing number it counts now; none: for as long as the process.
+    start: Option<Fence>,
+    /// What it came to before that.
+    before: u64,
+    now: u64,
+}
+
+impl Count {
+    fn see(&mut self, start: Option<Fence>, count: u64) {
+        if self.start != start || count < self.now {
+            self.before = self.total();
+            self.start = start;
+        }
+        self.now = count;
+    }
+
+    fn total(&self) -> u64 {
+        self.before.saturating_add(self.now)
+    }
+
+    fn is_of_loops(&self) -> bool {
+        self.start.is_some()
     }
 }
 
@@ -182,5 +225,25 @@ pub(super) fn expect_all() {
                 route.expect(status);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_of_loops_that_start_again_go_on() {
+        let fence = |number: u64| serde_json::from_value(number.into()).ok();
+        let mut count = Count::default();
+        let mut seen = |start, now| {
+            count.see(start, now);
+            count.total()
+        };
+        assert_eq!(seen(fence(1), 10), 10);
+        assert_eq!(seen(fence(1), 12), 12);
+        assert_eq!(seen(fence(2), 3), 15);
+        assert_eq!(seen(fence(3), 7), 22);
+        assert_eq!(seen(fence(3), 1), 23);
     }
 }

@@ -18,9 +18,15 @@ mod error;
 
 mod problem;
 
+mod names;
+
 mod account;
 
+mod peer;
+
 mod limits;
+
+mod shares;
 
 mod surface;
 
@@ -37,6 +43,8 @@ mod body;
 mod query;
 
 mod ndjson;
+
+mod pages;
 
 mod openapi;
 
@@ -69,12 +77,13 @@ mod client;
 pub use self::account::AccessError;
 pub use self::client::{Client, ClientError, Lines, path};
 pub use self::error::ListenError;
+pub use self::exists::ExistsError;
 pub use self::hand_in::HandInEvent;
 pub use self::health::{Health, Readiness};
 pub use self::manifests::{ActedOn, Locations};
 pub use self::openapi::document;
 pub use self::problem::ProblemBody;
 pub use self::server::{Server, check_tls, check_tokens};
-pub use self::status::{DaemonStatus, RootStatus, Status};
+pub use self::status::{DaemonStatus, RootStatus, Status, StatusError};
 pub use self::surface::Surface;
 pub use self::wake::{WakeRequest, Woken};

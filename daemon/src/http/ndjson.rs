@@ -16,8 +16,6 @@ use super::problem::Problem;
 
 /// The media type.
 pub(super) const NDJSON: &str = "application/x-ndjson";
-/// Lines of a list that is in memory which one chunk holds.
-const LINES: usize = 1000;
 
 /// A chunk, and where to go on; none: it was the last.
 pub(super) type Chunk<S> = (Bytes, Option<S>);
@@ -46,21 +44,6 @@ where
         }
     });
     answer(Body::from_stream(stream::StreamExt::chain(begin, rest)))
-}
-
-/// Answers with rows that are in memory.
-pub(super) fn rows<T: Serialize + Send + 'static>(rows: Vec<T>) -> Response {
-    let mut rows = rows.into_iter();
-    let chunks = std::iter::from_fn(move || {
-        let mut bytes = Vec::new();
-        for row in rows.by_ref().take(LINES) {
-            if let Err(error) = line(&row, &mut bytes) {
-                return Some(Err(error));
-            }
-        }
-        (!bytes.is_empty()).then(|| Ok(Bytes::from(bytes)))
-    });
-    answer(Body::from_stream(stream::iter(chunks)))
 }
 
 /// Writes one line.

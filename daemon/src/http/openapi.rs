@@ -84,6 +84,9 @@ pub(super) struct Missing;
 /// What a request with a body may be answered, too.
 pub(super) struct Body;
 
+/// What a request whose body is of certain kinds may be answered, too.
+pub(super) struct Typed;
+
 impl IntoResponses for Open {
     fn responses() -> Responses {
         problems(&[
@@ -103,7 +106,7 @@ impl IntoResponses for Gated {
             (403, "Whoever asks may not."),
             (
                 503,
-                "The registry or the ledger does not answer now, or another daemon runs the loops.",
+                "The registry or the ledger does not answer now, another daemon runs the loops, or this one stops.",
             ),
         ]);
         all.extend(Open::responses());
@@ -129,9 +132,14 @@ impl IntoResponses for Body {
             (400, "The body cannot be read."),
             (408, "The body did not arrive in time."),
             (413, "The body is too large."),
-            (415, "The body is of another kind."),
             (422, "The body, or a parameter, says something wrong."),
         ])
+    }
+}
+
+impl IntoResponses for Typed {
+    fn responses() -> Responses {
+        problems(&[(415, "The body is of another kind.")])
     }
 }
 

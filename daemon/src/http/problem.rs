@@ -139,12 +139,34 @@ impl Problem {
             .header(Header::RetryAfter(seconds))
     }
 
-    /// 429: all are busy.
+    /// 429: all turns to look things up are taken.
     pub(super) fn busy() -> Self {
-        let detail = "as many requests are being worked on as may be";
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail)
+        Self::crowded("as many requests are being worked on as may be")
             .hint("ask again in a moment; `concurrent_requests_max` in `[http]` is the limit")
-            .header(Header::RetryAfter(1))
+    }
+
+    /// 429: all turns of another kind are taken.
+    pub(super) fn crowded(detail: &'static str) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail).header(Header::RetryAfter(1))
+    }
+
+    /// 429: enough manifests are being handed in.
+    pub(super) fn full() -> Self {
+        let detail = "as many manifests are being handed in as are taken at a time";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "full", detail)
+            .hint("hand it in again in a moment: those that are at hand must be taken first")
+            .header(Header::RetryAfter(2))
+    }
+
+    /// 503: this daemon may not go on with it.
+    pub(super) fn stopping() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "stopping",
+            "the daemon stops, or another one has taken over; what was done so far stays",
+        )
+        .hint("ask again in a moment: a manifest that is handed in again goes on from there, as does the next start")
+        .header(Header::RetryAfter(5))
     }
 
     /// 503: another daemon runs the loops.
@@ -154,7 +176,7 @@ impl Problem {
             "standby",
             "this daemon stands by: another one runs the loops of this site and alone may change things",
         )
-        .hint("ask the daemon that runs the loops; `GET /readyz` tells which one does")
+        .hint("ask the daemon that runs the loops: `GET /v1/status` names it as `holder`")
         .header(Header::RetryAfter(5))
     }
 
@@ -168,6 +190,11 @@ impl Problem {
     pub(super) fn internal(detail: impl Into<Text>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
             .hint("the daemon's log has more")
+    }
+
+    /// Whether nothing failed and there is only too much to do.
+    pub(super) fn is_busy(&self) -> bool {
+        self.status == StatusCode::TOO_MANY_REQUESTS
     }
 
     /// The HTTP status.
@@ -217,18 +244,27 @@ impl Problem {
 
 impl From<RegistryError> for Problem {
     fn from(error: RegistryError) -> Self {
+        if error.is_fenced() {
+            return Self::stopping();
+        }
         Self::below(&error, error.disposition(), error.hint().map(str::to_owned))
     }
 }
 
 impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
+        if error.is_fenced() {
+            return Self::stopping();
+        }
         Self::below(&error, error.disposition(), error.hint().map(str::to_owned))
     }
 }
 
 impl From<IngestError> for Problem {
     fn from(error: IngestError) -> Self {
+        if error.is_interruption() || error.is_fenced() {
+            return Self::stopping();
+        }
         Self::below(&error, Disposition::Retry, error.hint())
     }
 }

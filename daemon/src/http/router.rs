@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Extension, Request, State};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use runsync_config::http::Role;
@@ -16,6 +16,7 @@ use utoipa_axum::routes;
 
 use super::gate::{self, Gate};
 use super::openapi::{self, Document};
+use super::peer::Peer;
 use super::problem::Problem;
 use super::surface::Surface;
 use super::{exists, hand_in, health, manifests, metrics, runs, status, wake};
@@ -83,12 +84,27 @@ pub(super) fn router(surface: &Arc<Surface>) -> Router {
         .with_state(Arc::clone(surface))
 }
 
-async fn missing(request: Request) -> Problem {
+/// Whoever guesses paths is counted like whoever asks for what there is.
+async fn missing(
+    State(surface): State<Arc<Surface>>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+) -> Problem {
+    if let Err(problem) = surface.rates.count(&peer.anybody()) {
+        return problem;
+    }
     Problem::missing(format!("there is no {}", request.uri().path()))
         .hint("`GET /openapi.json` lists what there is")
 }
 
-async fn not_allowed(request: Request) -> Problem {
+async fn not_allowed(
+    State(surface): State<Arc<Surface>>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+) -> Problem {
+    if let Err(problem) = surface.rates.count(&peer.anybody()) {
+        return problem;
+    }
     Problem::method(format!(
         "{} is nothing that {} takes",
         request.method(),

@@ -1,26 +1,23 @@
 //! `/v1/runs…`: what the registry holds, as JSON Lines.
-//!
-//! A list begins after what `after` names and holds at most `limit` lines; the last line of one
-//! request says where the next begins. Without a limit all of it comes, page by page.
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
 use runsync_manifest::name::{DatasetId, DatasetTypeName, RepositoryId, RunKey, RunName};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::IntoParams;
+use uuid::Uuid;
 
-use super::ndjson::{self, Chunk};
 use super::openapi::{Asked, Gated, Missing};
+use super::pages::{Cursor, list};
 use super::problem::Problem;
 use super::query::{Path, Query};
 use super::surface::Surface;
 use crate::registry::record::{DatasetRow, RecordRow, RunRow};
 
-/// Datasets of a run that are read at once: some milliseconds of work.
-const PAGE: usize = 1000;
+/// After every repository: where a client names a run and no origin, it has seen all of that name.
+const LAST_ORIGIN: RepositoryId = RepositoryId(Uuid::max());
 
 /// Which runs.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -43,20 +40,6 @@ pub(super) struct WhichRuns {
     limit: Option<usize>,
 }
 
-impl WhichRuns {
-    fn begins_before(&self, run: &RunKey) -> bool {
-        let Some(after) = &self.after else {
-            return true;
-        };
-        let origin = (run.origin, self.after_origin);
-        match run.name.as_str().cmp(after) {
-            std::cmp::Ordering::Greater => true,
-            std::cmp::Ordering::Equal => matches!(origin, (run, Some(after)) if run > after),
-            std::cmp::Ordering::Less => false,
-        }
-    }
-}
-
 /// List runs, by name.
 #[utoipa::path(
     get,
@@ -73,13 +56,16 @@ pub(super) async fn runs(
     State(surface): State<Arc<Surface>>,
     Query(which): Query<WhichRuns>,
 ) -> Result<Response, Problem> {
-    let rows = surface.look_up(move |surface| {
-        let mut rows = surface.readers.registry.runs(which.prefix.as_deref())?;
-        rows.retain(|row| which.begins_before(&row.key) && (!which.waiting || row.waiting > 0));
-        rows.truncate(which.limit.unwrap_or(usize::MAX));
-        Ok::<_, Problem>(rows)
-    });
-    Ok(ndjson::rows(rows.await?))
+    let origin = which.after_origin.unwrap_or(LAST_ORIGIN);
+    let begin = Cursor::new(which.after.map(|name| (name, origin)), which.limit);
+    list(surface, begin, move |surface, at| {
+        let prefix = which.prefix.as_deref();
+        let after = at.after().map(|(name, origin)| (name.as_str(), *origin));
+        let registry = &surface.readers.registry;
+        let rows = registry.runs_after(prefix, which.waiting, after, at.lines())?;
+        Ok(at.page(rows, |row| (row.key.name.to_string(), row.key.origin)))
+    })
+    .await
 }
 
 /// A run in the path.
@@ -95,7 +81,12 @@ pub(super) struct WhichRun {
 }
 
 impl WhichRun {
-    /// The run, once it is known that the registry has it.
+    /// The run's key, once it is known that the registry has it.
+    async fn key(self, surface: &Arc<Surface>) -> Result<RunKey, Problem> {
+        let row = surface.look_up(move |surface| self.find(surface));
+        Ok(row.await?.key)
+    }
+
     fn find(self, surface: &Surface) -> Result<RunRow, Problem> {
         let key = RunKey {
             origin: self.origin,
@@ -164,17 +155,14 @@ pub(super) async fn datasets(
     Path(which): Path<WhichRun>,
     Query(of): Query<WhichDatasets>,
 ) -> Result<Response, Problem> {
+    let run = which.key(&surface).await?;
     let begin = Cursor::new(of.after, of.limit);
-    let dataset_type = of.dataset_type;
-    pages(surface, which, begin, move |surface, run, at| {
+    list(surface, begin, move |surface, at| {
         let registry = &surface.readers.registry;
-        let limit = at.left.min(PAGE);
+        let dataset_type = of.dataset_type.as_ref();
         let rows: Vec<DatasetRow> =
-            registry.datasets(run, dataset_type.as_ref(), at.after, limit)?;
-        let last = rows.last().map(|row| row.uuid);
-        let next = last.filter(|_| rows.len() == limit);
-        let lines = rows.len();
-        Ok((rows, at.next(next, lines)))
+            registry.datasets(&run, dataset_type, at.after().copied(), at.lines())?;
+        Ok(at.page(rows, |row| row.uuid))
     })
     .await
 }
@@ -214,72 +202,15 @@ pub(super) async fn records(
     Path(which): Path<WhichRun>,
     Query(of): Query<WhichRecords>,
 ) -> Result<Response, Problem> {
+    let run = which.key(&surface).await?;
     let begin = Cursor::new(of.after, of.limit);
-    pages(surface, which, begin, move |surface, run, at| {
+    list(surface, begin, move |surface, at| {
         let registry = &surface.readers.registry;
-        let mut rows: Vec<RecordRow> = registry.records(run, at.after, at.left.min(PAGE))?;
+        let mut rows: Vec<RecordRow> = registry.records(&run, at.after().copied(), at.lines())?;
         let last = rows.last().map(|row| row.uuid);
         let datasets = rows.chunk_by(|a, b| a.uuid == b.uuid).count();
         rows.retain(|row| !(of.waiting && row.confirmed));
         Ok((rows, at.next(last, datasets)))
     })
     .await
-}
-
-/// Where a list goes on.
-#[derive(Debug, Clone, Copy)]
-struct Cursor {
-    after: Option<DatasetId>,
-    left: usize,
-}
-
-impl Cursor {
-    fn new(after: Option<DatasetId>, limit: Option<usize>) -> Self {
-        let left = limit.unwrap_or(usize::MAX);
-        Self { after, left }
-    }
-
-    /// Where it goes on after `last`, with `done` datasets more; none: it has ended.
-    fn next(self, last: Option<DatasetId>, done: usize) -> Option<Self> {
-        let left = self.left.saturating_sub(done);
-        let after = Some(last?);
-        (left > 0).then_some(Self { after, left })
-    }
-}
-
-type Page<T> = (Vec<T>, Option<Cursor>);
-
-/// Answers with page after page of a run.
-async fn pages<T, F>(
-    surface: Arc<Surface>,
-    which: WhichRun,
-    begin: Cursor,
-    page: F,
-) -> Result<Response, Problem>
-where
-    T: Serialize,
-    F: Fn(&Surface, &RunKey, Cursor) -> Result<Page<T>, Problem> + Send + Sync + 'static,
-{
-    let page = Arc::new(page);
-    let of = Arc::clone(&page);
-    let (run, first) = surface
-        .look_up(move |surface| {
-            let run = which.find(surface)?.key;
-            let first = chunk(of(surface, &run, begin)?)?;
-            Ok::<_, Problem>((Arc::new(run), first))
-        })
-        .await?;
-    Ok(ndjson::stream(first, move |at| {
-        let (surface, run, page) = (Arc::clone(&surface), Arc::clone(&run), Arc::clone(&page));
-        let look = move |surface: &Surface| chunk(page(surface, &run, at)?);
-        async move { surface.look_on(look).await }
-    }))
-}
-
-fn chunk<T: Serialize>((rows, next): Page<T>) -> Result<Chunk<Cursor>, Problem> {
-    let mut bytes = Vec::new();
-    for row in &rows {
-        ndjson::line(row, &mut bytes).map_err(|error| Problem::internal(error.to_string()))?;
-    }
-    Ok((Bytes::from(bytes), next))
 }

@@ -14,9 +14,9 @@ use super::error::ListenError;
 use super::surface::Surface;
 use super::unix::UnixSocket;
 use super::{metrics, router, tcp};
-use crate::telemetry::metrics::Rendering;
 
-/// How often metrics are summed up: some thousand durations pile up meanwhile on a busy surface.
+/// How often metrics are summed up, and those forgotten who do not ask any more: some thousand of
+/// either pile up meanwhile on a busy surface.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Whether the tokens' files can be used.
@@ -70,7 +70,7 @@ impl Server {
         let tasks = &surface.tasks;
         let router = router::router(&surface);
         metrics::expect_all();
-        tasks.spawn(upkeep(surface.metrics.clone(), tasks.ending().clone()));
+        tasks.spawn(upkeep(Arc::clone(&surface), tasks.ending().clone()));
         for socket in sockets {
             let (router, http) = (router.clone(), Arc::clone(&http));
             tasks.spawn(connection::accept(socket, router, http, tasks.clone()));
@@ -93,15 +93,18 @@ impl Server {
     }
 }
 
-/// Sums metrics up now and then, so that they do not pile up where nobody asks for them.
-async fn upkeep(metrics: Rendering, ending: CancellationToken) {
+/// Sums metrics up now and then, and forgets who has not asked lately, so that neither piles up.
+async fn upkeep(surface: Arc<Surface>, ending: CancellationToken) {
     let mut ticks = interval(UPKEEP_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
             () = ending.cancelled() => return,
-            _ = ticks.tick() => metrics.upkeep(),
+            _ = ticks.tick() => {
+                surface.metrics.upkeep();
+                surface.rates.forget();
+            }
         }
     }
 }

@@ -140,18 +140,17 @@ pub struct DaemonStatus {
     pub version: String,
     /// When it started.
     pub started_at: Timestamp,
-    /// Its workers; none while it stands by.
+    /// Its workers: the one that looks after the lease, and those of the loops that it runs.
     pub workers: Vec<WorkerStatus>,
 }
 
 impl DaemonStatus {
     fn of(surface: &Surface) -> Self {
-        let loops = surface.duty.loops();
         Self {
-            duty: surface.duty.status(),
+            duty: surface.steward.duty().status(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: surface.started_at,
-            workers: loops.map_or_else(Vec::new, |loops| loops.workers()),
+            workers: surface.steward.workers(),
         }
     }
 }
@@ -165,6 +164,16 @@ pub enum StatusError {
     /// The ledger does not answer.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+}
+
+impl StatusError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Registry(error) => error.hint(),
+            Self::Ledger(error) => error.hint(),
+        }
+    }
 }
 
 impl From<StatusError> for Problem {
@@ -251,7 +260,8 @@ pub fn collect(site: &Site, readers: &Readers, at: Timestamp) -> Result<Status, 
     })
 }
 
-fn count_runs(runs: &[RunRow]) -> RunCounts {
+/// Counts runs and what they hold.
+pub(super) fn count_runs(runs: &[RunRow]) -> RunCounts {
     let mut counts = RunCounts::default();
     for run in runs {
         counts.total += 1;

@@ -8,39 +8,56 @@ use jiff::Timestamp;
 use runsync_config::site::Site;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use tracing::error;
 
-use super::account::{Access, AccessError};
+use super::account::{Access, AccessError, Account};
 use super::limits::Rates;
+use super::metrics::Tally;
 use super::problem::Problem;
 use crate::assembly::Readers;
 use crate::clock::Clock;
-use crate::loops::{Duty, Loops};
+use crate::error_chain::error_chain;
+use crate::loops::Loops;
+use crate::steward::Steward;
 use crate::telemetry::metrics::Rendering;
 use crate::worker::Tasks;
 
 /// How long a request waits for its turn before it is told to come again.
 const TURN_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Manifests that are handed in at a time: they take turns to be registered anyway.
+/// Manifests that arrive or have arrived and wait for their turn: each may fill a scratch file of
+/// `packed_bytes_max`.
+const SPOOLS: usize = 16;
+/// Manifests that are worked on at a time: they take turns to be registered anyway, but not to be
+/// read and confirmed.
 const HAND_INS: usize = 4;
+/// Users that the system is asked for at a time: a name service that does not answer holds a thread
+/// for each.
+const NAME_LOOK_UPS: usize = 4;
+/// Look-ups for `/readyz` at a time, beside the turns of all others: one is over in a moment.
+const PROBES: usize = 1;
 
 /// What the surface works with.
 #[derive(Debug)]
 pub struct Surface {
     pub(super) site: Site,
     pub(super) readers: Readers,
-    pub(super) duty: Duty,
+    pub(super) steward: Arc<Steward>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) started_at: Timestamp,
     pub(super) rates: Rates,
     pub(super) metrics: Rendering,
     /// Kinds of findings that were counted, and how many there were.
     findings: Mutex<BTreeMap<String, u64>>,
+    /// What the counts of workers add up to.
+    tallies: Mutex<BTreeMap<String, Tally>>,
     /// What serves clients.
     pub(super) tasks: Tasks,
     access: RwLock<Arc<Access>>,
-    /// Places for manifests that are handed in: each may fill a scratch file.
+    spools: Arc<Semaphore>,
     hand_ins: Arc<Semaphore>,
+    name_look_ups: Arc<Semaphore>,
+    probes: Arc<Semaphore>,
     /// Turns for look-ups: they block a thread each.
     turns: Arc<Semaphore>,
 }
@@ -54,7 +71,7 @@ impl Surface {
     pub fn new(
         site: Site,
         readers: Readers,
-        duty: Duty,
+        steward: Arc<Steward>,
         clock: Arc<dyn Clock>,
         metrics: Rendering,
     ) -> Result<Self, AccessError> {
@@ -65,13 +82,17 @@ impl Surface {
             rates: Rates::new(site.http.requests_per_second),
             metrics,
             findings: Mutex::default(),
+            tallies: Mutex::default(),
             tasks: Tasks::new(),
             access,
+            spools: Arc::new(Semaphore::new(SPOOLS)),
             hand_ins: Arc::new(Semaphore::new(HAND_INS)),
+            name_look_ups: Arc::new(Semaphore::new(NAME_LOOK_UPS)),
+            probes: Arc::new(Semaphore::new(PROBES)),
             turns: Arc::new(Semaphore::new(turns.min(Semaphore::MAX_PERMITS))),
             site,
             readers,
-            duty,
+            steward,
             clock,
         })
     }
@@ -94,7 +115,7 @@ impl Surface {
 
     /// The loops, without which nothing can be changed.
     pub(super) fn loops(&self) -> Result<Arc<Loops>, Problem> {
-        self.duty.loops().ok_or_else(Problem::standby)
+        self.steward.duty().loops().ok_or_else(Problem::standby)
     }
 
     /// Kinds of findings that were counted, and how many there were.
@@ -102,10 +123,70 @@ impl Surface {
         self.findings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a manifest that is handed in.
-    pub(super) fn hand_in(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        let place = Arc::clone(&self.hand_ins).try_acquire_owned();
-        place.map_err(|_| Problem::busy())
+    /// What the counts of workers add up to.
+    pub(super) fn tallies(&self) -> MutexGuard<'_, BTreeMap<String, Tally>> {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a manifest that arrives, until it is worked on; none where all are taken.
+    pub(super) fn spooling(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.spools).try_acquire_owned().ok()
+    }
+
+    /// A manifest's turn to be worked on, if that is now.
+    pub(super) fn hand_in_now(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.hand_ins).try_acquire_owned().ok()
+    }
+
+    /// A manifest's turn to be worked on, whenever that is; none where the daemon stops before.
+    pub(super) async fn hand_in(&self) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            biased;
+            () = self.tasks.ending().cancelled() => None,
+            turn = Arc::clone(&self.hand_ins).acquire_owned() => turn.ok(),
+        }
+    }
+
+    /// Asks the system for a user.
+    pub(super) async fn look_user_up(
+        &self,
+        access: Arc<Access>,
+        uid: u32,
+    ) -> Result<Account, Problem> {
+        let turn = soon(&self.name_look_ups).await;
+        let turn = turn.ok_or_else(|| {
+            Problem::crowded("as many users are being looked up as may be")
+                .hint("see that the name services of this machine answer quickly")
+        })?;
+        // Others asked for the same user while this one waited.
+        if let Some(account) = access.remembered(uid) {
+            return Ok(account);
+        }
+        blocking(move || {
+            let _turn = turn;
+            access.user(uid)
+        })
+        .await?
+        .map_err(|error| {
+            let text = error_chain(&error);
+            error!(error = %text, "cannot tell who asks");
+            Problem::unavailable(text).hint("see that the name services of this machine answer")
+        })
+    }
+
+    /// Runs the short look-up that tells whether the daemon is well: also where all others are busy.
+    pub(super) async fn probe<T, E>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        E: Into<Problem> + Send + 'static,
+    {
+        let turn = soon(&self.probes).await;
+        let crowded = || Problem::crowded("others ask whether the daemon is well");
+        let turn = turn.ok_or_else(crowded)?;
+        self.take_turn(turn, work).await
     }
 
     /// Runs a look-up that blocks, when it is its turn; a request whose turn does not come soon is
@@ -118,11 +199,8 @@ impl Surface {
         T: Send + 'static,
         E: Into<Problem> + Send + 'static,
     {
-        let turn = Arc::clone(&self.turns).acquire_owned();
-        match timeout(TURN_PATIENCE, turn).await {
-            Ok(Ok(turn)) => self.take_turn(turn, work).await,
-            Ok(Err(_)) | Err(_) => Err(Problem::busy()),
-        }
+        let turn = soon(&self.turns).await.ok_or_else(Problem::busy)?;
+        self.take_turn(turn, work).await
     }
 
     /// The same for an answer that has begun: it waits for its turn.
@@ -138,6 +216,14 @@ impl Surface {
             Ok(turn) => self.take_turn(turn, work).await,
             Err(_) => Err(Problem::busy()),
         }
+    }
+
+    /// Keeps all others from looking anything up.
+    #[cfg(test)]
+    pub(super) async fn take_all_turns(&self) -> OwnedSemaphorePermit {
+        let all = self.site.http.concurrent_requests_max;
+        let turns = Arc::clone(&self.turns).acquire_many_owned(all);
+        turns.await.unwrap()
     }
 
     /// The turn is given back by the thread that works, not by a client that goes away.
@@ -160,10 +246,19 @@ impl Surface {
     }
 }
 
-/// Runs work on a thread where it may block.
+/// A turn that comes soon; none where it does not.
+async fn soon(turns: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    let turn = timeout(TURN_PATIENCE, Arc::clone(turns).acquire_owned()).await;
+    turn.ok()?.ok()
+}
+
+/// Runs work on a thread where it may block. A panic there is logged, and a problem here.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {
     let joined = tokio::task::spawn_blocking(work).await;
-    joined.map_err(|_| Problem::internal("the work for this request broke off"))
+    joined.map_err(|error| {
+        error!(%error, "the work for a request broke off");
+        Problem::internal("the work for this request broke off")
+    })
 }

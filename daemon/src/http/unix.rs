@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tokio::net::UnixListener;
@@ -35,12 +35,7 @@ impl UnixSocket {
             }
         };
         let lock = lock(path)?;
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(failed("replace")(error));
-            }
-            Ok(()) | Err(_) => {}
-        }
+        remove(path)?;
         let listener = UnixListener::bind(path).map_err(failed("listen on"))?;
         fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE)).map_err(failed("open"))?;
         Ok(Self {
@@ -53,9 +48,26 @@ impl UnixSocket {
 
 impl Drop for UnixSocket {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.path) {
+        if let Err(error) = remove(&self.path) {
             warn!(path = %self.path.display(), %error, "cannot remove the socket");
         }
+    }
+}
+
+/// Makes room for a socket. What else may lie there is somebody's.
+fn remove(path: &Path) -> Result<(), ListenError> {
+    let failed = |source| ListenError::Unix {
+        doing: "replace",
+        path: path.to_owned(),
+        source,
+    };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed(error)),
+        Ok(found) if found.file_type().is_socket() => fs::remove_file(path).map_err(failed),
+        Ok(_) => Err(ListenError::NoSocket {
+            path: path.to_owned(),
+        }),
     }
 }
 
@@ -106,5 +118,20 @@ mod tests {
         let path = folder.path().join("runsync.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         UnixSocket::bind(&path).unwrap();
+    }
+
+    #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "a test's own file")]
+    async fn what_is_no_socket_is_never_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("registry.sqlite");
+        fs::write(&path, "precious").unwrap();
+        let refused = UnixSocket::bind(&path).unwrap_err();
+        assert!(matches!(refused, ListenError::NoSocket { .. }), "{refused}");
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        UnixSocket::bind(&link).unwrap_err();
+        assert!(link.is_symlink());
     }
 }

@@ -10,9 +10,9 @@ use utoipa::ToSchema;
 
 use super::account::Account;
 use super::body::JsonBody;
-use super::openapi::{Body, Gated};
+use super::openapi::{Body, Gated, Typed};
 use super::problem::Problem;
-use super::record::Recorded;
+use super::record::{Asking, perform};
 use super::surface::Surface;
 
 /// Which loops to wake.
@@ -41,6 +41,7 @@ pub struct Woken {
     responses(
         (status = 200, description = "They do.", body = Woken),
         Body,
+        Typed,
         Gated,
     )
 )]
@@ -49,16 +50,19 @@ pub(super) async fn wake(
     Extension(account): Extension<Account>,
     JsonBody(request): JsonBody<WakeRequest>,
 ) -> Result<Json<Woken>, Problem> {
-    let loops = surface.loops()?;
     let root = request.root;
-    let subject = match &root {
-        Some(root) => root.to_string(),
-        None => "all roots".to_owned(),
+    let asking = Asking {
+        account,
+        what: "wake",
+        subject: root
+            .as_ref()
+            .map_or_else(|| "all roots".to_owned(), ToString::to_string),
     };
-    let recorded = Recorded::begin(&surface, &loops, account, "wake", subject).await?;
-    let woken = recorded.run(move || match loops.wake(root.as_ref()) {
-        0 => Err(no_root()),
-        roots => Ok(Woken { roots }),
+    let woken = perform(&surface, asking, move |loops| {
+        match loops.wake(root.as_ref()) {
+            0 => Err(no_root()),
+            roots => Ok(Woken { roots }),
+        }
     });
     woken.await.map(Json)
 }

@@ -37,6 +37,7 @@ macro_rules! conformance {
             a_file_seen_again_keeps_its_row
             a_forgotten_file_is_new_again
             manifests_are_listed_by_state_oldest_decision_first
+            pages_of_manifests_follow_each_other
             manifests_of_a_run_are_listed_by_generation
             every_state_is_counted
             findings_are_counted_until_they_heal
@@ -254,6 +255,42 @@ pub(crate) fn manifests_are_listed_by_state_oldest_decision_first(open: &Open) {
     assert_eq!(site.paths(Some(ManifestState::Blocked)), ["b", "a"]);
     assert_eq!(site.paths(None), ["b", "c", "a"]);
     assert!(site.paths(Some(ManifestState::Registered)).is_empty());
+}
+
+pub(crate) fn pages_of_manifests_follow_each_other(open: &Open) {
+    let site = Site::new(open);
+    let mut rows = Vec::new();
+    for (number, path) in ["e", "b", "d", "a", "c", "f"].into_iter().enumerate() {
+        let state = ManifestState::ALL[number % 2];
+        let mut row = row(path, state);
+        // Some are decided at the same moment.
+        row.decided_at = at(i64::try_from(number / 3).unwrap());
+        row.location.root = root(["main", "other"][number % 3 % 2]);
+        rows.push(row);
+    }
+    let ledger = site.ledger();
+    ledger.record(&rows).unwrap();
+    for state in [None, Some(ManifestState::Registered)] {
+        for of in [None, Some(root("main"))] {
+            let mut all = ledger.manifests(state).unwrap();
+            all.retain(|row| of.as_ref().is_none_or(|root| row.location.root == *root));
+            for limit in 1..4 {
+                let mut paged: Vec<ManifestRow> = Vec::new();
+                loop {
+                    let after = paged.last().map(|row| (row.decided_at, &row.location));
+                    let page = ledger
+                        .manifests_after(state, of.as_ref(), after, limit)
+                        .unwrap();
+                    let is_last = page.len() < limit;
+                    paged.extend(page);
+                    if is_last {
+                        break;
+                    }
+                }
+                assert_eq!(paged, all, "{state:?} {of:?} {limit}");
+            }
+        }
+    }
 }
 
 pub(crate) fn manifests_of_a_run_are_listed_by_generation(open: &Open) {

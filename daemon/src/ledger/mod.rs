@@ -66,6 +66,16 @@ pub trait Ledger: Send + Sync + Debug {
     /// Rows in a state, oldest decision first; all states for `None`.
     fn manifests(&self, state: Option<ManifestState>) -> Result<Vec<ManifestRow>, LedgerError>;
 
+    /// A page of these, of one root or of all: the next `limit` after the row decided then about that
+    /// file, which need not be there. A page of fewer is the last.
+    fn manifests_after(
+        &self,
+        state: Option<ManifestState>,
+        root: Option<&RootName>,
+        after: Option<(Timestamp, &Location)>,
+        limit: usize,
+    ) -> Result<Vec<ManifestRow>, LedgerError>;
+
     /// Rows of a run, by generation.
     fn of_run(&self, run: &RunKey) -> Result<Vec<ManifestRow>, LedgerError>;
 

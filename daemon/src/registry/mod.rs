@@ -24,7 +24,7 @@ use std::ops::ControlFlow;
 use runsync_config::root::RootName;
 use runsync_manifest::generation::Generation;
 use runsync_manifest::header::DatasetType;
-use runsync_manifest::name::{DatasetId, DatasetTypeName, RunKey};
+use runsync_manifest::name::{DatasetId, DatasetTypeName, RepositoryId, RunKey};
 
 use crate::registry::conflict::Conflict;
 pub use crate::registry::dump::dump;
@@ -105,6 +105,16 @@ pub trait Registry: Send + Sync + Debug {
 
     /// All runs whose name is `prefix` or lies below it (all for `None`), by name, then origin.
     fn runs(&self, prefix: Option<&str>) -> Result<Vec<RunRow>, RegistryError>;
+
+    /// A page of these: the next `limit` after the run of that name and origin, which need not be
+    /// there; for `waiting` only those that wait for artifacts. A page of fewer is the last.
+    fn runs_after(
+        &self,
+        prefix: Option<&str>,
+        waiting: bool,
+        after: Option<(&str, RepositoryId)>,
+        limit: usize,
+    ) -> Result<Vec<RunRow>, RegistryError>;
 
     /// Runs that wait for artifacts, by run, then root. It does not count what they wait for, so it
     /// costs little however much that is.

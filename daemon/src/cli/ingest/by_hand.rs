@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use runsync_config::root::RootName;
 
-use super::{Args, show};
+use super::{Args, no_root, show};
 use crate::assembly::Assembly;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
@@ -44,11 +44,7 @@ fn choose_flow<'a>(
     let flows = &assembly.flows;
     if let Some(name) = root {
         let named = flows.iter().find(|flow| flow.root().name == *name);
-        return named.ok_or_else(|| {
-            Failure::new(format!("there is no root `{name}`"))
-                .hint("`runsync config show` lists the roots")
-                .usage()
-        });
+        return named.ok_or_else(|| no_root(name));
     }
     let holder = flows
         .iter()

@@ -8,9 +8,9 @@ use std::path::Path;
 use runsync_config::root::RootName;
 use runsync_config::site::Site;
 
-use super::{Args, show};
+use super::{Args, no_root, show};
 use crate::cli::context::Context;
-use crate::cli::failure::{Failure, Hint};
+use crate::cli::failure::Failure;
 use crate::cli::progress;
 use crate::http::{Client, ClientError, HandInEvent, Lines};
 use crate::ingest::hand_in::{Taken, place};
@@ -22,6 +22,11 @@ pub(super) fn take(
     each: &mut dyn FnMut(Taken) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let site = context.site()?;
+    if let Some(name) = &args.root
+        && !site.roots.iter().any(|root| root.name == *name)
+    {
+        return Err(no_root(name));
+    }
     let client = Client::connect(&site.http.socket)?;
     for file in &args.files {
         let root = choose_root(file, args.root.as_ref(), site);
@@ -32,15 +37,11 @@ pub(super) fn take(
                 continue;
             }
         };
-        let length = open
-            .metadata()
-            .while_doing(format!("cannot look at {}", file.display()))?
-            .len();
         let name = file.display().to_string();
         let mut query = vec![("name", name.as_str())];
         query.extend(root.map(|root| ("root", root.as_str())));
         query.extend(args.unsigned.then_some(("unsigned", "true")));
-        let mut lines = client.post_bytes("/v1/manifests", &query, open, length)?;
+        let mut lines = client.post_file("/v1/manifests", &query, open)?;
         each(follow(&mut lines, file, context)?)?;
     }
     Ok(())
@@ -75,7 +76,8 @@ fn follow(lines: &mut Lines, file: &Path, context: &Context) -> Result<Taken, Fa
             | HandInEvent::Waiting
             | HandInEvent::Compared { .. }
             | HandInEvent::Registered { .. }
-            | HandInEvent::Confirming => {}
+            | HandInEvent::Confirming
+            | HandInEvent::Working => {}
         }
     }
     let doing = format!("cannot tell what became of {}", file.display());

@@ -62,6 +62,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
     )))
 }
 
+/// Configuration names no such root.
+fn no_root(name: &RootName) -> Failure {
+    Failure::new(format!("there is no root `{name}`"))
+        .hint("`runsync config show` lists the roots")
+        .usage()
+}
+
 /// Shows how far a manifest has come.
 fn show(bar: &ProgressBar, event: &HandInEvent) {
     match *event {
@@ -81,6 +88,6 @@ fn show(bar: &ProgressBar, event: &HandInEvent) {
             bar.set_position(rows);
         }
         HandInEvent::Confirming => bar.set_message("confirming"),
-        HandInEvent::Taken(_) | HandInEvent::Failed(_) => {}
+        HandInEvent::Working | HandInEvent::Taken(_) | HandInEvent::Failed(_) => {}
     }
 }

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 
 use serde::Serialize;
 
-use crate::http::{RootStatus, Status};
+use crate::http::{DaemonStatus, RootStatus, Status};
+use crate::loops::Role;
 
 /// Entries of each list shown.
 const SHOWN: usize = 20;
@@ -28,6 +29,9 @@ impl fmt::Display for Report {
         )?;
         for root in &status.roots {
             writeln!(f, "root       {}", self.root(root))?;
+        }
+        if let Some(daemon) = &status.daemon {
+            show_daemon(f, daemon)?;
         }
         self.totals(f)?;
         self.lists(f)
@@ -141,6 +145,29 @@ impl Report {
     }
 }
 
+/// What the daemon is about, and which of its workers fail.
+fn show_daemon(f: &mut fmt::Formatter<'_>, daemon: &DaemonStatus) -> fmt::Result {
+    let version = &daemon.version;
+    match (daemon.duty.role, &daemon.duty.holder) {
+        (Role::Owner, _) => writeln!(f, "daemon     {version}, owner: it runs the loops")?,
+        (Role::Standby, Some(holder)) => {
+            writeln!(f, "daemon     {version}, standby: {holder} holds the lease")?;
+        }
+        (Role::Standby, None) => writeln!(f, "daemon     {version}, standby")?,
+    }
+    for worker in &daemon.workers {
+        if worker.failures_in_a_row > 0 {
+            let (name, times) = (&worker.name, worker.failures_in_a_row);
+            let error = worker.last_error.as_deref().unwrap_or_default();
+            writeln!(
+                f,
+                "worker     {name} failed {times} times in a row: {error}"
+            )?;
+        }
+    }
+    Ok(())
+}
+
 fn list<T>(
     f: &mut fmt::Formatter<'_>,
     title: &str,
@@ -158,5 +185,43 @@ fn list<T>(
     match rows.len().saturating_sub(SHOWN) {
         0 => Ok(()),
         more => write!(f, "\n  … and {more} more (all with --json)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    struct Shown(DaemonStatus);
+
+    impl fmt::Display for Shown {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            show_daemon(f, &self.0)
+        }
+    }
+
+    fn worker(name: &str, failures: u64) -> serde_json::Value {
+        json!({
+            "name": name, "activity": "idle", "steps": 9, "failures": 7,
+            "failures_in_a_row": failures, "advanced_at": "2026-11-24T12:00:00Z",
+            "last_run": null, "last_success": null, "last_failure": null,
+            "last_error": "cannot list manifests: permission denied",
+        })
+    }
+
+    #[test]
+    fn a_worker_that_fails_is_told_beside_what_the_daemon_is_about() {
+        let daemon = json!({
+            "role": "owner", "fence": 3, "since": null, "holder": null, "version": "1.2.3",
+            "started_at": "2026-11-24T12:00:00Z",
+            "workers": [worker("lease", 0), worker("manifests of main", 4)],
+        });
+        let shown = Shown(serde_json::from_value(daemon).unwrap());
+        insta::assert_snapshot!(shown, @r"
+        daemon     1.2.3, owner: it runs the loops
+        worker     manifests of main failed 4 times in a row: cannot list manifests: permission denied
+        ");
     }
 }

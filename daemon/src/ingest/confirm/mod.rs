@@ -39,3 +39,4 @@ mod findings;
 
 pub use self::compare::{Difference, differences};
 pub use self::confirming::{Confirmed, Confirming};
+pub use self::overdue::waits_since;

@@ -10,8 +10,8 @@ use runsync_manifest::name::RunKey;
 use crate::clock::later;
 use crate::ingest::IngestError;
 use crate::ingest::flow::Flow;
-use crate::ledger::LedgerError;
 use crate::ledger::record::{Finding, ManifestState};
+use crate::ledger::{Ledger, LedgerError};
 use crate::registry::record::WaitingRun;
 
 /// Kind of the finding.
@@ -50,6 +50,18 @@ impl Overdue {
     }
 }
 
+/// Since when a run that waits does so: its newest manifest brought what it waits for, as far as
+/// anybody knows. `None` where the ledger knows none of it.
+///
+/// # Errors
+///
+/// Where the ledger does not answer.
+pub fn waits_since(ledger: &dyn Ledger, run: &RunKey) -> Result<Option<Timestamp>, LedgerError> {
+    let rows = ledger.of_run(run)?.into_iter();
+    let registered = rows.filter(|row| row.state == ManifestState::Registered);
+    Ok(registered.map(|row| row.decided_at).max())
+}
+
 fn heal(flow: &Flow, runs: &[WaitingRun]) -> Result<(), LedgerError> {
     let (root, ledger) = (flow.root(), &flow.site().ledger);
     let waiting: BTreeSet<String> = runs
@@ -73,14 +85,7 @@ fn judge(
     waiting: &WaitingRun,
     now: Timestamp,
 ) -> Result<Option<Finding>, IngestError> {
-    let registered = flow
-        .site()
-        .ledger
-        .of_run(&waiting.run)?
-        .into_iter()
-        .filter(|row| row.state == ManifestState::Registered)
-        .map(|row| row.decided_at)
-        .max();
+    let registered = waits_since(&*flow.site().ledger, &waiting.run)?;
     let deadline = flow.root().waiting_deadline;
     let Some(since) = registered.filter(|since| later(*since, deadline) <= now) else {
         return Ok(None);

@@ -228,6 +228,43 @@ impl Ledger for SqliteLedger {
         })
     }
 
+    fn manifests_after(
+        &self,
+        state: Option<ManifestState>,
+        root: Option<&RootName>,
+        after: Option<(Timestamp, &Location)>,
+        limit: usize,
+    ) -> Result<Vec<ManifestRow>, LedgerError> {
+        // An index has each state in this order; all of them together would have to be sorted.
+        let states = state.map_or_else(|| ManifestState::ALL.to_vec(), |state| vec![state]);
+        let after = after.map_or((i64::MIN, "", ""), |(at, file)| {
+            (rows::time_column(at), file.root.as_str(), &*file.path)
+        });
+        let mut rows = self.read("list manifests", |connection| {
+            let mut found = Vec::new();
+            for state in states {
+                found.extend(manifests(
+                    connection,
+                    "WHERE state = ?1 AND (decided_at, root, path) > (?2, ?3, ?4)
+                         AND (?5 IS NULL OR root = ?5)
+                     ORDER BY decided_at, root, path LIMIT ?6",
+                    params![
+                        state.as_str(),
+                        after.0,
+                        after.1,
+                        after.2,
+                        root.map(RootName::as_str),
+                        i64::try_from(limit).unwrap_or(i64::MAX)
+                    ],
+                )?);
+            }
+            Ok(found)
+        })?;
+        rows.sort_by(|a, b| (a.decided_at, &a.location).cmp(&(b.decided_at, &b.location)));
+        rows.truncate(limit);
+        Ok(rows)
+    }
+
     fn of_run(&self, run: &RunKey) -> Result<Vec<ManifestRow>, LedgerError> {
         self.read("list the manifests of a run", |connection| {
             manifests(

@@ -8,7 +8,7 @@ use super::support::{
 };
 use crate::registry::RegistryError;
 use crate::registry::memory_rows::MemoryRows;
-use crate::registry::record::{Presence, WaitingArtifact};
+use crate::registry::record::{Presence, RunRow, WaitingArtifact};
 
 pub(crate) fn an_empty_registry_answers_nothing(open: &Open) {
     let site = Site::new(open);
@@ -376,6 +376,39 @@ pub(crate) fn runs_are_found_below_a_prefix(open: &Open) {
     assert_eq!(names(Some("u")).len(), 5);
     assert_eq!(names(None).len(), 6);
     assert!(names(Some("w")).is_empty());
+}
+
+pub(crate) fn pages_of_runs_follow_each_other(open: &Open) {
+    let site = Site::new(open);
+    for name in ["u/a/1", "u/a", "u/a-1", "v"] {
+        site.registry()
+            .raise_floor(&run(name), Generation::FIRST)
+            .unwrap();
+    }
+    site.register(&Manifest::new(&run("u/b"), 1, claims(1..=2)))
+        .unwrap();
+    let registry = site.registry();
+    for prefix in [None, Some("u"), Some("u/a"), Some("w")] {
+        let all = registry.runs(prefix).unwrap();
+        for limit in 1..4 {
+            let mut paged: Vec<RunRow> = Vec::new();
+            loop {
+                let last = paged.last();
+                let after = last.map(|row| (row.key.name.as_str(), row.key.origin));
+                let page = registry.runs_after(prefix, false, after, limit).unwrap();
+                let is_last = page.len() < limit;
+                paged.extend(page);
+                if is_last {
+                    break;
+                }
+            }
+            assert_eq!(paged, all, "{prefix:?} {limit}");
+        }
+    }
+    let waiting = registry.runs_after(None, true, None, 10).unwrap();
+    let names: Vec<_> = waiting.iter().map(|row| row.key.name.as_str()).collect();
+    assert_eq!(names, ["u/b"]);
+    assert_eq!(registry.runs_after(None, false, None, 0).unwrap(), []);
 }
 
 pub(crate) fn every_commit_is_counted(open: &Open) {

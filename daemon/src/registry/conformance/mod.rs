@@ -43,6 +43,7 @@ macro_rules! conformance {
                 the_first_dimension_record_wins
                 a_floor_only_rises
                 runs_are_found_below_a_prefix
+                pages_of_runs_follow_each_other
                 every_commit_is_counted
                 reopening_keeps_everything
                 a_manifest_without_datasets_still_makes_its_run

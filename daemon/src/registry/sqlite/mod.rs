@@ -34,7 +34,7 @@ use std::time::Duration;
 use runsync_config::root::RootName;
 use runsync_manifest::generation::Generation;
 use runsync_manifest::header::DatasetType;
-use runsync_manifest::name::{DatasetId, DatasetTypeName, RunKey};
+use runsync_manifest::name::{DatasetId, DatasetTypeName, RepositoryId, RunKey};
 use rusqlite::{Connection, Transaction, params};
 use uuid::Uuid;
 
@@ -219,7 +219,19 @@ impl Registry for SqliteRegistry {
     }
 
     fn runs(&self, prefix: Option<&str>) -> Result<Vec<RunRow>, RegistryError> {
-        self.read("list runs", |connection| query::runs(connection, prefix))
+        self.runs_after(prefix, false, None, usize::MAX)
+    }
+
+    fn runs_after(
+        &self,
+        prefix: Option<&str>,
+        waiting: bool,
+        after: Option<(&str, RepositoryId)>,
+        limit: usize,
+    ) -> Result<Vec<RunRow>, RegistryError> {
+        self.read("list runs", |connection| {
+            query::runs(connection, prefix, waiting, after, limit)
+        })
     }
 
     fn waiting_runs(&self) -> Result<Vec<WaitingRun>, RegistryError> {
@@ -292,7 +304,7 @@ impl Registry for SqliteRegistry {
 #[cfg(test)]
 mod tests {
     use runsync_manifest::checksum::{Adler32, Checksums, Md5, Sha256};
-    use runsync_manifest::name::RepositoryId;
+
     use rusqlite::types::ValueRef;
 
     use super::*;

@@ -4,9 +4,10 @@ use runsync_config::root::RootName;
 use runsync_manifest::checksum::Sha256;
 use runsync_manifest::generation::Generation;
 use runsync_manifest::header::DatasetType;
-use runsync_manifest::name::{DatasetId, DatasetTypeName, RunKey};
+use runsync_manifest::name::{DatasetId, DatasetTypeName, RepositoryId, RunKey};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, params};
+use uuid::Uuid;
 
 use super::failure::Failure;
 use super::names;
@@ -43,16 +44,35 @@ pub(super) fn run(connection: &Connection, run: &RunKey) -> Result<Option<RunRow
         .transpose()
 }
 
-pub(super) fn runs(connection: &Connection, prefix: Option<&str>) -> Result<Vec<RunRow>, Failure> {
+pub(super) fn runs(
+    connection: &Connection,
+    prefix: Option<&str>,
+    waiting: bool,
+    after: Option<(&str, RepositoryId)>,
+    limit: usize,
+) -> Result<Vec<RunRow>, Failure> {
     let columns = rows::RUN_COLUMNS;
+    // No run has an empty name.
+    let (name, origin) = after.unwrap_or(("", RepositoryId(Uuid::nil())));
     // `0` is the character after `/`: between the two lie all names below the prefix.
     connection
         .prepare_cached(&format!(
             "SELECT {columns} FROM run
-             WHERE ?1 IS NULL OR name = ?1 OR (name > ?1 || '/' AND name < ?1 || '0')
-             ORDER BY name, origin"
+             WHERE (name, origin) > (?2, ?3)
+                 AND (?1 IS NULL OR name = ?1 OR (name > ?1 || '/' AND name < ?1 || '0'))
+                 AND (waiting > 0 OR NOT ?4)
+             ORDER BY name, origin LIMIT ?5"
         ))?
-        .query_and_then([prefix], rows::run_row)?
+        .query_and_then(
+            params![
+                prefix,
+                name,
+                origin.0.as_bytes(),
+                waiting,
+                i64::try_from(limit).unwrap_or(i64::MAX)
+            ],
+            rows::run_row,
+        )?
         .collect()
 }
 
