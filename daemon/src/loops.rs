@@ -64,9 +64,10 @@ impl Loops {
                     ))
                 });
                 let (of, wake) = (flow.clone(), loops.artifacts.clone());
+                let asked = loops.requests.clone();
                 let name = format!("artifacts of {}", loops.root);
                 driver.start(name, wake.clone(), move || {
-                    Box::new(ConfirmWorker::new(of.clone(), wake.clone()))
+                    Box::new(ConfirmWorker::new(of.clone(), wake.clone(), asked.clone()))
                 });
                 loops
             })
@@ -83,12 +84,14 @@ impl Loops {
         &self.assembly
     }
 
-    /// Has the loops of `root`, or of all roots, look for work now. Returns how many roots it woke.
+    /// Has the loops of `root`, or of all roots, look for work now, also where no event and no
+    /// schedule calls for it. Returns how many roots it woke.
     pub fn wake(&self, root: Option<&RootName>) -> usize {
         let wanted = |loops: &&RootLoops| root.is_none_or(|root| loops.root == *root);
         let woken = self.roots.iter().filter(wanted);
         woken
             .inspect(|loops| {
+                loops.requests.look_now();
                 loops.manifests.wake();
                 loops.artifacts.wake();
             })
