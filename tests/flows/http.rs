@@ -692,6 +692,33 @@ fn metrics(text: &str) -> BTreeMap<String, f64> {
 }
 
 #[test]
+fn a_reload_that_fails_in_any_part_changes_nothing() {
+    let site = site_with_tcp("");
+    let daemon = Daemon::start(&site).expecting("configuration not reloaded");
+    let address = address(&daemon);
+    let ask = || {
+        let request = Request::get("/v1/status").token(READER);
+        request.over(tcp(&address)).status
+    };
+    assert_eq!(ask(), 200);
+    let key = site.folder.path().join("keys/signing.pem");
+    let pem = fs::read(&key).unwrap();
+    write(&key, b"no key");
+    let token = site.folder.path().join("reader");
+    write(&token, b"another-another-another-another");
+    daemon.signal(Signal::HUP);
+    daemon.until_told("could not be reloaded");
+    assert_eq!(ask(), 200, "the old token stays");
+
+    write(&key, &pem);
+    let from = daemon.lines().len();
+    daemon.signal(Signal::HUP);
+    daemon.until_logged("reloading configuration", from);
+    daemon.until("the new token counts", || ask() == 401);
+    daemon.stop();
+}
+
+#[test]
 fn counters_start_at_zero_and_sum_up() {
     let site = site("");
     let daemon = Daemon::start(&site).expecting("manifest quarantined");
