@@ -96,9 +96,12 @@ impl RegistrationLock {
         patience: Duration,
     ) -> Result<Option<RegistrationGuard<'_>>, RegistrationLockError> {
         let start = Instant::now();
-        let mut patient = || match start.elapsed() < patience {
-            true => ControlFlow::Continue(()),
-            false => ControlFlow::Break(()),
+        let mut patient = || {
+            if start.elapsed() < patience {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
         };
         match self.acquire(&mut patient) {
             Ok(guard) => Ok(Some(guard)),

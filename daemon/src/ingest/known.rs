@@ -270,12 +270,12 @@ mod tests {
                     ControlFlow::Break(())
                 }
             };
-            let mut noticed = Noticed {
+            let mut file = Noticed {
                 file: io::repeat(0).take(4 * NOTICE_BYTES as u64 + 1),
                 bytes: 0,
                 notice: &mut notice,
             };
-            let copied = io::copy(&mut noticed, &mut io::sink());
+            let copied = io::copy(&mut file, &mut io::sink());
             (copied.map_err(|error| error.kind()), notices)
         };
         assert_eq!(read(9), (Ok(4 * NOTICE_BYTES as u64 + 1), 4));

@@ -100,12 +100,12 @@ pub(super) fn tell(
     faulty: &Mutex<Faulty>,
     flow: &Flow,
     run: &RunKey,
-    faults: Vec<Fault>,
+    wrong: Vec<Fault>,
 ) -> Result<(), LedgerError> {
     let root = flow.root();
     let now = flow.site().clock.now();
     let settled = |fault: &Fault| has_settled(fault.identity, root, now);
-    let settled: Vec<Fault> = faults.into_iter().filter(settled).collect();
+    let settled: Vec<Fault> = wrong.into_iter().filter(settled).collect();
     if settled.is_empty() {
         return Ok(());
     }
