@@ -6,6 +6,7 @@
 //! and stands by again, in the same process. What runs of a loop's step at that moment runs to its
 //! end and can write nothing: the stores were opened under the tenure that has ended.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ struct Shared {
     wake: Wake,
     /// The configuration that the loops are, or will be, started with.
     site: Mutex<Site>,
+    /// How often that, or the keys that it names, were read again.
+    reloads: AtomicU64,
     turn: Mutex<Turn>,
 }
 
@@ -62,6 +65,7 @@ impl Steward {
             duty: Duty::standby(),
             wake: Wake::new(),
             site: Mutex::new(site.clone()),
+            reloads: AtomicU64::new(0),
             turn: Mutex::new(Turn { keeper, held: None }),
             clock: Arc::clone(&clock),
         });
@@ -163,6 +167,7 @@ impl Shared {
         let mut site = self.site();
         site.peers.clone_from(&new.peers);
         site.run_prefixes.clone_from(&new.run_prefixes);
+        self.reloads.fetch_add(1, Ordering::SeqCst);
     }
 
     fn site(&self) -> MutexGuard<'_, Site> {
@@ -213,6 +218,7 @@ impl Shared {
 
     /// Claims the lease and starts the loops. False where another process was quicker.
     fn take(&self, turn: &mut Turn, vacancy: &Vacancy) -> Result<bool, AssemblyError> {
+        let reloads = self.reloads.load(Ordering::SeqCst);
         let site = self.site().clone();
         let takeover = Takeover {
             keeper: &turn.keeper,
@@ -242,10 +248,10 @@ impl Shared {
         turn.held = Some(held);
         info!(site = %site.name, %repository, roots = site.roots.len(), %fence, "runsync serves");
         service::show_status(&self.status_text());
-        let now = self.site().clone();
-        if now != site {
+        if self.reloads.load(Ordering::SeqCst) != reloads {
             // The configuration was read again in the meantime.
-            loops.reload(&now)?;
+            let site = self.site().clone();
+            loops.reload(&site)?;
         }
         Ok(true)
     }
