@@ -16,17 +16,20 @@ use runsync_config::site::Site;
 use runsync_config::trust;
 use runsync_manifest::name::RepositoryId;
 use runsync_manifest::signature::{PublicKey, SigningKey};
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::clock::{Clock, SystemUptime};
 use crate::datastore::{Datastore, DatastoreError, LocalRoot};
 use crate::ingest::flow::{Flow, SiteParts};
 use crate::ingest::trust::Trust;
-use crate::lease::{Fence, Held, Holder, Keeper, LeaseError, Look, Tenure, Vacancy, What};
+use crate::lease::{
+    Fence, Held, Holder, HolderKind, Keeper, LeaseError, Standing, Tenure, Vacancy,
+};
 use crate::ledger::{Ledger, LedgerError, SqliteLease, SqliteLedger};
 use crate::registration_lock::{RegistrationLock, RegistrationLockError};
 use crate::registry::{Registry, RegistryError, SqliteRegistry};
-use crate::sqlite::SqliteError;
+use crate::sqlite::{SqliteError, Unfenced};
 
 /// Name of the ledger's file in the state directory.
 pub const LEDGER_FILE: &str = "ledger.sqlite3";
@@ -35,6 +38,9 @@ const REGISTRATION_LOCK_FILE: &str = "registration.lock";
 /// The part of the lease's duration that a write of another process is waited for by whoever
 /// renews or takes over: a takeover that is held up twice still comes in time.
 const PATIENCE_PARTS: u32 = 8;
+/// The longest such wait, however long the lease: whoever waits shows no sign of life meanwhile,
+/// and cannot stop.
+const PATIENCE_MAX: Duration = Duration::from_secs(5);
 /// How often a command looks whether another has given the lease back.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 /// Folder for scratch files in the state directory.
@@ -251,12 +257,30 @@ pub fn keeper(site: &Site) -> Result<Keeper, AssemblyError> {
     ))
 }
 
-fn patience(site: &Site) -> Duration {
-    site.lease.duration / PATIENCE_PARTS
+/// How long another process's write is waited for by whoever renews or takes over.
+pub fn patience(site: &Site) -> Duration {
+    patience_within(site.lease.duration)
+}
+
+fn patience_within(lease: Duration) -> Duration {
+    (lease / PATIENCE_PARTS).min(PATIENCE_MAX)
+}
+
+/// A lease that may be taken, and by whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Takeover<'a> {
+    /// Has looked at the lease.
+    pub keeper: &'a Keeper,
+    /// What it has found.
+    pub vacancy: &'a Vacancy,
+    /// What is to hold it.
+    pub kind: HolderKind,
+    /// The time, for people.
+    pub clock: &'a dyn Clock,
 }
 
 /// Claims a lease that may be claimed, and has `open` open things under it. A former holder that
-/// keeps a database locked although its lease has run out is ended. `on_end` is called when the
+/// keeps others from writing although its lease has run out is ended. `on_end` is called when the
 /// tenure ends. `None` where another process was quicker.
 ///
 /// # Errors
@@ -264,24 +288,66 @@ fn patience(site: &Site) -> Duration {
 /// Those of `open`: the lease is given back.
 pub fn take<T>(
     site: &Site,
-    (keeper, vacancy): (&Keeper, &Vacancy),
-    (what, clock): (What, &dyn Clock),
+    takeover: Takeover<'_>,
     on_end: impl Fn() + Clone + Send + Sync + 'static,
     open: impl Fn(&Tenure) -> Result<T, AssemblyError>,
 ) -> Result<Option<(Held, T)>, AssemblyError> {
+    let Takeover {
+        keeper,
+        vacancy,
+        kind,
+        clock,
+    } = takeover;
     let registry = registry_fence(site)?;
-    let claimed = unless_busy((keeper, vacancy), || {
-        let claim = (what, clock.now());
+    // Before the claim: after it nobody knows any more whom it was taken from.
+    make_way(site, takeover)?;
+    let claimed = unless_busy(takeover, || {
+        let claim = (kind, clock.now());
         Ok(keeper.claim(vacancy, registry, claim, on_end.clone())?)
     })?;
     let Some(held) = claimed else { return Ok(None) };
-    let opened = unless_busy((keeper, vacancy), || open(held.tenure()))?;
+    let opened = unless_busy(takeover, || open(held.tenure()))?;
+    // It may have gone on in between, and been stopped again.
+    make_way_to_register(site, takeover)?;
     Ok(Some((held, opened)))
+}
+
+/// Ends a former holder whose lease has run out, where it was stopped while it kept the registry
+/// locked, or had the turn to register. The ledger tells by itself: it refuses the claim.
+fn make_way(site: &Site, takeover: Takeover<'_>) -> Result<(), AssemblyError> {
+    if !takeover.vacancy.has_run_out() {
+        return Ok(());
+    }
+    let RegistryBackend::Sqlite { file } = &site.registry;
+    unless_busy(takeover, || {
+        let free = Unfenced::wait_until_free("registry", file, patience(site));
+        Ok(free.map_err(RegistryError::from)?)
+    })?;
+    make_way_to_register(site, takeover)
+}
+
+/// The part of [`make_way`] that is about the turn to register. Where it is not the former holder
+/// that has it (an operator's command that writes a manifest has it too), registrations wait.
+fn make_way_to_register(site: &Site, takeover: Takeover<'_>) -> Result<(), AssemblyError> {
+    let Takeover {
+        keeper, vacancy, ..
+    } = takeover;
+    if !vacancy.has_run_out() {
+        return Ok(());
+    }
+    let lock = registration_lock(site)?;
+    let is_free = || Ok::<_, AssemblyError>(lock.acquire_within(patience(site))?.is_some());
+    if !is_free()? && keeper.end_suspended(vacancy)? && !is_free()? {
+        warn!("another process registers, or chooses a generation: registrations wait for it");
+    }
+    Ok(())
 }
 
 /// Does something once more where a holder that kept a database locked could be ended.
 fn unless_busy<T>(
-    (keeper, vacancy): (&Keeper, &Vacancy),
+    Takeover {
+        keeper, vacancy, ..
+    }: Takeover<'_>,
     act: impl Fn() -> Result<T, AssemblyError>,
 ) -> Result<T, AssemblyError> {
     match act() {
@@ -306,14 +372,19 @@ pub fn claim<T>(
     let mut keeper = keeper(site)?;
     loop {
         match keeper.look()? {
-            Look::Vacant(vacancy) => {
-                let by = (What::Command, clock);
-                if let Some(taken) = take(site, (&keeper, &vacancy), by, || (), &open)? {
+            Standing::Vacant(vacancy) => {
+                let takeover = Takeover {
+                    keeper: &keeper,
+                    vacancy: &vacancy,
+                    kind: HolderKind::Command,
+                    clock,
+                };
+                if let Some(taken) = take(site, takeover, || (), &open)? {
                     return Ok(taken);
                 }
             }
-            Look::Held(row, _) => match row.holder {
-                Some(holder) if holder.what == What::Daemon => {
+            Standing::Held(row, _) => match row.holder {
+                Some(holder) if holder.what == HolderKind::Daemon => {
                     return Err(AssemblyError::Held(Box::new(holder)));
                 }
                 Some(_) | None => {}
@@ -465,4 +536,21 @@ fn trust_of(site: &Site, repository: RepositoryId) -> Result<Trust, AssemblyErro
 pub fn signing_key(site: &Site) -> Result<SigningKey, AssemblyError> {
     let pem = runsync_config::secret::read(&site.signing_key_file)?;
     Ok(SigningKey::from_pem(pem.expose())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service;
+
+    #[test]
+    fn no_lease_is_so_long_that_waiting_for_a_database_starves_the_watchdog() {
+        for (lease, expected) in [(8, 1), (3600, 5)] {
+            let patience = patience_within(Duration::from_secs(lease));
+            assert_eq!(patience, Duration::from_secs(expected));
+        }
+        // Registry, turn, claim, two openings, each tried twice.
+        assert!(PATIENCE_MAX * 10 < service::PATIENCE);
+        assert!(PATIENCE_MAX * 10 < service::STOP_DEADLINE);
+    }
 }

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use runsync_config::root::RootName;
+use runsync_config::site::Site;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::assembly::Assembly;
+use crate::assembly::{Assembly, AssemblyError};
 use crate::clock::Clock;
 use crate::ingest::workers::{ConfirmWorker, ManifestWorker, Requests};
 use crate::lease::{Fence, Holder, LeaseRow};
@@ -64,9 +65,10 @@ impl Loops {
                     ))
                 });
                 let (of, wake) = (flow.clone(), loops.artifacts.clone());
+                let asked = loops.requests.clone();
                 let name = format!("artifacts of {}", loops.root);
                 driver.start(name, wake.clone(), move || {
-                    Box::new(ConfirmWorker::new(of.clone(), wake.clone()))
+                    Box::new(ConfirmWorker::new(of.clone(), wake.clone(), asked.clone()))
                 });
                 loops
             })
@@ -83,20 +85,33 @@ impl Loops {
         &self.assembly
     }
 
-    /// Has the loops of `root`, or of all roots, look for work now. Returns how many roots it woke.
+    /// Has the loops of `root`, or of all roots, look for work now, also where no event and no
+    /// schedule calls for it. Returns how many roots it woke.
     pub fn wake(&self, root: Option<&RootName>) -> usize {
         let wanted = |loops: &&RootLoops| root.is_none_or(|root| loops.root == *root);
         let woken = self.roots.iter().filter(wanted);
         woken
             .inspect(|loops| {
+                loops.requests.look_now();
                 loops.manifests.wake();
                 loops.artifacts.wake();
             })
             .count()
     }
 
-    /// Has untrusted manifests tried again: keys or peers have changed.
-    pub fn retry_untrusted(&self) {
+    /// Takes keys, peers and prefixes from a configuration that was read again, and has untrusted
+    /// manifests tried again.
+    ///
+    /// # Errors
+    ///
+    /// Where a key cannot be read; then nothing has changed.
+    pub fn reload(&self, site: &Site) -> Result<(), AssemblyError> {
+        self.assembly.reload(site)?;
+        self.retry_untrusted();
+        Ok(())
+    }
+
+    fn retry_untrusted(&self) {
         for loops in &self.roots {
             loops.requests.retry_untrusted();
             loops.manifests.wake();
@@ -111,6 +126,11 @@ impl Loops {
     /// Names of workers that should have advanced more than `patience` ago.
     pub fn stalled(&self, patience: Duration) -> Vec<String> {
         self.driver.stalled(patience)
+    }
+
+    /// Has all workers stop, and waits for none.
+    pub fn cancel(&self) {
+        self.driver.cancel();
     }
 
     /// Stops all workers; see [`Driver::stop`].
@@ -174,24 +194,40 @@ impl Duty {
         self.read().status.clone()
     }
 
-    /// Runs these loops from now on, or none; `lease` is how the lease stands, where that is known.
-    pub fn set(&self, loops: Option<Arc<Loops>>, lease: Option<LeaseRow>, now: Timestamp) {
-        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let (fence, holder) = match lease {
-            Some(row) => (row.fence, row.holder),
-            None => (state.status.fence, None),
-        };
-        let role = if loops.is_some() {
-            Role::Owner
-        } else {
-            Role::Standby
-        };
-        state.status = DutyStatus {
-            role,
-            fence,
+    /// Runs these loops from now on, as the holder that `lease` names.
+    pub fn own(&self, loops: Arc<Loops>, lease: LeaseRow, now: Timestamp) {
+        let role = Role::Owner;
+        self.change(Some(loops), |_| Self::as_of(role, lease, now));
+    }
+
+    /// Stands by from now on: the lease is another's.
+    pub fn stand_by(&self, lease: LeaseRow, now: Timestamp) {
+        let role = Role::Standby;
+        self.change(None, |_| Self::as_of(role, lease, now));
+    }
+
+    /// Stands by from now on, and does not know whose the lease is.
+    pub fn stand_by_for_unknown(&self, now: Timestamp) {
+        self.change(None, |before| DutyStatus {
+            role: Role::Standby,
+            fence: before.fence,
             since: Some(now),
-            holder,
-        };
+            holder: None,
+        });
+    }
+
+    fn as_of(role: Role, lease: LeaseRow, now: Timestamp) -> DutyStatus {
+        DutyStatus {
+            role,
+            fence: lease.fence,
+            since: Some(now),
+            holder: lease.holder,
+        }
+    }
+
+    fn change(&self, loops: Option<Arc<Loops>>, status: impl FnOnce(&DutyStatus) -> DutyStatus) {
+        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        state.status = status(&state.status);
         state.loops = loops;
     }
 

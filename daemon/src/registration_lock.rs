@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{self, Mutex, MutexGuard};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Pause between two tries: short beside a registration, and asking costs next to nothing.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -86,6 +86,27 @@ impl RegistrationLock {
                 return Err(RegistrationLockError::Interrupted);
             }
             thread::sleep(PAUSE);
+        }
+    }
+
+    /// As [`acquire`](Self::acquire), for so long at most; `None` where somebody else held it all
+    /// the while.
+    pub fn acquire_within(
+        &self,
+        patience: Duration,
+    ) -> Result<Option<RegistrationGuard<'_>>, RegistrationLockError> {
+        let start = Instant::now();
+        let mut patient = || {
+            if start.elapsed() < patience {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        };
+        match self.acquire(&mut patient) {
+            Ok(guard) => Ok(Some(guard)),
+            Err(RegistrationLockError::Interrupted) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

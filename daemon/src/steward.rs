@@ -6,23 +6,21 @@
 //! and stands by again, in the same process. What runs of a loop's step at that moment runs to its
 //! end and can write nothing: the stores were opened under the tenure that has ended.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use runsync_config::site::Site;
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::assembly::{self, Assembly, AssemblyError};
+use crate::assembly::{self, Assembly, AssemblyError, Takeover};
 use crate::clock::Clock;
-use crate::lease::{Held, Keeper, LeaseRow, Look, Vacancy, What};
+use crate::lease::{Held, HolderKind, Keeper, LeaseRow, Standing, Vacancy};
 use crate::loops::{Duty, Loops};
 use crate::service;
 use crate::worker::{Driver, Next, Pulse, StepError, Wake, Worker, WorkerStatus};
-
-/// The part of the lease's duration after which a takeover is tried again that another process
-/// held up by keeping a database locked.
-const RETRY_PARTS: u32 = 8;
 
 /// Looks after one site for the life of this process.
 #[derive(Debug)]
@@ -38,6 +36,8 @@ struct Shared {
     wake: Wake,
     /// The configuration that the loops are, or will be, started with.
     site: Mutex<Site>,
+    /// How often that, or the keys that it names, were read again.
+    reloads: AtomicU64,
     turn: Mutex<Turn>,
 }
 
@@ -65,13 +65,16 @@ impl Steward {
             duty: Duty::standby(),
             wake: Wake::new(),
             site: Mutex::new(site.clone()),
+            reloads: AtomicU64::new(0),
             turn: Mutex::new(Turn { keeper, held: None }),
             clock: Arc::clone(&clock),
         });
         shared.look(&mut shared.turn())?;
         let driver = Driver::new(clock);
         let works = Arc::clone(&shared);
-        driver.start("lease", shared.wake.clone(), move || {
+        // A takeover comes in time also after errors.
+        let back_off_max = assembly::patience(site);
+        driver.start_within("lease", shared.wake.clone(), back_off_max, move || {
             Box::new(LeaseWorker(Arc::clone(&works)))
         });
         Ok(Self { shared, driver })
@@ -94,14 +97,13 @@ impl Steward {
     ///
     /// Where a key cannot be read; then nothing has changed.
     pub fn reload(&self, new: &Site) -> Result<(), AssemblyError> {
-        if let Some(loops) = self.shared.duty.loops() {
-            loops.assembly().reload(new)?;
-            loops.retry_untrusted();
+        assembly::signing_key(new)?;
+        // Before the loops are asked for: a takeover shows its loops first, and then looks here.
+        self.shared.take_over_from(new);
+        match self.shared.duty.loops() {
+            Some(loops) => loops.reload(new),
+            None => Ok(()),
         }
-        let mut site = self.shared.site();
-        site.peers.clone_from(&new.peers);
-        site.run_prefixes.clone_from(&new.run_prefixes);
-        Ok(())
     }
 
     /// Names of workers that should have advanced more than `patience` ago.
@@ -125,16 +127,24 @@ impl Steward {
     /// Stops everything, and gives the lease back. Where a step goes on after `deadline`, the lease
     /// is left to be taken over once this process has ended.
     pub async fn stop(&self, deadline: Duration) {
+        let until = Instant::now() + deadline;
+        self.driver.cancel();
+        if let Some(loops) = self.shared.duty.loops() {
+            loops.cancel();
+        }
         if let Err(error) = self.driver.stop(deadline).await {
             warn!(%error, "stopped while looking after the lease");
         }
-        let held = self.shared.turn().held.take();
+        // Asked again: a takeover may have been under way.
         let loops = self.shared.duty.loops();
-        self.shared.duty.set(None, None, self.shared.clock.now());
+        let now = self.shared.clock.now();
+        self.shared.duty.stand_by_for_unknown(now);
+        let left = until.saturating_duration_since(Instant::now());
         let stopped = match loops {
-            Some(loops) => loops.stop(deadline).await,
+            Some(loops) => loops.stop(left).await,
             None => Ok(()),
         };
+        let held = self.shared.held_where_nobody_is_at_it();
         match (stopped, held) {
             (Ok(()), held) => drop(held),
             (Err(error), held) => {
@@ -150,6 +160,23 @@ impl Steward {
 impl Shared {
     fn turn(&self) -> MutexGuard<'_, Turn> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is held, unless a step goes on that looks after it: it ends with the process.
+    fn held_where_nobody_is_at_it(&self) -> Option<Held> {
+        match self.turn.try_lock() {
+            Ok(mut turn) => turn.held.take(),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().held.take(),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Takes from a configuration what may change while the process runs.
+    fn take_over_from(&self, new: &Site) {
+        let mut site = self.site();
+        site.peers.clone_from(&new.peers);
+        site.run_prefixes.clone_from(&new.run_prefixes);
+        self.reloads.fetch_add(1, Ordering::SeqCst);
     }
 
     fn site(&self) -> MutexGuard<'_, Site> {
@@ -181,15 +208,15 @@ impl Shared {
     /// Looks at the lease as a standby, and takes it where it may be taken.
     fn look(&self, turn: &mut Turn) -> Result<Next, AssemblyError> {
         match turn.keeper.look()? {
-            Look::Held(row, wait) => {
+            Standing::Held(row, wait) => {
                 self.stand_by(*row);
                 Ok(Next::Idle(Some(wait)))
             }
-            Look::Vacant(vacancy) => match self.take(turn, &vacancy) {
+            Standing::Vacant(vacancy) => match self.take(turn, &vacancy) {
                 Ok(true) => Ok(Next::Idle(None)),
                 Ok(false) => Ok(Next::Again),
                 Err(error) if error.is_busy() => {
-                    let wait = self.site().lease.duration / RETRY_PARTS;
+                    let wait = assembly::patience(&self.site());
                     warn!(%error, retry_in = ?wait, "cannot take the lease over yet");
                     Ok(Next::Idle(Some(wait)))
                 }
@@ -200,13 +227,18 @@ impl Shared {
 
     /// Claims the lease and starts the loops. False where another process was quicker.
     fn take(&self, turn: &mut Turn, vacancy: &Vacancy) -> Result<bool, AssemblyError> {
+        let reloads = self.reloads.load(Ordering::SeqCst);
         let site = self.site().clone();
-        let by = (What::Daemon, &*self.clock);
+        let takeover = Takeover {
+            keeper: &turn.keeper,
+            vacancy,
+            kind: HolderKind::Daemon,
+            clock: &*self.clock,
+        };
         let wake = self.wake.clone();
         let taken = assembly::take(
             &site,
-            (&turn.keeper, vacancy),
-            by,
+            takeover,
             move || wake.wake(),
             |tenure| Assembly::open(&site, tenure, Arc::clone(&self.clock)),
         )?;
@@ -221,10 +253,15 @@ impl Shared {
             beat: 0,
             holder: Some(held.holder().clone()),
         };
-        self.duty.set(Some(loops), Some(row), self.clock.now());
+        self.duty.own(Arc::clone(&loops), row, self.clock.now());
         turn.held = Some(held);
         info!(site = %site.name, %repository, roots = site.roots.len(), %fence, "runsync serves");
         service::show_status(&self.status_text());
+        if self.reloads.load(Ordering::SeqCst) != reloads {
+            // The configuration was read again in the meantime.
+            let site = self.site().clone();
+            loops.reload(&site)?;
+        }
         Ok(true)
     }
 
@@ -236,7 +273,7 @@ impl Shared {
         if let Some(holder) = &row.holder {
             info!(%holder, fence = %row.fence, "standing by");
         }
-        self.duty.set(None, Some(row), self.clock.now());
+        self.duty.stand_by(row, self.clock.now());
         service::show_status(&self.status_text());
     }
 
@@ -246,7 +283,7 @@ impl Shared {
         let why = held.tenure().ended();
         warn!(%fence, why = why.map(tracing::field::display), "lease lost; this process stands by");
         let loops = self.duty.loops();
-        self.duty.set(None, None, self.clock.now());
+        self.duty.stand_by_for_unknown(self.clock.now());
         service::show_status(&self.status_text());
         if let Some(loops) = loops
             && let Err(error) = Handle::current().block_on(loops.stop(service::STOP_DEADLINE))

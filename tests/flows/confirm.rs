@@ -17,12 +17,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use process::Daemon;
+use runsync::datastore::counted::Counted;
 use runsync::datastore::{
     Datastore, DatastoreError, LocalRoot, Look, ManifestFile, RepositoryFile,
 };
 use runsync::file_identity::FileIdentity;
 use runsync::ingest::confirm::Confirming;
 use runsync::ingest::flow::Flow;
+use runsync::ledger::record::Finding;
 use runsync_manifest::content::Content;
 use runsync_manifest::name::ArtifactPath;
 use support::{Manifest, OpenSite, TestSite, artifact, entry, put};
@@ -130,6 +132,70 @@ fn confirming_is_no_faster_than_the_configuration_allows() {
     // 60 at 50 a second, less what may be caught up with.
     assert!(start.elapsed() >= Duration::from_millis(1_100));
     assert!(beats >= 10, "{beats} signs of life");
+}
+
+#[test]
+fn a_huge_folder_holds_up_no_small_run() {
+    const FILES: i64 = 1_000;
+    const HUGE: &str = "u/a/huge";
+    let site = TestSite::new("size");
+    site.configure_daemon("size", "confirm_files_per_second = 100", "");
+    let run = |name, first, count| {
+        let manifest = Manifest::new(site.repository, name, "1-1", Content::Additions);
+        site.place(&manifest.with_many(first, count));
+    };
+    run(HUGE, 1, FILES);
+    run("u/b/small", 1 << 64, 1);
+    site.put("u/b/small/000/0.fits", b"SIMPLE  =");
+    let mut open = site.open();
+    open.work();
+    let counted = Arc::new(Counted::new(LocalRoot::open(&site.root()).unwrap()));
+    let (parts, root) = (Arc::clone(open.flow().site()), open.flow().root().clone());
+    let mut confirming = Confirming::new(Flow::new(parts, root, Arc::clone(&counted) as _));
+    let go_on = &mut || ControlFlow::Continue(());
+    confirming.step(go_on).unwrap();
+    let folder = format!("{HUGE}/000");
+    let looked = confirming.changed(&[folder], go_on).unwrap();
+    assert!(looked.next.is_some(), "the rest of the folder is owed");
+    confirming.step(go_on).unwrap();
+    let small = open.registry().run(&site.run("u/b/small")).unwrap();
+    assert_eq!(small.unwrap().waiting, 0);
+    let looks = counted.calls().looked_at;
+    assert!(looks < FILES.unsigned_abs(), "{looks} looks");
+}
+
+#[test]
+fn a_finding_about_what_nobody_waits_for_is_dropped() {
+    let site = site_with(RIGHT, "");
+    let mut open = site.open();
+    open.work();
+    assert_eq!(open.confirm(), 1);
+    let manifest = Manifest::new(site.repository, "u/test/other", "1-1", Content::Additions);
+    let entries = [entry(2, 0, 0, "data/other.fits", RIGHT)];
+    site.place(&manifest.with_dimensions(1).with_entries(entries));
+    open.work();
+    let finding = |run: &str, path: &str| Finding {
+        kind: "corrupt".to_owned(),
+        subject: format!("main:{path}"),
+        detail: format!("run `{run}`: its size is 7 bytes, expected 5"),
+        first_seen: open.assembly.parts.clock.now(),
+        last_seen: open.assembly.parts.clock.now(),
+        times: 1,
+    };
+    let waited_for = finding("u/test/other", "data/other.fits");
+    let left_behind = finding(RUN, "data/large.fits");
+    let found = [left_behind, waited_for.clone()];
+    open.ledger().find_all(&found).unwrap();
+    let go_on = &mut || ControlFlow::Continue(());
+    // Of the next start.
+    let mut confirming = Confirming::new(open.flow().clone());
+    confirming.step(go_on).unwrap();
+    assert_eq!(open.ledger().findings().unwrap(), [waited_for]);
+
+    site.put("data/other.fits", RIGHT);
+    let other = site.run("u/test/other");
+    assert_eq!(confirming.confirm_run(&other, go_on).unwrap(), 1);
+    assert_eq!(open.ledger().findings().unwrap(), []);
 }
 
 /// A root in which somebody does something to each artifact as soon as it is opened.

@@ -19,7 +19,7 @@ use std::time::Duration;
 use runsync::datastore::{Datastore, DatastoreError, Look, ManifestFile, RepositoryFile};
 use runsync::file_identity::FileIdentity;
 use runsync::ingest::flow::{Flow, Progress};
-use runsync::ingest::workers::ConfirmWorker;
+use runsync::ingest::workers::{ConfirmWorker, Requests};
 use runsync::ledger::record::ManifestState;
 use runsync::registry::record::Presence;
 use runsync::worker::{Driver, Wake};
@@ -394,7 +394,13 @@ async fn a_run_registered_during_a_look_at_another_is_looked_at_soon() {
     let wake = Wake::new();
     driver.start("artifacts", wake.clone(), {
         let wake = wake.clone();
-        move || Box::new(ConfirmWorker::new(flow.clone(), wake.clone()))
+        move || {
+            Box::new(ConfirmWorker::new(
+                flow.clone(),
+                wake.clone(),
+                Requests::default(),
+            ))
+        }
     });
     // A is looked at ever more seldom.
     for _ in 0..12 {

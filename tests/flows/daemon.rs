@@ -8,6 +8,9 @@ mod support;
 #[path = "../support/daemon.rs"]
 mod process;
 
+#[path = "../support/http.rs"]
+mod http;
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -15,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use http::Request;
 use process::{Daemon, text};
 use runsync::ledger::record::ManifestState;
 use runsync::registry::record::Presence;
@@ -105,6 +109,27 @@ fn arrivals_are_seen_by_events_alone() {
 #[test]
 fn arrivals_are_seen_by_sweeps_alone() {
     what_arrives_is_registered_and_recorded(&site("checksum", SWEEPS_ONLY));
+}
+
+#[test]
+fn a_wake_up_has_the_loops_look_without_events_and_before_the_next_sweep() {
+    let site = TestSite::new("size");
+    let socket = site.folder.path().join("runsync.sock");
+    let http = format!("[http]\nsocket = \"{}\"", socket.display());
+    let never = "events = false\nsweep_interval = \"1h\"";
+    site.configure_daemon("size", never, &http);
+    let seen = site.watch();
+    let daemon = Daemon::start(&site);
+    daemon.until("the first sweep is over", || {
+        let root = "main".parse().unwrap();
+        seen.0.ledger.last_sweep(&root).unwrap().is_some()
+    });
+    site.place(&two(&site, RUN, 1));
+    put_artifacts(&site, 1);
+    let woken = Request::post("/v1/wake").at(&socket);
+    assert_eq!(woken.status, 200, "{}", woken.text());
+    daemon.until("the manifest is registered", || seen.complete(RUN, 2));
+    daemon.stop();
 }
 
 #[test]

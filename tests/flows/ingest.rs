@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     reason = "a test that cannot go on has failed"
 )]
+#![expect(clippy::float_cmp, reason = "counters are whole numbers")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -14,6 +15,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
+use metrics_exporter_prometheus::PrometheusBuilder;
 use runsync::file_identity::FileIdentity;
 use runsync::ingest::quarantine;
 use runsync::ledger::record::{ManifestRow, ManifestState};
@@ -655,4 +657,51 @@ fn a_root_that_is_not_the_one_opened_is_left_alone() {
     support::rename(&away, &site.root());
     open.arrivals.sweep().unwrap();
     assert_eq!(open.manifest().state, ManifestState::Registered);
+}
+
+#[test]
+fn every_manifest_that_was_sighted_is_accounted_for_at_any_time() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    // What of the metric's lines holds this label, summed up.
+    let count = |metric: &str, label: &str| -> f64 {
+        let text = handle.render();
+        let lines = text.lines().filter(|line| line.starts_with(metric));
+        let values = lines.filter(|line| line.contains(label));
+        let values = values.filter_map(|line| line.rsplit_once(' '));
+        values.map(|(_, value)| value.parse::<f64>().unwrap()).sum()
+    };
+    let sums_up = |sighted: f64, pending: f64| {
+        assert_eq!(count("runsync_ingest_watch_total", "sighted"), sighted);
+        assert_eq!(count("runsync_ingest_pending", "main"), pending);
+        let decided = count("runsync_ingest_acknowledge_total", "outcome");
+        assert_eq!(decided + pending, sighted);
+    };
+    let registered = || count("runsync_ingest_acknowledge_total", "registered");
+    metrics::with_local_recorder(&recorder, || {
+        let site = TestSite::new("trust");
+        let mut open = site.open();
+        sums_up(0.0, 0.0);
+        let whole =
+            Manifest::new(site.repository, "u/a", "1-1", Content::Additions).with_many(1, 1);
+        let path = site.place(&whole);
+        site.put("runsync/manifests/x/u/1-1.manifest.jsonl", b"{\"cut\":");
+        open.work();
+        sums_up(2.0, 1.0);
+        // The same bytes in another file are known again.
+        put(&path, &whole.bytes(Some(&site.key)));
+        open.work();
+        sums_up(3.0, 1.0);
+        assert_eq!(registered(), 2.0);
+        // A removal overtakes what was decided before.
+        let removal = Manifest::new(site.repository, "u/a", "1-2", Content::Removal);
+        site.place(&removal);
+        open.work();
+        sums_up(4.0, 1.0);
+        drop(open);
+        sums_up(4.0, 0.0);
+        let mut open = site.open();
+        open.work();
+        sums_up(5.0, 1.0);
+    });
 }

@@ -8,17 +8,24 @@ mod support;
 #[path = "../support/daemon.rs"]
 mod process;
 
+use std::fmt;
 use std::io::{BufRead, BufReader};
 use std::ops::ControlFlow;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use process::{Daemon, Onlooker, text, until};
 use runsync::assembly::{self, Stores};
-use runsync::clock::SystemClock;
+use runsync::clock::{Clock, SystemClock};
+use runsync::lease::LeaseTable;
+use runsync::ledger::SqliteLease;
 use runsync::ledger::record::ManifestState;
+use runsync::steward::Steward;
 use runsync_config::key_file::PublicKeyFile;
 use runsync_config::registry::RegistryBackend;
 use runsync_manifest::content::Content;
@@ -304,42 +311,62 @@ fn a_command_waits_for_another() {
 
 /// Names the site of [`holds_a_transaction`].
 const CONFIG: &str = "RUNSYNC_TEST_CONFIG";
-/// Names the database that it keeps locked.
+/// Names what it keeps locked.
 const LOCKED: &str = "RUNSYNC_TEST_LOCKED";
 
 #[test]
-#[ignore = "run by the tests of holders that are stopped in a transaction"]
-fn holds_a_transaction() {
+#[ignore = "run by the tests of holders that are stopped while others wait for them"]
+fn keeps_something_locked() {
     let config = PathBuf::from(std::env::var_os(CONFIG).unwrap());
     let site = runsync_config::load(&config).unwrap();
-    let file = match std::env::var(LOCKED).unwrap().as_str() {
-        "ledger" => assembly::ledger_file(&site),
-        _ => match &site.registry {
-            RegistryBackend::Sqlite { file } => file.clone(),
-        },
-    };
     let open = |tenure: &_| Stores::open(&site, tenure);
     let turned_away = &mut || ControlFlow::Break(());
     let _held = assembly::claim(&site, &SystemClock, open, turned_away).unwrap();
+    let RegistryBackend::Sqlite { file } = &site.registry;
+    match std::env::var(LOCKED).unwrap().as_str() {
+        "ledger" => in_a_transaction_of(&assembly::ledger_file(&site)),
+        "registry" => in_a_transaction_of(file),
+        _ => {
+            let lock = assembly::registration_lock(&site).unwrap();
+            let _turn = lock.acquire(&mut || ControlFlow::Continue(())).unwrap();
+            for_ever()
+        }
+    }
+}
+
+fn in_a_transaction_of(file: &Path) -> ! {
     let database = rusqlite::Connection::open(file).unwrap();
     // A renewal may be at it.
     database.busy_timeout(Duration::from_secs(60)).unwrap();
     database
         .execute_batch("BEGIN IMMEDIATE; UPDATE meta SET fence = 0")
         .unwrap();
-    println!("in a transaction");
+    for_ever()
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "whoever has started this waits for the line"
+)]
+fn for_ever() -> ! {
+    println!("it is locked");
     loop {
         std::thread::park();
     }
 }
 
-fn a_holder_stopped_in_a_transaction_of(database: &str) {
+fn a_holder_stopped_with_a_lock_on(what: &str) {
     let site = site(SHORT);
     let seen = site.watch();
     let mut holder = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "--nocapture", "holds_a_transaction"])
+        .args([
+            "--ignored",
+            "--exact",
+            "--nocapture",
+            "keeps_something_locked",
+        ])
         .env(CONFIG, site.config())
-        .env(LOCKED, database)
+        .env(LOCKED, what)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -347,7 +374,7 @@ fn a_holder_stopped_in_a_transaction_of(database: &str) {
     let told = output
         .lines()
         .map_while(Result::ok)
-        .any(|line| line.contains("in a transaction"));
+        .any(|line| line.contains("it is locked"));
     assert!(told);
     kill_process(Pid::from_child(&holder), Signal::STOP).unwrap();
 
@@ -357,6 +384,10 @@ fn a_holder_stopped_in_a_transaction_of(database: &str) {
     site.place(&manifest(&site, 1));
     until_registered(&daemon, &seen, 1);
     assert_eq!(daemon.logged("ended the former holder", 0), 1);
+    // Whoever takes over from this daemon before it is done knows nothing of the one before it.
+    let log = daemon.log();
+    let (before, _) = log.split_once("lease taken over").unwrap();
+    assert!(before.contains("ended the former holder"), "{log}");
     let ended = holder.wait().unwrap();
     assert_eq!(ended.signal(), Some(Signal::KILL.as_raw()));
     assert_each_once(&seen, 1);
@@ -365,10 +396,64 @@ fn a_holder_stopped_in_a_transaction_of(database: &str) {
 
 #[test]
 fn a_holder_stopped_in_a_transaction_of_the_registry_is_ended_when_its_lease_has_run_out() {
-    a_holder_stopped_in_a_transaction_of("registry");
+    a_holder_stopped_with_a_lock_on("registry");
 }
 
 #[test]
 fn a_holder_stopped_in_a_transaction_of_the_ledger_is_ended_when_its_lease_has_run_out() {
-    a_holder_stopped_in_a_transaction_of("ledger");
+    a_holder_stopped_with_a_lock_on("ledger");
+}
+
+#[test]
+fn a_holder_stopped_while_it_has_the_turn_to_register_is_ended_when_its_lease_has_run_out() {
+    a_holder_stopped_with_a_lock_on("turn");
+}
+
+/// A clock that does something whenever it is asked.
+#[derive(Default)]
+struct Meddling(OnceLock<Box<dyn Fn() + Send + Sync>>);
+
+impl fmt::Debug for Meddling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Meddling")
+    }
+}
+
+impl Clock for Meddling {
+    fn now(&self) -> Timestamp {
+        if let Some(meddle) = self.0.get() {
+            meddle();
+        }
+        SystemClock.now()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_comes_while_the_lease_is_taken_over_is_not_lost() {
+    let site = site(LONG);
+    let before = site.open();
+    let clock = Arc::new(Meddling::default());
+    let steward = Steward::start(&site.site(), Arc::clone(&clock) as _).unwrap();
+    let steward = Arc::new(steward);
+    let origin = RepositoryId(Uuid::from_u128(0xC));
+    let peer =
+        format!("[[peer]]\nsite = \"SITE_B\"\norigin = \"{origin}\"\nrun_prefixes = [\"u/b\"]\n");
+    site.configure_daemon("trust", ROOT, &format!("{peer}{LONG}"));
+    let new = site.site();
+    let table = SqliteLease::open(&assembly::ledger_file(&new), Duration::from_secs(60)).unwrap();
+    let old = table.read().unwrap().fence;
+    let (told, reloaded) = (Arc::clone(&steward), AtomicBool::new(false));
+    let meddle = move || {
+        let is_taking = table.read().unwrap().fence > old && told.duty().loops().is_none();
+        if is_taking && !reloaded.swap(true, Ordering::SeqCst) {
+            told.reload(&new).unwrap();
+        }
+    };
+    assert!(clock.0.set(Box::new(meddle)).is_ok());
+    drop(before);
+    until("the loops know the new peer", || {
+        let loops = steward.duty().loops();
+        loops.is_some_and(|loops| loops.assembly().parts.trust().knows(origin))
+    });
+    steward.stop(Duration::from_secs(60)).await;
 }

@@ -102,8 +102,7 @@ fn reload(site: &Site, context: &Context, steward: &Steward, surface: &Surface) 
 
 fn try_reload(context: &Context, steward: &Steward, surface: &Surface) -> Result<Site, Failure> {
     let site = runsync_config::load(&context.config_file()?)?;
-    surface.reload(&site)?;
-    steward.reload(&site)?;
+    surface.reload(&site, || Ok::<_, Failure>(steward.reload(&site)?))?;
     Ok(site)
 }
 

@@ -108,18 +108,12 @@ fn measure_findings(surface: &Surface) -> Result<(), Problem> {
 }
 
 /// Loops that were started again count from zero; what they add up to does not. Where none run,
-/// nothing is pending, and nothing has an age.
+/// nothing has an age.
 fn measure_workers(surface: &Surface) {
     let now = surface.clock.now();
     let duty = surface.steward.duty();
     let fence = duty.status().fence;
-    let loops = duty.loops();
-    if loops.is_none() {
-        for root in &surface.site.roots {
-            metrics::set(metrics::PENDING, Some(("root", root.name.to_string())), 0.0);
-        }
-    }
-    let running = loops.map_or_else(Vec::new, |loops| loops.workers());
+    let running = duty.loops().map_or_else(Vec::new, |loops| loops.workers());
     let mut tallies = surface.tallies();
     for worker in surface.steward.workers() {
         let of_loops = running.iter().any(|one| one.name == worker.name);

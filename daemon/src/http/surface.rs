@@ -97,13 +97,20 @@ impl Surface {
         })
     }
 
-    /// Takes accounts and tokens from a configuration that was read again.
+    /// Takes accounts and tokens from a configuration that was read again, once `others` has taken
+    /// the rest.
     ///
     /// # Errors
     ///
-    /// Where a token cannot be used: the old ones stay.
-    pub fn reload(&self, site: &Site) -> Result<(), AccessError> {
+    /// Where a token cannot be used, which is found before `others` is called, and where `others`
+    /// fails: the old ones stay.
+    pub fn reload<E: From<AccessError>>(
+        &self,
+        site: &Site,
+        others: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
         let access = Arc::new(Access::read(&site.http)?);
+        others()?;
         *self.access.write().unwrap_or_else(PoisonError::into_inner) = access;
         Ok(())
     }

@@ -7,10 +7,12 @@
 //! registered by it stays, but its file is judged as one that arrives now.
 
 use std::collections::HashSet;
+use std::io::{self, Read};
 use std::num::NonZero;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use runsync_manifest::limits::Limits;
 use runsync_manifest::skim;
@@ -28,6 +30,11 @@ use crate::ledger::record::{ManifestRow, ManifestState, ManifestSummary};
 const THREADS_MAX: usize = 4;
 /// Files for each thread: fewer are read before another has started.
 const FILES_PER_THREAD: usize = 16;
+/// How long the caller's thread waits for the others without looking whether they advance.
+const BEAT: Duration = Duration::from_millis(100);
+/// Bytes of a file after which its reader says that it advances: slow storage delivers them well
+/// within the patience of the watchdog.
+const NOTICE_BYTES: usize = 4 << 20;
 
 /// What became of files that are to be decided.
 #[derive(Debug, Default)]
@@ -59,6 +66,7 @@ impl Flow {
             rows: &rows,
             next: AtomicUsize::new(0),
             broken_off: AtomicBool::new(false),
+            notices: AtomicU64::new(0),
         };
         let same = search.run(progress);
         let ledger = &self.site().ledger;
@@ -110,6 +118,8 @@ struct Search<'a> {
     /// The next row to look at.
     next: AtomicUsize,
     broken_off: AtomicBool,
+    /// How often threads have said that they advance.
+    notices: AtomicU64,
 }
 
 /// Where the files lie that are what was registered, and which they are.
@@ -123,34 +133,73 @@ impl Search<'_> {
         let threads = cores
             .min(THREADS_MAX)
             .min(self.rows.len().div_ceil(FILES_PER_THREAD));
+        let caller = thread::current();
+        let running = AtomicUsize::new(threads.saturating_sub(1));
         thread::scope(|scope| {
             let beside: Vec<_> = (1..threads)
-                .map(|_| scope.spawn(|| self.read_on(&mut |_| ControlFlow::Continue(()))))
+                .map(|_| {
+                    scope.spawn(|| {
+                        let same = self.read_on(&mut |_| self.goes_on());
+                        running.fetch_sub(1, Ordering::SeqCst);
+                        caller.unpark();
+                        same
+                    })
+                })
                 .collect();
             let mut same = self.read_on(&mut |lines| progress(Progress::Read { lines }));
+            let mut heard = 0;
+            // One that panicked is finished and has not said so.
+            while running.load(Ordering::SeqCst) > 0
+                && beside.iter().any(|thread| !thread.is_finished())
+            {
+                thread::park_timeout(BEAT);
+                let notices = self.notices.load(Ordering::Relaxed);
+                let advanced = std::mem::replace(&mut heard, notices) != notices;
+                if advanced && progress(Progress::Read { lines: 0 }).is_break() {
+                    self.broken_off.store(true, Ordering::Relaxed);
+                }
+            }
             // One that panicked has shown nothing to be the same: the flow looks at its files.
-            same.extend(
-                beside
-                    .into_iter()
-                    .flat_map(|thread| thread.join().unwrap_or_default()),
-            );
+            let beside = beside.into_iter();
+            same.extend(beside.flat_map(|thread| thread.join().unwrap_or_default()));
             same
         })
     }
 
-    /// Reads file after file of those that no thread has taken.
+    /// What a thread beside the caller's says as it advances.
+    fn goes_on(&self) -> ControlFlow<()> {
+        self.notices.fetch_add(1, Ordering::Relaxed);
+        if self.broken_off.load(Ordering::Relaxed) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+
+    /// Reads file after file of those that no thread has taken. `progress` hears of the lines of
+    /// each, and of none now and then meanwhile.
     fn read_on(&self, progress: &mut dyn FnMut(u64) -> ControlFlow<()>) -> Same {
         let mut same = Vec::new();
+        let mut heard = |lines| {
+            let going = progress(lines);
+            if going.is_break() {
+                self.broken_off.store(true, Ordering::Relaxed);
+            }
+            going
+        };
         while !self.broken_off.load(Ordering::Relaxed)
             && let Some(row) = self.rows.get(self.next.fetch_add(1, Ordering::Relaxed))
         {
-            let read = self.read(row);
+            let read = self.read(row, &mut || heard(0));
+            if self.broken_off.load(Ordering::Relaxed) {
+                break;
+            }
             let lines = read
                 .as_ref()
                 .map_or(0, |(_, trailer)| trailer.counts.dataset);
             same.extend(read.map(|(identity, _)| (row.location.path.clone(), identity)));
-            if progress(lines).is_break() {
-                self.broken_off.store(true, Ordering::Relaxed);
+            if heard(lines).is_break() {
+                break;
             }
         }
         same
@@ -158,11 +207,42 @@ impl Search<'_> {
 
     /// `None` where the file is not, or not certainly, what the row is about. Why not is for the
     /// flow to find out.
-    fn read(&self, row: &ManifestRow) -> Option<(FileIdentity, Trailer)> {
+    fn read(
+        &self,
+        row: &ManifestRow,
+        notice: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Option<(FileIdentity, Trailer)> {
         let (file, identity) = self.datastore.open_manifest(&row.location.path).ok()?;
-        let trailer = skim::trailer(file, self.limits).ok()?;
+        let noticed = Noticed {
+            file,
+            bytes: 0,
+            notice,
+        };
+        let trailer = skim::trailer(noticed, self.limits).ok()?;
         let summary = row.summary.as_ref()?;
         is_same(summary, &trailer).then_some((identity, trailer))
+    }
+}
+
+/// A file that says now and then that it is being read, and whose reading can be broken off.
+struct Noticed<'a, R> {
+    file: R,
+    /// Bytes read since it was said last.
+    bytes: usize,
+    notice: &'a mut dyn FnMut() -> ControlFlow<()>,
+}
+
+impl<R: Read> Read for Noticed<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.bytes += count;
+        if self.bytes >= NOTICE_BYTES {
+            self.bytes = 0;
+            if (self.notice)().is_break() {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+        }
+        Ok(count)
     }
 }
 
@@ -172,4 +252,33 @@ fn is_same(summary: &ManifestSummary, trailer: &Trailer) -> bool {
         && summary.datasets == Some(trailer.counts.dataset)
         && summary.total_bytes == Some(trailer.total_bytes)
         && summary.key_id == signature.map(|signature| signature.key_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_file_shows_signs_of_life_while_it_is_read_and_can_be_broken_off() {
+        let read = |most: usize| {
+            let mut notices = 0;
+            let mut notice = || {
+                notices += 1;
+                if notices < most {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            };
+            let mut file = Noticed {
+                file: io::repeat(0).take(4 * NOTICE_BYTES as u64 + 1),
+                bytes: 0,
+                notice: &mut notice,
+            };
+            let copied = io::copy(&mut file, &mut io::sink());
+            (copied.map_err(|error| error.kind()), notices)
+        };
+        assert_eq!(read(9), (Ok(4 * NOTICE_BYTES as u64 + 1), 4));
+        assert_eq!(read(3), (Err(io::ErrorKind::ConnectionAborted), 3));
+    }
 }

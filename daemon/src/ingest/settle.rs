@@ -186,9 +186,9 @@ impl Settling {
         Judgement::Wait
     }
 
-    /// Forgets a file that is decided or gone.
-    pub fn decided(&mut self, path: &str) {
-        self.candidates.remove(path);
+    /// Forgets a file that is decided or gone. Returns whether it was seen and not decided.
+    pub fn decided(&mut self, path: &str) -> bool {
+        self.candidates.remove(path).is_some()
     }
 }
 

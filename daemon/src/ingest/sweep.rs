@@ -175,14 +175,17 @@ impl Arrivals {
     }
 
     fn take_up(&mut self, path: String, identity: FileIdentity, now: Timestamp) {
-        let new = self.settling.sighted(path, identity, now);
-        self.counts.sighted(u64::from(new), self.settling.len());
+        if self.settling.sighted(path, identity, now) {
+            self.counts.sighted();
+        }
     }
 
-    /// Forgets a file that is decided or gone.
+    /// Forgets a file that is decided or gone. One that was not taken up counts for nothing: a
+    /// decision about one manifest may overtake others.
     fn put_down(&mut self, path: &str, outcome: Outcome) {
-        self.settling.decided(path);
-        self.counts.decided(outcome, self.settling.len());
+        if self.settling.decided(path) {
+            self.counts.decided(outcome);
+        }
     }
 
     /// Tries untrusted manifests again, after keys or peers have changed.
@@ -209,7 +212,7 @@ impl Arrivals {
         let passed = self.flow.pass_over_known(due, progress)?;
         for path in &passed.known {
             self.unreadable.healed(&self.flow, path)?;
-            self.settling.decided(path);
+            self.put_down(path, Outcome::Registered);
         }
         let mut files = apart(passed.others);
         more |= files.len() > STEP_FILES;
@@ -342,6 +345,12 @@ impl Arrivals {
     /// The flow that this runs.
     pub fn flow(&self) -> &Flow {
         &self.flow
+    }
+}
+
+impl Drop for Arrivals {
+    fn drop(&mut self) {
+        self.counts.left(self.settling.len());
     }
 }
 

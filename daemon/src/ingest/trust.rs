@@ -45,7 +45,7 @@ impl Trust {
     }
 
     /// Whether manifests of a repository are accepted at all.
-    pub(super) fn knows(&self, repository: RepositoryId) -> bool {
+    pub fn knows(&self, repository: RepositoryId) -> bool {
         repository == self.local || self.site.peer(repository).is_some()
     }
 

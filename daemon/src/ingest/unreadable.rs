@@ -80,12 +80,10 @@ impl Unreadable {
             return Ok(());
         }
         let ours = subject(flow, "");
-        for finding in flow.site().ledger.findings()? {
-            if finding.kind == UNREADABLE
-                && let Some(path) = finding.subject.strip_prefix(&ours)
-            {
-                self.paths.insert(path.to_owned());
-            }
+        let ledger = &flow.site().ledger;
+        for finding in ledger.findings_of(UNREADABLE, &ours, None, usize::MAX)? {
+            let path = finding.subject.strip_prefix(&ours).map(str::to_owned);
+            self.paths.extend(path);
         }
         self.recalled = true;
         Ok(())

@@ -23,13 +23,21 @@ use crate::worker::{Next, Pulse, StepError, Wake, Worker};
 /// The question is one read of one row.
 const ASK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What operators may ask of a running loop, beside waking it.
+/// What operators may ask of the running loops of a root, beside waking them.
 #[derive(Debug, Clone, Default)]
 pub struct Requests {
     retry_untrusted: Arc<AtomicBool>,
+    sweep: Arc<AtomicBool>,
+    look: Arc<AtomicBool>,
 }
 
 impl Requests {
+    /// Has the manifests swept and the artifacts looked for now, whatever the schedule says.
+    pub fn look_now(&self) {
+        self.sweep.store(true, Ordering::SeqCst);
+        self.look.store(true, Ordering::SeqCst);
+    }
+
     /// Has untrusted manifests tried again: keys or peers have changed.
     pub fn retry_untrusted(&self) {
         self.retry_untrusted.store(true, Ordering::SeqCst);
@@ -79,7 +87,8 @@ impl ManifestWorker {
         let hints = self.watcher.take();
         let asked = self.forgotten.replace(forgotten) != Some(forgotten);
         let due = self.next_sweep.is_none_or(|next| next <= now);
-        let sweep = self.sweep_owed || hints.rescan || asked || due;
+        let wanted = self.requests.sweep.swap(false, Ordering::SeqCst);
+        let sweep = self.sweep_owed || hints.rescan || asked || due || wanted;
         if sweep || !hints.is_empty() {
             self.sweep_owed = true;
             if sweep || !self.follow(hints)? {
@@ -150,6 +159,7 @@ impl Worker for ManifestWorker {
 pub struct ConfirmWorker {
     confirming: Confirming,
     watch: Option<ArtifactWatch>,
+    requests: Requests,
     registry_seen: Option<u64>,
     next: Option<Timestamp>,
     /// When a directory that changed may be looked at again.
@@ -158,7 +168,7 @@ pub struct ConfirmWorker {
 
 impl ConfirmWorker {
     /// A worker that is woken by `wake`.
-    pub fn new(flow: Flow, wake: Wake) -> Self {
+    pub fn new(flow: Flow, wake: Wake, requests: Requests) -> Self {
         let root = flow.root();
         let watch = root
             .events
@@ -166,6 +176,7 @@ impl ConfirmWorker {
         Self {
             confirming: Confirming::new(flow),
             watch,
+            requests,
             registry_seen: None,
             next: None,
             owed: None,
@@ -178,6 +189,10 @@ impl ConfirmWorker {
         let looked = self.confirming.changed(&dirty, &mut || advance(pulse))?;
         self.owed = looked.next;
         let registry = Arc::clone(&self.confirming.flow().site().registry);
+        if self.requests.look.swap(false, Ordering::SeqCst) {
+            self.confirming.look_now(now);
+            self.next = Some(now);
+        }
         let due = self.next.is_some_and(|next| next <= now);
         // Asked before the look: what is registered meanwhile counts as unseen.
         let changes = registry.changes()?;

@@ -1,12 +1,13 @@
 //! The suite that every lease table passes.
 
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::fence::Fence;
-use super::holder::{Holder, What};
+use super::holder::{Holder, HolderKind};
 use super::table::{LeaseError, LeaseRow, LeaseTable};
 
 /// Opens the lease table in a folder, or creates it.
@@ -36,7 +37,8 @@ macro_rules! conformance {
 pub(crate) use conformance;
 
 fn holder(lock: u128) -> Holder {
-    Holder::this(What::Daemon, Timestamp::UNIX_EPOCH, Uuid::from_u128(lock)).unwrap()
+    let (what, since) = (HolderKind::Daemon, Timestamp::UNIX_EPOCH);
+    Holder::this(what, since, Duration::from_secs(30), Uuid::from_u128(lock)).unwrap()
 }
 
 /// Claims the lease as it stands.

@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 
 use super::fence::{Fence, Tenure};
 use super::held::{Claimed, Held};
-use super::holder::{Holder, What};
+use super::holder::{Holder, HolderKind};
 use super::lock::{HolderState, LockFolder};
 use super::table::{LeaseError, LeaseRow, LeaseTable};
 use super::watch::{Beats, Sight, Watch};
@@ -25,9 +25,9 @@ pub struct Keeper {
     watch: Watch,
 }
 
-/// What a look tells.
+/// How the lease stands for whoever looks at it.
 #[derive(Debug)]
-pub enum Look {
+pub enum Standing {
     /// It is another's; look again after this long at the latest.
     Held(Box<LeaseRow>, Duration),
     /// It may be claimed.
@@ -74,17 +74,17 @@ impl Keeper {
     /// # Errors
     ///
     /// Where its row cannot be read.
-    pub fn look(&mut self) -> Result<Look, LeaseError> {
+    pub fn look(&mut self) -> Result<Standing, LeaseError> {
         let row = self.table.read()?;
         let Some(holder) = &row.holder else {
-            return Ok(Look::vacant(row, Grounds::Free));
+            return Ok(Standing::vacant(row, Grounds::Free));
         };
         if self.locks.state(holder.lock) == HolderState::Gone {
-            return Ok(Look::vacant(row, Grounds::Gone));
+            return Ok(Standing::vacant(row, Grounds::Gone));
         }
         Ok(match self.watch.see(&row, self.uptime.awake()) {
-            Sight::Held(wait) => Look::Held(Box::new(row), wait),
-            Sight::Expired => Look::vacant(row, Grounds::Expired),
+            Sight::Held(wait) => Standing::Held(Box::new(row), wait),
+            Sight::Expired => Standing::vacant(row, Grounds::Expired),
         })
     }
 
@@ -99,14 +99,16 @@ impl Keeper {
         &self,
         vacancy: &Vacancy,
         registry: Fence,
-        (what, since): (What, Timestamp),
+        (what, since): (HolderKind, Timestamp),
         on_end: impl Fn() + Send + Sync + 'static,
     ) -> Result<Option<Held>, LeaseError> {
         let fence = vacancy.row.fence.max(registry).next();
         let lock = self.locks.lock()?;
-        let holder = Holder::this(what, since, lock.id()).map_err(|source| LeaseError::Process {
-            action: "look at this process",
-            source,
+        let holder = Holder::this(what, since, self.duration, lock.id()).map_err(|source| {
+            LeaseError::Process {
+                action: "look at this process",
+                source,
+            }
         });
         let began = self.uptime.since_boot();
         let claimed =
@@ -135,11 +137,12 @@ impl Keeper {
     }
 
     /// Ends the holder that the lease was, or is to be, taken from, where it stands in the way:
-    /// called when the row, or a file that its fence guards, is locked by another process.
+    /// called when the row, a file that its fence guards, or the turn to register is locked by
+    /// another process.
     ///
     /// Only a holder whose lease has run out, that is still there (its lock file is locked), and
-    /// whose process is certainly the one that claimed: it was stopped inside a transaction, and
-    /// the lock that it has on the database goes only with it. Returns whether it was ended.
+    /// whose process is certainly the one that claimed: it was stopped, and what it has locked
+    /// goes only with it. Returns whether it was ended.
     ///
     /// # Errors
     ///
@@ -157,7 +160,7 @@ impl Keeper {
             .process
             .kill()
             .map_err(|source| LeaseError::Process {
-                action: "end the process that keeps the database locked",
+                action: "end the process that has lost the lease and stands in the way",
                 source,
             })?;
         if ended {
@@ -166,20 +169,25 @@ impl Keeper {
                 uid = holder.uid,
                 since = %holder.since,
                 fence = %vacancy.row.fence,
-                "ended the former holder of the lease: it was stopped in a transaction and kept the database locked"
+                "ended the former holder of the lease: it was stopped and kept others from writing"
             );
         }
         Ok(ended)
     }
 }
 
-impl Look {
+impl Standing {
     fn vacant(row: LeaseRow, grounds: Grounds) -> Self {
         Self::Vacant(Vacancy { row, grounds })
     }
 }
 
 impl Vacancy {
+    /// Whether a holder is in the row that has not renewed it in time: it may still be there.
+    pub(crate) fn has_run_out(&self) -> bool {
+        self.grounds == Grounds::Expired
+    }
+
     fn tell(&self, fence: Fence) {
         match (&self.row.holder, self.grounds) {
             (Some(holder), Grounds::Gone) => {

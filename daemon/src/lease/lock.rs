@@ -7,6 +7,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use tracing::debug;
@@ -45,23 +46,16 @@ impl LockFolder {
 
     /// Makes a new one and locks it.
     pub(super) fn lock(&self) -> Result<HolderLock, LeaseError> {
-        let id = Uuid::new_v4();
-        let path = self.path(id);
-        let locked = File::options()
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .and_then(|file| {
-                file.try_lock()?;
-                Ok(file)
-            });
-        match locked {
-            Ok(file) => Ok(HolderLock {
-                id,
-                path,
-                locked: file,
-            }),
-            Err(source) => Err(LeaseError::Lock { path, source }),
+        loop {
+            let id = Uuid::new_v4();
+            let path = self.path(id);
+            let made = File::options().write(true).create_new(true).open(&path);
+            match made.and_then(|file| lock_made(&path, file)) {
+                Ok(Some(locked)) => return Ok(HolderLock { id, path, locked }),
+                // Another holder has tidied it away before it was locked.
+                Ok(None) => {}
+                Err(source) => return Err(LeaseError::Lock { path, source }),
+            }
         }
     }
 
@@ -117,6 +111,19 @@ impl HolderLock {
     }
 }
 
+/// Locks a file that this process has just made. Others may be asking whether its holder is gone,
+/// and are waited for; `None` where one of them has removed it.
+fn lock_made(path: &Path, file: File) -> io::Result<Option<File>> {
+    file.lock()?;
+    let (locked, found) = (file.metadata()?, fs::metadata(path));
+    match found {
+        Ok(found) if found.ino() == locked.ino() => Ok(Some(file)),
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn id_of(name: &str) -> Option<Uuid> {
     let id = name.strip_prefix("lease-")?.strip_suffix(".lock")?;
     id.parse().ok()
@@ -150,6 +157,33 @@ mod tests {
         assert_eq!(locks.state(id), HolderState::Gone);
         let missing = Uuid::from_u128(1);
         assert_eq!(locks.state(missing), HolderState::Unknown);
+    }
+
+    #[test]
+    fn whoever_asks_about_a_file_that_is_not_locked_yet_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lease");
+        let made = File::create_new(&path).unwrap();
+        let asks = File::open(&path).unwrap();
+        asks.try_lock_shared().unwrap();
+        std::thread::scope(|scope| {
+            let locking = scope.spawn(|| lock_made(&path, made));
+            drop(asks);
+            assert!(locking.join().unwrap().unwrap().is_some());
+        });
+    }
+
+    #[test]
+    fn a_file_that_was_tidied_away_before_it_was_locked_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lease");
+        let made = File::create_new(&path).unwrap();
+        remove(&path);
+        assert!(lock_made(&path, made).unwrap().is_none());
+        let made = File::create_new(&path).unwrap();
+        remove(&path);
+        let _another = File::create_new(&path).unwrap();
+        assert!(lock_made(&path, made).unwrap().is_none());
     }
 
     #[test]

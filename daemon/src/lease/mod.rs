@@ -13,8 +13,8 @@
 //!   *own* clock. Clocks of two machines are never compared.
 //! - [`lock`]: a holder keeps a file locked for as long as it lives and holds. Once the kernel has
 //!   dropped that lock the holder is gone, and nobody need wait.
-//! - [`process`]: a holder that was stopped inside a transaction keeps the database locked, and no
-//!   fence helps against that. When its lease has run out it is ended.
+//! - [`process`]: a holder that was stopped inside a transaction keeps the database locked, or the
+//!   turn to register, and no fence helps against that. When its lease has run out it is ended.
 //! - [`held`]: a thread of the holder renews the lease, and ends the [`Tenure`]
 //!   when it cannot; the tenure is what registry and ledger are opened under.
 //!
@@ -36,6 +36,9 @@
 //!   registry's fence only rises, so the first finds a higher one when it wakes up.
 //! - The old holder writes to the registry between a claim and the new holder's opening: that
 //!   write was before it, as if the lease had been claimed a moment later.
+//! - The holder of a lease that has run out is stopped with a lock only after its successor has
+//!   looked for one and before the claim, and the successor ends at once: nobody knows any more
+//!   whom to end. It ends by itself when it is woken.
 //! - The lock file is locked before the row names it, and its name is a new one each time: one
 //!   that can be locked means that exactly the holder that the row names is gone. A file that is
 //!   missing, or cannot be opened, means nothing.
@@ -64,6 +67,6 @@ mod tests;
 
 pub use self::fence::{End, Fence, Fenced, Tenure};
 pub use self::held::Held;
-pub use self::holder::{Holder, What};
-pub use self::keeper::{Keeper, Look, Vacancy};
+pub use self::holder::{Holder, HolderKind};
+pub use self::keeper::{Keeper, Standing, Vacancy};
 pub use self::table::{LeaseError, LeaseRow, LeaseTable};

@@ -112,15 +112,15 @@ impl Site {
 
 fn vacant(keeper: &mut Keeper) -> Vacancy {
     match keeper.look().unwrap() {
-        Look::Vacant(vacancy) => vacancy,
-        Look::Held(row, _) => panic!("it is held: {row:?}"),
+        Standing::Vacant(vacancy) => vacancy,
+        Standing::Held(row, _) => panic!("it is held: {row:?}"),
     }
 }
 
 fn wait(keeper: &mut Keeper) -> Duration {
     match keeper.look().unwrap() {
-        Look::Held(_, wait) => wait,
-        Look::Vacant(vacancy) => panic!("it may be claimed: {vacancy:?}"),
+        Standing::Held(_, wait) => wait,
+        Standing::Vacant(vacancy) => panic!("it may be claimed: {vacancy:?}"),
     }
 }
 
@@ -134,7 +134,7 @@ fn take(keeper: &mut Keeper) -> Option<Held> {
 }
 
 fn claim_above(keeper: &Keeper, vacancy: &Vacancy, registry: Fence) -> Option<Held> {
-    let who = (What::Daemon, Timestamp::UNIX_EPOCH);
+    let who = (HolderKind::Daemon, Timestamp::UNIX_EPOCH);
     keeper.claim(vacancy, registry, who, || ()).unwrap()
 }
 
@@ -182,8 +182,8 @@ fn a_lease_that_is_not_renewed_is_taken_after_its_duration() {
     let held = take(&mut first).unwrap();
     let vacancy = loop {
         match second.look().unwrap() {
-            Look::Held(_, wait) => uptime.advance(wait),
-            Look::Vacant(vacancy) => break vacancy,
+            Standing::Held(_, wait) => uptime.advance(wait),
+            Standing::Vacant(vacancy) => break vacancy,
         }
     };
     assert_eq!(uptime.awake(), DURATION);
@@ -242,7 +242,7 @@ fn end_of(site: &Site, disturb: impl FnOnce(&MemoryTable)) -> (Held, End) {
     let mut keeper = site.keeper(SHORT, Arc::new(SystemUptime));
     let vacancy = vacant(&mut keeper);
     let (ended, end) = mpsc::sync_channel(1);
-    let who = (What::Daemon, Timestamp::UNIX_EPOCH);
+    let who = (HolderKind::Daemon, Timestamp::UNIX_EPOCH);
     let held = keeper
         .claim(&vacancy, Fence::default(), who, move || {
             ended.send(()).unwrap();
@@ -275,7 +275,7 @@ fn a_holder_that_cannot_renew_ends_its_tenure_and_lets_others_at_once() {
     let mut other = site.keeper(DURATION, uptime);
     // The renewing thread drops the lock once it has ended the tenure.
     let vacancy = loop {
-        if let Look::Vacant(vacancy) = other.look().unwrap() {
+        if let Standing::Vacant(vacancy) = other.look().unwrap() {
             break vacancy;
         }
         std::thread::yield_now();

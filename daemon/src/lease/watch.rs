@@ -1,12 +1,15 @@
 //! When to look, when to renew, and when the lease has run out: pure, on the asker's own clock.
 //!
-//! The holder and whoever watches it measure the same duration, each by itself. The watcher
-//! starts anew whenever it *sees* a change, which is after the holder made it: a holder that runs
-//! has given up before anybody takes over from it.
+//! The holder and whoever watches it measure the same duration, each by itself: the holder has
+//! written down its own, and a watcher waits for the longer of the two. The watcher starts anew
+//! whenever it *sees* a change, which is after the holder made it: the tenure of a holder that runs
+//! has ended before anybody takes over from it. A step of its loops may still go on then; that it
+//! writes nothing is the fence's doing alone.
 
 use std::time::Duration;
 
 use super::fence::Fence;
+use super::holder::Holder;
 use super::table::LeaseRow;
 
 /// How often, within the lease's duration, the holder renews it.
@@ -62,11 +65,13 @@ impl Watch {
                 now
             }
         };
-        let left = self.duration.saturating_sub(now.saturating_sub(since));
+        let told = row.holder.as_ref().and_then(Holder::lease);
+        let duration = told.map_or(self.duration, |told| told.max(self.duration));
+        let left = duration.saturating_sub(now.saturating_sub(since));
         if left.is_zero() {
             Sight::Expired
         } else {
-            Sight::Held(left.min(self.duration / LOOKS).min(LOOK_MAX))
+            Sight::Held(left.min(duration / LOOKS).min(LOOK_MAX))
         }
     }
 }
@@ -118,8 +123,12 @@ impl Beats {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+    use uuid::Uuid;
+
     use super::*;
     use crate::clock::{ManualUptime, Uptime};
+    use crate::lease::HolderKind;
 
     const DURATION: Duration = Duration::from_secs(8);
     const QUARTER: Duration = Duration::from_secs(2);
@@ -163,6 +172,26 @@ mod tests {
         watch.see(&row(1, 2), start);
         let (late, left) = (DURATION * 15 / 16, DURATION / 16);
         assert_eq!(watch.see(&row(1, 2), start + late), Sight::Held(left));
+    }
+
+    #[test]
+    fn of_two_durations_the_longer_counts() {
+        let held_for = |lease| {
+            let (what, since) = (HolderKind::Daemon, Timestamp::UNIX_EPOCH);
+            let holder = Holder::this(what, since, lease, Uuid::nil()).unwrap();
+            let row = LeaseRow {
+                holder: Some(holder),
+                ..row(1, 1)
+            };
+            let mut watch = Watch::new(DURATION);
+            let mut now = Duration::ZERO;
+            while let Sight::Held(wait) = watch.see(&row, now) {
+                now += wait;
+            }
+            now
+        };
+        assert_eq!(held_for(DURATION * 3), DURATION * 3);
+        assert_eq!(held_for(DURATION / 3), DURATION);
     }
 
     #[test]

@@ -41,6 +41,7 @@ macro_rules! conformance {
             manifests_of_a_run_are_listed_by_generation
             every_state_is_counted
             findings_are_counted_until_they_heal
+            findings_of_a_kind_are_listed_by_page_and_heal_together
             sweeps_are_remembered
             the_last_registration_is_remembered
             rows_forgotten_are_counted
@@ -351,6 +352,40 @@ pub(crate) fn findings_are_counted_until_they_heal(open: &Open) {
     assert_eq!(ledger.findings().unwrap(), [finding("a", 2, "y")]);
 }
 
+pub(crate) fn findings_of_a_kind_are_listed_by_page_and_heal_together(open: &Open) {
+    let site = Site::new(open);
+    let finding = |kind: &str, subject: &str| Finding {
+        kind: kind.to_owned(),
+        subject: subject.to_owned(),
+        detail: "x".to_owned(),
+        first_seen: at(1),
+        last_seen: at(1),
+        times: 1,
+    };
+    let ours =
+        ["main:a", "main:b", "main:b/é", "main:c"].map(|subject| finding("corrupt", subject));
+    let others = [
+        finding("corrupt", "mai"),
+        finding("corrupt", "main2:b"),
+        finding("run_overdue", "main:b"),
+    ];
+    let ledger = site.ledger();
+    ledger.find_all(&[&ours[..], &others].concat()).unwrap();
+    let of = |after, limit| {
+        ledger
+            .findings_of("corrupt", "main:", after, limit)
+            .unwrap()
+    };
+    assert_eq!(of(None, usize::MAX), ours);
+    assert_eq!(of(None, 2), ours[..2]);
+    assert_eq!(of(Some("main:b"), 2), ours[2..]);
+    assert_eq!(of(Some("main:c"), 2), []);
+    let healed = ["main:a", "main:c", "main:never seen"].map(str::to_owned);
+    ledger.healed_all("corrupt", &healed).unwrap();
+    assert_eq!(of(None, usize::MAX), ours[1..3]);
+    assert_eq!(ledger.findings().unwrap().len(), 5);
+}
+
 pub(crate) fn sweeps_are_remembered(open: &Open) {
     let site = Site::new(open);
     site.ledger().swept(&root("main"), at(1)).unwrap();
@@ -480,6 +515,20 @@ pub(crate) fn an_old_fence_writes_nothing(open: &Open) {
     };
     new.find_all(std::slice::from_ref(&finding)).unwrap();
     let accepted = [(run("u/b"), Generation::FIRST, Sha256([1; 32]))];
+    let elsewhere = FileIdentity {
+        size: 12,
+        modified_ns: 7,
+        inode: 8,
+    };
+    let seen = [("a".to_owned(), elsewhere)];
+    let request = NewRequest {
+        at: at(1),
+        uid: None,
+        account: "alice".into(),
+        what: "wake".into(),
+        subject: String::new(),
+    };
+    let asked = new.note_request(&request).unwrap();
     let old = site.ledger();
     for (method, refused) in [
         ("record", old.record(&[read_row("b", 2)])),
@@ -487,6 +536,10 @@ pub(crate) fn an_old_fence_writes_nothing(open: &Open) {
         ("accept", old.accept(&accepted)),
         ("find_all", old.find_all(&[finding])),
         ("healed", old.healed("corrupt", "a")),
+        ("healed_all", old.healed_all("corrupt", &["a".to_owned()])),
+        ("seen_again", old.seen_again(&root("main"), &seen)),
+        ("note_request", old.note_request(&request).map(drop)),
+        ("note_outcome", old.note_outcome(asked, "done")),
         ("swept", old.swept(&root("main"), at(2))),
     ] {
         let fenced = refused.as_ref().is_err_and(LedgerError::is_fenced);
@@ -497,6 +550,9 @@ pub(crate) fn an_old_fence_writes_nothing(open: &Open) {
         assert_eq!(ledger.findings().unwrap().len(), 1);
         assert_eq!(ledger.findings().unwrap()[0].times, 1);
         assert_eq!(ledger.last_sweep(&root("main")).unwrap(), Some(at(1)));
+        let requests = ledger.requests(None, 10).unwrap();
+        let noted: Vec<_> = requests.iter().map(|row| (row.id, &row.outcome)).collect();
+        assert_eq!(noted, [(asked, &None)]);
         assert!(ledger.accepted_generations(&run("u/b")).unwrap().is_empty());
     }
     let again = open(site.folder.path(), &site.tenure);

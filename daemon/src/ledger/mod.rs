@@ -109,6 +109,19 @@ pub trait Ledger: Send + Sync + Debug {
     /// Drops a finding that has healed.
     fn healed(&self, kind: &str, subject: &str) -> Result<(), LedgerError>;
 
+    /// The same for many of one kind, in one commit.
+    fn healed_all(&self, kind: &str, subjects: &[String]) -> Result<(), LedgerError>;
+
+    /// A page of the findings of one kind whose subjects begin with `prefix`, by subject, after
+    /// `after`. A page of fewer than `limit` is the last.
+    fn findings_of(
+        &self,
+        kind: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Finding>, LedgerError>;
+
     /// All findings, by kind and subject.
     fn findings(&self) -> Result<Vec<Finding>, LedgerError>;
 

@@ -84,6 +84,24 @@ impl Unfenced {
         Ok(Self::over(path, connection))
     }
 
+    /// Waits until nobody has a write transaction on the file.
+    ///
+    /// # Errors
+    ///
+    /// [`SqliteError::Locked`] where somebody still has one after `patience`.
+    pub fn wait_until_free(
+        what: &'static str,
+        path: &Path,
+        patience: Duration,
+    ) -> Result<(), SqliteError> {
+        let access = Access::READ_OK | Access::WRITE_OK;
+        let failed = &SqliteError::opening(what, path, access);
+        let mut connection = connect_writer(path).map_err(failed)?;
+        connection.busy_timeout(patience).map_err(failed)?;
+        drop(begin(&mut connection).map_err(failed)?);
+        Ok(())
+    }
+
     fn over(path: &Path, connection: Connection) -> Self {
         Self {
             path: path.to_owned(),

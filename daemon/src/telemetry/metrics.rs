@@ -4,12 +4,13 @@
 //! manifests of a root, since the daemon began, at any time:
 //!
 //! ```text
-//! sighted = registered + held + blocked + untrusted + quarantined + superseded + gone + pending
+//! sighted = registered + held + blocked + untrusted + quarantined + superseded + gone + left + pending
 //! ```
 //!
 //! where `sighted` is `runsync_ingest_watch_total`, `pending` the gauge `runsync_ingest_pending`, and
 //! all others outcomes of `runsync_ingest_acknowledge_total`. A manifest that is tried again, because
-//! what blocked it has gone or a key has come, is sighted again.
+//! what blocked it has gone or a key has come, is sighted again, and so is one that was left undecided
+//! when the loops stopped.
 //!
 //! A process that does not call [`install`] counts nothing.
 
@@ -27,7 +28,7 @@ pub const WATCH: &str = "runsync_ingest_watch_total";
 /// What became of manifests that were taken up.
 pub const ACKNOWLEDGE: &str = "runsync_ingest_acknowledge_total";
 /// Manifests that were taken up and are not decided.
-pub const PENDING: &str = "runsync_ingest_pending";
+const PENDING: &str = "runsync_ingest_pending";
 /// Artifacts that were compared with what their manifests say.
 pub const CONFIRM: &str = "runsync_ingest_confirm_total";
 /// Events that the kernel dropped: a sweep follows.
@@ -84,11 +85,13 @@ pub enum Outcome {
     Superseded,
     /// Its file went before it was decided.
     Gone,
+    /// Undecided when the loops stopped, or a worker was made anew: it is sighted again.
+    Left,
 }
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Registered,
         Self::Held,
         Self::Blocked,
@@ -96,6 +99,7 @@ impl Outcome {
         Self::Quarantined,
         Self::Superseded,
         Self::Gone,
+        Self::Left,
     ];
 
     /// Its label.
@@ -108,6 +112,7 @@ impl Outcome {
             Self::Quarantined => "quarantined",
             Self::Superseded => "superseded",
             Self::Gone => "gone",
+            Self::Left => "left",
         }
     }
 }
@@ -140,7 +145,7 @@ pub fn expect(root: &RootName) {
         counter!(CONFIRM, "root" => root.clone(), "outcome" => outcome.as_str()).increment(0);
     }
     counter!(WATCH, "root" => root.clone(), "outcome" => "sighted").increment(0);
-    gauge!(PENDING, "root" => root).set(0.0);
+    gauge!(PENDING, "root" => root).increment(0.0);
 }
 
 /// Counters of one root's manifests.
@@ -164,7 +169,6 @@ impl Manifests {
         let root = root.to_string();
         let sighted = counter!(WATCH, "root" => root.clone(), "outcome" => "sighted");
         let pending = gauge!(PENDING, "root" => root.clone());
-        pending.set(0.0);
         Self {
             root,
             sighted,
@@ -172,22 +176,27 @@ impl Manifests {
         }
     }
 
-    /// Some were taken up, and so many are not decided.
-    pub fn sighted(&self, new: u64, pending: usize) {
-        self.sighted.increment(new);
-        self.pending(pending);
+    /// One was taken up.
+    pub fn sighted(&self) {
+        self.sighted.increment(1);
+        self.pending.increment(1.0);
     }
 
-    /// One was decided, and so many are not.
-    pub fn decided(&self, outcome: Outcome, pending: usize) {
+    /// One that was taken up is so no more.
+    pub fn decided(&self, outcome: Outcome) {
+        self.acknowledged(outcome).increment(1);
+        self.pending.decrement(1.0);
+    }
+
+    /// So many that were taken up are left as they are.
+    pub fn left(&self, count: usize) {
+        self.acknowledged(Outcome::Left).increment(count as u64);
+        let count = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+        self.pending.decrement(count);
+    }
+
+    fn acknowledged(&self, outcome: Outcome) -> metrics::Counter {
         counter!(ACKNOWLEDGE, "root" => self.root.clone(), "outcome" => outcome.as_str())
-            .increment(1);
-        self.pending(pending);
-    }
-
-    fn pending(&self, pending: usize) {
-        self.pending
-            .set(f64::from(u32::try_from(pending).unwrap_or(u32::MAX)));
     }
 }
 

@@ -55,6 +55,24 @@ impl Driver {
     where
         M: FnMut() -> Box<dyn Worker> + Send + 'static,
     {
+        self.start_within(name, wake, BACK_OFF_MAX, make);
+    }
+
+    /// As [`start`](Self::start), for a worker that is tried again after `back_off_max` at the
+    /// latest, however often it has failed.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn start_within<M>(
+        &self,
+        name: impl Into<String>,
+        wake: Wake,
+        back_off_max: Duration,
+        make: M,
+    ) where
+        M: FnMut() -> Box<dyn Worker> + Send + 'static,
+    {
         let pulse = Pulse::new(
             name.into(),
             Arc::clone(&self.clock),
@@ -68,6 +86,7 @@ impl Driver {
                 make: Box::new(make),
                 worker: None,
                 pulse,
+                back_off_max,
             };
             loop {
                 let Some((back, wait)) = run.step().await else {
@@ -100,6 +119,11 @@ impl Driver {
     /// Ends with the daemon: for parts that wait on their own, such as a listening socket.
     pub fn cancellation(&self) -> CancellationToken {
         self.cancel.child_token()
+    }
+
+    /// Has all workers stop, and waits for none: see [`stop`](Self::stop).
+    pub fn cancel(&self) {
+        self.cancel.cancel();
     }
 
     /// Stops all workers: waits end at once, steps run to their end.
@@ -182,6 +206,7 @@ struct Run {
     make: Box<dyn FnMut() -> Box<dyn Worker> + Send>,
     worker: Option<Box<dyn Worker>>,
     pulse: Pulse,
+    back_off_max: Duration,
 }
 
 /// How a wait ends.
@@ -250,7 +275,7 @@ impl Run {
     /// A wake-up does not cut the wait short: what just failed would fail again at each event.
     fn failed(&self, reason: &str) -> Wait {
         let failures = self.pulse.failed(reason.to_owned());
-        let period = back_off(failures);
+        let period = back_off(failures).min(self.back_off_max);
         let name = self.pulse.status().name;
         if self.worker.is_some() {
             warn!(worker = %name, failures, retry_in = ?period, error = reason, "worker failed");

@@ -37,6 +37,13 @@ struct Scene {
 }
 
 fn scene(script: impl Fn(u64, &Pulse) -> Result<Next, StepError> + Send + Sync + 'static) -> Scene {
+    scene_within(Duration::from_secs(60), script)
+}
+
+fn scene_within(
+    back_off_max: Duration,
+    script: impl Fn(u64, &Pulse) -> Result<Next, StepError> + Send + Sync + 'static,
+) -> Scene {
     let driver = Driver::new(Arc::new(SystemClock));
     let wake = Wake::new();
     let (report, steps) = mpsc::channel(100);
@@ -44,7 +51,7 @@ fn scene(script: impl Fn(u64, &Pulse) -> Result<Next, StepError> + Send + Sync +
     let taken = Arc::new(AtomicU64::new(0));
     let lives = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&lives);
-    driver.start("scripted", wake.clone(), move || {
+    driver.start_within("scripted", wake.clone(), back_off_max, move || {
         counted.fetch_add(1, Ordering::SeqCst);
         Box::new(Scripted {
             script: Arc::clone(&script),
@@ -76,6 +83,18 @@ impl Scene {
             tokio::task::yield_now().await;
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_must_not_be_late_is_tried_again_soon_however_often_it_fails() {
+    const SOON: Duration = Duration::from_millis(125);
+    let mut scene = scene_within(SOON, |_, _| {
+        Err(CannotList(std::io::Error::other("gone")).into())
+    });
+    scene.until_step(0).await;
+    let start = Instant::now();
+    scene.until_step(20).await;
+    assert_eq!(start.elapsed(), SOON * 20);
 }
 
 #[tokio::test(start_paused = true)]

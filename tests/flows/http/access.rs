@@ -193,3 +193,30 @@ fn a_token_or_certificate_that_cannot_be_used_is_told_before_the_start() {
         "{told}"
     );
 }
+
+#[test]
+fn a_reload_that_fails_in_any_part_changes_nothing() {
+    let site = site_with_tcp("");
+    let daemon = Daemon::start(&site).expecting("configuration not reloaded");
+    let address = address(&daemon);
+    let ask = || {
+        let request = Request::get("/v1/status").token(READER);
+        request.over(tcp(&address)).status
+    };
+    assert_eq!(ask(), 200);
+    let key = site.folder.path().join("keys/signing.pem");
+    let pem = fs::read(&key).unwrap();
+    write(&key, b"no key");
+    let token = site.folder.path().join("reader");
+    write(&token, b"another-another-another-another");
+    daemon.signal(Signal::HUP);
+    daemon.until_told("could not be reloaded");
+    assert_eq!(ask(), 200, "the old token stays");
+
+    write(&key, &pem);
+    let from = daemon.lines().len();
+    daemon.signal(Signal::HUP);
+    daemon.until_logged("reloading configuration", from);
+    daemon.until("the new token counts", || ask() == 401);
+    daemon.stop();
+}

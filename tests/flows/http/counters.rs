@@ -16,6 +16,7 @@ fn counters_start_at_zero_and_sum_up() {
         "quarantined",
         "superseded",
         "gone",
+        "left",
     ];
     let decided = |scraped: &BTreeMap<String, f64>| -> Vec<f64> {
         let series = |outcome: &&str| {
@@ -27,7 +28,7 @@ fn counters_start_at_zero_and_sum_up() {
             .collect()
     };
     let zero = scrape();
-    assert_eq!(decided(&zero), [0.0; 7]);
+    assert_eq!(decided(&zero), [0.0; 8]);
     assert_eq!(
         zero["runsync_ingest_watch_total{root=\"main\",outcome=\"sighted\"}"],
         0.0
@@ -53,7 +54,7 @@ fn counters_start_at_zero_and_sum_up() {
     site.put("runsync/manifests/x/u/1-1.manifest.jsonl", b"{\"cut\":");
     let daemon = daemon.expecting("untrusted");
     daemon.until("all are decided but the one that is cut", || {
-        decided(&scrape()) == [1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0]
+        decided(&scrape()) == [1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]
     });
     Request::post("/v1/exists")
         .body("text/plain", uuid(1))

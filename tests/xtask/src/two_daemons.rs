@@ -1,11 +1,16 @@
 //! `cargo xtask two-daemons`: two daemons of one site, of which one works and the other takes over.
 //!
-//! Small manifests keep arriving. In each round the daemon that holds the lease is killed (`kill -9`)
-//! or stopped (SIGSTOP) in turn, and the time is taken until the other has registered something
-//! new. One that was killed is started again; one that was stopped is woken once it has been
-//! overtaken, and must stand by. In the end every manifest must have been registered once.
+//! Small manifests keep arriving. In each round, at a random moment, the daemon that holds the lease
+//! is killed (`kill -9`) or stopped (SIGSTOP) in turn, and the time is taken until the other has
+//! registered something new. One that was killed is started again; one that was stopped is woken
+//! once it has been overtaken, and must stand by.
+//!
+//! In the end every manifest must have been registered once: its rows are there once, and of both
+//! daemons' logs together at most one line says that its dataset was added. A daemon that dies
+//! between its commit and that line has said nothing; so many manifests as share a commit may lack
+//! it for each that died.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,6 +29,7 @@ use rusqlite::{Connection, OpenFlags};
 use rustix::process::Signal;
 
 use crate::out::{grouped, say};
+use crate::random::Random;
 use crate::runsync_command::{Daemon, Site};
 use crate::verdict::{Outcome, Verdict};
 use crate::workspace::{self, Profile};
@@ -37,6 +43,11 @@ const POLL: Duration = Duration::from_millis(2);
 const DEADLINE: Duration = Duration::from_secs(120);
 /// What a daemon logs that was woken and is no longer the owner.
 const LOST: &str = "lease lost";
+/// What a daemon logs for each run whose manifest it has registered.
+const REGISTERED: &str = "run registered";
+/// Manifests that a daemon may have committed and not logged when it dies: far more than arrive
+/// while it is at one commit, far fewer than arrive in a round.
+const UNTOLD_MAX: u64 = 10;
 
 /// What to do.
 #[derive(Debug, Clone, clap::Args)]
@@ -52,6 +63,10 @@ pub(crate) struct Arguments {
     /// Milliseconds between two manifests
     #[arg(long, default_value_t = 50)]
     every: u64,
+
+    /// Brings the moments of another run again
+    #[arg(long)]
+    seed: Option<u64>,
 }
 
 /// Runs the proof.
@@ -70,10 +85,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         arrived: AtomicU64::new(0),
         ended: AtomicBool::new(false),
     };
+    let moment = arguments.seed.map_or_else(Random::seed, Ok)?;
+    say!("--seed {moment} brings these moments again");
+    let mut moments = Random::new(moment);
     let mut pair = Pair::start(&site, folder.path())?;
     let takeovers = thread::scope(|scope| {
         let streaming = scope.spawn(|| stream.run());
-        let takeovers = rounds(arguments.rounds, &mut pair, &seen, duration);
+        let takeovers = rounds(arguments.rounds, &mut pair, &seen, &mut moments);
         stream.ended.store(true, Ordering::SeqCst);
         streaming.join().ok().context("the stream has panicked")??;
         takeovers
@@ -83,8 +101,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         Ok(seen.registered()? == arrived)
     })?;
     let fence = seen.lease()?.fence;
-    pair.stop()?;
-    let once = seen.registered_once(arrived)?;
+    let told = pair.stop()?;
+    let died = takeovers
+        .iter()
+        .filter(|takeover| takeover.ended || takeover.after == Fault::Killed);
+    let once = seen.registered_once(arrived)? && told.once(arrived, died.count());
     Ok(Outcome::Measured(verdict(
         &takeovers, duration, arrived, once, fence,
     )))
@@ -157,8 +178,9 @@ fn rounds(
     count: u32,
     pair: &mut Pair,
     seen: &Onlooker,
-    duration: Duration,
+    moments: &mut Random,
 ) -> Result<Vec<Takeover>> {
+    let duration = seen.site.lease.duration;
     let mut takeovers = Vec::new();
     for round in 1..=count {
         let after = if round % 2 == 1 {
@@ -167,7 +189,7 @@ fn rounds(
             Fault::Stopped
         };
         let takeover = pair
-            .take_over(after, seen)
+            .take_over(after, seen, moments)
             .with_context(|| format!("in round {round}, the owner {after}"))?;
         let Takeover { took, ended, .. } = takeover;
         let note = if ended { ", and ended" } else { "" };
@@ -237,10 +259,18 @@ impl Pair {
             .context("nobody holds the lease")
     }
 
-    fn take_over(&mut self, after: Fault, seen: &Onlooker) -> Result<Takeover> {
+    fn take_over(
+        &mut self,
+        after: Fault,
+        seen: &Onlooker,
+        moments: &mut Random,
+    ) -> Result<Takeover> {
         let owner = self.owner(seen)?;
         let before = seen.registered()?;
         wait_until("the owner is at work", || Ok(seen.registered()? > before))?;
+        // Anywhere between two renewals, and in whatever it does.
+        let within = u64::try_from(seen.site.lease.duration.as_micros()).unwrap_or(u64::MAX);
+        thread::sleep(Duration::from_micros(moments.below(within.max(1))));
         let losses = owner.losses()?;
         let start = Instant::now();
         match after {
@@ -266,8 +296,10 @@ impl Pair {
         Ok(Takeover { after, took, ended })
     }
 
-    fn stop(self) -> Result<()> {
+    /// Stops both. Returns what they have told.
+    fn stop(self) -> Result<Told> {
         let [first, second] = self.daemons;
+        let mut told = Told::default();
         for one in [first, second] {
             one.daemon.stop()?;
             let log = files::read(&one.log)?;
@@ -276,8 +308,46 @@ impl Pair {
                 .filter(|line| line.contains(" ERROR "))
                 .collect();
             ensure!(errors.is_empty(), "a daemon has logged {errors:#?}");
+            told.hear(&log)?;
+        }
+        Ok(told)
+    }
+}
+
+/// How often a run's dataset was added, as the daemons' logs say.
+#[derive(Debug, Default)]
+struct Told {
+    added: BTreeMap<String, usize>,
+}
+
+impl Told {
+    fn hear(&mut self, log: &str) -> Result<()> {
+        for line in log.lines().filter(|line| line.contains(REGISTERED)) {
+            let field = |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name));
+            let (Some(run), Some(added)) = (field("run="), field("datasets_added=")) else {
+                bail!("cannot understand `{line}`");
+            };
+            if added != "0" {
+                *self.added.entry(run.to_owned()).or_default() += 1;
+            }
         }
         Ok(())
+    }
+
+    /// Whether no run was told of twice, and so many as have arrived but for what `died` daemons
+    /// could not tell any more.
+    fn once(&self, arrived: u64, died: usize) -> bool {
+        let twice: Vec<_> = self.added.iter().filter(|(_, times)| **times > 1).collect();
+        let untold = arrived.saturating_sub(self.added.len() as u64);
+        say!(
+            "{} registrations logged, {} of them more than once; {untold} lost with the {died} daemons that died",
+            grouped(self.added.len() as u64),
+            twice.len()
+        );
+        for (run, times) in &twice {
+            say!("{run} was registered {times} times");
+        }
+        twice.is_empty() && untold <= died as u64 * UNTOLD_MAX
     }
 }
 

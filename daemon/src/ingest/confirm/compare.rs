@@ -63,6 +63,11 @@ impl Judged {
         }
     }
 
+    /// How many artifacts were judged.
+    pub(super) fn len(&self) -> usize {
+        self.confirmed.len() + self.faults.len()
+    }
+
     fn take(&mut self, artifact: WaitingArtifact, (identity, difference): Opinion) {
         match difference {
             None => self.confirmed.push(artifact),

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use runsync_config::root::ConfirmLevel;
 use runsync_manifest::name::RunKey;
 
-use super::findings::Faulty;
+use super::findings::{self, Faulty};
+use super::obsolete::Obsolete;
 use super::overdue::Overdue;
-use super::owed::Owed;
+use super::owed::{Owed, Stand};
 use super::records::Found;
 use super::schedule::Schedule;
 use super::session::{self, Going, Session};
@@ -37,6 +38,7 @@ pub struct Confirming {
     owed: Owed,
     faulty: Mutex<Faulty>,
     overdue: Overdue,
+    obsolete: Obsolete,
     directories: BTreeSet<String>,
 }
 
@@ -59,6 +61,7 @@ impl Confirming {
             owed: Owed::default(),
             faulty: Mutex::default(),
             overdue: Overdue::default(),
+            obsolete: Obsolete::default(),
             directories: BTreeSet::new(),
         }
     }
@@ -83,10 +86,10 @@ impl Confirming {
         let runs = self.waiting_runs()?;
         self.schedule.keep(&runs, now);
         if runs.is_empty() {
-            let faulty = self.faulty.get_mut();
-            faulty.unwrap_or_else(PoisonError::into_inner).forget_all();
+            findings::forget(&self.faulty);
         }
         self.overdue.report(&self.flow, &runs, now)?;
+        self.obsolete.drop_findings(&self.flow, &runs, now)?;
         let found = self.take_turns(now, progress)?;
         let most = self.flow.root().watched_directories_max;
         self.directories = self.schedule.folders(most);
@@ -119,6 +122,11 @@ impl Confirming {
         })
     }
 
+    /// Has every waiting run's turn come at the next [`step`](Self::step).
+    pub fn look_now(&mut self, now: Timestamp) {
+        self.schedule.look_now(now);
+    }
+
     /// Looks at all that one run waits for, whatever the schedule says.
     pub fn confirm_run(
         &mut self,
@@ -127,7 +135,7 @@ impl Confirming {
     ) -> Result<u64, IngestError> {
         let (flow, run) = (&self.flow, &Arc::new(run.clone()));
         let feed = |session: &Session<'_>, progress: &mut Going<'_>| {
-            look_between(flow, session, run, (None, None), progress)
+            look_between(flow, session, run, (None, None), None, progress).map(drop)
         };
         let found = session::run(flow, &self.throttle, &self.faulty, progress, feed)?;
         Ok(found.values().sum())
@@ -149,11 +157,11 @@ impl Confirming {
         }
         let (flow, schedule) = (&self.flow, &mut self.schedule);
         let feed = |session: &Session<'_>, progress: &mut Going<'_>| {
-            let began = Instant::now();
-            while began.elapsed() < STEP
+            let until = Instant::now() + STEP;
+            while Instant::now() < until
                 && let Some(run) = schedule.turn(now)
             {
-                take_turn(flow, schedule, session, &run, progress)?;
+                take_turn(flow, schedule, session, &run, until, progress)?;
             }
             Ok(())
         };
@@ -169,26 +177,25 @@ impl Confirming {
         progress: &mut Going<'_>,
     ) -> Result<Found, IngestError> {
         let waiting_in = self.schedule.waiting_in(due);
-        let flow = &self.flow;
+        let (flow, owed) = (&self.flow, &self.owed);
         let mut looked = Vec::new();
         let feed = |session: &Session<'_>, progress: &mut Going<'_>| {
-            let start = Instant::now();
+            let until = Instant::now() + STEP;
             for directory in due {
                 let began = Instant::now();
-                if began.duration_since(start) > STEP {
+                if began >= until {
                     break;
                 }
                 let runs = waiting_in.get(directory).map_or(&[][..], Vec::as_slice);
-                for run in runs {
-                    look_at_directory(flow, session, run, directory, progress)?;
-                }
-                looked.push((directory, began, Instant::now()));
+                let place = (directory.as_str(), owed.stand(directory));
+                let stand = look_at_directory(flow, session, runs, place, until, progress)?;
+                looked.push((directory, stand, began, Instant::now()));
             }
             Ok(())
         };
         let found = session::run(flow, &self.throttle, &self.faulty, progress, feed)?;
-        for (directory, began, ended) in looked {
-            self.owed.looked(directory, began, ended);
+        for (directory, stand, began, ended) in looked {
+            self.owed.looked(directory, stand, began, ended);
         }
         Ok(found)
     }
@@ -199,50 +206,71 @@ fn take_turn(
     schedule: &mut Schedule,
     session: &Session<'_>,
     run: &Arc<RunKey>,
+    until: Instant,
     progress: &mut Going<'_>,
 ) -> Result<(), IngestError> {
     let began = Instant::now();
     let page = page(flow, run, (schedule.after(run), None))?;
     schedule.gather(run, &page, flow.root().watched_directories_max);
-    let (count, last) = (page.len(), page.last().map(|last| last.path.clone()));
-    let absent = session.look(run, page, progress)?;
-    schedule.looked(run, last, count < turn_artifacts(flow));
+    let is_last = page.len() < turn_artifacts(flow);
+    let looked = session.look(run, page, Some(until), progress)?;
+    schedule.looked(run, looked.last, is_last && looked.whole);
     let now = flow.site().clock.now();
-    schedule.looked_in_vain(run, (absent, count), began.elapsed(), now);
+    let in_vain = (looked.absent, looked.count);
+    schedule.looked_in_vain(run, in_vain, began.elapsed(), now);
     Ok(())
 }
 
+/// Looks at what `runs`, in their order, wait for in a directory, from `stand` on. Returns where it
+/// stands at `until`; `None` where it is through.
 fn look_at_directory(
     flow: &Flow,
     session: &Session<'_>,
-    run: &Arc<RunKey>,
-    directory: &str,
+    runs: &[Arc<RunKey>],
+    (directory, stand): (&str, Option<&Stand>),
+    until: Instant,
     progress: &mut Going<'_>,
-) -> Result<(), IngestError> {
-    if directory.is_empty() {
-        return look_between(flow, session, run, (None, None), progress);
-    }
+) -> Result<Option<Stand>, IngestError> {
     // `0` is the character after `/`.
-    let (after, before) = (format!("{directory}/"), format!("{directory}0"));
-    look_between(flow, session, run, (Some(&after), Some(&before)), progress)
+    let (first, before) = (format!("{directory}/"), format!("{directory}0"));
+    let (first, before) = match directory {
+        "" => (None, None),
+        _ => (Some(first.as_str()), Some(before.as_str())),
+    };
+    let is_through = |run: &&Arc<RunKey>| stand.is_some_and(|stand| **run < stand.run);
+    for run in runs.iter().skip_while(is_through) {
+        let here = stand.filter(|stand| stand.run == *run);
+        let after = here.map(|stand| stand.after.as_str()).or(first);
+        let reached = look_between(flow, session, run, (after, before), Some(until), progress)?;
+        if let Some(after) = reached {
+            let run = Arc::clone(run);
+            return Ok(Some(Stand { run, after }));
+        }
+    }
+    Ok(None)
 }
 
-/// Looks at all that a run waits for between two paths.
+/// Looks at all that a run waits for between two paths. Returns the path that it has come to at
+/// `until`; `None` where it is through.
 fn look_between(
     flow: &Flow,
     session: &Session<'_>,
     run: &Arc<RunKey>,
     (after, before): (Option<&str>, Option<&str>),
+    until: Option<Instant>,
     progress: &mut Going<'_>,
-) -> Result<(), IngestError> {
+) -> Result<Option<String>, IngestError> {
     let mut after = after.map(str::to_owned);
     loop {
         let page = page(flow, run, (after.as_deref(), before))?;
-        let whole = page.len() < turn_artifacts(flow);
-        after = page.last().map(|last| last.path.as_str().to_owned());
-        session.look(run, page, progress)?;
-        if whole {
-            return Ok(());
+        let is_last = page.len() < turn_artifacts(flow);
+        let looked = session.look(run, page, until, progress)?;
+        if is_last && looked.whole {
+            return Ok(None);
+        }
+        after = looked.last.map(|last| last.as_str().to_owned());
+        if until.is_some_and(|until| Instant::now() >= until) {
+            return Ok(after);
         }
     }
 }

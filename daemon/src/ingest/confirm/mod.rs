@@ -2,18 +2,20 @@
 //!
 //! The only stage that looks at artifacts. It looks by directory, often at first and then less
 //! and less often, and where a watched directory has changed as soon as that directory has rested
-//! from its last look. An artifact of another size or checksum stays waited for and becomes a
+//! from its last look. No look holds up the others for longer than about a second. An artifact of another size or checksum stays waited for and becomes a
 //! finding once it has stopped changing.
 //!
 //! - [`Confirming`] says what is looked at when: `schedule` gives every run its turn, `owed` holds
 //!   what events ask for, `overdue` tells of runs that wait for too long.
 //! - `session` lets looks, reads and commits go on at the same time: `compare` judges artifacts,
-//!   `records` commits those that are right, `findings` tells of those that are not.
+//!   `records` commits those that are right, `findings` tells of those that are not, and `obsolete`
+//!   drops findings that nobody needs any more.
 //! - `throttle` keeps all of it below what the configuration allows.
 //!
 //! # What a crash leaves
 //!
-//! The records committed so far. What had been read and not committed is read again.
+//! The records committed so far. What had been read and not committed is read again. A finding about
+//! an artifact is dropped before the artifact gets its record, so none outlives its cause.
 
 mod confirming;
 
@@ -22,6 +24,8 @@ mod schedule;
 mod owed;
 
 mod overdue;
+
+mod obsolete;
 
 mod session;
 

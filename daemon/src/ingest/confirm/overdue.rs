@@ -69,15 +69,15 @@ fn heal(flow: &Flow, runs: &[WaitingRun]) -> Result<(), LedgerError> {
         .map(|waiting| subject(root, &waiting.run))
         .collect();
     let ours = format!("{}:", root.name);
-    for finding in ledger.findings()? {
-        if finding.kind == OVERDUE
-            && finding.subject.starts_with(&ours)
-            && !waiting.contains(&finding.subject)
-        {
-            ledger.healed(OVERDUE, &finding.subject)?;
-        }
+    let told = ledger.findings_of(OVERDUE, &ours, None, usize::MAX)?;
+    let subjects = told.into_iter().map(|finding| finding.subject);
+    let over: Vec<String> = subjects
+        .filter(|subject| !waiting.contains(subject))
+        .collect();
+    if over.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    ledger.healed_all(OVERDUE, &over)
 }
 
 fn judge(

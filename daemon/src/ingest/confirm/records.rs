@@ -5,13 +5,13 @@
 //! crash until it is committed, and an artifact should have its record within a moment.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use runsync_manifest::name::RunKey;
 use tracing::{debug, info};
 
-use super::findings::Faulty;
+use super::findings::{self, Faulty};
 use crate::ingest::IngestError;
 use crate::ingest::flow::Flow;
 use crate::registry::record::WaitingArtifact;
@@ -99,13 +99,11 @@ impl<'a> Records<'a> {
         let began = Instant::now();
         let runs = std::mem::take(&mut self.runs);
         (self.artifacts, self.due) = (0, None);
+        findings::heal(self.faulty, self.flow, runs.values().flatten())?;
         let found: Vec<_> = runs.iter().map(|(run, of)| (&**run, &**of)).collect();
         let registry = &self.flow.site().registry;
         let counts = registry.confirm_all(&self.flow.root().name, &found)?;
-        for ((run, artifacts), count) in runs.into_iter().zip(counts) {
-            let mut faulty = self.faulty.lock().unwrap_or_else(PoisonError::into_inner);
-            faulty.healed(self.flow, &artifacts)?;
-            drop(faulty);
+        for (run, count) in runs.into_keys().zip(counts) {
             metrics::artifacts(&self.flow.root().name, Artifacts::Confirmed, count);
             self.tell(&run, count)?;
             *self.found.entry(run).or_default() += count;

@@ -93,6 +93,16 @@ impl Schedule {
         Some(turn)
     }
 
+    /// Every run's time has come.
+    pub(super) fn look_now(&mut self, now: Timestamp) {
+        self.resting = None;
+        for look in self.runs.values_mut() {
+            look.next = look.next.min(now);
+            // As a first pass, which no rest holds up.
+            look.tries = None;
+        }
+    }
+
     /// Whether no run's time has come.
     pub(super) fn is_idle(&self, now: Timestamp) -> bool {
         self.next().is_none_or(|next| next > now)
@@ -338,6 +348,26 @@ mod tests {
         assert!(folders.len() <= most);
         let below = format!("{name}/");
         folders.iter().filter(|at| at.starts_with(&below)).count()
+    }
+
+    #[test]
+    fn whatever_was_looked_for_in_vain_can_be_asked_for_at_once() {
+        let mut schedule = Schedule::default();
+        schedule.keep(&waiting(&["a", "b"]), NOW);
+        for name in ["a", "b"] {
+            pass(&mut schedule, name, &page(name, 0..1), 8);
+            let minute = Duration::from_secs(60);
+            schedule.looked_in_vain(&run(name), (1, 1), minute, NOW);
+        }
+        assert!(schedule.turn(NOW).is_none());
+        schedule.look_now(NOW);
+        for name in ["a", "b"] {
+            let turn = schedule.turn(NOW).unwrap();
+            assert_eq!(*turn, run(name));
+            look(&mut schedule, name, &page(name, 0..1), true);
+            schedule.looked_in_vain(&turn, (1, 1), Duration::from_secs(60), NOW);
+        }
+        assert!(schedule.turn(NOW).is_none());
     }
 
     #[test]

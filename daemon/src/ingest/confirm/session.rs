@@ -17,14 +17,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use runsync_config::root::ConfirmLevel;
 use runsync_manifest::name::{ArtifactPath, RunKey};
 
 use super::brake::Brake;
 use super::compare::{self, Chunk, Judged, Reader, There};
-use super::findings::Faulty;
+use super::findings::{self, Faulty};
 use super::queue::{Put, Queue, Taken};
 use super::records::{COMMIT_ARTIFACTS, Found, Records};
 use super::throttle::Throttle;
@@ -35,6 +35,19 @@ use crate::registry::record::WaitingArtifact;
 
 /// Asked now and then whether to go on.
 pub(super) type Going<'a> = dyn FnMut() -> ControlFlow<()> + 'a;
+
+/// How far a look at a page of artifacts came.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    /// Artifacts looked at.
+    pub(super) count: usize,
+    /// How many of them are not there, or are known to be wrong.
+    pub(super) absent: usize,
+    /// The last one looked at.
+    pub(super) last: Option<ArtifactPath>,
+    /// Whether all of the page was looked at.
+    pub(super) whole: bool,
+}
 
 /// How long the caller's thread waits for others without a sign of life.
 const BEAT: Duration = Duration::from_millis(100);
@@ -70,6 +83,7 @@ pub(super) fn run(
     progress: &mut Going<'_>,
     feed: impl FnOnce(&Session<'_>, &mut Going<'_>) -> Result<(), IngestError>,
 ) -> Result<Found, IngestError> {
+    findings::recall(faulty, flow)?;
     let session = &Session::new(flow, throttle, faulty);
     thread::scope(|scope| {
         // Where a thread panics, this one too, nobody waits for it.
@@ -100,35 +114,59 @@ impl<'a> Session<'a> {
             faulty,
             brake: Brake::default(),
             chunks: Queue::new(readers * CHUNKS_AHEAD, |_| 1),
-            judged: Queue::new(COMMIT_ARTIFACTS, |judged| judged.confirmed.len()),
+            judged: Queue::new(COMMIT_ARTIFACTS, Judged::len),
             readers: AtomicUsize::new(readers),
         }
     }
 
-    /// Looks at artifacts of a run, by path, and hands on those that are there. Returns how many
-    /// are not, or are known to be wrong.
+    /// Looks at artifacts of a run, by path, and hands on those that are there. After `until` it
+    /// goes no further than the part that it is at, of which there is one at least.
     pub(super) fn look(
         &self,
         run: &Arc<RunKey>,
         page: Vec<WaitingArtifact>,
+        until: Option<Instant>,
         progress: &mut Going<'_>,
-    ) -> Result<usize, IngestError> {
+    ) -> Result<Looked, IngestError> {
         let datastore = self.flow.datastore();
-        let at_once = self.throttle.files_at_once(LOOK_ARTIFACTS);
-        let (mut page, mut absent) = (page.into_iter(), 0);
-        loop {
-            let part: Vec<WaitingArtifact> = page.by_ref().take(at_once).collect();
-            if part.is_empty() {
-                return Ok(absent);
+        let mut page = page.into_iter().peekable();
+        let mut looked = Looked::default();
+        while page.peek().is_some() {
+            if looked.count > 0 && until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(looked);
             }
+            let part = self.part(&mut page);
             self.wait(self.throttle.files(part.len()), progress)?;
             let paths: Vec<&ArtifactPath> = part.iter().map(|artifact| &artifact.path).collect();
             let looks = datastore.look(&paths)?;
-            let looked_at = part.len();
+            let (count, last) = (part.len(), part.last().map(|last| last.path.clone()));
             let there = self.news(part, looks);
-            absent += looked_at - there.len();
+            looked.count += count;
+            looked.absent += count - there.len();
+            looked.last = last;
             self.hand_on(run, there, progress)?;
         }
+        looked.whole = true;
+        Ok(looked)
+    }
+
+    /// What is looked at before anything else is asked: where each artifact is read, no more than
+    /// one thread takes at a time.
+    fn part(&self, page: &mut impl Iterator<Item = WaitingArtifact>) -> Vec<WaitingArtifact> {
+        let (most, bytes) = match self.flow.root().confirm {
+            ConfirmLevel::Checksum => (CHUNK_ARTIFACTS, CHUNK_BYTES),
+            ConfirmLevel::Trust | ConfirmLevel::Size => (LOOK_ARTIFACTS, u64::MAX),
+        };
+        let most = self.throttle.files_at_once(most);
+        let (mut part, mut taken) = (Vec::new(), 0_u64);
+        while part.len() < most
+            && taken < bytes
+            && let Some(artifact) = page.next()
+        {
+            taken = taken.saturating_add(artifact.size);
+            part.push(artifact);
+        }
+        part
     }
 
     /// Those that are there, but for files that are known to be wrong.
@@ -150,26 +188,17 @@ impl<'a> Session<'a> {
         there: Vec<There>,
         progress: &mut Going<'_>,
     ) -> Result<(), IngestError> {
-        let chunk = |there| Chunk {
-            run: Arc::clone(run),
-            there,
-        };
-        if self.flow.root().confirm != ConfirmLevel::Checksum {
-            return put(&self.judged, compare::sizes(chunk(there)), progress);
-        }
-        let (mut next, mut bytes) = (Vec::new(), 0_u64);
-        for one in there {
-            bytes = bytes.saturating_add(one.0.size);
-            next.push(one);
-            if next.len() >= CHUNK_ARTIFACTS || bytes >= CHUNK_BYTES {
-                put(&self.chunks, chunk(std::mem::take(&mut next)), progress)?;
-                bytes = 0;
-            }
-        }
-        if next.is_empty() {
+        if there.is_empty() {
             return Ok(());
         }
-        put(&self.chunks, chunk(next), progress)
+        let run = Arc::clone(run);
+        let chunk = Chunk { run, there };
+        match self.flow.root().confirm {
+            ConfirmLevel::Checksum => put(&self.chunks, chunk, progress),
+            ConfirmLevel::Trust | ConfirmLevel::Size => {
+                put(&self.judged, compare::sizes(chunk), progress)
+            }
+        }
     }
 
     /// Waits for the throttle.
@@ -212,9 +241,7 @@ impl<'a> Session<'a> {
         loop {
             match self.judged.take(records.due()) {
                 Taken::One(judged) => {
-                    if !judged.faults.is_empty() {
-                        self.faulty().found(self.flow, &judged.run, judged.faults)?;
-                    }
+                    findings::tell(self.faulty, self.flow, &judged.run, judged.faults)?;
                     records.add(judged.run, judged.confirmed)?;
                 }
                 Taken::Late => records.commit_where_due()?,

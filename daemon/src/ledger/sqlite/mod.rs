@@ -387,12 +387,47 @@ impl Ledger for SqliteLedger {
     }
 
     fn healed(&self, kind: &str, subject: &str) -> Result<(), LedgerError> {
-        self.write("drop a finding", |connection| {
-            connection.execute(
-                "DELETE FROM finding WHERE kind = ?1 AND subject = ?2",
-                [kind, subject],
-            )?;
+        self.healed_all(kind, &[subject.to_owned()])
+    }
+
+    fn healed_all(&self, kind: &str, subjects: &[String]) -> Result<(), LedgerError> {
+        self.write("drop findings", |connection| {
+            let mut statement = connection
+                .prepare_cached("DELETE FROM finding WHERE kind = ?1 AND subject = ?2")?;
+            for subject in subjects {
+                statement.execute([kind, subject])?;
+            }
             Ok(())
+        })
+    }
+
+    fn findings_of(
+        &self,
+        kind: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Finding>, LedgerError> {
+        self.read("list findings of a kind", |connection| {
+            // No subject goes on with the last character there is.
+            let end = format!("{prefix}{}", char::MAX);
+            connection
+                .prepare_cached(
+                    "SELECT kind, subject, detail, first_seen, last_seen, times FROM finding
+                     WHERE kind = ?1 AND subject >= ?2 AND subject < ?3 AND subject > ?4
+                     ORDER BY subject LIMIT ?5",
+                )?
+                .query_and_then(
+                    params![
+                        kind,
+                        prefix,
+                        end,
+                        after.unwrap_or_default(),
+                        i64::try_from(limit).unwrap_or(i64::MAX)
+                    ],
+                    rows::finding,
+                )?
+                .collect()
         })
     }
 
