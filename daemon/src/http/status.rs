@@ -276,9 +276,11 @@ pub(super) fn count_runs(runs: &[RunRow]) -> RunCounts {
 }
 
 fn find_gaps(runs: &[RunRow], readers: &Readers) -> Result<Vec<Gap>, StatusError> {
+    let keys: Vec<&RunKey> = runs.iter().map(|run| &run.key).collect();
+    let accepted = readers.ledger.accepted_generations(&keys)?;
     let mut found = Vec::new();
-    for run in runs {
-        let missing = gaps::missing(&readers.ledger.accepted_generations(&run.key)?, run.floor);
+    for (run, accepted) in runs.iter().zip(accepted) {
+        let missing = gaps::missing(&accepted, run.floor);
         if !missing.is_empty() {
             found.push(Gap {
                 run: run.key.clone(),

@@ -93,8 +93,8 @@ pub trait Ledger: Send + Sync + Debug {
         generation: Generation,
     ) -> Result<Option<Sha256>, LedgerError>;
 
-    /// The generations of a run that were accepted, ascending: what gaps are counted from.
-    fn accepted_generations(&self, run: &RunKey) -> Result<Vec<Generation>, LedgerError>;
+    /// For each run its generations that were accepted, ascending: what gaps are counted from.
+    fn accepted_generations(&self, runs: &[&RunKey]) -> Result<Vec<Vec<Generation>>, LedgerError>;
 
     /// Number of rows in each state, in the order of [`ManifestState::ALL`]; none is left out.
     fn counts(&self) -> Result<Vec<(ManifestState, u64)>, LedgerError>;

@@ -11,6 +11,8 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 /// How long a statement waits for another process's write before it is given up.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same for the checkpoint with which a file is closed.
+const FOLD_PATIENCE: Duration = Duration::from_secs(1);
 /// Page cache of the writing connection in KiB: inner pages of every index of some million rows.
 const WRITER_CACHE_KIB: i64 = 32 * 1024;
 /// Page cache of each reading connection in KiB: the inner pages of some million rows; their
@@ -82,9 +84,13 @@ pub(super) fn begin(writer: &mut Connection) -> rusqlite::Result<Transaction<'_>
 }
 
 /// Moves the WAL into the file, which then holds everything, and leaves an empty WAL:
-/// a reader without write permission could not create one.
+/// a reader without write permission could not create one. Others are not waited for long: what is
+/// left, the next one moves.
 pub(super) fn fold(writer: &Connection, path: &Path) {
-    if let Err(error) = writer.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+    let folded = writer
+        .busy_timeout(FOLD_PATIENCE)
+        .and_then(|()| writer.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)"));
+    if let Err(error) = folded {
         tracing::debug!(%error, path = %path.display(), "wal left for the next opening");
     }
 }

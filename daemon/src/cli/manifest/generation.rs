@@ -47,7 +47,8 @@ impl Taken {
         let registering = registry.registering()?.into_iter();
         let begun = registering.filter(|one| one.run == *run);
         self.generations.extend(begun.map(|one| one.generation));
-        self.generations.extend(ledger.accepted_generations(run)?);
+        let accepted = ledger.accepted_generations(&[run])?;
+        self.generations.extend(accepted.into_iter().flatten());
         let seen = ledger.of_run(run)?;
         let seen = seen.iter().filter_map(|row| row.summary.as_ref());
         self.generations.extend(seen.map(|one| one.generation));

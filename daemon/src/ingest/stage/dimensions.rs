@@ -20,7 +20,7 @@ use crate::registry::record::{DimensionKeyCursor, DimensionRow};
 /// here is only sorted out later.
 const REMEMBERED_KEYS: usize = 50_000;
 /// Memory of each of the two key sorters.
-const KEY_BUDGET_BYTES: usize = 4 << 20;
+const KEY_BUDGET_BYTES: usize = 2 << 20;
 
 /// Gathers records and keys while the manifest is read.
 #[derive(Debug)]

@@ -1,0 +1,502 @@
+//! The ledger over its tables: one statement or a few for each question.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use runsync_config::root::RootName;
+use runsync_manifest::checksum::Sha256;
+use runsync_manifest::generation::Generation;
+use runsync_manifest::name::RunKey;
+use rusqlite::{Connection, Params, params};
+
+use super::SCHEMA;
+use super::rows::{self, Failure, MANIFEST_COLUMNS};
+use crate::file_identity::FileIdentity;
+use crate::lease::Tenure;
+use crate::ledger::record::{
+    Finding, Location, ManifestRow, ManifestState, NewRequest, REQUESTS_KEPT, RequestRow,
+};
+use crate::ledger::{Ledger, LedgerError};
+use crate::sqlite::Database;
+
+/// A ledger in a SQLite file.
+#[derive(Debug)]
+pub struct SqliteLedger {
+    database: Database,
+}
+
+impl SqliteLedger {
+    /// Creates an empty ledger.
+    ///
+    /// # Errors
+    ///
+    /// Where the file holds something already, or cannot be written.
+    pub fn create(path: &Path) -> Result<(), LedgerError> {
+        Database::create(path, &SCHEMA, |begun| {
+            begun.execute("INSERT INTO meta (only_row, forgotten) VALUES (1, 0)", [])?;
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Opens a ledger for reading and writing under a tenure; one of an older release is migrated.
+    /// `patience` is how long another process's write is waited for.
+    ///
+    /// # Errors
+    ///
+    /// Where the file is missing, no ledger, of a newer release, or opened under a later tenure.
+    pub fn open(path: &Path, tenure: &Tenure, patience: Duration) -> Result<Self, LedgerError> {
+        let database = Database::open(path, &SCHEMA, tenure, patience)?;
+        Ok(Self { database })
+    }
+
+    /// Opens a ledger for reading only, whether or not a daemon writes to it.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open); also where it must first be migrated.
+    pub fn open_read_only(path: &Path) -> Result<Self, LedgerError> {
+        let database = Database::open_read_only(path, &SCHEMA)?;
+        Ok(Self { database })
+    }
+
+    fn read<T>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Connection) -> Result<T, Failure>,
+    ) -> Result<T, LedgerError> {
+        self.database
+            .read(work)
+            .map_err(|failure| failure.during(action))
+    }
+
+    pub(super) fn write<T>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Connection) -> Result<T, Failure>,
+    ) -> Result<T, LedgerError> {
+        self.database
+            .write(|begun| work(begun))
+            .map_err(|failure: Failure| failure.during(action))
+    }
+}
+
+/// The manifest rows that `which` (the end of a SELECT) names.
+fn manifests(
+    connection: &Connection,
+    which: &str,
+    params: impl Params,
+) -> Result<Vec<ManifestRow>, Failure> {
+    connection
+        .prepare_cached(&format!("SELECT {MANIFEST_COLUMNS} FROM manifest {which}"))?
+        .query_and_then(params, rows::manifest_row)?
+        .collect()
+}
+
+impl Ledger for SqliteLedger {
+    fn forgotten(&self) -> Result<u64, LedgerError> {
+        self.read("read how many manifests were forgotten", |connection| {
+            let forgotten: i64 = connection
+                .prepare_cached("SELECT forgotten FROM meta")?
+                .query_row([], |row| row.get(0))?;
+            Ok(forgotten.cast_unsigned())
+        })
+    }
+
+    fn known_files(
+        &self,
+        root: &RootName,
+    ) -> Result<Vec<(String, FileIdentity, ManifestState)>, LedgerError> {
+        self.read("list the manifests of a root", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT path, size, modified_ns, inode, state FROM manifest
+                     WHERE root = ?1 ORDER BY path",
+                )?
+                .query_and_then([root.as_str()], |row| {
+                    Ok((row.get(0)?, rows::file(row, 1)?, rows::state(row, 4)?))
+                })?
+                .collect()
+        })
+    }
+
+    fn manifest(&self, at: &Location) -> Result<Option<ManifestRow>, LedgerError> {
+        self.read("read a manifest's row", |connection| {
+            let place = params![at.root.as_str(), at.path];
+            Ok(manifests(connection, "WHERE root = ?1 AND path = ?2", place)?.pop())
+        })
+    }
+
+    fn manifests_at(
+        &self,
+        root: &RootName,
+        paths: &[&str],
+    ) -> Result<Vec<ManifestRow>, LedgerError> {
+        self.read("read the rows of manifests", |connection| {
+            let mut found = Vec::new();
+            for path in paths {
+                let place = params![root.as_str(), path];
+                found.extend(manifests(
+                    connection,
+                    "WHERE root = ?1 AND path = ?2",
+                    place,
+                )?);
+            }
+            Ok(found)
+        })
+    }
+
+    fn seen_again(
+        &self,
+        root: &RootName,
+        files: &[(String, FileIdentity)],
+    ) -> Result<(), LedgerError> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        self.write("note files seen again", |connection| {
+            let mut statement = connection.prepare_cached(
+                "UPDATE manifest SET size = ?3, modified_ns = ?4, inode = ?5
+                 WHERE root = ?1 AND path = ?2",
+            )?;
+            for (path, file) in files {
+                statement.execute(params![
+                    root.as_str(),
+                    path,
+                    file.size.cast_signed(),
+                    file.modified_ns,
+                    file.inode.cast_signed()
+                ])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn record(&self, rows: &[ManifestRow]) -> Result<(), LedgerError> {
+        self.write("record manifests", |connection| {
+            let mut statement = connection.prepare_cached(&format!(
+                "INSERT OR REPLACE INTO manifest ({MANIFEST_COLUMNS})
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
+                         ?17, ?18, ?19, ?20, ?21, ?22)"
+            ))?;
+            let mut accepted = connection.prepare_cached(rows::ACCEPT)?;
+            for row in rows {
+                rows::write_manifest(&mut statement, row)?;
+                rows::write_accepted(&mut accepted, row)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn forget(&self, at: &Location) -> Result<bool, LedgerError> {
+        self.write("forget a manifest", |connection| {
+            let dropped = connection.execute(
+                "DELETE FROM manifest WHERE root = ?1 AND path = ?2",
+                params![at.root.as_str(), at.path],
+            )?;
+            if dropped > 0 {
+                connection.execute("UPDATE meta SET forgotten = forgotten + 1", [])?;
+            }
+            Ok(dropped > 0)
+        })
+    }
+
+    fn manifests(&self, state: Option<ManifestState>) -> Result<Vec<ManifestRow>, LedgerError> {
+        self.read("list manifests", |connection| match state {
+            Some(state) => manifests(
+                connection,
+                "WHERE state = ?1 ORDER BY decided_at, root, path",
+                [state.as_str()],
+            ),
+            None => manifests(connection, "ORDER BY decided_at, root, path", []),
+        })
+    }
+
+    fn manifests_after(
+        &self,
+        state: Option<ManifestState>,
+        root: Option<&RootName>,
+        after: Option<(Timestamp, &Location)>,
+        limit: usize,
+    ) -> Result<Vec<ManifestRow>, LedgerError> {
+        // An index has each state in this order; all of them together would have to be sorted.
+        let states = state.map_or_else(|| ManifestState::ALL.to_vec(), |state| vec![state]);
+        let after = after.map_or((i64::MIN, "", ""), |(at, file)| {
+            (rows::time_column(at), file.root.as_str(), &*file.path)
+        });
+        let mut rows = self.read("list manifests", |connection| {
+            let mut found = Vec::new();
+            for state in states {
+                found.extend(manifests(
+                    connection,
+                    "WHERE state = ?1 AND (decided_at, root, path) > (?2, ?3, ?4)
+                         AND (?5 IS NULL OR root = ?5)
+                     ORDER BY decided_at, root, path LIMIT ?6",
+                    params![
+                        state.as_str(),
+                        after.0,
+                        after.1,
+                        after.2,
+                        root.map(RootName::as_str),
+                        i64::try_from(limit).unwrap_or(i64::MAX)
+                    ],
+                )?);
+            }
+            Ok(found)
+        })?;
+        rows.sort_by(|a, b| (a.decided_at, &a.location).cmp(&(b.decided_at, &b.location)));
+        rows.truncate(limit);
+        Ok(rows)
+    }
+
+    fn of_run(&self, run: &RunKey) -> Result<Vec<ManifestRow>, LedgerError> {
+        self.read("list the manifests of a run", |connection| {
+            manifests(
+                connection,
+                "WHERE run = ?1 AND origin = ?2 ORDER BY epoch, sequence, root, path",
+                params![run.name.as_str(), run.origin.0.as_bytes()],
+            )
+        })
+    }
+
+    fn accept(&self, manifests: &[(RunKey, Generation, Sha256)]) -> Result<(), LedgerError> {
+        if manifests.is_empty() {
+            return Ok(());
+        }
+        self.write("accept manifests", |connection| {
+            let mut accepted = connection.prepare_cached(rows::ACCEPT)?;
+            for (run, generation, digest) in manifests {
+                rows::accept(&mut accepted, run, *generation, digest)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn accepted_digest(
+        &self,
+        run: &RunKey,
+        generation: Generation,
+    ) -> Result<Option<Sha256>, LedgerError> {
+        self.read("look an accepted generation up", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT digest FROM accepted
+                     WHERE origin = ?1 AND run = ?2 AND epoch = ?3 AND sequence = ?4",
+                )?
+                .query_and_then(
+                    params![
+                        run.origin.0.as_bytes(),
+                        run.name.as_str(),
+                        generation.epoch,
+                        generation.sequence
+                    ],
+                    |row| Ok(Sha256(row.get(0)?)),
+                )?
+                .next()
+                .transpose()
+        })
+    }
+
+    fn accepted_generations(&self, runs: &[&RunKey]) -> Result<Vec<Vec<Generation>>, LedgerError> {
+        self.read("list accepted generations", |connection| {
+            let mut accepted = connection.prepare_cached(
+                "SELECT epoch, sequence FROM accepted WHERE origin = ?1 AND run = ?2
+                 ORDER BY epoch, sequence",
+            )?;
+            let mut of_run = |run: &RunKey| {
+                accepted
+                    .query_and_then(params![run.origin.0.as_bytes(), run.name.as_str()], |row| {
+                        Ok(Generation {
+                            epoch: row.get(0)?,
+                            sequence: row.get(1)?,
+                        })
+                    })?
+                    .collect()
+            };
+            runs.iter().map(|run| of_run(run)).collect()
+        })
+    }
+
+    fn counts(&self) -> Result<Vec<(ManifestState, u64)>, LedgerError> {
+        self.read("count manifests", |connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT count(*) FROM manifest WHERE state = ?1")?;
+            ManifestState::ALL
+                .into_iter()
+                .map(|state| {
+                    let count: i64 = statement.query_row([state.as_str()], |row| row.get(0))?;
+                    Ok((state, count.cast_unsigned()))
+                })
+                .collect()
+        })
+    }
+
+    fn last_registered(&self) -> Result<Option<Timestamp>, LedgerError> {
+        self.read("read when a manifest was registered", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT decided_at FROM manifest WHERE state = ?1
+                     ORDER BY decided_at DESC LIMIT 1",
+                )?
+                .query_and_then([ManifestState::Registered.as_str()], |row| {
+                    rows::time(row, 0)
+                })?
+                .next()
+                .transpose()
+        })
+    }
+
+    fn find_all(&self, findings: &[Finding]) -> Result<(), LedgerError> {
+        if findings.is_empty() {
+            return Ok(());
+        }
+        self.write("keep findings", |connection| {
+            let mut statement = connection.prepare_cached(
+                "INSERT INTO finding (kind, subject, detail, first_seen, last_seen, times)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT DO UPDATE SET
+                     detail = excluded.detail,
+                     last_seen = max(last_seen, excluded.last_seen),
+                     times = times + excluded.times",
+            )?;
+            for finding in findings {
+                statement.execute(params![
+                    finding.kind,
+                    finding.subject,
+                    finding.detail,
+                    rows::time_column(finding.first_seen),
+                    rows::time_column(finding.last_seen),
+                    finding.times.cast_signed()
+                ])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn healed(&self, kind: &str, subject: &str) -> Result<(), LedgerError> {
+        self.healed_all(kind, &[subject.to_owned()])
+    }
+
+    fn healed_all(&self, kind: &str, subjects: &[String]) -> Result<(), LedgerError> {
+        self.write("drop findings", |connection| {
+            let mut statement = connection
+                .prepare_cached("DELETE FROM finding WHERE kind = ?1 AND subject = ?2")?;
+            for subject in subjects {
+                statement.execute([kind, subject])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn findings_of(
+        &self,
+        kind: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Finding>, LedgerError> {
+        self.read("list findings of a kind", |connection| {
+            // No subject goes on with the last character there is.
+            let end = format!("{prefix}{}", char::MAX);
+            connection
+                .prepare_cached(
+                    "SELECT kind, subject, detail, first_seen, last_seen, times FROM finding
+                     WHERE kind = ?1 AND subject >= ?2 AND subject < ?3 AND subject > ?4
+                     ORDER BY subject LIMIT ?5",
+                )?
+                .query_and_then(
+                    params![
+                        kind,
+                        prefix,
+                        end,
+                        after.unwrap_or_default(),
+                        i64::try_from(limit).unwrap_or(i64::MAX)
+                    ],
+                    rows::finding,
+                )?
+                .collect()
+        })
+    }
+
+    fn findings(&self) -> Result<Vec<Finding>, LedgerError> {
+        self.read("list findings", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT kind, subject, detail, first_seen, last_seen, times FROM finding
+                     ORDER BY kind, subject",
+                )?
+                .query_and_then([], rows::finding)?
+                .collect()
+        })
+    }
+
+    fn swept(&self, root: &RootName, at: Timestamp) -> Result<(), LedgerError> {
+        self.write("note a sweep", |connection| {
+            connection.execute(
+                "INSERT OR REPLACE INTO sweep (root, at) VALUES (?1, ?2)",
+                params![root.as_str(), rows::time_column(at)],
+            )?;
+            Ok(())
+        })
+    }
+
+    fn last_sweep(&self, root: &RootName) -> Result<Option<Timestamp>, LedgerError> {
+        self.read("read when a root was swept", |connection| {
+            connection
+                .prepare_cached("SELECT at FROM sweep WHERE root = ?1")?
+                .query_and_then([root.as_str()], |row| rows::time(row, 0))?
+                .next()
+                .transpose()
+        })
+    }
+
+    fn note_request(&self, request: &NewRequest) -> Result<u64, LedgerError> {
+        self.write("note a request", |connection| {
+            connection
+                .prepare_cached(
+                    "INSERT INTO request (at, uid, account, what, subject)
+                     VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute(params![
+                    rows::time_column(request.at),
+                    request.uid,
+                    request.account,
+                    request.what,
+                    request.subject
+                ])?;
+            let id = connection.last_insert_rowid();
+            let oldest_kept = id - REQUESTS_KEPT.cast_signed();
+            connection.execute("DELETE FROM request WHERE id <= ?1", [oldest_kept])?;
+            Ok(id.cast_unsigned())
+        })
+    }
+
+    fn note_outcome(&self, request: u64, outcome: &str) -> Result<(), LedgerError> {
+        self.write("note what came of a request", |connection| {
+            connection.execute(
+                "UPDATE request SET outcome = ?2 WHERE id = ?1",
+                params![request.cast_signed(), outcome],
+            )?;
+            Ok(())
+        })
+    }
+
+    fn requests(&self, before: Option<u64>, limit: usize) -> Result<Vec<RequestRow>, LedgerError> {
+        self.read("list requests", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT id, at, uid, account, what, subject, outcome FROM request
+                     WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
+                )?
+                .query_and_then(
+                    params![
+                        before.map_or(i64::MAX, |id| i64::try_from(id).unwrap_or(i64::MAX)),
+                        i64::try_from(limit).unwrap_or(i64::MAX)
+                    ],
+                    rows::request,
+                )?
+                .collect()
+        })
+    }
+}

@@ -1,0 +1,265 @@
+//! The registry over its tables: which transaction each question and each change takes.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Duration;
+
+use runsync_config::root::RootName;
+use runsync_manifest::generation::Generation;
+use runsync_manifest::header::DatasetType;
+use runsync_manifest::name::{DatasetId, DatasetTypeName, RepositoryId, RunKey};
+use rusqlite::{Connection, Transaction, params};
+use uuid::Uuid;
+
+use super::failure::Failure;
+use super::{SCHEMA, confirm, conflicts, names, query, register, standing};
+use crate::lease::{Fence, Tenure};
+use crate::registry::conflict::Conflict;
+use crate::registry::record::{
+    DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RunRow,
+    WaitingArtifact, WaitingRun,
+};
+use crate::registry::{Registry, RegistryError};
+use crate::sqlite::Database;
+
+/// Rows after which a large registration commits: enough that syncing does not count, few enough
+/// that another writer waits well below a second.
+const BATCH_ROWS: u64 = 50_000;
+
+/// A registry in a SQLite file.
+#[derive(Debug)]
+pub struct SqliteRegistry {
+    database: Database,
+    id: Uuid,
+    batch_rows: u64,
+}
+
+impl SqliteRegistry {
+    /// Creates an empty registry.
+    ///
+    /// # Errors
+    ///
+    /// Where the file holds something already, or cannot be written.
+    pub fn create(path: &Path, id: Uuid) -> Result<(), RegistryError> {
+        Database::create(path, &SCHEMA, |begun| {
+            begun.execute(
+                "INSERT INTO meta (only_row, registry, changes) VALUES (1, ?1, 0)",
+                [id.as_bytes()],
+            )?;
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Opens a registry for reading and writing under a tenure; one of an older release is
+    /// migrated. `patience` is how long another process's write is waited for.
+    ///
+    /// # Errors
+    ///
+    /// Where the file is missing, no registry, of a newer release, or opened under a later tenure.
+    pub fn open(path: &Path, tenure: &Tenure, patience: Duration) -> Result<Self, RegistryError> {
+        Self::over(Database::open(path, &SCHEMA, tenure, patience)?)
+    }
+
+    /// The fence under which the registry was last opened.
+    ///
+    /// # Errors
+    ///
+    /// Where the file is missing, no registry, or of a newer release.
+    pub fn fence(path: &Path) -> Result<Fence, RegistryError> {
+        Ok(Database::fence_of(path, &SCHEMA)?)
+    }
+
+    /// Opens a registry for reading only, whether or not a daemon writes to it.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open); also where it must first be migrated.
+    pub fn open_read_only(path: &Path) -> Result<Self, RegistryError> {
+        Self::over(Database::open_read_only(path, &SCHEMA)?)
+    }
+
+    fn over(database: Database) -> Result<Self, RegistryError> {
+        let id = database
+            .read(|connection| {
+                connection.query_row("SELECT registry FROM meta", [], |row| row.get(0))
+            })
+            .map_err(|error| Failure::from(error).during("read the registry's identity"))?;
+        Ok(Self {
+            database,
+            id: Uuid::from_bytes(id),
+            batch_rows: BATCH_ROWS,
+        })
+    }
+
+    /// Commits a large registration after this many rows instead of the default.
+    #[must_use]
+    pub fn with_batch_rows(self, batch_rows: u64) -> Self {
+        Self {
+            batch_rows: batch_rows.max(1),
+            ..self
+        }
+    }
+
+    fn read<T>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Connection) -> Result<T, Failure>,
+    ) -> Result<T, RegistryError> {
+        self.database
+            .read(work)
+            .map_err(|failure| failure.during(action))
+    }
+
+    fn write<T>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+    ) -> Result<T, RegistryError> {
+        self.database
+            .write(|begun| {
+                let value = work(begun)?;
+                register::note_change(begun)?;
+                Ok(value)
+            })
+            .map_err(|failure: Failure| failure.during(action))
+    }
+}
+
+impl Registry for SqliteRegistry {
+    fn id(&self) -> Uuid {
+        self.id
+    }
+
+    fn changes(&self) -> Result<u64, RegistryError> {
+        self.read("read the registry's change counter", query::changes)
+    }
+
+    fn conflicts(
+        &self,
+        registration: &Registration<'_>,
+        limit: usize,
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<Vec<Conflict>, RegistryError> {
+        self.read("look for conflicts", |connection| {
+            conflicts::find(connection, registration, limit, progress)
+        })
+    }
+
+    fn still_stands(&self, conflict: &Conflict) -> Result<bool, RegistryError> {
+        self.read("look for a conflict", |connection| {
+            standing::still_stands(connection, conflict)
+        })
+    }
+
+    fn register(
+        &self,
+        registrations: &[Registration<'_>],
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<Vec<Result<Registered, Conflict>>, RegistryError> {
+        register::register(&self.database, self.batch_rows, registrations, progress)
+            .map_err(|failure| failure.during("register manifests"))
+    }
+
+    fn raise_floor(&self, run: &RunKey, generation: Generation) -> Result<(), RegistryError> {
+        self.write("raise the floor of a run", |connection| {
+            let run_id = names::run(connection, run)?;
+            connection.execute(
+                "UPDATE run SET floor_epoch = ?2, floor_sequence = ?3 WHERE run_id = ?1
+                     AND (floor_epoch IS NULL OR (floor_epoch, floor_sequence) < (?2, ?3))",
+                params![run_id, generation.epoch, generation.sequence],
+            )?;
+            Ok(())
+        })
+    }
+
+    fn registering(&self) -> Result<Vec<Registering>, RegistryError> {
+        self.read("list unfinished registrations", query::registering)
+    }
+
+    fn run(&self, run: &RunKey) -> Result<Option<RunRow>, RegistryError> {
+        self.read("read a run", |connection| query::run(connection, run))
+    }
+
+    fn runs(&self, prefix: Option<&str>) -> Result<Vec<RunRow>, RegistryError> {
+        self.runs_after(prefix, false, None, usize::MAX)
+    }
+
+    fn runs_after(
+        &self,
+        prefix: Option<&str>,
+        waiting: bool,
+        after: Option<(&str, RepositoryId)>,
+        limit: usize,
+    ) -> Result<Vec<RunRow>, RegistryError> {
+        self.read("list runs", |connection| {
+            query::runs(connection, prefix, waiting, after, limit)
+        })
+    }
+
+    fn waiting_runs(&self) -> Result<Vec<WaitingRun>, RegistryError> {
+        self.read("list waiting runs", query::waiting_runs)
+    }
+
+    fn waiting_artifacts(
+        &self,
+        run: &RunKey,
+        root: &RootName,
+        between: (Option<&str>, Option<&str>),
+        limit: usize,
+    ) -> Result<Vec<WaitingArtifact>, RegistryError> {
+        self.read("list artifacts that are waited for", |connection| {
+            query::waiting_artifacts(connection, run, root, between, limit)
+        })
+    }
+
+    fn confirm_all(
+        &self,
+        root: &RootName,
+        found: &[(&RunKey, &[WaitingArtifact])],
+    ) -> Result<Vec<u64>, RegistryError> {
+        self.write("confirm artifacts", |connection| {
+            let of_run = |&(run, artifacts): &(&RunKey, &[WaitingArtifact])| {
+                confirm::confirm(connection, run, root, artifacts)
+            };
+            found.iter().map(of_run).collect()
+        })
+    }
+
+    fn exists(&self, datasets: &[DatasetId]) -> Result<Vec<Existence>, RegistryError> {
+        self.read("look datasets up", |connection| {
+            query::exists(connection, datasets)
+        })
+    }
+
+    fn datasets(
+        &self,
+        run: &RunKey,
+        dataset_type: Option<&DatasetTypeName>,
+        after: Option<DatasetId>,
+        limit: usize,
+    ) -> Result<Vec<DatasetRow>, RegistryError> {
+        self.read("list datasets", |connection| {
+            query::datasets(connection, run, dataset_type, after, limit)
+        })
+    }
+
+    fn records(
+        &self,
+        run: &RunKey,
+        after: Option<DatasetId>,
+        limit: usize,
+    ) -> Result<Vec<RecordRow>, RegistryError> {
+        self.read("list datastore records", |connection| {
+            query::records(connection, run, after, limit)
+        })
+    }
+
+    fn dataset_types(&self) -> Result<Vec<DatasetType>, RegistryError> {
+        self.read("list dataset types", query::dataset_types)
+    }
+
+    fn dimension_records(&self) -> Result<Vec<(String, String, String)>, RegistryError> {
+        self.read("list dimension records", query::dimension_records)
+    }
+}
