@@ -12,7 +12,7 @@ use runsync_manifest::content::Content;
 use runsync_manifest::error::{Disposition, ReadError};
 use runsync_manifest::limits::Limits;
 use runsync_manifest::writer::Packing;
-use support::{read, read_within, reseal, signing_key, small};
+use support::{read, read_from, read_within, reseal, signing_key, small};
 
 /// The error for a small additions manifest in which `from` was replaced by `to`,
 /// and the trailer made to fit again.
@@ -508,7 +508,7 @@ fn a_bomb_is_refused_after_few_bytes() {
     assert!(bomb.len() < 100_000);
     assert_snapshot!(read(bomb.as_slice()).unwrap_err(), @"line 104: more than 50 unpacked bytes for each packed one");
     let endless = std::io::repeat(b' ').take(1 << 40);
-    assert_snapshot!(read(endless).unwrap_err(), @"line 1: more than 1048576 bytes in the line");
+    assert_snapshot!(read_from(endless, Limits::default()).unwrap_err(), @"line 1: more than 1048576 bytes in the line");
 }
 
 #[test]
@@ -530,7 +530,7 @@ fn what_may_pass_by_itself_is_tried_again() {
             Err(std::io::Error::other("the disk is on fire"))
         }
     }
-    let error = read(Broken).unwrap_err();
+    let error = read_from(Broken, Limits::default()).unwrap_err();
     assert_eq!(error.disposition(), Disposition::Retry);
     assert_snapshot!(error, @"line 1: reading the file failed");
     assert_snapshot!(std::error::Error::source(&error).unwrap(), @"the disk is on fire");

@@ -15,7 +15,7 @@ use runsync_manifest::name::DatasetId;
 use runsync_manifest::reader::Reader;
 use runsync_manifest::summary::Summary;
 use runsync_manifest::writer::Packing;
-use support::{Manifest, entry, read, signing_key, small};
+use support::{Manifest, entry, read, read_from, signing_key, small};
 
 #[test]
 fn each_content_is_read_as_it_was_written() {
@@ -74,10 +74,17 @@ fn a_reader_that_gives_one_byte_at_a_time_changes_nothing() {
     }
     let manifest = small(Content::Additions);
     assert_eq!(
-        read(Trickle(manifest.plain().as_bytes())).unwrap().0,
+        read_from(Trickle(manifest.plain().as_bytes()), Limits::default())
+            .unwrap()
+            .0,
         manifest
     );
-    assert_eq!(read(Trickle(&manifest.packed())).unwrap().0, manifest);
+    assert_eq!(
+        read_from(Trickle(&manifest.packed()), Limits::default())
+            .unwrap()
+            .0,
+        manifest
+    );
 }
 
 #[test]

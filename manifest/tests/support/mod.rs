@@ -6,7 +6,7 @@
     reason = "each test target uses part of it"
 )]
 
-use std::io::Read;
+use std::io::{Cursor, Read};
 
 use runsync_manifest::checksum::{Adler32, Checksums};
 use runsync_manifest::content::Content;
@@ -176,12 +176,32 @@ impl Manifest {
 }
 
 /// Reads a whole manifest.
-pub fn read(bytes: impl Read) -> Result<(Manifest, Trailer), ReadError> {
+pub fn read(bytes: &[u8]) -> Result<(Manifest, Trailer), ReadError> {
     read_within(bytes, Limits::default())
 }
 
-pub fn read_within(bytes: impl Read, limits: Limits) -> Result<(Manifest, Trailer), ReadError> {
-    let mut reader = Reader::new(bytes, limits)?;
+/// Reads a whole manifest in every way that there is: all come to the same.
+pub fn read_within(bytes: &[u8], limits: Limits) -> Result<(Manifest, Trailer), ReadError> {
+    let read = Reader::new(bytes, limits).and_then(read_on);
+    let ahead = Reader::ahead(Cursor::new(bytes.to_vec()), limits).and_then(read_on);
+    let skimmed = Reader::new(bytes, limits).and_then(Reader::skim);
+    match (&read, &ahead) {
+        (Ok((_, trailer)), Ok((_, same))) => {
+            assert_eq!(same, trailer);
+            assert_eq!(&skimmed.unwrap(), trailer);
+        }
+        (Err(error), Err(same)) => assert_eq!(same.to_string(), error.to_string()),
+        _ => panic!("read: {read:?}, ahead: {ahead:?}"),
+    }
+    read
+}
+
+/// Reads a whole manifest from anything.
+pub fn read_from(bytes: impl Read, limits: Limits) -> Result<(Manifest, Trailer), ReadError> {
+    Reader::new(bytes, limits).and_then(read_on)
+}
+
+fn read_on<R: Read>(mut reader: Reader<R>) -> Result<(Manifest, Trailer), ReadError> {
     let mut manifest = Manifest {
         header: reader.header().clone(),
         dimensions: Vec::new(),
