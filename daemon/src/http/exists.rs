@@ -28,6 +28,9 @@ use crate::schema::ChecksumsSchema;
 
 /// UUIDs answered in one chunk: some milliseconds of work, some hundred kilobytes.
 const CHUNK: usize = 1000;
+/// UUIDs that are worth a thread of their own: its start costs some ten microseconds, they some
+/// milliseconds.
+const SHARE: usize = 500;
 /// Most threads that look up what one caller asks: as many connections read at a time.
 const THREADS: usize = 4;
 
@@ -169,7 +172,7 @@ pub fn answer(
     registry: &dyn Registry,
 ) -> Result<Vec<u8>, ExistsError> {
     let threads = available_parallelism().map_or(1, |threads| threads.get().min(THREADS));
-    let share = datasets.len().div_ceil(threads).max(CHUNK);
+    let share = datasets.len().div_ceil(threads).max(SHARE);
     let look_up = |datasets| lines(datasets, records, site, registry);
     let mut shares = datasets.chunks(share);
     let first = shares.next().unwrap_or_default();
