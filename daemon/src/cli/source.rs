@@ -98,7 +98,8 @@ impl Source<'_> {
                 }
             }
             Self::Direct { readers, site } => {
-                let lines = exists::answer(datasets, true, site, &*readers.registry)?;
+                let registry = &*readers.registry;
+                let lines = exists::answer(datasets, true, site, registry, exists::threads())?;
                 output.bytes(&lines)?;
             }
         }

@@ -155,12 +155,21 @@ fn chunk(
 ) -> Result<ndjson::Chunk<usize>, Problem> {
     let rest = datasets.get(from..).unwrap_or_default();
     let asked = rest.get(..CHUNK).unwrap_or(rest);
-    let bytes = answer(asked, records, &surface.site, &*surface.readers.registry)?;
+    // What others compute meanwhile leaves fewer processors for this answer.
+    let threads = threads() / surface.turns_taken().max(1);
+    let (site, registry) = (&surface.site, &*surface.readers.registry);
+    let bytes = answer(asked, records, site, registry, threads)?;
     let next = (rest.len() > CHUNK).then(|| from + CHUNK);
     Ok((Bytes::from(bytes), next))
 }
 
-/// Writes a line for each dataset, in the order asked. Many are looked up by several threads.
+/// How many threads one caller's look-ups may take where nobody else computes.
+pub fn threads() -> usize {
+    available_parallelism().map_or(1, |threads| threads.get().min(THREADS))
+}
+
+/// Writes a line for each dataset, in the order asked. Many are looked up by several threads, at
+/// most as many as are named.
 ///
 /// # Errors
 ///
@@ -170,9 +179,9 @@ pub fn answer(
     records: bool,
     site: &Site,
     registry: &dyn Registry,
+    threads: usize,
 ) -> Result<Vec<u8>, ExistsError> {
-    let threads = available_parallelism().map_or(1, |threads| threads.get().min(THREADS));
-    let share = datasets.len().div_ceil(threads).max(SHARE);
+    let share = datasets.len().div_ceil(threads.max(1)).max(SHARE);
     let look_up = |datasets| lines(datasets, records, site, registry);
     let mut shares = datasets.chunks(share);
     let first = shares.next().unwrap_or_default();

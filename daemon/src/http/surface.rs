@@ -60,6 +60,7 @@ pub struct Surface {
     probes: Arc<Semaphore>,
     /// Turns for look-ups: they block a thread each.
     turns: Arc<Semaphore>,
+    turns_max: usize,
 }
 
 impl Surface {
@@ -76,7 +77,9 @@ impl Surface {
         metrics: Rendering,
     ) -> Result<Self, AccessError> {
         let access = RwLock::new(Arc::new(Access::read(&site.http)?));
-        let turns = usize::try_from(site.http.concurrent_requests_max).unwrap_or(usize::MAX);
+        let turns_max = usize::try_from(site.http.concurrent_requests_max)
+            .unwrap_or(usize::MAX)
+            .min(Semaphore::MAX_PERMITS);
         Ok(Self {
             started_at: clock.now(),
             rates: Rates::new(site.http.requests_per_second),
@@ -89,7 +92,8 @@ impl Surface {
             hand_ins: Arc::new(Semaphore::new(HAND_INS)),
             name_look_ups: Arc::new(Semaphore::new(NAME_LOOK_UPS)),
             probes: Arc::new(Semaphore::new(PROBES)),
-            turns: Arc::new(Semaphore::new(turns.min(Semaphore::MAX_PERMITS))),
+            turns: Arc::new(Semaphore::new(turns_max)),
+            turns_max,
             site,
             readers,
             steward,
@@ -194,6 +198,12 @@ impl Surface {
         let crowded = || Problem::crowded("others ask whether the daemon is well");
         let turn = turn.ok_or_else(crowded)?;
         self.take_turn(turn, work).await
+    }
+
+    /// How many look-ups there are at this moment.
+    pub(super) fn turns_taken(&self) -> usize {
+        self.turns_max
+            .saturating_sub(self.turns.available_permits())
     }
 
     /// Runs a look-up that blocks, when it is its turn; a request whose turn does not come soon is

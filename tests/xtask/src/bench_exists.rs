@@ -168,6 +168,7 @@ impl Subject {
                 true,
                 &self.configured,
                 registry,
+                exists::threads(),
             )?)
         })
     }
