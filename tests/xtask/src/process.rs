@@ -100,10 +100,17 @@ pub(crate) fn measure(command: &mut Command) -> Result<Taken> {
 
 /// The kernel's own high-water mark of a process, in bytes; `None` once it has ended.
 pub(crate) fn peak_memory_bytes(status_file: &str) -> Option<u64> {
+    memory_bytes(status_file, "VmHWM:")
+}
+
+/// The memory that a process has in use now, in bytes; `None` once it has ended.
+pub(crate) fn resident_bytes(status_file: &str) -> Option<u64> {
+    memory_bytes(status_file, "VmRSS:")
+}
+
+fn memory_bytes(status_file: &str, name: &str) -> Option<u64> {
     let status = fs::read_to_string(status_file).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }
