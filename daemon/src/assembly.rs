@@ -184,6 +184,20 @@ impl Readers {
             ledger: Arc::new(SqliteLedger::open_read_only(&ledger_file(site))?),
         })
     }
+
+    /// Opens both for a command that asks and ends: faster, and nothing for a service
+    /// ([`Database::open_mapped`](crate::sqlite::Database::open_mapped)).
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn for_a_command(site: &Site) -> Result<Self, AssemblyError> {
+        let RegistryBackend::Sqlite { file } = &site.registry;
+        Ok(Self {
+            registry: Arc::new(SqliteRegistry::open_mapped(file)?),
+            ledger: Arc::new(SqliteLedger::open_read_only(&ledger_file(site))?),
+        })
+    }
 }
 
 /// Makes what a new site's state directory holds: an empty registry, an empty ledger, and the files

@@ -61,7 +61,7 @@ impl Way {
     pub(crate) fn open(self, context: &Context) -> Result<Source<'_>, Failure> {
         let site = context.site()?;
         if self.direct {
-            let readers = Readers::open(site)?;
+            let readers = Readers::for_a_command(site)?;
             return Ok(Source::Direct { readers, site });
         }
         let client = Client::connect(&site.http.socket)?;

@@ -18,6 +18,8 @@ const WRITER_CACHE_KIB: i64 = 32 * 1024;
 /// Page cache of each reading connection in KiB: the inner pages of some million rows; their
 /// leaves hardly ever come twice.
 const READER_CACHE_KIB: i64 = 4 * 1024;
+/// Most of a file that is mapped, in bytes: what SQLite allows by default, `SQLITE_MAX_MMAP_SIZE`.
+const MAPPED_BYTES: i64 = 0x7fff_0000;
 /// Pages in the WAL that start a checkpoint (4 KiB each): bulk loads rewrite hot pages in the WAL
 /// instead of in the file.
 const WAL_PAGES: i64 = 16 * 1024;
@@ -66,6 +68,12 @@ pub(super) fn connect_looker(path: &Path) -> rusqlite::Result<Connection> {
 
 pub(super) fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
     connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, READER_CACHE_KIB)
+}
+
+pub(super) fn connect_mapped_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = connect_reader(path)?;
+    connection.execute_batch(&format!("PRAGMA mmap_size = {MAPPED_BYTES};"))?;
+    Ok(connection)
 }
 
 fn connect(path: &Path, access: OpenFlags, cache_kib: i64) -> rusqlite::Result<Connection> {

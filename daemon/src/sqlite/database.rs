@@ -7,7 +7,10 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction};
 use rustix::fs::Access;
 
-use super::connect::{BUSY_TIMEOUT, begin, connect_looker, connect_reader, connect_writer, fold};
+use super::connect::{
+    BUSY_TIMEOUT, begin, connect_looker, connect_mapped_reader, connect_reader, connect_writer,
+    fold,
+};
 use super::fence::{fence, stamp};
 use super::schema::{bring_to, version};
 use super::{Schema, SqliteError, Unfenced};
@@ -25,6 +28,7 @@ pub struct Database {
     readers: Mutex<Vec<Connection>>,
     /// `None`: opened for reading.
     tenure: Option<Tenure>,
+    mapped: bool,
 }
 
 impl Database {
@@ -114,8 +118,23 @@ impl Database {
         Ok(Self::over(path, reader, None))
     }
 
+    /// As [`open_read_only`](Self::open_read_only), for a command that asks and ends: pages are mapped
+    /// into memory instead of copied. Where the disk fails to give one, the process ends (`SIGBUS`,
+    /// <https://sqlite.org/mmap.html>), which a service must not, and the memory it seems to take grows
+    /// with the file.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn open_mapped(path: &Path, schema: &Schema) -> Result<Self, SqliteError> {
+        let mut database = Self::open_read_only(path, schema)?;
+        database.mapped = true;
+        Ok(database)
+    }
+
     fn over(path: &Path, writer: Connection, tenure: Option<Tenure>) -> Self {
         Self {
+            mapped: false,
             path: path.to_owned(),
             writer: Mutex::new(writer),
             readers: Mutex::default(),
@@ -156,6 +175,7 @@ impl Database {
         let idle = self.idle_readers().pop();
         let mut reader = match idle {
             Some(reader) => reader,
+            None if self.mapped => connect_mapped_reader(&self.path)?,
             None => connect_reader(&self.path)?,
         };
         let begun = reader.transaction()?;

@@ -260,6 +260,8 @@ fn a_reader_sees_the_last_commit_with_and_without_a_writer() {
     drop(database);
     assert_eq!(notes(&reader).unwrap(), 2);
     drop(reader);
+    let mapped = Database::open_mapped(&path, &FIRST).unwrap();
+    assert_eq!(notes(&mapped).unwrap(), 2);
     let reader = Database::open_read_only(&path, &FIRST).unwrap();
     assert_eq!(notes(&reader).unwrap(), 2);
     let Err(Failed::Statement(refused)) = note(&reader, "three") else {

@@ -124,7 +124,7 @@ impl Subject {
     fn new(site: &Site, arguments: &Arguments) -> Result<Self> {
         let surface = Surface::open(site, "requests_per_second = 1000000")?;
         let configured = runsync_config::load(&site.config)?;
-        let readers = Readers::open(&configured)?;
+        let readers = Readers::for_a_command(&configured)?;
         let mut random = Random::new(1);
         let batches = (0..arguments.batches).map(|_| {
             let rows = (0..arguments.batch).map(|_| random.below(arguments.datasets.max(1)));

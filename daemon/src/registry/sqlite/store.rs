@@ -79,6 +79,15 @@ impl SqliteRegistry {
         Self::over(Database::open_read_only(path, &SCHEMA)?)
     }
 
+    /// The same for a command that asks and ends: see [`Database::open_mapped`].
+    ///
+    /// # Errors
+    ///
+    /// As [`open_read_only`](Self::open_read_only).
+    pub fn open_mapped(path: &Path) -> Result<Self, RegistryError> {
+        Self::over(Database::open_mapped(path, &SCHEMA)?)
+    }
+
     fn over(database: Database) -> Result<Self, RegistryError> {
         let id = database
             .read(|connection| {
