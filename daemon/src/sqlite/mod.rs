@@ -4,7 +4,7 @@
 //! each read sees the last commit. `synchronous = FULL` makes a commit survive a power cut.
 //! A file's `application_id` tells whose it is, its `user_version` how far it was migrated.
 //!
-//! A [`Database`] opened for writing is opened under a [`Tenure`] of the site's lease. The file
+//! A [`Database`] opened for writing is opened under a [`Tenure`](crate::lease::Tenure) of the site's lease. The file
 //! keeps the highest fence that it was opened under, and every write transaction begins by
 //! comparing it with the tenure's own: a process that has lost the lease writes nothing more.
 //! Only the lease itself is written [`Unfenced`].
