@@ -6,7 +6,7 @@
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use runsync_config::site::Site;
 use runsync_config::trust;
 use runsync_manifest::name::RepositoryId;
 use runsync_manifest::signature::{PublicKey, SigningKey};
+use rustix::system::uname;
 use tracing::warn;
 use uuid::Uuid;
 
@@ -29,6 +30,7 @@ use crate::lease::{
 use crate::ledger::{Ledger, LedgerError, SqliteLease, SqliteLedger};
 use crate::registration_lock::{RegistrationLock, RegistrationLockError};
 use crate::registry::{Registry, RegistryError, SqliteRegistry};
+use crate::removal::{NamedRoot, Removing, Standings};
 use crate::sqlite::{SqliteError, Unfenced};
 
 /// Name of the ledger's file in the state directory.
@@ -447,6 +449,8 @@ pub struct Assembly {
     pub parts: Arc<SiteParts>,
     /// The ingest flow of each root.
     pub flows: Vec<Flow>,
+    /// The removal flow over all roots.
+    pub removing: Arc<Removing>,
     /// The site's repository.
     pub repository: RepositoryId,
 }
@@ -480,6 +484,18 @@ impl Assembly {
             registration: registration_lock(site)?,
             clock,
         });
+        let removing = Arc::new(Removing {
+            site: site.name.clone(),
+            repository,
+            host: uname().nodename().to_string_lossy().into_owned(),
+            registry: Arc::clone(&parts.registry),
+            registration: registration_lock(site)?,
+            roots: named_roots(site, &roots),
+            clock: Arc::clone(&parts.clock),
+            working: Mutex::default(),
+            standings: Standings::default(),
+            allowed: Mutex::default(),
+        });
         let flows = site
             .roots
             .iter()
@@ -489,6 +505,7 @@ impl Assembly {
         Ok(Self {
             parts,
             flows,
+            removing,
             repository,
         })
     }
@@ -498,6 +515,15 @@ impl Assembly {
         self.parts.set_trust(trust_of(site, self.repository)?);
         Ok(())
     }
+}
+
+fn named_roots(site: &Site, roots: &[Arc<dyn Datastore>]) -> Vec<NamedRoot> {
+    let named = site.roots.iter().zip(roots);
+    let named = named.map(|(root, datastore)| NamedRoot {
+        name: root.name.clone(),
+        datastore: Arc::clone(datastore),
+    });
+    named.collect()
 }
 
 type Roots = (RepositoryId, Vec<Arc<dyn Datastore>>);

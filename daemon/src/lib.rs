@@ -33,6 +33,8 @@ pub mod datastore;
 
 pub mod worker;
 
+pub mod removal;
+
 pub mod ingest;
 
 pub mod create;

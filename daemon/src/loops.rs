@@ -17,6 +17,7 @@ use crate::assembly::{Assembly, AssemblyError};
 use crate::clock::Clock;
 use crate::ingest::workers::{ConfirmWorker, ManifestWorker, Requests};
 use crate::lease::{Fence, Holder, LeaseRow};
+use crate::removal::RemovalWorker;
 use crate::telemetry::metrics;
 use crate::worker::{Driver, StillRunning, Wake, WorkerStatus};
 
@@ -26,6 +27,7 @@ pub struct Loops {
     assembly: Arc<Assembly>,
     driver: Driver,
     roots: Vec<RootLoops>,
+    removals: Wake,
 }
 
 /// How the two loops of one root are told of changes.
@@ -73,10 +75,16 @@ impl Loops {
                 loops
             })
             .collect();
+        let removals = Wake::new();
+        let removing = Arc::clone(&assembly.removing);
+        driver.start("removals".to_owned(), removals.clone(), move || {
+            Box::new(RemovalWorker::new(Arc::clone(&removing)))
+        });
         Self {
             assembly,
             driver,
             roots,
+            removals,
         }
     }
 
@@ -97,6 +105,11 @@ impl Loops {
                 loops.artifacts.wake();
             })
             .count()
+    }
+
+    /// Has the loop of removals look for work now.
+    pub fn wake_removals(&self) {
+        self.removals.wake();
     }
 
     /// Takes keys, peers and prefixes from a configuration that was read again, and has untrusted

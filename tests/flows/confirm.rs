@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 use process::Daemon;
 use runsync::datastore::counted::Counted;
 use runsync::datastore::{
-    Datastore, DatastoreError, LocalRoot, Look, ManifestFile, RepositoryFile,
+    Datastore, DatastoreError, Deletion, Journals, LocalRoot, Look, ManifestFile, RepositoryFile,
+    ToDelete,
 };
 use runsync::file_identity::FileIdentity;
 use runsync::ingest::confirm::Confirming;
@@ -238,6 +239,18 @@ impl Datastore for Meddled {
         let opened = self.root.open(path)?;
         (self.meddle)(&self.root.directory().join(path.as_str()));
         Ok(opened)
+    }
+
+    fn delete(&self, artifacts: &[ToDelete<'_>]) -> Result<Vec<Deletion>, DatastoreError> {
+        self.root.delete(artifacts)
+    }
+
+    fn sync(&self) -> Result<(), DatastoreError> {
+        self.root.sync()
+    }
+
+    fn journals(&self) -> &dyn Journals {
+        self.root.journals()
     }
 }
 

@@ -16,7 +16,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use runsync::datastore::{Datastore, DatastoreError, Look, ManifestFile, RepositoryFile};
+use runsync::datastore::{
+    Datastore, DatastoreError, Deletion, Journals, Look, ManifestFile, RepositoryFile, ToDelete,
+};
 use runsync::file_identity::FileIdentity;
 use runsync::ingest::flow::{Flow, Progress};
 use runsync::ingest::workers::{ConfirmWorker, Requests};
@@ -361,6 +363,18 @@ impl Datastore for Meanwhile {
     }
     fn open(&self, path: &ArtifactPath) -> Result<(std::fs::File, FileIdentity), DatastoreError> {
         self.inner.open(path)
+    }
+
+    fn delete(&self, artifacts: &[ToDelete<'_>]) -> Result<Vec<Deletion>, DatastoreError> {
+        self.inner.delete(artifacts)
+    }
+
+    fn sync(&self) -> Result<(), DatastoreError> {
+        self.inner.sync()
+    }
+
+    fn journals(&self) -> &dyn Journals {
+        self.inner.journals()
     }
 }
 

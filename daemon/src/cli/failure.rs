@@ -18,6 +18,7 @@ use crate::ingest::IngestError;
 use crate::ingest::parse::ParseError;
 use crate::ledger::LedgerError;
 use crate::registry::RegistryError;
+use crate::removal::RemovalError;
 
 /// What `--help` says about exit codes.
 pub(crate) const EXIT_CODES: &str = "\
@@ -208,6 +209,9 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
         return error.hint();
     }
     if let Some(error) = error.downcast_ref::<IngestError>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<RemovalError>() {
         return error.hint();
     }
     if let Some(error) = error.downcast_ref::<RegistryError>() {

@@ -36,6 +36,12 @@ mod exists;
 
 mod query;
 
+mod remover;
+
+mod remove_runs;
+
+mod journal;
+
 mod config;
 
 mod init;
@@ -86,6 +92,8 @@ enum Command {
     Requests(requests::Args),
     Exists(exists::Args),
     Query(query::Args),
+    RemoveRuns(remove_runs::Args),
+    Journal(journal::Args),
     Completions(completions::Args),
 }
 
@@ -103,6 +111,8 @@ impl Command {
             Self::Requests(args) => requests::run(args, context),
             Self::Exists(args) => exists::run(args, context),
             Self::Query(args) => query::run(args, context),
+            Self::RemoveRuns(args) => remove_runs::run(args, context),
+            Self::Journal(args) => journal::run(args, context),
             Self::Completions(args) => completions::run(args, context),
         }
     }

@@ -207,7 +207,7 @@ fn batch(site: &Site) -> usize {
     usize::try_from(fit).map_or(BATCH, |fit| fit.clamp(1, BATCH))
 }
 
-fn all<T: DeserializeOwned>(mut lines: Lines) -> Result<Vec<T>, Failure> {
+pub(crate) fn all<T: DeserializeOwned>(mut lines: Lines) -> Result<Vec<T>, Failure> {
     let mut rows = Vec::new();
     while let Some(row) = lines.next()? {
         rows.push(row);

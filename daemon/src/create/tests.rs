@@ -21,7 +21,9 @@ use runsync_manifest::writer::Packing;
 use super::error::CreateError;
 use super::listing::Listing;
 use super::{Draft, Measuring, Publication, export, measure};
-use crate::datastore::{Datastore, DatastoreError, Look, ManifestFile, RepositoryFile};
+use crate::datastore::{
+    Datastore, DatastoreError, Deletion, Journals, Look, ManifestFile, RepositoryFile, ToDelete,
+};
 use crate::file_identity::FileIdentity;
 
 const RUN: &str = "HSC/runs/ci_hsc/20240806T180642Z";
@@ -194,6 +196,18 @@ impl Datastore for Folder {
     fn open(&self, path: &ArtifactPath) -> Result<(File, FileIdentity), DatastoreError> {
         let path = self.0.path().join(path.as_str());
         Ok((File::open(&path).unwrap(), Self::identity(&path)))
+    }
+
+    fn delete(&self, _: &[ToDelete<'_>]) -> Result<Vec<Deletion>, DatastoreError> {
+        panic!("measuring deletes nothing")
+    }
+
+    fn sync(&self) -> Result<(), DatastoreError> {
+        panic!("measuring syncs nothing")
+    }
+
+    fn journals(&self) -> &dyn Journals {
+        panic!("measuring asks for no journal")
     }
 }
 

@@ -6,7 +6,8 @@ use std::io::Read;
 
 use runsync_manifest::name::ArtifactPath;
 
-use super::{Datastore, DatastoreError, Look};
+use super::{Datastore, DatastoreError, Deletion, Look, ToDelete};
+use crate::file_identity::FileIdentity;
 
 /// A root to test, and a way to fill it behind its back.
 pub(crate) trait Fixture {
@@ -40,6 +41,11 @@ macro_rules! datastore_conformance {
             an_installed_manifest_is_never_clobbered,
             a_failed_copy_leaves_nothing,
             paths_outside_the_manifest_folder_are_refused,
+            only_the_file_that_is_meant_is_deleted,
+            deletions_are_answered_in_the_order_asked,
+            a_journal_is_written_whole_grows_and_goes,
+            a_journal_that_cannot_be_filled_leaves_nothing,
+            names_that_are_no_journals_are_refused_and_not_listed,
         }
     };
     ($fixture:ty: $($case:ident,)*) => {
@@ -217,5 +223,101 @@ pub(crate) fn paths_outside_the_manifest_folder_are_refused(fixture: &impl Fixtu
         assert!(refused(
             root.install_manifest(outside, &mut &b""[..]).unwrap_err()
         ));
+    }
+}
+
+fn identity(fixture: &impl Fixture, at: &ArtifactPath) -> FileIdentity {
+    match fixture.root().look(&[at]).unwrap()[0] {
+        Look::File(identity) => identity,
+        other @ (Look::Absent | Look::Irregular | Look::Unreadable(_)) => panic!("{other:?}"),
+    }
+}
+
+pub(crate) fn only_the_file_that_is_meant_is_deleted(fixture: &impl Fixture) {
+    fixture.put("a/1", b"1");
+    let at = &path("a/1");
+    let meant = identity(fixture, at);
+    fixture.remove("a/1");
+    fixture.put("a/1", b"another");
+    let delete = |identity| {
+        let to_delete = [ToDelete { path: at, identity }];
+        fixture.root().delete(&to_delete).unwrap()
+    };
+    let another = identity(fixture, at);
+    assert_eq!(delete(meant), [Deletion::Other(another)]);
+    assert_eq!(identity(fixture, at), another);
+    assert_eq!(delete(another), [Deletion::Deleted]);
+    assert_eq!(delete(another), [Deletion::Absent]);
+    fixture.root().sync().unwrap();
+}
+
+pub(crate) fn deletions_are_answered_in_the_order_asked(fixture: &impl Fixture) {
+    let paths = ["a/1", "a/2", "b/c/3", "no/folder/4", "top"].map(path);
+    for at in paths.iter().filter(|at| !at.as_str().contains("no/")) {
+        fixture.put(at.as_str(), b"x");
+    }
+    let known = identity(fixture, &paths[0]);
+    let to_delete: Vec<ToDelete<'_>> = paths
+        .iter()
+        .map(|at| ToDelete {
+            path: at,
+            identity: match at.as_str() {
+                "no/folder/4" | "a/2" => known,
+                _ => identity(fixture, at),
+            },
+        })
+        .collect();
+    let deletions = fixture.root().delete(&to_delete).unwrap();
+    let other = Deletion::Other(identity(fixture, &paths[1]));
+    let deleted = Deletion::Deleted;
+    assert_eq!(
+        deletions,
+        [deleted, other, deleted, Deletion::Absent, deleted]
+    );
+    assert_eq!(fixture.root().delete(&[]).unwrap(), []);
+}
+
+const JOURNAL: &str = "20261127T102044Z-3f9a.journal.jsonl";
+
+pub(crate) fn a_journal_is_written_whole_grows_and_goes(fixture: &impl Fixture) {
+    let journals = fixture.root().journals();
+    assert_eq!(journals.list().unwrap(), [""; 0]);
+    let fill = &mut |to: &mut dyn std::io::Write| to.write_all(b"one\n");
+    journals.create(JOURNAL, fill).unwrap();
+    assert_eq!(journals.list().unwrap(), [JOURNAL]);
+    journals.append(JOURNAL, "two").unwrap();
+    let text = || text_of(journals.open_journal(JOURNAL).unwrap());
+    assert_eq!(text(), "one\ntwo\n");
+    journals.create(JOURNAL, fill).unwrap_err();
+    assert_eq!(text(), "one\ntwo\n");
+    journals.remove(JOURNAL).unwrap();
+    journals.remove(JOURNAL).unwrap();
+    assert_eq!(journals.list().unwrap(), [""; 0]);
+    let gone = journals.open_journal(JOURNAL).unwrap_err();
+    assert!(matches!(gone, DatastoreError::Missing { .. }), "{gone}");
+    journals.append(JOURNAL, "three").unwrap_err();
+}
+
+pub(crate) fn a_journal_that_cannot_be_filled_leaves_nothing(fixture: &impl Fixture) {
+    let journals = fixture.root().journals();
+    let fill = &mut |to: &mut dyn std::io::Write| {
+        to.write_all(b"half of it")?;
+        Err(std::io::Error::from_raw_os_error(28))
+    };
+    journals.create(JOURNAL, fill).unwrap_err();
+    assert_eq!(journals.list().unwrap(), [""; 0]);
+}
+
+pub(crate) fn names_that_are_no_journals_are_refused_and_not_listed(fixture: &impl Fixture) {
+    let journals = fixture.root().journals();
+    fixture.put("runsync/journal/.0123.tmp", b"x");
+    fixture.put("runsync/journal/notes.txt", b"x");
+    assert_eq!(journals.list().unwrap(), [""; 0]);
+    for name in ["../repository.json", "notes.txt", ".a.journal.jsonl", ""] {
+        let refused = |error| matches!(error, DatastoreError::JournalName { .. });
+        assert!(refused(journals.open_journal(name).unwrap_err()));
+        assert!(refused(journals.remove(name).unwrap_err()));
+        assert!(refused(journals.append(name, "x").unwrap_err()));
+        assert!(refused(journals.create(name, &mut |_| Ok(())).unwrap_err()));
     }
 }

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use runsync_manifest::name::ArtifactPath;
 
-use super::{Datastore, DatastoreError, Look, ManifestFile, RepositoryFile};
+use super::{
+    Datastore, DatastoreError, Deletion, Journals, Look, ManifestFile, RepositoryFile, ToDelete,
+};
 use crate::file_identity::FileIdentity;
 
 /// A root that counts the calls that reach it. [`repository`](Datastore::repository) never touches
-/// storage and is not counted.
+/// storage and is not counted; nor are journals.
 #[derive(Debug)]
 pub struct Counted<D> {
     root: D,
@@ -22,6 +24,7 @@ pub struct Counted<D> {
     look: AtomicU64,
     looked_at: AtomicU64,
     open: AtomicU64,
+    delete: AtomicU64,
 }
 
 /// How often each method was called.
@@ -43,6 +46,8 @@ pub struct Calls {
     pub looked_at: u64,
     /// Calls of [`Datastore::open`].
     pub open: u64,
+    /// Calls of [`Datastore::delete`].
+    pub delete: u64,
 }
 
 impl Calls {
@@ -55,6 +60,7 @@ impl Calls {
             + self.install_manifest
             + self.look
             + self.open
+            + self.delete
     }
 }
 
@@ -74,6 +80,7 @@ impl<D> Counted<D> {
             look: AtomicU64::new(0),
             looked_at: AtomicU64::new(0),
             open: AtomicU64::new(0),
+            delete: AtomicU64::new(0),
         }
     }
 
@@ -89,6 +96,7 @@ impl<D> Counted<D> {
             look: count(&self.look),
             looked_at: count(&self.looked_at),
             open: count(&self.open),
+            delete: count(&self.delete),
         }
     }
 
@@ -141,5 +149,18 @@ impl<D: Datastore> Datastore for Counted<D> {
     fn open(&self, path: &ArtifactPath) -> Result<(File, FileIdentity), DatastoreError> {
         add(&self.open, 1);
         self.root.open(path)
+    }
+
+    fn delete(&self, artifacts: &[ToDelete<'_>]) -> Result<Vec<Deletion>, DatastoreError> {
+        add(&self.delete, 1);
+        self.root.delete(artifacts)
+    }
+
+    fn sync(&self) -> Result<(), DatastoreError> {
+        self.root.sync()
+    }
+
+    fn journals(&self) -> &dyn Journals {
+        self.root.journals()
     }
 }

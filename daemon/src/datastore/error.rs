@@ -62,6 +62,12 @@ pub enum DatastoreError {
         /// Which rule it breaks.
         reason: &'static str,
     },
+    /// A name that no journal may have.
+    #[error("`{}` is no name of a journal", name.escape_debug())]
+    JournalName {
+        /// As asked for.
+        name: String,
+    },
     /// The operating system refused.
     #[error("cannot {attempt} `{path}`")]
     Io {
@@ -117,6 +123,7 @@ impl DatastoreError {
             | Self::NotInitialised { .. }
             | Self::Open { .. }
             | Self::RepositoryFile { .. }
+            | Self::JournalName { .. }
             | Self::RootChanged { .. } => None,
         }
     }
@@ -143,7 +150,11 @@ impl DatastoreError {
             Self::Irregular { .. } => {
                 Some("put a regular file in its place; links are never followed".to_owned())
             }
-            Self::Open { .. } | Self::Missing { .. } | Self::PathRefused { .. } | Self::Io { .. } => {
+            Self::Open { .. }
+            | Self::Missing { .. }
+            | Self::PathRefused { .. }
+            | Self::JournalName { .. }
+            | Self::Io { .. } => {
                 None
             }
         }

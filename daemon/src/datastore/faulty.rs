@@ -8,7 +8,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use runsync_manifest::name::ArtifactPath;
 
-use super::{Datastore, DatastoreError, Look, ManifestFile, RepositoryFile, StorageFault};
+use super::journals::{Fill, JOURNAL_FOLDER};
+use super::{
+    Datastore, DatastoreError, Deletion, Journals, Look, ManifestFile, RepositoryFile,
+    StorageFault, ToDelete,
+};
 use crate::file_identity::FileIdentity;
 
 /// What a broken disk answers: EIO.
@@ -141,5 +145,58 @@ impl<D: Datastore> Datastore for Faulty<D> {
     fn open(&self, path: &ArtifactPath) -> Result<(File, FileIdentity), DatastoreError> {
         self.pass("open", path.as_str())?;
         self.root.open(path)
+    }
+
+    /// Deletes nothing at the chosen paths.
+    fn delete(&self, artifacts: &[ToDelete<'_>]) -> Result<Vec<Deletion>, DatastoreError> {
+        self.pass("delete below", ".")?;
+        let broken = self.paths().clone();
+        let is_broken = |one: &ToDelete<'_>| broken.contains(one.path.as_str());
+        let mut deletions = Vec::with_capacity(artifacts.len());
+        for stretch in artifacts.chunk_by(|a, b| is_broken(a) == is_broken(b)) {
+            if stretch.first().is_some_and(is_broken) {
+                let failed = Deletion::Failed(StorageFault(BROKEN));
+                deletions.extend(stretch.iter().map(|_| failed));
+            } else {
+                deletions.extend(self.root.delete(stretch)?);
+            }
+        }
+        Ok(deletions)
+    }
+
+    fn sync(&self) -> Result<(), DatastoreError> {
+        self.pass("sync", ".")?;
+        self.root.sync()
+    }
+
+    fn journals(&self) -> &dyn Journals {
+        self
+    }
+}
+
+impl<D: Datastore> Journals for Faulty<D> {
+    fn list(&self) -> Result<Vec<String>, DatastoreError> {
+        self.pass("list", JOURNAL_FOLDER)?;
+        self.root.journals().list()
+    }
+
+    fn create(&self, name: &str, fill: &mut Fill<'_>) -> Result<(), DatastoreError> {
+        self.pass("create", JOURNAL_FOLDER)?;
+        self.root.journals().create(name, fill)
+    }
+
+    fn open_journal(&self, name: &str) -> Result<File, DatastoreError> {
+        self.pass("open", JOURNAL_FOLDER)?;
+        self.root.journals().open_journal(name)
+    }
+
+    fn append(&self, name: &str, line: &str) -> Result<(), DatastoreError> {
+        self.pass("write to", JOURNAL_FOLDER)?;
+        self.root.journals().append(name, line)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), DatastoreError> {
+        self.pass("remove", JOURNAL_FOLDER)?;
+        self.root.journals().remove(name)
     }
 }

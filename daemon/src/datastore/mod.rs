@@ -12,6 +12,8 @@ pub mod repository_file;
 
 pub mod manifest_path;
 
+pub mod journals;
+
 pub mod local;
 
 pub mod counted;
@@ -28,6 +30,7 @@ use std::io::{self, Read};
 use runsync_manifest::name::ArtifactPath;
 
 pub use self::error::{DatastoreError, RepositoryFileError, RootChange};
+pub use self::journals::Journals;
 pub use self::local::LocalRoot;
 pub use self::manifest_path::manifest_path;
 pub use self::repository_file::RepositoryFile;
@@ -65,6 +68,30 @@ impl fmt::Display for StorageFault {
     }
 }
 
+/// A file that is to be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ToDelete<'a> {
+    /// Where it lies.
+    pub path: &'a ArtifactPath,
+    /// Which file is meant: another one in its place stays.
+    pub identity: FileIdentity,
+}
+
+/// What became of a file that was to be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// It is gone.
+    Deleted,
+    /// Nothing of that name was there.
+    Absent,
+    /// Another file lies there, and stays.
+    Other(FileIdentity),
+    /// Something that is no regular file lies there (or is on the way), and stays.
+    Irregular,
+    /// Storage refused.
+    Failed(StorageFault),
+}
+
 /// A root.
 pub trait Datastore: Send + Sync + Debug {
     /// The root's identity as read when it was opened.
@@ -96,4 +123,19 @@ pub trait Datastore: Send + Sync + Debug {
 
     /// Opens an artifact for reading; it is a regular file and no symbolic link is on its way.
     fn open(&self, path: &ArtifactPath) -> Result<(File, FileIdentity), DatastoreError>;
+
+    /// Deletes artifacts that are sorted by path, each only where it is still the file that is
+    /// meant, which is looked at immediately before. Answers in the order asked. Deletions are
+    /// durable after the next [`sync`](Self::sync).
+    ///
+    /// # Errors
+    ///
+    /// Where the root as a whole did not answer; some may be deleted.
+    fn delete(&self, artifacts: &[ToDelete<'_>]) -> Result<Vec<Deletion>, DatastoreError>;
+
+    /// Makes all changes so far durable.
+    fn sync(&self) -> Result<(), DatastoreError>;
+
+    /// Its journal folder.
+    fn journals(&self) -> &dyn Journals;
 }

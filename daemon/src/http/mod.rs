@@ -66,6 +66,8 @@ mod hand_in;
 
 mod wake;
 
+mod removals;
+
 mod metrics;
 
 mod router;
@@ -83,6 +85,7 @@ pub use self::health::{Health, Readiness};
 pub use self::manifests::{ActedOn, Locations};
 pub use self::openapi::document;
 pub use self::problem::ProblemBody;
+pub use self::removals::{Approved, AsOwner, Committed};
 pub use self::server::{Server, check_tls, check_tokens};
 pub use self::status::{DaemonStatus, RootStatus, Status, StatusError};
 pub use self::surface::Surface;

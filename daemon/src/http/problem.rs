@@ -14,6 +14,7 @@ use crate::disposition::Disposition;
 use crate::ingest::{IngestError, error_chain};
 use crate::ledger::LedgerError;
 use crate::registry::RegistryError;
+use crate::removal::RemovalError;
 
 /// The media type of a problem.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
@@ -266,6 +267,37 @@ impl From<IngestError> for Problem {
             return Self::stopping();
         }
         Self::below(&error, Disposition::Retry, error.hint())
+    }
+}
+
+impl From<RemovalError> for Problem {
+    fn from(error: RemovalError) -> Self {
+        if error.is_interruption() || error.is_fenced() {
+            return Self::stopping();
+        }
+        let hint = error.hint();
+        if let RemovalError::Gone { .. } = error {
+            let problem = Self::missing(error.to_string());
+            return problem.hint("`GET /v1/removals` lists what is under way");
+        }
+        let refused = matches!(
+            error,
+            RemovalError::NoRun { .. }
+                | RemovalError::Ambiguous { .. }
+                | RemovalError::Foreign { .. }
+                | RemovalError::Own { .. }
+                | RemovalError::PlanChanged { .. }
+                | RemovalError::NotYours { .. }
+                | RemovalError::Registry(RegistryError::RemovalUnderWay { .. })
+        );
+        if !refused {
+            return Self::below(&error, error.disposition(), hint);
+        }
+        let problem = Self::wrong(error_chain(&error));
+        match hint {
+            Some(hint) => problem.hint(hint),
+            None => problem,
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use super::openapi::{self, Document};
 use super::peer::Peer;
 use super::problem::Problem;
 use super::surface::Surface;
-use super::{exists, hand_in, health, manifests, metrics, runs, status, wake};
+use super::{exists, hand_in, health, manifests, metrics, removals, runs, status, wake};
 
 type Routes = OpenApiRouter<Arc<Surface>>;
 
@@ -43,6 +43,9 @@ fn read() -> Routes {
         .routes(routes!(runs::records))
         .routes(routes!(manifests::manifests))
         .routes(routes!(manifests::requests))
+        .routes(routes!(removals::removals))
+        .routes(routes!(removals::removal))
+        .routes(routes!(removals::journals))
 }
 
 /// These need role `operate`.
@@ -52,6 +55,9 @@ fn operate() -> Routes {
         .routes(routes!(hand_in::hand_in))
         .routes(routes!(manifests::retry))
         .routes(routes!(manifests::drop))
+        .routes(routes!(removals::plan))
+        .routes(routes!(removals::remove))
+        .routes(routes!(removals::resume))
 }
 
 /// All of them, without what stands before.

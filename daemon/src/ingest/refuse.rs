@@ -101,6 +101,9 @@ impl From<Conflict> for Refusal {
             Conflict::DatasetTypeDiffers { .. } => {
                 "ask the origin to use the registered definition, or another dataset type name; it is tried again whenever the registry changes"
             }
+            Conflict::RemovalUnderWay { .. } => {
+                "it is tried again when the removal is done: see `runsync journal list`"
+            }
             Conflict::RunTooLarge { .. } => "ask the origin for a manifest with the true sizes",
         };
         if !conflict.may_resolve() {

@@ -61,6 +61,12 @@ pub enum Conflict {
         /// As in the manifest.
         manifest: DatasetType,
     },
+    /// The run is being removed, and not all of it is gone.
+    #[error("run `{}` is being removed", run.name)]
+    RemovalUnderWay {
+        /// The run.
+        run: RunKey,
+    },
     /// The sizes of the run's claims would add up to more than the registry can count.
     #[error("run `{}` would have {bytes} bytes or more, and {} can be counted", run.name, i64::MAX)]
     RunTooLarge {
@@ -114,6 +120,7 @@ impl Conflict {
             | Self::DataIdHeld { .. }
             | Self::PathHeld { .. }
             | Self::DatasetTypeDiffers { .. }
+            | Self::RemovalUnderWay { .. }
             | Self::DimensionMissing { .. } => true,
             Self::RunTooLarge { .. } => false,
         }

@@ -1,5 +1,7 @@
 //! What goes wrong with a registry.
 
+use runsync_manifest::name::RunKey;
+
 use crate::disposition::Disposition;
 use crate::lease::Fenced;
 use crate::registry::conflict::Conflict;
@@ -39,6 +41,18 @@ pub enum RegistryError {
     /// a caller that does not keep other registrations out meanwhile can bring this about.
     #[error("the manifest was contradicted while it was registered")]
     Contradicted(#[source] Box<Conflict>),
+    /// A run that is to be removed is not registered, or not any more.
+    #[error("there is no run `{}`", run.name)]
+    RunMissing {
+        /// The run.
+        run: RunKey,
+    },
+    /// A run that is to be removed is being removed already.
+    #[error("run `{}` is being removed already", run.name)]
+    RemovalUnderWay {
+        /// The run.
+        run: RunKey,
+    },
     /// The caller broke off.
     #[error("registration was interrupted")]
     Interrupted,
@@ -55,6 +69,8 @@ impl RegistryError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Sqlite(error) => error.hint(),
+            Self::RunMissing { .. } => Some("`runsync query runs` lists the runs"),
+            Self::RemovalUnderWay { .. } => Some("`runsync journal list` shows how far it is"),
             Self::Rows(_)
             | Self::DatasetTypeIndex { .. }
             | Self::Size { .. }
@@ -73,9 +89,12 @@ impl RegistryError {
     /// What to do about it.
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Rows(_) | Self::Contradicted(_) | Self::Interrupted | Self::Fenced(_) => {
-                Disposition::Retry
-            }
+            Self::Rows(_)
+            | Self::Contradicted(_)
+            | Self::RunMissing { .. }
+            | Self::RemovalUnderWay { .. }
+            | Self::Interrupted
+            | Self::Fenced(_) => Disposition::Retry,
             Self::DatasetTypeIndex { .. } | Self::Size { .. } => Disposition::Quarantine,
             Self::Damaged { .. } => Disposition::Stop,
             Self::Sqlite(error) => error.disposition(),

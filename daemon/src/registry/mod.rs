@@ -5,6 +5,8 @@
 
 pub mod record;
 
+pub mod removal;
+
 pub mod conflict;
 
 pub mod error;
@@ -25,6 +27,7 @@ use runsync_config::root::RootName;
 use runsync_manifest::generation::Generation;
 use runsync_manifest::header::DatasetType;
 use runsync_manifest::name::{DatasetId, DatasetTypeName, RepositoryId, RunKey};
+use uuid::Uuid;
 
 use crate::registry::conflict::Conflict;
 pub use crate::registry::dump::dump;
@@ -33,6 +36,7 @@ use crate::registry::record::{
     DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RunRow,
     WaitingArtifact, WaitingRun,
 };
+use crate::registry::removal::{Extent, NamedArtifact, Removal, RemovalRow, RunPart};
 pub use crate::registry::sqlite::SqliteRegistry;
 
 /// A registry.
@@ -41,7 +45,7 @@ pub use crate::registry::sqlite::SqliteRegistry;
 /// method may be called from any thread.
 pub trait Registry: Send + Sync + Debug {
     /// The registry's own UUID; a datastore root is bound to one registry.
-    fn id(&self) -> uuid::Uuid;
+    fn id(&self) -> Uuid;
 
     /// A number that grows with every committed change; equal numbers mean that
     /// nothing has changed in between.
@@ -172,6 +176,52 @@ pub trait Registry: Send + Sync + Debug {
         after: Option<DatasetId>,
         limit: usize,
     ) -> Result<Vec<RecordRow>, RegistryError>;
+
+    /// What a part of a run holds; of a whole run its counters.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::RunMissing`] where there is no such run.
+    fn extent(&self, part: &RunPart) -> Result<Extent, RegistryError>;
+
+    /// Calls `each` with every artifact in `root` that parts of runs name, by path, until it
+    /// breaks off. Datasets that are hidden already count for nothing.
+    fn artifacts_of(
+        &self,
+        parts: &[RunPart],
+        root: &RootName,
+        each: &mut dyn FnMut(NamedArtifact) -> ControlFlow<()>,
+    ) -> Result<(), RegistryError>;
+
+    /// Commits a removal: one small transaction, however much it takes away. From then on nobody
+    /// sees what it names. Idempotent: one that is committed already is left as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::RunMissing`] and [`RegistryError::RemovalUnderWay`]: nothing is changed.
+    fn remove(&self, removal: &Removal<'_>) -> Result<(), RegistryError>;
+
+    /// Removals that are committed and not done, oldest first.
+    fn removals(&self) -> Result<Vec<RemovalRow>, RegistryError>;
+
+    /// Lets the rows of a removal be reaped: all of its artifacts that were there are gone.
+    fn may_reap(&self, removal: Uuid) -> Result<(), RegistryError>;
+
+    /// Reaps the rows of at most `most` datasets of removals that may be, in one commit. False
+    /// where nothing is left.
+    fn reap(&self, most: usize) -> Result<bool, RegistryError>;
+
+    /// Notes that the journal of a removal in a root is gone; the removal is forgotten with its last
+    /// journal, once its rows are reaped.
+    fn journal_closed(&self, removal: Uuid, root: &RootName) -> Result<(), RegistryError>;
+
+    /// Checks that this process may still write: asked between deletions, which no transaction
+    /// guards.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Fenced`] where the lease is another's by now.
+    fn check_fence(&self) -> Result<(), RegistryError>;
 
     /// All dataset types, by name.
     fn dataset_types(&self) -> Result<Vec<DatasetType>, RegistryError>;

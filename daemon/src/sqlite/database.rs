@@ -167,6 +167,22 @@ impl Database {
         Ok(value)
     }
 
+    /// Checks that this process may still write. What is done outside the file right afterwards may
+    /// come a moment too late all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Fenced`] where the tenure has ended, or another process has opened the file under a
+    /// higher fence.
+    pub fn check_fence<E: From<rusqlite::Error> + From<Fenced>>(&self) -> Result<(), E> {
+        let Some(tenure) = &self.tenure else {
+            return Ok(());
+        };
+        tenure.check_lasts()?;
+        let stored = self.read(|connection| fence(connection).map_err(E::from))?;
+        Ok(tenure.check(stored)?)
+    }
+
     /// Runs `work` in a read transaction: all it reads is of one commit.
     pub fn read<T, E: From<rusqlite::Error>>(
         &self,

@@ -35,7 +35,15 @@ fn everything_that_is_known_can_be_asked_for() {
     assert_eq!(status["daemon"]["role"], "owner");
     let workers = status["daemon"]["workers"].as_array().unwrap();
     let workers: Vec<_> = workers.iter().map(|worker| &worker["name"]).collect();
-    assert_eq!(workers, ["lease", "manifests of main", "artifacts of main"]);
+    assert_eq!(
+        workers,
+        [
+            "lease",
+            "manifests of main",
+            "artifacts of main",
+            "removals"
+        ]
+    );
     let shown = site.answer(&["status"]);
     assert!(
         shown.contains("\ndaemon     0.1.0, owner: it runs the loops\n"),

@@ -1,7 +1,7 @@
-//! Puts a manifest into place: whole and durable, or not at all, and never over another file.
+//! Puts a file into place: whole and durable, or not at all, and never over another file.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -16,30 +16,32 @@ use uuid::Uuid;
 use super::handle::{LISTABLE, failure, look_in, open_below};
 use crate::datastore::{DatastoreError, Look};
 
-/// A manifest never changes, so nobody may write to it.
-const FILE_MODE: Mode = Mode::from_raw_mode(0o444);
-/// Copied at once, in bytes: large enough that system calls do not count.
-const COPY_BYTES: usize = 256 << 10;
+/// Writes a file's content.
+pub(super) type Fill<'a> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'a;
+
+/// Written at once, in bytes: large enough that system calls do not count.
+pub(super) const BLOCK_BYTES: usize = 256 << 10;
 const FOLDER_MODE: Mode = Mode::from_raw_mode(0o777);
 /// Names of the process's own open files.
 const OPEN_FILES: &str = "/proc/self/fd";
 const CREATE: &str = "create a temporary file for";
 
-/// Copies `from` to `path` below `root`; false where something has that name already.
+/// Has `fill` write a file at `path` below `root`; false where something has that name already.
 ///
 /// The folders are synced also where the file was there: an earlier attempt may have been cut
 /// off just before it synced them.
 pub(super) fn install(
     root: &OwnedFd,
     path: &str,
-    from: &mut dyn Read,
+    mode: Mode,
+    fill: &mut Fill<'_>,
 ) -> Result<bool, DatastoreError> {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     let folders = Folders::create(root, folder)?;
     let target = folders.innermost(root);
     let installed = match look_in(target, name) {
-        Look::Absent => Temporary::create(target, path)?
-            .fill(path, from)?
+        Look::Absent => Temporary::create(target, path, mode)?
+            .fill(path, fill)?
             .publish(name, path)?,
         Look::File(_) | Look::Irregular => false,
         Look::Unreadable(fault) => {
@@ -98,11 +100,11 @@ struct Temporary<'a> {
 }
 
 impl<'a> Temporary<'a> {
-    fn create(folder: BorrowedFd<'a>, path: &str) -> Result<Self, DatastoreError> {
+    fn create(folder: BorrowedFd<'a>, path: &str, mode: Mode) -> Result<Self, DatastoreError> {
         // Without `/proc` it could not be given a name later.
         if Path::new(OPEN_FILES).is_dir() {
             let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
-            match openat(folder, ".", flags, FILE_MODE) {
+            match openat(folder, ".", flags, mode) {
                 Ok(file) => {
                     let file = File::from(file);
                     return Ok(Self {
@@ -115,13 +117,17 @@ impl<'a> Temporary<'a> {
                 Err(errno) => return Err(io_error(CREATE, path, errno.into())),
             }
         }
-        Self::create_named(folder, path)
+        Self::create_named(folder, path, mode)
     }
 
-    fn create_named(folder: BorrowedFd<'a>, path: &str) -> Result<Self, DatastoreError> {
+    fn create_named(
+        folder: BorrowedFd<'a>,
+        path: &str,
+        mode: Mode,
+    ) -> Result<Self, DatastoreError> {
         let name = format!(".{}.tmp", Uuid::new_v4().simple());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        let file = openat(folder, &name, flags | OFlags::CLOEXEC, FILE_MODE)
+        let file = openat(folder, &name, flags | OFlags::CLOEXEC, mode)
             .map_err(|e| io_error(CREATE, path, e.into()))?;
         let file = File::from(file);
         Ok(Self {
@@ -131,10 +137,9 @@ impl<'a> Temporary<'a> {
         })
     }
 
-    /// Copies `from` into it, durably.
-    fn fill(mut self, path: &str, from: &mut dyn Read) -> Result<Self, DatastoreError> {
-        let mut from = BufReader::with_capacity(COPY_BYTES, from);
-        io::copy(&mut from, &mut self.file).map_err(|e| io_error("copy", path, e))?;
+    /// Has its content written, durably.
+    fn fill(mut self, path: &str, fill: &mut Fill<'_>) -> Result<Self, DatastoreError> {
+        fill(&mut self.file).map_err(|e| io_error("write", path, e))?;
         self.file
             .sync_all()
             .map_err(|e| io_error("sync", path, e))?;
@@ -191,12 +196,12 @@ impl Drop for Temporary<'_> {
         let Some(name) = &self.name else { return };
         match unlinkat(self.folder, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => warn!(name, %error, "temporary manifest file left behind"),
+            Err(error) => warn!(name, %error, "temporary file left behind"),
         }
     }
 }
 
-fn io_error(attempt: &'static str, path: &str, source: io::Error) -> DatastoreError {
+pub(super) fn io_error(attempt: &'static str, path: &str, source: io::Error) -> DatastoreError {
     DatastoreError::Io {
         attempt,
         path: path.to_owned(),
@@ -213,8 +218,9 @@ mod tests {
     use super::*;
 
     fn temporary<'a>(folder: &'a File, text: &[u8]) -> Temporary<'a> {
-        let temporary = Temporary::create_named(folder.as_fd(), "m").unwrap();
-        temporary.fill("m", &mut &*text).unwrap()
+        let mode = Mode::from_raw_mode(0o444);
+        let temporary = Temporary::create_named(folder.as_fd(), "m", mode).unwrap();
+        temporary.fill("m", &mut |to| to.write_all(text)).unwrap()
     }
 
     fn link(temporary: &Temporary<'_>) -> bool {

@@ -112,6 +112,14 @@ impl Listing {
     }
 }
 
+/// The names in a folder that are text.
+pub(super) fn read_names(folder: impl AsFd) -> Result<Vec<String>, Errno> {
+    let entries = read_entries(folder)?.into_iter();
+    Ok(entries
+        .filter_map(|(name, _)| name.into_string().ok())
+        .collect())
+}
+
 fn read_entries(folder: impl AsFd) -> Result<Vec<(CString, FileType)>, Errno> {
     let mut entries = Vec::new();
     for entry in Dir::read_from(folder)? {

@@ -10,22 +10,32 @@ mod listing;
 
 mod install;
 
+mod journals;
+
+mod deleting;
+
 #[cfg(test)]
 mod tests;
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use runsync_manifest::name::ArtifactPath;
-use rustix::fs::{Mode, OFlags, fstat, open};
+use rustix::fs::{Mode, OFlags, fstat, open, syncfs};
 
 use self::handle::{FOLDER, LISTABLE, look_in, look_of, open_below, open_regular};
 use super::manifest_path::check_manifest_path;
 use super::repository_file::{BYTES_MAX, REPOSITORY_FILE};
-use super::{Datastore, DatastoreError, Look, ManifestFile, RepositoryFile, RootChange};
+use super::{
+    Datastore, DatastoreError, Deletion, Journals, Look, ManifestFile, RepositoryFile, RootChange,
+    ToDelete,
+};
 use crate::file_identity::FileIdentity;
+
+/// A manifest never changes, so nobody may write to it.
+const MANIFEST_MODE: Mode = Mode::from_raw_mode(0o444);
 
 /// A root that is a directory.
 #[derive(Debug)]
@@ -108,7 +118,10 @@ impl Datastore for LocalRoot {
 
     fn install_manifest(&self, path: &str, from: &mut dyn Read) -> Result<bool, DatastoreError> {
         refuse_other_paths(path)?;
-        install::install(&self.handle, path, from)
+        install::install(&self.handle, path, MANIFEST_MODE, &mut |to| {
+            let mut from = BufReader::with_capacity(install::BLOCK_BYTES, &mut *from);
+            io::copy(&mut from, to).map(drop)
+        })
     }
 
     fn look(&self, paths: &[&ArtifactPath]) -> Result<Vec<Look>, DatastoreError> {
@@ -121,6 +134,19 @@ impl Datastore for LocalRoot {
 
     fn open(&self, path: &ArtifactPath) -> Result<(File, FileIdentity), DatastoreError> {
         open_regular(&self.handle, path.as_str())
+    }
+
+    fn delete(&self, artifacts: &[ToDelete<'_>]) -> Result<Vec<Deletion>, DatastoreError> {
+        Ok(deleting::delete(&self.handle, artifacts))
+    }
+
+    /// One call for all folders; it also waits for what others have written to the file system.
+    fn sync(&self) -> Result<(), DatastoreError> {
+        syncfs(&self.handle).map_err(|errno| install::io_error("sync", ".", errno.into()))
+    }
+
+    fn journals(&self) -> &dyn Journals {
+        self
     }
 }
 

@@ -6,6 +6,7 @@ use rusqlite::{Connection, params};
 use uuid::Uuid;
 
 use super::failure::Failure;
+use super::hidden::Hidden;
 use super::{names, rows};
 use crate::registry::record::WaitingArtifact;
 
@@ -27,8 +28,7 @@ const STEPS_MAX: u32 = 8;
 
 /// Claims of a run that wait from a path on; [`rows::CHECKSUM_COLUMNS`] come first.
 const WAITING_FROM: &str = "SELECT adler32, md5, sha256, size, path, uuid, component
-     FROM waiting WHERE run_id = ?1 AND root_id = ?2 AND path >= ?3
-     ORDER BY path, uuid, component";
+     FROM waiting WHERE run_id = ?1 AND root_id = ?2 AND path >= ?3";
 
 /// Confirms artifacts; returns how many were waited for in that shape.
 ///
@@ -49,7 +49,11 @@ pub(super) fn confirm(
     ) else {
         return Ok(0);
     };
-    let claims = waiting(connection, (run_id, root_id), artifacts)?;
+    let hidden = Hidden::load(connection)?;
+    if hidden.hides_all_records(run_id) {
+        return Ok(0);
+    }
+    let claims = waiting(connection, &hidden, (run_id, root_id), artifacts)?;
     let changed = confirm_claims(connection, &claims)?;
     connection
         .prepare_cached("UPDATE run SET waiting = waiting - ?2 WHERE run_id = ?1")?
@@ -64,6 +68,7 @@ pub(super) fn confirm(
 /// The claims that wait at the artifacts' paths, by path.
 fn waiting<'a>(
     connection: &Connection,
+    hidden: &Hidden,
     (run_id, root_id): (i64, i64),
     artifacts: &'a [WaitingArtifact],
 ) -> Result<Vec<Claim<'a>>, Failure> {
@@ -71,7 +76,10 @@ fn waiting<'a>(
     by_path.sort_by(|a, b| a.path.cmp(&b.path));
     by_path.dedup_by(|a, b| a.path == b.path);
     let mut left = by_path.as_slice();
-    let mut statement = connection.prepare_cached(WAITING_FROM)?;
+    let shown = hidden.waiting_clause(run_id);
+    let mut statement = connection.prepare_cached(&format!(
+        "{WAITING_FROM} {shown} ORDER BY path, uuid, component"
+    ))?;
     let mut claims: Vec<Claim<'a>> = Vec::with_capacity(by_path.len());
     'seek: while let Some(first) = left.first() {
         let mut rows = statement.query(params![run_id, root_id, first.path.as_str()])?;

@@ -7,10 +7,11 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::DatasetId;
+use runsync_manifest::name::{DatasetId, RunKey};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::failure::Failure;
+use super::hidden::Hidden;
 use super::rows::{agree, checksums, count, dataset_id, generation};
 use super::{names, rows};
 use crate::registry::RegistryError;
@@ -24,6 +25,9 @@ pub(super) fn find(
     limit: usize,
     progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Vec<Conflict>, Failure> {
+    if let Some(conflict) = removal_under_way(connection, registration.run)? {
+        return Ok(vec![conflict]);
+    }
     let mut looked = Looked { rows: 0, progress };
     let mut search = Search::new(connection, registration, limit)?;
     search.dimension_keys(&mut looked)?;
@@ -33,6 +37,18 @@ pub(super) fn find(
         search.paths(&mut looked)?;
     }
     Ok(search.found)
+}
+
+/// Rows of a removed run that are not reaped yet would pass for registered ones.
+pub(super) fn removal_under_way(
+    connection: &Connection,
+    run: &RunKey,
+) -> Result<Option<Conflict>, Failure> {
+    let Some(run_id) = names::find_run(connection, run)? else {
+        return Ok(None);
+    };
+    let concerned = Hidden::load(connection)?.concerns(run_id);
+    Ok(concerned.then(|| Conflict::RemovalUnderWay { run: run.clone() }))
 }
 
 /// Most bytes that a run's claims may add up to: a column holds no larger number.
@@ -361,7 +377,9 @@ pub(super) const HELD_DATA_ID: &str = "SELECT by_data_id.uuid \
 pub(super) fn prepare_at_path(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
     let columns = rows::CHECKSUM_COLUMNS;
     connection.prepare_cached(&format!(
-        "SELECT {columns}, record.size, record.uuid, dataset.run_id, dataset.epoch, dataset.sequence
+        "SELECT {columns}, record.size, record.uuid, dataset.run_id, dataset.epoch, dataset.sequence,
+             EXISTS (SELECT 1 FROM hidden WHERE hidden.run_id = dataset.run_id
+                 AND hidden.dataset_type_id IN (0, dataset.dataset_type_id))
          FROM record_by_path AS by_path
          CROSS JOIN record ON record.uuid = by_path.uuid AND record.component = by_path.component
              AND record.root_id = by_path.root_id AND record.path = by_path.path
@@ -379,7 +397,9 @@ pub(super) fn contradictions(
     let mut found = Vec::new();
     let mut held = at_path.query(params![root_id, path])?;
     while let Some(row) = held.next()? {
-        if agree(artifact, (count(row, 3)?, &checksums(row)?)) {
+        // An artifact that is on its way out is nobody's to name.
+        let hidden: bool = row.get(8)?;
+        if !hidden && agree(artifact, (count(row, 3)?, &checksums(row)?)) {
             continue;
         }
         found.push(Holder {

@@ -11,6 +11,8 @@ mod rows;
 
 mod names;
 
+mod hidden;
+
 mod conflicts;
 
 mod standing;
@@ -26,6 +28,10 @@ mod datasets;
 mod confirm;
 
 mod query;
+
+mod removal;
+
+mod reap;
 
 mod store;
 
@@ -43,5 +49,6 @@ const SCHEMA: Schema = Schema {
         include_str!("../sql/0001_tables.sql"),
         include_str!("../sql/0002_fence.sql"),
         include_str!("../sql/0003_waiting.sql"),
+        include_str!("../sql/0004_removal.sql"),
     ],
 };

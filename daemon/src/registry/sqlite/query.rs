@@ -10,15 +10,20 @@ use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 use super::failure::Failure;
+use super::hidden::Hidden;
 use super::names;
 use super::rows::{self, Names, count, dataset_id, generation};
 use crate::registry::record::{
     DatasetRow, Existence, Presence, RecordRow, Registering, RunRow, WaitingArtifact, WaitingRun,
 };
 
-/// What a run waits for between two paths, by path; [`rows::CHECKSUM_COLUMNS`] come first.
+/// What a run waits for between two paths; [`rows::CHECKSUM_COLUMNS`] come first.
 const AWAITED: &str = "SELECT adler32, md5, sha256, size, path FROM waiting \
-     WHERE run_id = ?1 AND root_id = ?2 AND path > ?3 AND path < ?4 ORDER BY path";
+     WHERE run_id = ?1 AND root_id = ?2 AND path > ?3 AND path < ?4";
+
+/// Leaves out datasets of types whose records are hidden.
+const TYPE_SHOWN: &str = "AND dataset_type_id NOT IN \
+     (SELECT dataset_type_id FROM hidden WHERE run_id = ?1)";
 
 /// The first run and root after another at which anything is waited for.
 const NEXT_WAITING: &str = "SELECT run_id, root_id FROM waiting \
@@ -80,6 +85,7 @@ pub(super) fn runs(
 pub(super) fn waiting_runs(connection: &Connection) -> Result<Vec<WaitingRun>, Failure> {
     let mut next = connection.prepare_cached(NEXT_WAITING)?;
     let mut root = connection.prepare_cached("SELECT name FROM root WHERE root_id = ?1")?;
+    let hidden = Hidden::load(connection)?;
     let mut waiting = Vec::new();
     let mut last = (0_i64, 0_i64);
     while let Some((run_id, root_id)) = next
@@ -87,6 +93,9 @@ pub(super) fn waiting_runs(connection: &Connection) -> Result<Vec<WaitingRun>, F
         .optional()?
     {
         last = (run_id, root_id);
+        if hidden.hides_all_records(run_id) {
+            continue;
+        }
         let name = root.query_and_then([root_id], |row| rows::parse(row, 0, "root name"))?;
         waiting.push(WaitingRun {
             run: names::run_key(connection, run_id)?,
@@ -135,7 +144,12 @@ pub(super) fn waiting_artifacts(
     ) else {
         return Ok(Vec::new());
     };
-    let mut claims = connection.prepare_cached(AWAITED)?;
+    let hidden = Hidden::load(connection)?;
+    if hidden.hides_all_records(run_id) {
+        return Ok(Vec::new());
+    }
+    let shown = hidden.waiting_clause(run_id);
+    let mut claims = connection.prepare_cached(&format!("{AWAITED} {shown} ORDER BY path"))?;
     let after = after.unwrap_or_default();
     // Every text sorts before every blob.
     let before = before.map_or(ValueRef::Blob(&[]), |text| ValueRef::Text(text.as_bytes()));
@@ -173,6 +187,7 @@ pub(super) fn exists(
     datasets: &[DatasetId],
 ) -> Result<Vec<Existence>, Failure> {
     let names = Names::load(connection)?;
+    let hidden = Hidden::load(connection)?;
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {} FROM record WHERE uuid = ?1 ORDER BY component",
         rows::RECORD_COLUMNS
@@ -188,6 +203,9 @@ pub(super) fn exists(
     let mut in_order: Vec<&mut Existence> = answers.iter_mut().collect();
     in_order.sort_unstable_by_key(|answer| answer.uuid);
     for answer in in_order {
+        if !hidden.is_empty() && hidden.hides_records_of(connection, answer.uuid)? {
+            continue;
+        }
         let mut found = statement.query([answer.uuid.0.as_bytes()])?;
         while let Some(row) = found.next()? {
             // Nearly all datasets have one artifact: room for four would be most of an answer.
@@ -219,6 +237,9 @@ pub(super) fn datasets(
     let Some(run_id) = names::find_run(connection, run)? else {
         return Ok(Vec::new());
     };
+    if Hidden::load(connection)?.hides_datasets(run_id) {
+        return Ok(Vec::new());
+    }
     connection
         .prepare_cached(
             "SELECT dataset.uuid, dataset_type.name, dataset.data_id, dataset.epoch, dataset.sequence
@@ -257,11 +278,20 @@ pub(super) fn records(
         return Ok(Vec::new());
     };
     let names = Names::load(connection)?;
+    let hidden = Hidden::load(connection)?;
+    if hidden.hides_all_records(run_id) {
+        return Ok(Vec::new());
+    }
+    let shown = if hidden.concerns(run_id) {
+        TYPE_SHOWN
+    } else {
+        ""
+    };
     connection
         .prepare_cached(&format!(
             "SELECT {}
              FROM (SELECT uuid FROM dataset INDEXED BY dataset_by_run
-                   WHERE run_id = ?1 AND uuid > ?2 ORDER BY uuid LIMIT ?3) AS page
+                   WHERE run_id = ?1 AND uuid > ?2 {shown} ORDER BY uuid LIMIT ?3) AS page
              CROSS JOIN record ON record.uuid = page.uuid
              ORDER BY record.uuid, record.component",
             rows::RECORD_COLUMNS

@@ -3,7 +3,7 @@
 use runsync_manifest::name::{DatasetId, DatasetTypeName, RunKey};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::conflicts::{HELD_DATA_ID, contradictions, prepare_at_path};
+use super::conflicts::{HELD_DATA_ID, contradictions, prepare_at_path, removal_under_way};
 use super::failure::Failure;
 use super::names;
 use super::rows::{dataset_id, generation};
@@ -59,6 +59,7 @@ pub(super) fn still_stands(connection: &Connection, conflict: &Conflict) -> Resu
             let known = names::find_dataset_type(connection, &manifest.name)?;
             Ok(known.is_some_and(|(_, known)| !names::same_definition(&known, manifest)))
         }
+        Conflict::RemovalUnderWay { run } => Ok(removal_under_way(connection, run)?.is_some()),
         // Nobody asks for one that nothing resolves.
         Conflict::RunTooLarge { .. } => Ok(true),
         Conflict::DimensionMissing { element, key } => Ok(!connection

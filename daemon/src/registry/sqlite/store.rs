@@ -8,17 +8,18 @@ use runsync_config::root::RootName;
 use runsync_manifest::generation::Generation;
 use runsync_manifest::header::DatasetType;
 use runsync_manifest::name::{DatasetId, DatasetTypeName, RepositoryId, RunKey};
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, Transaction};
 use uuid::Uuid;
 
 use super::failure::Failure;
-use super::{SCHEMA, confirm, conflicts, names, query, register, standing};
+use super::{SCHEMA, confirm, conflicts, names, query, reap, register, removal, standing};
 use crate::lease::{Fence, Tenure};
 use crate::registry::conflict::Conflict;
 use crate::registry::record::{
     DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RunRow,
     WaitingArtifact, WaitingRun,
 };
+use crate::registry::removal::{Extent, NamedArtifact, Removal, RemovalRow, RunPart};
 use crate::registry::{Registry, RegistryError};
 use crate::sqlite::Database;
 
@@ -173,12 +174,7 @@ impl Registry for SqliteRegistry {
     fn raise_floor(&self, run: &RunKey, generation: Generation) -> Result<(), RegistryError> {
         self.write("raise the floor of a run", |connection| {
             let run_id = names::run(connection, run)?;
-            connection.execute(
-                "UPDATE run SET floor_epoch = ?2, floor_sequence = ?3 WHERE run_id = ?1
-                     AND (floor_epoch IS NULL OR (floor_epoch, floor_sequence) < (?2, ?3))",
-                params![run_id, generation.epoch, generation.sequence],
-            )?;
-            Ok(())
+            Ok(removal::raise_floor(connection, run_id, generation)?)
         })
     }
 
@@ -262,6 +258,57 @@ impl Registry for SqliteRegistry {
         self.read("list datastore records", |connection| {
             query::records(connection, run, after, limit)
         })
+    }
+
+    fn extent(&self, part: &RunPart) -> Result<Extent, RegistryError> {
+        self.read("measure a part of a run", |connection| {
+            removal::extent(connection, part)
+        })
+    }
+
+    fn artifacts_of(
+        &self,
+        parts: &[RunPart],
+        root: &RootName,
+        each: &mut dyn FnMut(NamedArtifact) -> ControlFlow<()>,
+    ) -> Result<(), RegistryError> {
+        self.read("list the artifacts of runs", |connection| {
+            removal::artifacts_of(connection, parts, root, each)
+        })
+    }
+
+    fn remove(&self, removal: &Removal<'_>) -> Result<(), RegistryError> {
+        self.write("commit a removal", |connection| {
+            removal::remove(connection, removal).map(drop)
+        })
+    }
+
+    fn removals(&self) -> Result<Vec<RemovalRow>, RegistryError> {
+        self.read("list removals", removal::removals)
+    }
+
+    fn may_reap(&self, removal: Uuid) -> Result<(), RegistryError> {
+        self.write("let a removal be reaped", |connection| {
+            removal::may_reap(connection, removal)
+        })
+    }
+
+    fn reap(&self, most: usize) -> Result<bool, RegistryError> {
+        self.write("reap removed rows", |connection| {
+            reap::reap(connection, most)
+        })
+    }
+
+    fn journal_closed(&self, removal: Uuid, root: &RootName) -> Result<(), RegistryError> {
+        self.write("close a journal", |connection| {
+            removal::journal_closed(connection, removal, root)
+        })
+    }
+
+    fn check_fence(&self) -> Result<(), RegistryError> {
+        self.database
+            .check_fence()
+            .map_err(|failure: Failure| failure.during("check the lease"))
     }
 
     fn dataset_types(&self) -> Result<Vec<DatasetType>, RegistryError> {

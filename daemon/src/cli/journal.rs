@@ -1,0 +1,104 @@
+//! `journal`: the deletions that are under way, and whose they are.
+
+use uuid::Uuid;
+
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Outcome};
+use crate::cli::output::Row;
+use crate::cli::remove_runs::tell;
+use crate::cli::remover::Remover;
+use crate::cli::source::Way;
+use crate::removal::{JournalRow, JournalState};
+
+/// Show deletions that are under way, and continue one
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// List the journals in all roots
+    List {
+        #[command(flatten)]
+        way: Way,
+    },
+    /// Continue a removal, now that what kept its artifacts is put right
+    Resume {
+        /// The removal
+        removal: Uuid,
+        /// Continue it although it is this other account's
+        #[arg(long, value_name = "NAME")]
+        as_owner: Option<String>,
+        #[command(flatten)]
+        way: Way,
+    },
+}
+
+impl Row for JournalRow {
+    const HEADER: &'static [&'static str] = &[
+        "removal",
+        "state",
+        "operation",
+        "account",
+        "begun",
+        "root",
+        "artifacts",
+        "runs",
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        let state = match self.state {
+            JournalState::Uncommitted => "uncommitted",
+            JournalState::Committed => "committed",
+            JournalState::Unknown => "unknown",
+            JournalState::Unusable => "unusable",
+        };
+        let Some(of) = &self.of else {
+            let dash = || "-".to_owned();
+            return vec![
+                self.name.clone(),
+                state.to_owned(),
+                dash(),
+                dash(),
+                dash(),
+                self.root.to_string(),
+                dash(),
+                self.reason.clone().unwrap_or_else(dash),
+            ];
+        };
+        let names = of.runs.iter().map(|run| run.name.to_string());
+        vec![
+            of.removal.to_string(),
+            state.to_owned(),
+            of.operation.to_string(),
+            of.account.clone(),
+            format!("{:.0}", of.created_at),
+            self.root.to_string(),
+            of.artifacts.to_string(),
+            names.collect::<Vec<_>>().join(", "),
+        ]
+    }
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
+    match &args.what {
+        What::List { way } => {
+            let journals = Remover::open(*way, context)?.journals()?;
+            context.output().rows(journals)?;
+            Ok(Outcome::Done)
+        }
+        What::Resume {
+            removal,
+            as_owner,
+            way,
+        } => {
+            let remover = Remover::open(*way, context)?;
+            tell(
+                &remover.resume(*removal, as_owner.clone(), context)?,
+                context,
+            )
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! `remove-runs`: the plan first, then the removal.
+
+use std::fmt;
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use indicatif::HumanBytes;
+use runsync_manifest::name::{RepositoryId, RunName};
+use serde::Serialize;
+
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Outcome};
+use crate::cli::remover::Remover;
+use crate::cli::source::Way;
+use crate::registry::removal::Operation;
+use crate::removal::{Plan, Request, Standing, State};
+
+/// Remove runs: all their datasets, records and artifacts
+///
+/// Shows what would be removed and asks. Then no reader finds the runs any more, at once, and their
+/// artifacts are deleted, but for those that other runs name too. There is no way back.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The runs
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<RunName>,
+    /// The runs' origin, where several repositories own runs of these names
+    #[arg(long, value_name = "UUID")]
+    origin: Option<RepositoryId>,
+    /// Drop this site's copy of another repository's runs, and tell nobody
+    #[arg(long)]
+    local: bool,
+    #[command(flatten)]
+    consent: Consent,
+    #[command(flatten)]
+    way: Way,
+}
+
+/// Whether to go ahead.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Consent {
+    /// Show the plan and do nothing
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Consent {
+    /// Whether to go ahead with the plan that was just shown.
+    fn given(self, context: &Context) -> Result<bool, Failure> {
+        if self.dry_run || self.yes {
+            return Ok(self.yes);
+        }
+        if context.json() || !io::stdin().is_terminal() {
+            return Err(Failure::new("nobody is there to ask")
+                .hint("`--yes` goes ahead without asking, `--dry-run` only shows the plan")
+                .usage());
+        }
+        let mut error = io::stderr().lock();
+        let asked = write!(error, "Remove them? [y/N] ").and_then(|()| error.flush());
+        asked.map_err(Failure::from)?;
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
+    let request = Request {
+        operation: if args.local {
+            Operation::DropCopy
+        } else {
+            Operation::RemoveRuns
+        },
+        runs: args.runs.clone(),
+        origin: args.origin,
+    };
+    let remover = Remover::open(args.way, context)?;
+    let plan = remover.plan(&request)?;
+    context.output().value(&Shown(&plan))?;
+    if !args.consent.given(context)? {
+        return Ok(Outcome::Done);
+    }
+    let standing = remover.remove(request, &plan, context)?;
+    tell(&standing, context)
+}
+
+/// Prints what a removal has come to; one that does not go on is a failure.
+pub(crate) fn tell(standing: &Standing, context: &Context) -> Result<Outcome, Failure> {
+    context.output().value(&Told(standing))?;
+    match standing.state {
+        State::Done => Ok(Outcome::Done),
+        State::Refused => Err(Failure::new(format!(
+            "nothing was removed: {}",
+            standing.reason.as_deref().unwrap_or("see the daemon's log")
+        ))),
+        State::Journaling | State::Waiting | State::Deleting | State::Reaping | State::Failed => {
+            let removal = standing.removal;
+            let failure = if let Some(reason) = &standing.reason {
+                Failure::new(format!("removal {removal} does not go on: {reason}"))
+            } else {
+                let failed = standing.deletions.failed;
+                Failure::new(format!("{failed} artifacts cannot be deleted"))
+            };
+            Err(failure.hint(format!(
+                "nobody finds the runs any more, and the journal stays until all is deleted: put right what keeps the artifacts, then `runsync journal resume {removal}`"
+            )))
+        }
+    }
+}
+
+/// A plan as it is shown.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Shown<'a>(&'a Plan);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(plan) = self;
+        writeln!(f, "plan {}: {}", plan.id, plan.operation)?;
+        for run in &plan.runs {
+            let extent = run.extent;
+            writeln!(
+                f,
+                "  {}: {} datasets, {} artifacts ({} not confirmed), {}",
+                run.run.name,
+                extent.datasets,
+                extent.claims,
+                extent.waiting,
+                HumanBytes(extent.bytes)
+            )?;
+        }
+        let total = plan.total;
+        write!(
+            f,
+            "  {} runs in all: {} datasets, {} artifacts, {}",
+            plan.runs.len(),
+            total.datasets,
+            total.claims,
+            HumanBytes(total.bytes)
+        )
+    }
+}
+
+/// What a removal has come to.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Told<'a>(&'a Standing);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(standing) = self;
+        let deletions = standing.deletions;
+        write!(
+            f,
+            "removal {}: {} artifacts deleted ({})",
+            standing.removal,
+            deletions.deleted,
+            HumanBytes(deletions.bytes)
+        )?;
+        for (count, what) in [
+            (deletions.absent, "were not there"),
+            (deletions.other, "are other files by now and stay"),
+            (deletions.failed, "cannot be deleted"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        Ok(())
+    }
+}

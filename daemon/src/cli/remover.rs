@@ -1,0 +1,190 @@
+//! Who removes: the running daemon, or this process.
+//!
+//! A daemon commits a removal and sees it through whether or not the command waits. Without one the
+//! command does it all; what it leaves where it fails is its account's to continue.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use nix::unistd::{Uid, User};
+use uuid::Uuid;
+
+use crate::assembly::Assembly;
+use crate::cli::context::Context;
+use crate::cli::failure::Failure;
+use crate::cli::source::{Way, all};
+use crate::cli::{progress, turn};
+use crate::clock::SystemClock;
+use crate::http::{Approved, AsOwner, Client, Committed, path};
+use crate::lease::Held;
+use crate::removal::{JournalRow, Phase, Plan, Request, Requester, Standing, State};
+
+/// Pause between two questions how a removal stands.
+const ASK_PAUSE: Duration = Duration::from_millis(100);
+
+/// Who removes.
+#[derive(Debug)]
+pub(crate) enum Remover {
+    /// The daemon.
+    Daemon(Client),
+    /// This process, which holds the lease meanwhile.
+    Direct {
+        /// The lease.
+        _held: Held,
+        /// The parts.
+        assembly: Box<Assembly>,
+    },
+}
+
+impl Remover {
+    /// Finds whoever removes.
+    pub(crate) fn open(way: Way, context: &Context) -> Result<Self, Failure> {
+        let site = context.site()?;
+        if !way.direct {
+            return Ok(Self::Daemon(Client::connect(&site.http.socket)?));
+        }
+        let (held, assembly) = turn::take(site, context, |tenure| {
+            Assembly::open(site, tenure, Arc::new(SystemClock))
+        })?;
+        let assembly = Box::new(assembly);
+        assembly.removing.drop_uncommitted(&mut go_on)?;
+        assembly.removing.reap(&mut go_on)?;
+        Ok(Self::Direct {
+            _held: held,
+            assembly,
+        })
+    }
+
+    /// What would be done.
+    pub(crate) fn plan(&self, request: &Request) -> Result<Plan, Failure> {
+        match self {
+            Self::Daemon(client) => Ok(client.post("/v1/removals/plan", request)?),
+            Self::Direct { assembly, .. } => Ok(assembly.removing.plan(request)?),
+        }
+    }
+
+    /// Does what the plan says, and waits until it is done or does not go on.
+    pub(crate) fn remove(
+        &self,
+        request: Request,
+        plan: &Plan,
+        context: &Context,
+    ) -> Result<Standing, Failure> {
+        let bar = progress::bar(context, "journaling", plan.total.claims);
+        match self {
+            Self::Daemon(client) => {
+                let plan = plan.id.clone();
+                let approved = Approved { request, plan };
+                let committed: Committed = client.post("/v1/removals", &approved)?;
+                follow(client, committed.removal, &bar)
+            }
+            Self::Direct { assembly, .. } => {
+                let (removal, requester) = (Uuid::new_v4(), myself());
+                let removing = &assembly.removing;
+                removing.announce(removal, plan, &requester);
+                let show = &mut |phase| show(&bar, phase);
+                removing.begin(removal, &request, &plan.id, &requester, show)?;
+                see_through(assembly, removal, &bar)
+            }
+        }
+    }
+
+    /// Continues a removal.
+    pub(crate) fn resume(
+        &self,
+        removal: Uuid,
+        as_owner: Option<String>,
+        context: &Context,
+    ) -> Result<Standing, Failure> {
+        let bar = progress::bar(context, "deleting", 0);
+        match self {
+            Self::Daemon(client) => {
+                let at = path(&["v1", "removals", &removal.to_string(), "resume"]);
+                let committed: Committed = client.post(&at, &AsOwner { as_owner })?;
+                follow(client, committed.removal, &bar)
+            }
+            Self::Direct { assembly, .. } => {
+                let removing = &assembly.removing;
+                removing.allow(removal, &myself(), as_owner.as_deref())?;
+                see_through(assembly, removal, &bar)
+            }
+        }
+    }
+
+    /// All journals.
+    pub(crate) fn journals(&self) -> Result<Vec<JournalRow>, Failure> {
+        match self {
+            Self::Daemon(client) => all(client.lines("/v1/journals", &[])?),
+            Self::Direct { assembly, .. } => Ok(assembly.removing.journals()?),
+        }
+    }
+}
+
+/// Whoever runs this command.
+fn myself() -> Requester {
+    let uid = Uid::current();
+    // As the daemon calls a user without a name.
+    let account = User::from_uid(uid).ok().flatten();
+    Requester {
+        account: account.map_or_else(|| format!("uid {uid}"), |user| user.name),
+        uid: Some(uid.as_raw()),
+        daemon: false,
+    }
+}
+
+fn see_through(assembly: &Assembly, removal: Uuid, bar: &ProgressBar) -> Result<Standing, Failure> {
+    let removing = &assembly.removing;
+    removing.resume(removal, &mut |phase| show(bar, phase))?;
+    bar.finish_and_clear();
+    let standing = removing.standing(removal)?;
+    standing.ok_or_else(|| Failure::new(format!("cannot tell how removal {removal} stands")))
+}
+
+/// Asks how it stands until it does not change any more by itself.
+fn follow(client: &Client, removal: Uuid, bar: &ProgressBar) -> Result<Standing, Failure> {
+    let at = path(&["v1", "removals", &removal.to_string()]);
+    loop {
+        let standing: Standing = client.get(&at, &[])?;
+        if standing.state.is_still() {
+            bar.finish_and_clear();
+            return Ok(standing);
+        }
+        show_state(bar, &standing);
+        thread::sleep(ASK_PAUSE);
+    }
+}
+
+fn show_state(bar: &ProgressBar, standing: &Standing) {
+    match standing.state {
+        State::Journaling => bar.set_message("journaling"),
+        State::Waiting => bar.set_message("waiting"),
+        State::Reaping => bar.set_message("reaping"),
+        State::Deleting | State::Refused | State::Failed | State::Done => {
+            bar.set_message("deleting");
+        }
+    }
+    bar.set_position(standing.deletions.total());
+}
+
+fn show(bar: &ProgressBar, phase: Phase) -> ControlFlow<()> {
+    match phase {
+        Phase::Waiting => bar.set_message("waiting for another process that registers"),
+        Phase::Journaling(artifacts) => {
+            bar.set_message("journaling");
+            bar.set_position(artifacts);
+        }
+        Phase::Deleting(artifacts) => {
+            bar.set_message("deleting");
+            bar.set_position(artifacts);
+        }
+        Phase::Reaping => bar.set_message("reaping"),
+    }
+    ControlFlow::Continue(())
+}
+
+fn go_on(_: Phase) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}

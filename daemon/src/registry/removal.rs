@@ -1,0 +1,179 @@
+//! Removals as the registry sees them: what is hidden at once, and reaped afterwards.
+//!
+//! A removal hides parts of runs with one small commit, however large they are: readers leave out
+//! what it names. Once the artifacts that were there are deleted its rows are reaped, in chunks. Its
+//! journals lie in the roots and are none of the registry's business but for where they are open.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use runsync_config::root::RootName;
+use runsync_manifest::checksum::Sha256;
+use runsync_manifest::generation::Generation;
+use runsync_manifest::name::{ArtifactPath, DatasetId, DatasetTypeName, RunKey};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::schema::RunKeySchema;
+
+/// What a removal is: the word of the command that asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Operation {
+    /// Runs leave registry and datastore, here and, by their origin, everywhere.
+    RemoveRuns,
+    /// Runs leave registry and datastore of this site alone, which is not their origin.
+    DropCopy,
+}
+
+impl Operation {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::RemoveRuns, Self::DropCopy];
+
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RemoveRuns => "remove-runs",
+            Self::DropCopy => "drop-copy",
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A text that is the word of no operation.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no operation")]
+pub struct UnknownOperation(String);
+
+impl FromStr for Operation {
+    type Err = UnknownOperation;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let named = Self::ALL.into_iter().find(|one| one.as_str() == text);
+        named.ok_or_else(|| UnknownOperation(text.to_owned()))
+    }
+}
+
+/// A run, or its datasets of one type.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+pub struct RunPart {
+    /// The run.
+    #[serde(flatten)]
+    #[schema(value_type = RunKeySchema)]
+    pub run: RunKey,
+    /// The dataset type; none: all of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub dataset_type: Option<DatasetTypeName>,
+}
+
+impl RunPart {
+    /// All of a run.
+    pub const fn whole(run: RunKey) -> Self {
+        Self {
+            run,
+            dataset_type: None,
+        }
+    }
+}
+
+impl fmt::Display for RunPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.dataset_type {
+            None => write!(f, "run `{}`", self.run.name),
+            Some(name) => write!(f, "{name} of run `{}`", self.run.name),
+        }
+    }
+}
+
+/// A journal as its removal knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalRef {
+    /// The root in which it lies.
+    pub root: RootName,
+    /// SHA-256 of what it said when the removal was committed.
+    pub digest: Sha256,
+}
+
+/// A removal to commit.
+#[derive(Debug, Clone, Copy)]
+pub struct Removal<'a> {
+    /// Its UUID, which its journals name.
+    pub id: Uuid,
+    /// What it is.
+    pub operation: Operation,
+    /// Who asked for it.
+    pub account: &'a str,
+    /// When.
+    pub at: Timestamp,
+    /// What it takes away.
+    pub parts: &'a [RunPart],
+    /// Floors that it raises: manifests at or below them are superseded from then on.
+    pub floors: &'a [(RunKey, Generation)],
+    /// Its journals.
+    pub journals: &'a [JournalRef],
+}
+
+/// A committed removal that is not done yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemovalRow {
+    /// Its UUID.
+    pub id: Uuid,
+    /// What it is.
+    pub operation: Operation,
+    /// Who asked for it.
+    pub account: String,
+    /// When it was committed.
+    pub at: Timestamp,
+    /// What it hides and has not reaped yet.
+    pub parts: Vec<RunPart>,
+    /// Its open journals, by root.
+    pub journals: Vec<JournalRef>,
+    /// Whether its rows may be reaped.
+    pub reapable: bool,
+}
+
+/// What a part of a run holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct Extent {
+    /// Datasets.
+    pub datasets: u64,
+    /// Artifacts named, each (UUID, component) counted.
+    pub claims: u64,
+    /// Claims that are not confirmed.
+    pub waiting: u64,
+    /// Sum of the sizes of all claims, in bytes.
+    pub bytes: u64,
+}
+
+impl Extent {
+    /// Adds another one to it.
+    pub const fn add(&mut self, other: &Self) {
+        self.datasets += other.datasets;
+        self.claims += other.claims;
+        self.waiting += other.waiting;
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+}
+
+/// An artifact that parts of runs name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedArtifact {
+    /// Path in the root.
+    pub path: ArtifactPath,
+    /// Size in bytes, as named.
+    pub size: u64,
+    /// The datasets, with component, of the parts that name it.
+    pub datasets: Vec<(DatasetId, String)>,
+    /// Whether any of them has it confirmed.
+    pub confirmed: bool,
+    /// Whether a dataset that stays names it too.
+    pub shared: bool,
+}

@@ -1,0 +1,148 @@
+//! Why a removal does not go on.
+
+use runsync_config::root::RootName;
+use runsync_manifest::name::RunName;
+use uuid::Uuid;
+
+use super::journal::JournalError;
+use crate::datastore::DatastoreError;
+use crate::disposition::Disposition;
+use crate::registration_lock::RegistrationLockError;
+use crate::registry::RegistryError;
+
+/// Why a removal does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RemovalError {
+    /// No run has that name.
+    #[error("there is no run `{name}`")]
+    NoRun {
+        /// The name.
+        name: RunName,
+    },
+    /// Several origins own a run of that name.
+    #[error("{count} origins own a run `{name}`")]
+    Ambiguous {
+        /// The name.
+        name: RunName,
+        /// How many.
+        count: usize,
+    },
+    /// The run is another repository's.
+    #[error("run `{name}` belongs to another repository: only its origin may remove it")]
+    Foreign {
+        /// The run.
+        name: RunName,
+    },
+    /// The run is this repository's own, and no copy.
+    #[error("run `{name}` is this repository's own: it has no other copy that its origin keeps")]
+    Own {
+        /// The run.
+        name: RunName,
+    },
+    /// What is to be removed has changed since the plan.
+    #[error("the plan {approved} was approved, and what would be removed has changed since")]
+    PlanChanged {
+        /// The plan that was approved.
+        approved: String,
+    },
+    /// The registry failed, or refused.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A root failed.
+    #[error("root `{root}` does not answer")]
+    Root {
+        /// The root.
+        root: RootName,
+        /// Why.
+        source: DatastoreError,
+    },
+    /// The removal is done, or was never committed.
+    #[error("there is no removal {removal} under way")]
+    Gone {
+        /// The removal.
+        removal: Uuid,
+    },
+    /// The journal is another account's.
+    #[error("removal {removal} is {owner}'s")]
+    NotYours {
+        /// The removal.
+        removal: Uuid,
+        /// Whose it is.
+        owner: String,
+    },
+    /// Configuration does not name a root any more in which a journal is open.
+    #[error("a journal is open in root `{root}`, which the configuration does not name any more")]
+    NoRoot {
+        /// The root.
+        root: RootName,
+    },
+    /// A journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The turn to register cannot be had.
+    #[error(transparent)]
+    Lock(#[from] RegistrationLockError),
+    /// The caller broke off.
+    #[error("the removal was interrupted")]
+    Interrupted,
+}
+
+impl RemovalError {
+    /// What an operator can do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoRun { .. } => Some("`runsync query runs` lists the runs".to_owned()),
+            Self::Ambiguous { .. } => Some("say whose with `--origin`".to_owned()),
+            Self::Foreign { .. } => {
+                Some("`--local` drops the copy at this site and tells nobody".to_owned())
+            }
+            Self::Own { .. } => Some("leave `--local` away to remove it everywhere".to_owned()),
+            Self::PlanChanged { .. } => {
+                Some("look at the plan again: run the command with `--dry-run`".to_owned())
+            }
+            Self::Registry(error) => error.hint().map(str::to_owned),
+            Self::Root { source, .. } => source.hint(),
+            Self::Journal(error) => error.hint(),
+            Self::Gone { .. } => Some("`runsync journal list` shows what is under way".to_owned()),
+            Self::NotYours { owner, .. } => Some(format!(
+                "continue it as its owner, or say so with `--as-owner {owner}`"
+            )),
+            Self::NoRoot { .. } => Some("add the [[root]] again until it is done".to_owned()),
+            Self::Lock(_) | Self::Interrupted => None,
+        }
+    }
+
+    /// Whether the caller broke off.
+    pub fn is_interruption(&self) -> bool {
+        matches!(
+            self,
+            Self::Interrupted
+                | Self::Lock(RegistrationLockError::Interrupted)
+                | Self::Registry(RegistryError::Interrupted)
+        )
+    }
+
+    /// Whether the lease is another process's by now.
+    pub fn is_fenced(&self) -> bool {
+        matches!(self, Self::Registry(error) if error.is_fenced())
+    }
+
+    /// What to do about it.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Registry(error) => error.disposition(),
+            Self::NoRun { .. }
+            | Self::Ambiguous { .. }
+            | Self::Foreign { .. }
+            | Self::Own { .. }
+            | Self::PlanChanged { .. }
+            | Self::Root { .. }
+            | Self::Gone { .. }
+            | Self::NotYours { .. }
+            | Self::NoRoot { .. }
+            | Self::Journal(_)
+            | Self::Lock(_)
+            | Self::Interrupted => Disposition::Retry,
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! What lies in the journal folders, whose it is, and what a crash has left there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use runsync_config::root::RootName;
+use runsync_manifest::name::RunKey;
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::RemovalError;
+use super::flow::{NamedRoot, Phase, Progress, Removing};
+use super::journal::{Journal, JournalError};
+use super::request::Requester;
+use super::standing::State;
+use crate::error_chain::error_chain;
+use crate::registry::removal::{Operation, RemovalRow};
+
+/// What is known of a journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct JournalRow {
+    /// Its name in the journal folder.
+    pub name: String,
+    /// The root in which it lies.
+    #[schema(value_type = String)]
+    pub root: RootName,
+    /// How it stands.
+    pub state: JournalState,
+    /// What it says of itself; none where it cannot be read.
+    #[serde(flatten)]
+    pub of: Option<JournalOf>,
+    /// Why it cannot be followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What a journal says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct JournalOf {
+    /// The removal.
+    #[schema(value_type = Uuid)]
+    pub removal: Uuid,
+    /// What was asked for.
+    pub operation: Operation,
+    /// Who asked.
+    pub account: String,
+    /// The machine on which it was begun.
+    pub host: String,
+    /// When.
+    #[schema(value_type = String)]
+    pub created_at: Timestamp,
+    /// The runs.
+    #[schema(value_type = Vec<crate::schema::RunKeySchema>)]
+    pub runs: Vec<RunKey>,
+    /// How many artifacts it names.
+    pub artifacts: u64,
+}
+
+/// How a journal stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JournalState {
+    /// Its removal was not committed: it is dropped, and nothing was deleted.
+    Uncommitted,
+    /// Its removal was committed; not all of it is confirmed.
+    Committed,
+    /// It says that it was committed, and the registry knows nothing of it.
+    Unknown,
+    /// It cannot be read, or is not what was committed.
+    Unusable,
+}
+
+impl JournalRow {
+    fn unusable(name: &str, root: &NamedRoot, reason: String) -> Self {
+        Self {
+            name: name.to_owned(),
+            root: root.name.clone(),
+            state: JournalState::Unusable,
+            of: None,
+            reason: Some(reason),
+        }
+    }
+
+    fn of(journal: Journal, root: &NamedRoot, removal: Option<&RemovalRow>) -> Self {
+        let expected = removal.and_then(|removal| {
+            let journals = &mut removal.journals.iter();
+            journals.find(|expected| expected.root == root.name)
+        });
+        let (state, reason) = match (expected, journal.committed) {
+            (Some(expected), _) if expected.digest == journal.digest => {
+                (JournalState::Committed, None)
+            }
+            (Some(_), _) => {
+                let name = journal.name.clone();
+                let changed = JournalError::Changed { name }.to_string();
+                (JournalState::Unusable, Some(changed))
+            }
+            (None, false) => (JournalState::Uncommitted, None),
+            (None, true) => (
+                JournalState::Unknown,
+                Some("the registry knows nothing of it: was it restored from a backup?".to_owned()),
+            ),
+        };
+        let header = journal.header;
+        Self {
+            name: journal.name,
+            root: root.name.clone(),
+            state,
+            of: Some(JournalOf {
+                removal: header.removal,
+                operation: header.operation,
+                account: header.requester.account,
+                host: header.host,
+                created_at: header.created_at,
+                runs: header.runs,
+                artifacts: journal.artifacts,
+            }),
+            reason,
+        }
+    }
+}
+
+impl Removing {
+    /// All journals in all roots, by root and name.
+    pub fn journals(&self) -> Result<Vec<JournalRow>, RemovalError> {
+        let mut rows = Vec::new();
+        for root in &self.roots {
+            for name in journal_names(root)? {
+                rows.push(self.journal_row(root, &name)?);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The journal first, the registry then: one that is committed in between is seen as such.
+    fn journal_row(&self, root: &NamedRoot, name: &str) -> Result<JournalRow, RemovalError> {
+        let journal = match Journal::open(root.datastore.journals(), name) {
+            Ok(journal) => journal,
+            Err(error) => return Ok(JournalRow::unusable(name, root, error_chain(&error))),
+        };
+        let removals = self.registry.removals()?;
+        let id = journal.header.removal;
+        let removal = removals.iter().find(|removal| removal.id == id);
+        Ok(JournalRow::of(journal, root, removal))
+    }
+
+    /// Drops the journals whose removal was not committed; returns how many. Nobody is between
+    /// journal and commit meanwhile: that needs the turn to register, which this has.
+    pub fn drop_uncommitted(&self, progress: &mut Progress<'_>) -> Result<usize, RemovalError> {
+        let is_dropped = |row: &JournalRow| row.state == JournalState::Uncommitted;
+        if !self.journals()?.iter().any(is_dropped) {
+            return Ok(0);
+        }
+        let _turn = self
+            .registration
+            .acquire(&mut || progress(Phase::Waiting))?;
+        let mut dropped = 0;
+        for row in self.journals()?.iter().filter(|row| is_dropped(row)) {
+            let root = self.roots.iter().find(|root| root.name == row.root);
+            let Some(root) = root else { continue };
+            let removed = root.datastore.journals().remove(&row.name);
+            removed.map_err(|source| RemovalError::Root {
+                root: root.name.clone(),
+                source,
+            })?;
+            info!(root = %root.name, journal = row.name,
+                "journal of a removal that was not committed dropped");
+            dropped += 1;
+        }
+        Ok(dropped)
+    }
+
+    /// Whose the removals under way are, by removal. One whose journals say nothing is in no list.
+    pub fn requesters(&self) -> Result<BTreeMap<Uuid, Requester>, RemovalError> {
+        let mut requesters = BTreeMap::new();
+        for root in &self.roots {
+            for name in journal_names(root)? {
+                match Journal::open(root.datastore.journals(), &name) {
+                    Ok(journal) => {
+                        requesters.insert(journal.header.removal, journal.header.requester);
+                    }
+                    Err(error) => warn!(root = %root.name, journal = name,
+                        error = %error_chain(&error), "journal cannot be used"),
+                }
+            }
+        }
+        Ok(requesters)
+    }
+
+    /// Lets a removal be continued by whoever asks now: its owner, or somebody who names the owner.
+    ///
+    /// # Errors
+    ///
+    /// [`RemovalError::NotYours`] where it is another account's and `as_owner` does not say so.
+    pub fn allow(
+        &self,
+        removal: Uuid,
+        asking: &Requester,
+        as_owner: Option<&str>,
+    ) -> Result<(), RemovalError> {
+        let removals = self.registry.removals()?;
+        let Some(row) = removals.iter().find(|row| row.id == removal) else {
+            return Err(RemovalError::Gone { removal });
+        };
+        let owner = &row.account;
+        let own = *owner == asking.account
+            && self
+                .requesters()?
+                .get(&removal)
+                .is_none_or(|requester| requester.uid == asking.uid);
+        if !own {
+            if as_owner != Some(owner.as_str()) {
+                let owner = owner.clone();
+                return Err(RemovalError::NotYours { removal, owner });
+            }
+            warn!(%removal, owner, account = asking.account,
+                "another account's removal is continued, by its name");
+        }
+        self.standings.change(removal, |standing| {
+            standing.state = State::Waiting;
+            standing.reason = None;
+        });
+        self.allowed().insert(removal);
+        Ok(())
+    }
+
+    /// Whether somebody has asked for a removal to be continued; it is asked once.
+    pub fn take_allowed(&self, removal: Uuid) -> bool {
+        self.allowed().remove(&removal)
+    }
+
+    fn allowed(&self) -> MutexGuard<'_, BTreeSet<Uuid>> {
+        self.allowed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn journal_names(root: &NamedRoot) -> Result<Vec<String>, RemovalError> {
+    let failed = |source| RemovalError::Root {
+        root: root.name.clone(),
+        source,
+    };
+    root.datastore.check_identity().map_err(failed)?;
+    root.datastore.journals().list().map_err(failed)
+}

@@ -1,0 +1,192 @@
+//! What is asked for, and the plan that is shown before anything is done.
+//!
+//! A plan's number is the digest of what it says. So a plan is the same plan only while it would
+//! do the same, and nobody has to keep it: it is made anew and compared.
+
+use data_encoding::HEXLOWER;
+use runsync_manifest::generation::Generation;
+use runsync_manifest::name::{RepositoryId, RunKey, RunName};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+
+use super::RemovalError;
+use crate::registry::Registry;
+use crate::registry::record::RunRow;
+use crate::registry::removal::{Extent, Operation, RunPart};
+use crate::schema::{GenerationSchema, RunKeySchema};
+
+/// Hexadecimal digits of a plan's number: enough that no two plans of a site are mistaken.
+const PLAN_DIGITS: usize = 16;
+
+/// Who asks: the owner of what is left where it fails.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Requester {
+    /// The account's name.
+    pub account: String,
+    /// The user, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// Whether a daemon was asked, which then sees it through.
+    pub daemon: bool,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// What is to be done.
+    pub operation: Operation,
+    /// The names of the runs.
+    #[schema(value_type = Vec<String>)]
+    pub runs: Vec<RunName>,
+    /// The origin of all of them, where several repositories own runs of these names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub origin: Option<RepositoryId>,
+}
+
+/// What a removal would do, and nothing that is not in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Plan {
+    /// Its number: the same as long as the same would be done.
+    pub id: String,
+    /// What is to be done.
+    pub operation: Operation,
+    /// The runs, by name.
+    pub runs: Vec<PlannedRun>,
+    /// All of them together.
+    pub total: Extent,
+}
+
+/// A run in a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlannedRun {
+    /// The run.
+    #[serde(flatten)]
+    #[schema(value_type = RunKeySchema)]
+    pub run: RunKey,
+    /// The highest generation registered.
+    #[schema(value_type = Option<GenerationSchema>)]
+    pub generation: Option<Generation>,
+    /// What it holds.
+    #[serde(flatten)]
+    pub extent: Extent,
+}
+
+impl Plan {
+    /// Finds out what `request` would do; `repository` is this site's own.
+    ///
+    /// # Errors
+    ///
+    /// Where a run is not there, is not this repository's to remove, or is being removed.
+    pub fn make(
+        request: &Request,
+        repository: RepositoryId,
+        registry: &dyn Registry,
+    ) -> Result<Self, RemovalError> {
+        let mut names = request.runs.clone();
+        names.sort_unstable();
+        names.dedup();
+        let mut runs = Vec::with_capacity(names.len());
+        for name in &names {
+            let row = find(name, request.origin, registry)?;
+            check_owner(&row.key, request.operation, repository)?;
+            runs.push(PlannedRun {
+                extent: registry.extent(&RunPart::whole(row.key.clone()))?,
+                generation: row.generation,
+                run: row.key,
+            });
+        }
+        let mut total = Extent::default();
+        for run in &runs {
+            total.add(&run.extent);
+        }
+        let mut plan = Self {
+            id: String::new(),
+            operation: request.operation,
+            runs,
+            total,
+        };
+        plan.id = plan.number();
+        Ok(plan)
+    }
+
+    /// Checks that it is the plan that was approved.
+    ///
+    /// # Errors
+    ///
+    /// [`RemovalError::PlanChanged`] where it is another.
+    pub fn check(&self, approved: &str) -> Result<(), RemovalError> {
+        if self.id == approved {
+            return Ok(());
+        }
+        let approved = approved.to_owned();
+        Err(RemovalError::PlanChanged { approved })
+    }
+
+    /// What the plan takes away.
+    pub fn parts(&self) -> Vec<RunPart> {
+        let runs = self.runs.iter();
+        runs.map(|run| RunPart::whole(run.run.clone())).collect()
+    }
+
+    /// What is confirmed meanwhile changes nothing of what is removed.
+    fn number(&self) -> String {
+        let mut digest = Sha256::new();
+        digest.update(self.operation.as_str());
+        for run in &self.runs {
+            let generation = run.generation.map(|generation| generation.to_string());
+            let Extent {
+                datasets,
+                claims,
+                bytes,
+                waiting: _,
+            } = run.extent;
+            let text = format!(
+                "\n{} {} {} {datasets} {claims} {bytes}",
+                run.run.origin,
+                run.run.name,
+                generation.as_deref().unwrap_or("-")
+            );
+            digest.update(text);
+        }
+        let mut number = HEXLOWER.encode(&digest.finalize());
+        number.truncate(PLAN_DIGITS);
+        number
+    }
+}
+
+fn find(
+    name: &RunName,
+    origin: Option<RepositoryId>,
+    registry: &dyn Registry,
+) -> Result<RunRow, RemovalError> {
+    let is_asked = |row: &RunRow| {
+        row.key.name == *name && origin.is_none_or(|origin| row.key.origin == origin)
+    };
+    let mut found = registry.runs(Some(name.as_str()))?;
+    found.retain(is_asked);
+    match (found.pop(), found.len()) {
+        (None, _) => Err(RemovalError::NoRun { name: name.clone() }),
+        (Some(row), 0) => Ok(row),
+        (Some(_), others) => Err(RemovalError::Ambiguous {
+            name: name.clone(),
+            count: others + 1,
+        }),
+    }
+}
+
+fn check_owner(
+    run: &RunKey,
+    operation: Operation,
+    repository: RepositoryId,
+) -> Result<(), RemovalError> {
+    let own = run.origin == repository;
+    let name = || run.name.clone();
+    match operation {
+        Operation::RemoveRuns if !own => Err(RemovalError::Foreign { name: name() }),
+        Operation::DropCopy if own => Err(RemovalError::Own { name: name() }),
+        Operation::RemoveRuns | Operation::DropCopy => Ok(()),
+    }
+}
