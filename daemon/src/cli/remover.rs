@@ -176,6 +176,7 @@ fn show(bar: &ProgressBar, phase: Phase) -> ControlFlow<()> {
             bar.set_message("journaling");
             bar.set_position(artifacts);
         }
+        Phase::Committing => bar.set_message("committing"),
         Phase::Deleting(artifacts) => {
             bar.set_message("deleting");
             bar.set_position(artifacts);

@@ -39,6 +39,8 @@ pub enum Phase {
     Waiting,
     /// So many artifacts are written into a journal.
     Journaling(u64),
+    /// The journals are whole; nothing has changed yet.
+    Committing,
     /// So many artifacts are done.
     Deleting(u64),
     /// Rows are reaped, a chunk after the other.
@@ -193,6 +195,10 @@ impl Removing {
         let journals = self.journal(&plan, &header, progress).inspect_err(|_| {
             self.drop_journals(&name);
         })?;
+        if progress(Phase::Committing).is_break() {
+            self.drop_journals(&name);
+            return Err(RemovalError::Interrupted);
+        }
         let parts = plan.parts();
         let floors: Vec<_> = plan
             .runs

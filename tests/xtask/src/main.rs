@@ -8,6 +8,7 @@ mod bench_exists;
 mod bench_ingest;
 mod bench_latency;
 mod bench_parse;
+mod bench_remove;
 mod bench_replay;
 mod bench_verify;
 mod cache;
@@ -77,6 +78,8 @@ enum Task {
     BenchVerify(bench_verify::Arguments),
     /// A run of a million files confirmed at both levels, beside a bare walk; its memory; throttled
     BenchConfirm(bench_confirm::Arguments),
+    /// A run of 100,000 datasets removed, beside `rm -rf` and a bare SQL delete; readers; memory
+    BenchRemove(bench_remove::Arguments),
     /// How soon an idle daemon has what arrives in its registry
     BenchLatency(bench_latency::Arguments),
     /// Entries per second of reading a manifest, beside bare JSON parsing; packed beside plain
@@ -104,6 +107,7 @@ fn main() -> ExitCode {
         Task::Schemathesis(arguments) => schemathesis::run(arguments),
         Task::BenchVerify(arguments) => bench_verify::run(&arguments),
         Task::BenchConfirm(arguments) => bench_confirm::run(&arguments),
+        Task::BenchRemove(arguments) => bench_remove::run(&arguments),
         Task::BenchLatency(arguments) => bench_latency::run(&arguments),
         Task::BenchParse(arguments) => bench_parse::run(arguments),
         Task::BenchReplay(arguments) => bench_replay::run(&arguments),

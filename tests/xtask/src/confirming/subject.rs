@@ -93,14 +93,30 @@ impl Subject {
 
     /// The folders in which the artifacts lie.
     pub(crate) fn folders(&self) -> Vec<PathBuf> {
-        let place = self.site.root.join(FOLDER);
+        let place = self.place();
         let count = self.files.count.div_ceil(self.files.in_folder);
         (0..count)
             .map(|number| place.join(folder(number)))
             .collect()
     }
 
-    fn run(&self) -> Result<RunKey> {
+    /// The site.
+    pub(crate) fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// The folder of its databases.
+    pub(crate) fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// The folder below which all artifacts lie.
+    pub(crate) fn place(&self) -> PathBuf {
+        self.site.root.join(FOLDER)
+    }
+
+    /// The run.
+    pub(crate) fn run(&self) -> Result<RunKey> {
         Ok(RunKey {
             origin: self.site.repository()?,
             name: synthetic::RUN.parse()?,
