@@ -33,6 +33,8 @@ mod limits;
 
 pub mod lease;
 
+pub mod removal;
+
 pub mod log;
 
 pub mod http;

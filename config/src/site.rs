@@ -12,6 +12,7 @@ use crate::log::Log;
 use crate::peer::Peer;
 use crate::raw::{Document, Section};
 use crate::registry::RegistryBackend;
+use crate::removal::Removal;
 use crate::root::Root;
 use crate::{consistency, limits, trust};
 
@@ -44,6 +45,8 @@ pub struct Site {
     pub http: Http,
     /// How long the site's lease holds.
     pub lease: Lease,
+    /// What a removal may take away without being approved.
+    pub removal: Removal,
     /// How the service logs.
     pub log: Log,
 }
@@ -75,6 +78,7 @@ impl Site {
         let limits = limits::read(top.section("limits"));
         let http = Http::read(top.section("http"), base, &own.state_directory);
         let lease = Lease::read(top.section("lease"));
+        let removal = Removal::read(top.section("removal"));
         let log = Log::read(top.section("log"));
         top.finish();
         trust::attach(document, &own.trusted_keys_directory, &mut peers);
@@ -92,6 +96,7 @@ impl Site {
             limits,
             http,
             lease,
+            removal,
             log,
         })
     }
@@ -134,6 +139,7 @@ impl Serialize for Site {
             limits: limits::Written,
             http: &'s Http,
             lease: Lease,
+            removal: Removal,
             log: &'s Log,
         }
         #[derive(Serialize)]
@@ -158,6 +164,7 @@ impl Serialize for Site {
             limits: self.limits.into(),
             http: &self.http,
             lease: self.lease,
+            removal: self.removal,
             log: &self.log,
         };
         written.serialize(to)

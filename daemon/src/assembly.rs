@@ -487,6 +487,7 @@ impl Assembly {
         let removing = Arc::new(Removing {
             site: site.name.clone(),
             repository,
+            caps: site.removal,
             host: uname().nodename().to_string_lossy().into_owned(),
             registry: Arc::clone(&parts.registry),
             registration: registration_lock(site)?,

@@ -33,7 +33,7 @@ use runsync::datastore::{
 use runsync::file_identity::FileIdentity;
 use runsync::registry::record::Presence;
 use runsync::registry::removal::Operation;
-use runsync::removal::{NamedRoot, Phase, Removing, Request, Requester, Standings};
+use runsync::removal::{Consent, NamedRoot, Phase, Plan, Removing, Request, Requester, Standings};
 use runsync_config::site::Site;
 use runsync_manifest::content::Content;
 use runsync_manifest::name::{ArtifactPath, DatasetId};
@@ -206,6 +206,7 @@ fn removing(site: &Site, assembly: &Assembly, steps: &Arc<Steps>) -> Removing {
         site: "SITE_A".parse().unwrap(),
         repository: assembly.repository,
         host: "here".to_owned(),
+        caps: runsync_config::removal::Removal::default(),
         registry: Arc::clone(&parts.registry),
         registration: runsync::assembly::registration_lock(site).unwrap(),
         roots: vec![NamedRoot {
@@ -216,6 +217,13 @@ fn removing(site: &Site, assembly: &Assembly, steps: &Arc<Steps>) -> Removing {
         working: Mutex::default(),
         standings: Standings::default(),
         allowed: Mutex::default(),
+    }
+}
+
+fn consent(plan: &Plan) -> Consent {
+    Consent {
+        plan: plan.id.clone(),
+        approved: false,
     }
 }
 
@@ -235,7 +243,7 @@ fn remove(removing: &Removing, steps: &Steps) {
         steps.step();
         ControlFlow::Continue(())
     };
-    let outcome = removing.remove(&request, &plan.id, &requester, step);
+    let outcome = removing.remove(&request, &consent(&plan), &requester, step);
     assert!(outcome.unwrap().done);
 }
 

@@ -16,8 +16,8 @@ use runsync::ledger::record::ManifestState;
 use runsync::registry::record::Presence;
 use runsync::registry::removal::Operation;
 use runsync::removal::{
-    JournalState, NamedRoot, Outcome, Phase, RemovalError, Removing, Request, Requester, Standings,
-    State,
+    Consent, JournalState, NamedRoot, Outcome, Phase, Plan, RemovalError, Removing, Request,
+    Requester, Standings, State,
 };
 use runsync_manifest::content::Content;
 use runsync_manifest::name::DatasetId;
@@ -84,6 +84,7 @@ fn removing_over(site: &TestSite, open: &OpenSite, datastore: Arc<dyn Datastore>
         site: "SITE_A".parse().unwrap(),
         repository: site.repository,
         host: "here".to_owned(),
+        caps: runsync_config::removal::Removal::default(),
         registry: Arc::clone(&parts.registry),
         registration: runsync::assembly::registration_lock(&site.site()).unwrap(),
         roots: vec![NamedRoot {
@@ -97,10 +98,17 @@ fn removing_over(site: &TestSite, open: &OpenSite, datastore: Arc<dyn Datastore>
     }
 }
 
+fn consent(plan: &Plan) -> Consent {
+    Consent {
+        plan: plan.id.clone(),
+        approved: false,
+    }
+}
+
 fn remove(removing: &Removing, runs: &[&str]) -> Result<Outcome, RemovalError> {
     let request = request(runs);
     let plan = removing.plan(&request)?;
-    removing.remove(&request, &plan.id, &alice(), &mut go_on)
+    removing.remove(&request, &consent(&plan), &alice(), &mut go_on)
 }
 
 /// Commits a removal and does nothing else, as a process that is killed then.
@@ -108,7 +116,7 @@ fn begin(removing: &Removing, runs: &[&str]) -> Uuid {
     let (removal, request) = (Uuid::new_v4(), request(runs));
     let plan = removing.plan(&request).unwrap();
     removing
-        .begin(removal, &request, &plan.id, &alice(), &mut go_on)
+        .begin(removal, &request, &consent(&plan), &alice(), &mut go_on)
         .unwrap();
     removal
 }
@@ -493,7 +501,7 @@ fn a_plan_that_would_do_something_else_by_now_is_refused() {
     let removed = open
         .assembly
         .removing
-        .remove(&request, &plan.id, &alice(), &mut go_on);
+        .remove(&request, &consent(&plan), &alice(), &mut go_on);
     assert!(matches!(removed, Err(RemovalError::PlanChanged { .. })));
     assert_eq!(presence(&open, &[1, 2, 3]), [Presence::Yes; 3]);
     assert_eq!(journals(&site), [""; 0]);
@@ -559,9 +567,87 @@ fn a_removal_can_be_broken_off_before_its_commit() {
         .unwrap();
     let stop = &mut |_| ControlFlow::Break(());
     let error = removing
-        .remove(&request, &plan.id, &alice(), stop)
+        .remove(&request, &consent(&plan), &alice(), stop)
         .unwrap_err();
     assert!(error.is_interruption(), "{error}");
     assert_eq!(journals(&site), [""; 0]);
     assert_eq!(presence(&open, &[1]), [Presence::Yes]);
+}
+
+#[test]
+fn a_removal_above_the_caps_needs_the_number_of_its_plan() {
+    let (site, open) = site();
+    let root = Arc::new(LocalRoot::open(&site.root()).unwrap());
+    let mut removing = removing_over(&site, &open, root);
+    removing.caps.datasets_max = 2;
+    removing.caps.bytes_max = 10;
+    let request = request(&[RUN]);
+    let plan = removing.plan(&request).unwrap();
+    let above = ["3 datasets (at most 2)", "150 bytes (at most 10)"];
+    assert_eq!(plan.above, above);
+    let error = remove(&removing, &[RUN]).unwrap_err();
+    assert!(matches!(error, RemovalError::NotApproved { .. }), "{error}");
+    assert_eq!(presence(&open, &[1, 2, 3]), [Presence::Yes; 3]);
+    let approved = Consent {
+        approved: true,
+        ..consent(&plan)
+    };
+    let outcome = removing.remove(&request, &approved, &alice(), &mut go_on);
+    assert!(outcome.unwrap().done);
+    check_removed(&site, &open);
+}
+
+#[test]
+fn a_removal_that_is_given_up_leaves_its_artifacts_and_nothing_else() {
+    let (site, open) = site();
+    let removing = &open.assembly.removing;
+    let removal = begin(removing, &[RUN]);
+    let bob = Requester {
+        account: "bob".to_owned(),
+        ..alice()
+    };
+    let refused = removing.give_up(removal, &bob, None, &mut go_on);
+    assert!(matches!(refused, Err(RemovalError::NotYours { .. })));
+    let named = removing.give_up(removal, &alice(), None, &mut go_on);
+    assert_eq!(named.unwrap(), 3);
+    assert_eq!(journals(&site), [""; 0]);
+    assert_eq!(open.registry().removals().unwrap(), []);
+    assert_eq!(
+        presence(&open, &[1, 2, 3, 14]),
+        [Presence::No, Presence::No, Presence::No, Presence::Yes]
+    );
+    for path in ["a/1", "a/2", "b/3"] {
+        assert!(is_there(&site, path), "{path}");
+    }
+    let again = removing.give_up(removal, &alice(), None, &mut go_on);
+    assert!(matches!(again, Err(RemovalError::Gone { .. })));
+}
+
+#[test]
+fn a_journal_that_the_registry_knows_nothing_of_is_kept_until_it_is_dropped() {
+    let (site, open) = site();
+    let removing = &open.assembly.removing;
+    let removal = begin(removing, &[RUN]);
+    let name = journals(&site).remove(0);
+    let file = site.root().join("runsync/journal").join(&name);
+    // It is marked as committed before the first deletion.
+    let mut text = fs::read_to_string(&file).unwrap();
+    text.push_str("{\"kind\":\"committed\",\"at\":\"2026-11-27T10:20:44Z\"}\n");
+    drop(open);
+    // A registry from before the removal.
+    let (site, open) = self::site();
+    site.put(&format!("runsync/journal/{name}"), text.as_bytes());
+    let removing = &open.assembly.removing;
+    assert_eq!(removing.drop_uncommitted(&mut go_on).unwrap(), 0);
+    let rows = removing.journals().unwrap();
+    assert_eq!(rows[0].state, JournalState::Unknown);
+    assert!(is_there(&site, "a/1"));
+    assert_eq!(
+        removing
+            .give_up(removal, &alice(), None, &mut go_on)
+            .unwrap(),
+        3
+    );
+    assert_eq!(journals(&site), [""; 0]);
+    assert_eq!(presence(&open, &[1, 2, 3]), [Presence::Yes; 3]);
 }

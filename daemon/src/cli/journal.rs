@@ -1,5 +1,8 @@
 //! `journal`: the deletions that are under way, and whose they are.
 
+use std::fmt;
+
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::cli::context::Context;
@@ -8,9 +11,10 @@ use crate::cli::output::Row;
 use crate::cli::remove_runs::tell;
 use crate::cli::remover::Remover;
 use crate::cli::source::Way;
+use crate::http::GivenUp;
 use crate::removal::{JournalRow, JournalState};
 
-/// Show deletions that are under way, and continue one
+/// Show deletions that are under way, continue one, or give it up
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -34,6 +38,31 @@ enum What {
         #[command(flatten)]
         way: Way,
     },
+    /// Give up what a removal could not delete: its artifacts stay, and nothing names them any more
+    Drop {
+        /// The removal
+        removal: Uuid,
+        /// Give it up although it is this other account's
+        #[arg(long, value_name = "NAME")]
+        as_owner: Option<String>,
+        #[command(flatten)]
+        way: Way,
+    },
+}
+
+/// What was given up.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Dropped(GivenUp);
+
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let GivenUp { removal, artifacts } = self.0;
+        write!(
+            f,
+            "removal {removal}: given up; what is left of {artifacts} artifacts stays where it is"
+        )
+    }
 }
 
 impl Row for JournalRow {
@@ -84,6 +113,16 @@ impl Row for JournalRow {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
     match &args.what {
+        What::Drop {
+            removal,
+            as_owner,
+            way,
+        } => {
+            let remover = Remover::open(*way, context)?;
+            let given_up = remover.give_up(*removal, as_owner.clone())?;
+            context.output().value(&Dropped(given_up))?;
+            Ok(Outcome::Done)
+        }
         What::List { way } => {
             let journals = Remover::open(*way, context)?.journals()?;
             context.output().rows(journals)?;

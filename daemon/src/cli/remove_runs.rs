@@ -12,7 +12,7 @@ use crate::cli::failure::{Failure, Outcome};
 use crate::cli::remover::Remover;
 use crate::cli::source::Way;
 use crate::registry::removal::Operation;
-use crate::removal::{Plan, Request, Standing, State};
+use crate::removal::{Plan, RemovalError, Request, Standing, State};
 
 /// Remove runs: all their datasets, records and artifacts
 ///
@@ -30,25 +30,34 @@ pub(crate) struct Args {
     #[arg(long)]
     local: bool,
     #[command(flatten)]
-    consent: Consent,
+    go_ahead: GoAhead,
     #[command(flatten)]
     way: Way,
 }
 
 /// Whether to go ahead.
-#[derive(Debug, Clone, Copy, clap::Args)]
-pub(crate) struct Consent {
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct GoAhead {
     /// Show the plan and do nothing
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    /// Do what the plan of this number says, also where it is larger than a removal usually may be
+    #[arg(long, value_name = "PLAN_ID", conflicts_with_all = ["yes", "dry_run"])]
+    approve: Option<String>,
 }
 
-impl Consent {
+impl GoAhead {
     /// Whether to go ahead with the plan that was just shown.
-    fn given(self, context: &Context) -> Result<bool, Failure> {
+    fn given(&self, plan: &Plan, context: &Context) -> Result<bool, Failure> {
+        if let Some(approved) = self.approve.clone() {
+            if plan.id == approved {
+                return Ok(true);
+            }
+            return Err(RemovalError::PlanChanged { approved }.into());
+        }
         if self.dry_run || self.yes {
             return Ok(self.yes);
         }
@@ -79,10 +88,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
     let remover = Remover::open(args.way, context)?;
     let plan = remover.plan(&request)?;
     context.output().value(&Shown(&plan))?;
-    if !args.consent.given(context)? {
+    if !args.go_ahead.given(&plan, context)? {
         return Ok(Outcome::Done);
     }
-    let standing = remover.remove(request, &plan, context)?;
+    let standing = remover.remove(request, &plan, args.go_ahead.approve.is_some(), context)?;
     tell(&standing, context)
 }
 
@@ -139,7 +148,11 @@ impl fmt::Display for Shown<'_> {
             total.datasets,
             total.claims,
             HumanBytes(total.bytes)
-        )
+        )?;
+        for above in &plan.above {
+            write!(f, "\n  needs `--approve {}`: {above}", plan.id)?;
+        }
+        Ok(())
     }
 }
 

@@ -18,9 +18,9 @@ use crate::cli::failure::Failure;
 use crate::cli::source::{Way, all};
 use crate::cli::{progress, turn};
 use crate::clock::SystemClock;
-use crate::http::{Approved, AsOwner, Client, Committed, path};
+use crate::http::{Approved, AsOwner, Client, Committed, GivenUp, path};
 use crate::lease::Held;
-use crate::removal::{JournalRow, Phase, Plan, Request, Requester, Standing, State};
+use crate::removal::{Consent, JournalRow, Phase, Plan, Request, Requester, Standing, State};
 
 /// Pause between two questions how a removal stands.
 const ASK_PAUSE: Duration = Duration::from_millis(100);
@@ -71,13 +71,17 @@ impl Remover {
         &self,
         request: Request,
         plan: &Plan,
+        approved: bool,
         context: &Context,
     ) -> Result<Standing, Failure> {
         let bar = progress::bar(context, "journaling", plan.total.claims);
+        let consent = Consent {
+            plan: plan.id.clone(),
+            approved,
+        };
         match self {
             Self::Daemon(client) => {
-                let plan = plan.id.clone();
-                let approved = Approved { request, plan };
+                let approved = Approved { request, consent };
                 let committed: Committed = client.post("/v1/removals", &approved)?;
                 follow(client, committed.removal, &bar)
             }
@@ -86,7 +90,7 @@ impl Remover {
                 let removing = &assembly.removing;
                 removing.announce(removal, plan, &requester);
                 let show = &mut |phase| show(&bar, phase);
-                removing.begin(removal, &request, &plan.id, &requester, show)?;
+                removing.begin(removal, &request, &consent, &requester, show)?;
                 see_through(assembly, removal, &bar)
             }
         }
@@ -110,6 +114,25 @@ impl Remover {
                 let removing = &assembly.removing;
                 removing.allow(removal, &myself(), as_owner.as_deref())?;
                 see_through(assembly, removal, &bar)
+            }
+        }
+    }
+
+    /// Gives up what a removal could not delete.
+    pub(crate) fn give_up(
+        &self,
+        removal: Uuid,
+        as_owner: Option<String>,
+    ) -> Result<GivenUp, Failure> {
+        match self {
+            Self::Daemon(client) => {
+                let at = path(&["v1", "removals", &removal.to_string(), "drop"]);
+                Ok(client.post(&at, &AsOwner { as_owner })?)
+            }
+            Self::Direct { assembly, .. } => {
+                let (removing, as_owner) = (&assembly.removing, as_owner.as_deref());
+                let artifacts = removing.give_up(removal, &myself(), as_owner, &mut go_on)?;
+                Ok(GivenUp { removal, artifacts })
             }
         }
     }

@@ -85,7 +85,7 @@ pub use self::health::{Health, Readiness};
 pub use self::manifests::{ActedOn, Locations};
 pub use self::openapi::document;
 pub use self::problem::ProblemBody;
-pub use self::removals::{Approved, AsOwner, Committed};
+pub use self::removals::{Approved, AsOwner, Committed, GivenUp};
 pub use self::server::{Server, check_tls, check_tokens};
 pub use self::status::{DaemonStatus, RootStatus, Status, StatusError};
 pub use self::surface::Surface;

@@ -287,6 +287,7 @@ impl From<RemovalError> for Problem {
                 | RemovalError::Foreign { .. }
                 | RemovalError::Own { .. }
                 | RemovalError::PlanChanged { .. }
+                | RemovalError::NotApproved { .. }
                 | RemovalError::NotYours { .. }
                 | RemovalError::Registry(RegistryError::RemovalUnderWay { .. })
         );

@@ -22,7 +22,7 @@ use super::problem::Problem;
 use super::query::Path;
 use super::record::{Asking, Recorded, perform};
 use super::surface::{Surface, blocking};
-use crate::removal::{JournalRow, Plan, RemovalError, Request, Requester, Standing};
+use crate::removal::{Consent, JournalRow, Plan, RemovalError, Request, Requester, Standing};
 
 /// What is to be done, by the plan that was seen.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -30,8 +30,8 @@ use crate::removal::{JournalRow, Plan, RemovalError, Request, Requester, Standin
 pub struct Approved {
     /// What is asked for.
     pub request: Request,
-    /// The number of the plan: nothing is done where it would be another by now.
-    pub plan: String,
+    /// The plan that was seen.
+    pub consent: Consent,
 }
 
 /// A removal that is under way.
@@ -119,7 +119,7 @@ pub(super) async fn remove(
     let (of, asks) = (Arc::clone(&loops), requester.clone());
     let begun = surface.look_up(move |_| {
         let plan = of.assembly().removing.plan(&approved.request)?;
-        plan.check(&approved.plan)?;
+        plan.check(&approved.consent)?;
         let recorded = Recorded::begin(asking, &of, at)?;
         Ok::<_, Problem>((recorded, plan, approved))
     });
@@ -137,7 +137,7 @@ pub(super) async fn remove(
                 }
             };
             let request = &approved.request;
-            match removing.begin(removal, request, &approved.plan, &requester, go_on) {
+            match removing.begin(removal, request, &approved.consent, &requester, go_on) {
                 Ok(()) => recorded.end("committed"),
                 Err(error) => recorded.end(Problem::from(error).detail()),
             }
@@ -234,6 +234,53 @@ pub(super) async fn resume(
         })
     });
     resumed.await.map(Json)
+}
+
+/// A removal that was given up.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+pub struct GivenUp {
+    /// The removal.
+    pub removal: Uuid,
+    /// Artifacts that its journals named: those that were not deleted stay.
+    pub artifacts: u64,
+}
+
+/// Give up what a removal could not delete: it stays where it is.
+#[utoipa::path(
+    post,
+    path = "/v1/removals/{removal}/drop",
+    tag = "operate",
+    operation_id = "drop_journals",
+    params(WhichRemoval),
+    request_body = AsOwner,
+    responses(
+        (status = 200, description = "Its journals are gone.", body = GivenUp),
+        Body,
+        Typed,
+        Missing,
+        Gated,
+    )
+)]
+pub(super) async fn drop_journals(
+    State(surface): State<Arc<Surface>>,
+    Extension(account): Extension<Account>,
+    Path(which): Path<WhichRemoval>,
+    JsonBody(as_owner): JsonBody<AsOwner>,
+) -> Result<Json<GivenUp>, Problem> {
+    let requester = requester(&account);
+    let asking = Asking {
+        account,
+        what: "drop journal",
+        subject: which.removal.to_string(),
+    };
+    let dropped = perform(&surface, asking, move |loops| {
+        let (removal, as_owner) = (which.removal, as_owner.as_owner.as_deref());
+        let removing = &loops.assembly().removing;
+        let go_on = &mut |_| ControlFlow::Continue(());
+        let artifacts = removing.give_up(removal, &requester, as_owner, go_on)?;
+        Ok::<_, RemovalError>(GivenUp { removal, artifacts })
+    });
+    dropped.await.map(Json)
 }
 
 /// List the journals in all roots.

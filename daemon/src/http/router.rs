@@ -58,6 +58,7 @@ fn operate() -> Routes {
         .routes(routes!(removals::plan))
         .routes(routes!(removals::remove))
         .routes(routes!(removals::resume))
+        .routes(routes!(removals::drop_journals))
 }
 
 /// All of them, without what stands before.

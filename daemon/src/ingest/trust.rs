@@ -153,6 +153,7 @@ mod tests {
             limits: Limits::default(),
             http: Http::new("socket".into()),
             lease: runsync_config::lease::Lease::default(),
+            removal: runsync_config::removal::Removal::default(),
             log: Log {
                 format: LogFormat::Human,
                 filter: "info".into(),

@@ -45,6 +45,14 @@ pub enum RemovalError {
         /// The plan that was approved.
         approved: String,
     },
+    /// The plan is larger than a removal may be without being approved by its number.
+    #[error("the plan {plan} needs to be approved: it removes {above}")]
+    NotApproved {
+        /// The plan.
+        plan: String,
+        /// What is above what is allowed.
+        above: String,
+    },
     /// The registry failed, or refused.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -100,6 +108,9 @@ impl RemovalError {
             Self::PlanChanged { .. } => {
                 Some("look at the plan again: run the command with `--dry-run`".to_owned())
             }
+            Self::NotApproved { plan, .. } => Some(format!(
+                "look at it again; if it is meant, run the command with `--approve {plan}`"
+            )),
             Self::Registry(error) => error.hint().map(str::to_owned),
             Self::Root { source, .. } => source.hint(),
             Self::Journal(error) => error.hint(),
@@ -136,6 +147,7 @@ impl RemovalError {
             | Self::Foreign { .. }
             | Self::Own { .. }
             | Self::PlanChanged { .. }
+            | Self::NotApproved { .. }
             | Self::Root { .. }
             | Self::Gone { .. }
             | Self::NotYours { .. }

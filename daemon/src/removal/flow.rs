@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::thread;
 use std::time::Duration;
 
+use runsync_config::removal::Removal as Caps;
 use runsync_config::root::RootName;
 use runsync_manifest::name::RepositoryId;
 use runsync_manifest::name::SiteName;
@@ -17,7 +18,7 @@ use uuid::Uuid;
 use super::RemovalError;
 use super::delete::{self, Deletions};
 use super::journal::{self, Header, Journal, JournalError};
-use super::request::{Plan, Request, Requester};
+use super::request::{Consent, Plan, Request, Requester};
 use super::standing::{Standing, Standings, State};
 use crate::clock::Clock;
 use crate::datastore::{Datastore, DatastoreError};
@@ -85,6 +86,8 @@ pub struct Removing {
     pub repository: RepositoryId,
     /// This machine.
     pub host: String,
+    /// What a removal may take away without being approved.
+    pub caps: Caps,
     /// The registry.
     pub registry: Arc<dyn Registry>,
     /// One registration at a time: none may name an artifact that is just being journaled.
@@ -104,10 +107,10 @@ pub struct Removing {
 impl Removing {
     /// What `request` would do.
     pub fn plan(&self, request: &Request) -> Result<Plan, RemovalError> {
-        Plan::make(request, self.repository, &*self.registry)
+        Plan::make(request, self.repository, &*self.registry, &self.caps)
     }
 
-    /// Does what the plan `approved` says, where it would still do the same.
+    /// Does what the plan of `consent` says, where it would still do the same.
     ///
     /// # Errors
     ///
@@ -116,12 +119,12 @@ impl Removing {
     pub fn remove(
         &self,
         request: &Request,
-        approved: &str,
+        consent: &Consent,
         requester: &Requester,
         progress: &mut Progress<'_>,
     ) -> Result<Outcome, RemovalError> {
         let removal = Uuid::new_v4();
-        self.begin(removal, request, approved, requester, progress)?;
+        self.begin(removal, request, consent, requester, progress)?;
         self.resume(removal, progress)
     }
 
@@ -149,11 +152,11 @@ impl Removing {
         &self,
         removal: Uuid,
         request: &Request,
-        approved: &str,
+        consent: &Consent,
         requester: &Requester,
         progress: &mut Progress<'_>,
     ) -> Result<(), RemovalError> {
-        let begun = self.commit(removal, request, approved, requester, progress);
+        let begun = self.commit(removal, request, consent, requester, progress);
         self.standings.change(removal, |standing| match &begun {
             Ok(()) => standing.state = State::Waiting,
             Err(error) => {
@@ -168,7 +171,7 @@ impl Removing {
         &self,
         id: Uuid,
         request: &Request,
-        approved: &str,
+        consent: &Consent,
         requester: &Requester,
         progress: &mut Progress<'_>,
     ) -> Result<(), RemovalError> {
@@ -177,7 +180,7 @@ impl Removing {
             .registration
             .acquire(&mut || progress(Phase::Waiting))?;
         let plan = self.plan(request)?;
-        plan.check(approved)?;
+        plan.check(consent)?;
         let at = self.clock.now();
         let header = |root: &NamedRoot| Header {
             removal: id,
@@ -289,7 +292,10 @@ impl Removing {
     }
 
     /// One removal at a time: several would only share the disk.
-    fn turn(&self, progress: &mut Progress<'_>) -> Result<MutexGuard<'_, ()>, RemovalError> {
+    pub(super) fn turn(
+        &self,
+        progress: &mut Progress<'_>,
+    ) -> Result<MutexGuard<'_, ()>, RemovalError> {
         loop {
             match self.working.try_lock() {
                 Ok(turn) => return Ok(turn),
@@ -360,7 +366,7 @@ impl Removing {
         }
         let done = deletions.failed == 0;
         if done {
-            self.close(removal, &name, progress)?;
+            self.close(removal, progress)?;
         }
         Ok(Outcome {
             removal: removal.id,
@@ -410,12 +416,12 @@ impl Removing {
     }
 
     /// All that was there is gone: so go the journals, and the rows.
-    fn close(
+    pub(super) fn close(
         &self,
         removal: &RemovalRow,
-        name: &str,
         progress: &mut Progress<'_>,
     ) -> Result<(), RemovalError> {
+        let name = &journal::name_of(removal.id, removal.at);
         self.registry.may_reap(removal.id)?;
         let reaping = |standing: &mut Standing| standing.state = State::Reaping;
         self.standings.change(removal.id, reaping);
@@ -463,7 +469,7 @@ impl Removing {
         Ok(row.map(Standing::waiting))
     }
 
-    fn root(&self, name: &RootName) -> Result<&NamedRoot, RemovalError> {
+    pub(super) fn root(&self, name: &RootName) -> Result<&NamedRoot, RemovalError> {
         let found = self.roots.iter().find(|root| root.name == *name);
         found.ok_or_else(|| RemovalError::NoRoot { root: name.clone() })
     }

@@ -44,6 +44,6 @@ pub mod worker;
 pub use self::error::RemovalError;
 pub use self::flow::{NamedRoot, Outcome, Phase, Removing};
 pub use self::recover::{JournalRow, JournalState};
-pub use self::request::{Plan, PlannedRun, Request, Requester};
+pub use self::request::{Consent, Plan, PlannedRun, Request, Requester};
 pub use self::standing::{Standing, Standings, State};
 pub use self::worker::RemovalWorker;

@@ -15,7 +15,7 @@ use super::RemovalError;
 use super::flow::{NamedRoot, Phase, Progress, Removing};
 use super::journal::{Journal, JournalError};
 use super::request::Requester;
-use super::standing::State;
+use super::standing::{Standing, State};
 use crate::error_chain::error_chain;
 use crate::registry::removal::{Operation, RemovalRow};
 
@@ -159,14 +159,8 @@ impl Removing {
             .acquire(&mut || progress(Phase::Waiting))?;
         let mut dropped = 0;
         for row in self.journals()?.iter().filter(|row| is_dropped(row)) {
-            let root = self.roots.iter().find(|root| root.name == row.root);
-            let Some(root) = root else { continue };
-            let removed = root.datastore.journals().remove(&row.name);
-            removed.map_err(|source| RemovalError::Root {
-                root: root.name.clone(),
-                source,
-            })?;
-            info!(root = %root.name, journal = row.name,
+            self.remove_journal(row)?;
+            info!(root = %row.root, journal = row.name,
                 "journal of a removal that was not committed dropped");
             dropped += 1;
         }
@@ -201,30 +195,86 @@ impl Removing {
         asking: &Requester,
         as_owner: Option<&str>,
     ) -> Result<(), RemovalError> {
-        let removals = self.registry.removals()?;
-        let Some(row) = removals.iter().find(|row| row.id == removal) else {
-            return Err(RemovalError::Gone { removal });
-        };
-        let owner = &row.account;
-        let own = *owner == asking.account
-            && self
-                .requesters()?
-                .get(&removal)
-                .is_none_or(|requester| requester.uid == asking.uid);
-        if !own {
-            if as_owner != Some(owner.as_str()) {
-                let owner = owner.clone();
-                return Err(RemovalError::NotYours { removal, owner });
-            }
-            warn!(%removal, owner, account = asking.account,
-                "another account's removal is continued, by its name");
-        }
+        let row = self.row(removal)?;
+        self.check_owner(&row, asking, as_owner)?;
         self.standings.change(removal, |standing| {
             standing.state = State::Waiting;
             standing.reason = None;
         });
         self.allowed().insert(removal);
         Ok(())
+    }
+
+    /// Gives up what a removal could not delete: its journals go, its rows are reaped, and artifacts
+    /// that it names stay where they are. Also drops a journal that the registry knows nothing of.
+    /// Returns how many artifacts the journals named.
+    ///
+    /// # Errors
+    ///
+    /// [`RemovalError::NotYours`] as with [`allow`](Self::allow).
+    pub fn give_up(
+        &self,
+        removal: Uuid,
+        asking: &Requester,
+        as_owner: Option<&str>,
+        progress: &mut Progress<'_>,
+    ) -> Result<u64, RemovalError> {
+        let is_of = |row: &JournalRow| row.of.as_ref().is_some_and(|of| of.removal == removal);
+        let mut journals = self.journals()?;
+        journals.retain(is_of);
+        match self.row(removal) {
+            Ok(row) => {
+                self.check_owner(&row, asking, as_owner)?;
+                let _turn = self.turn(progress)?;
+                self.close(&row, progress)?;
+                let gone = |standing: &mut Standing| standing.state = State::Done;
+                self.standings.change(removal, gone);
+            }
+            // Nobody but its own account may say that it does not matter.
+            Err(RemovalError::Gone { .. }) if !journals.is_empty() => {
+                for row in &journals {
+                    check_account(row, asking, as_owner)?;
+                    self.remove_journal(row)?;
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        let artifacts = journals.iter().filter_map(|row| row.of.as_ref());
+        let artifacts = artifacts.map(|of| of.artifacts).sum();
+        warn!(%removal, account = asking.account, artifacts,
+            "journal dropped: what it named and was not deleted stays");
+        Ok(artifacts)
+    }
+
+    fn row(&self, removal: Uuid) -> Result<RemovalRow, RemovalError> {
+        let removals = self.registry.removals()?;
+        let row = removals.into_iter().find(|row| row.id == removal);
+        row.ok_or(RemovalError::Gone { removal })
+    }
+
+    /// Checks that a removal is whoever asks's, or that they name its owner.
+    fn check_owner(
+        &self,
+        row: &RemovalRow,
+        asking: &Requester,
+        as_owner: Option<&str>,
+    ) -> Result<(), RemovalError> {
+        let (removal, owner) = (row.id, &row.account);
+        let own = *owner == asking.account
+            && self
+                .requesters()?
+                .get(&removal)
+                .is_none_or(|requester| requester.uid == asking.uid);
+        check_owner(removal, owner, own, asking, as_owner)
+    }
+
+    fn remove_journal(&self, row: &JournalRow) -> Result<(), RemovalError> {
+        let root = self.root(&row.root)?;
+        let removed = root.datastore.journals().remove(&row.name);
+        removed.map_err(|source| RemovalError::Root {
+            root: root.name.clone(),
+            source,
+        })
     }
 
     /// Whether somebody has asked for a removal to be continued; it is asked once.
@@ -244,4 +294,37 @@ fn journal_names(root: &NamedRoot) -> Result<Vec<String>, RemovalError> {
     };
     root.datastore.check_identity().map_err(failed)?;
     root.datastore.journals().list().map_err(failed)
+}
+
+fn check_account(
+    row: &JournalRow,
+    asking: &Requester,
+    as_owner: Option<&str>,
+) -> Result<(), RemovalError> {
+    match &row.of {
+        Some(of) => {
+            let own = of.account == asking.account;
+            check_owner(of.removal, &of.account, own, asking, as_owner)
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_owner(
+    removal: Uuid,
+    owner: &str,
+    own: bool,
+    asking: &Requester,
+    as_owner: Option<&str>,
+) -> Result<(), RemovalError> {
+    if own {
+        return Ok(());
+    }
+    if as_owner != Some(owner) {
+        let owner = owner.to_owned();
+        return Err(RemovalError::NotYours { removal, owner });
+    }
+    warn!(%removal, owner, account = asking.account,
+        "another account's removal is taken in hand, by its name");
+    Ok(())
 }

@@ -4,6 +4,7 @@
 //! do the same, and nobody has to keep it: it is made anew and compared.
 
 use data_encoding::HEXLOWER;
+use runsync_config::removal::Removal as Caps;
 use runsync_manifest::generation::Generation;
 use runsync_manifest::name::{RepositoryId, RunKey, RunName};
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,9 @@ use crate::registry::record::RunRow;
 use crate::registry::removal::{Extent, Operation, RunPart};
 use crate::schema::{GenerationSchema, RunKeySchema};
 
+/// Datasets of a removal from which on its share of the site is asked for: a small site is soon
+/// removed by half.
+const SHARE_ASKED_ABOVE: u64 = 10_000;
 /// Hexadecimal digits of a plan's number: enough that no two plans of a site are mistaken.
 const PLAN_DIGITS: usize = 16;
 
@@ -29,6 +33,17 @@ pub struct Requester {
     pub uid: Option<u32>,
     /// Whether a daemon was asked, which then sees it through.
     pub daemon: bool,
+}
+
+/// Says yes to a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Consent {
+    /// The number of the plan that was seen: nothing is done where it would be another by now.
+    pub plan: String,
+    /// Whether it is approved by this number although it is larger than a removal usually may be.
+    #[serde(default)]
+    pub approved: bool,
 }
 
 /// What is asked for.
@@ -57,6 +72,9 @@ pub struct Plan {
     pub runs: Vec<PlannedRun>,
     /// All of them together.
     pub total: Extent,
+    /// Why it is larger than a removal may be without being approved by its number; empty where it is
+    /// not.
+    pub above: Vec<String>,
 }
 
 /// A run in a plan.
@@ -75,7 +93,8 @@ pub struct PlannedRun {
 }
 
 impl Plan {
-    /// Finds out what `request` would do; `repository` is this site's own.
+    /// Finds out what `request` would do; `repository` is this site's own, `caps` what may be done
+    /// without approval.
     ///
     /// # Errors
     ///
@@ -84,6 +103,7 @@ impl Plan {
         request: &Request,
         repository: RepositoryId,
         registry: &dyn Registry,
+        caps: &Caps,
     ) -> Result<Self, RemovalError> {
         let mut names = request.runs.clone();
         names.sort_unstable();
@@ -107,22 +127,62 @@ impl Plan {
             operation: request.operation,
             runs,
             total,
+            above: Vec::new(),
         };
+        plan.above = plan.above(caps, registry)?;
         plan.id = plan.number();
         Ok(plan)
     }
 
-    /// Checks that it is the plan that was approved.
+    /// Checks that it is the plan that was consented to, and approved where it has to be.
     ///
     /// # Errors
     ///
-    /// [`RemovalError::PlanChanged`] where it is another.
-    pub fn check(&self, approved: &str) -> Result<(), RemovalError> {
-        if self.id == approved {
+    /// [`RemovalError::PlanChanged`] where it is another;
+    /// [`RemovalError::NotApproved`] where it is larger than consent alone allows.
+    pub fn check(&self, consent: &Consent) -> Result<(), RemovalError> {
+        if self.id != consent.plan {
+            let approved = consent.plan.clone();
+            return Err(RemovalError::PlanChanged { approved });
+        }
+        if self.above.is_empty() || consent.approved {
             return Ok(());
         }
-        let approved = approved.to_owned();
-        Err(RemovalError::PlanChanged { approved })
+        Err(RemovalError::NotApproved {
+            plan: self.id.clone(),
+            above: self.above.join(", "),
+        })
+    }
+
+    fn above(&self, caps: &Caps, registry: &dyn Registry) -> Result<Vec<String>, RemovalError> {
+        let mut above = Vec::new();
+        let Extent {
+            datasets, bytes, ..
+        } = self.total;
+        if self.runs.len() > caps.runs_max {
+            above.push(format!(
+                "{} runs (at most {})",
+                self.runs.len(),
+                caps.runs_max
+            ));
+        }
+        if datasets > caps.datasets_max {
+            above.push(format!(
+                "{datasets} datasets (at most {})",
+                caps.datasets_max
+            ));
+        }
+        if bytes > caps.bytes_max {
+            above.push(format!("{bytes} bytes (at most {})", caps.bytes_max));
+        }
+        if datasets > SHARE_ASKED_ABOVE {
+            let all = registry.runs(None)?.iter().map(|run| run.datasets).sum();
+            if caps.share_max.is_exceeded_by(datasets, all) {
+                let most = caps.share_max;
+                above.push(format!("{datasets} of all {all} datasets (at most {most})"));
+            }
+        }
+        Ok(above)
     }
 
     /// What the plan takes away.
