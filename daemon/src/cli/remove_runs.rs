@@ -11,6 +11,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::remover::Remover;
 use crate::cli::source::Way;
+use crate::registry::collection::Links;
 use crate::registry::removal::Operation;
 use crate::removal::{Plan, Request, Standing, State};
 
@@ -48,7 +49,7 @@ pub(crate) struct Consent {
 
 impl Consent {
     /// Whether to go ahead with the plan that was just shown.
-    fn given(self, context: &Context) -> Result<bool, Failure> {
+    pub(crate) fn given(self, context: &Context) -> Result<bool, Failure> {
         if self.dry_run || self.yes {
             return Ok(self.yes);
         }
@@ -130,6 +131,7 @@ impl fmt::Display for Shown<'_> {
                 extent.waiting,
                 HumanBytes(extent.bytes)
             )?;
+            write_links(f, &run.links)?;
         }
         let total = plan.total;
         write!(
@@ -141,6 +143,16 @@ impl fmt::Display for Shown<'_> {
             HumanBytes(total.bytes)
         )
     }
+}
+
+fn write_links(f: &mut fmt::Formatter<'_>, Links { chains, tags }: &Links) -> fmt::Result {
+    for chain in chains {
+        writeln!(f, "    chain {chain} shows [deleted] in its place")?;
+    }
+    if *tags > 0 {
+        writeln!(f, "    {tags} tags on its datasets vanish")?;
+    }
+    Ok(())
 }
 
 /// What a removal has come to.
