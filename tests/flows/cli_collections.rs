@@ -123,8 +123,14 @@ fn a_daemon_makes_collections_and_what_is_removed_leaves_its_place() {
     assert_eq!(removed[0]["runs"][0]["tags"], 1);
     let tree = site.answer(&["collections", "tree", "u/all"]);
     assert!(tree.contains("\n  [deleted] was u/test/a\n"), "{tree}");
+    let status = site.answer(&["status"]);
+    assert!(status.contains("\n  u/all of root: u/test/a\n"), "{status}");
     let dropped = site.answer(&["collections", "chain", "u/all", "--drop-deleted"]);
     assert_eq!(dropped, "u/all: 2 members\n");
+
+    let broken = &site.status()["broken_chains"];
+    assert_eq!(broken.as_array().unwrap().len(), 1, "{broken}");
+    assert_eq!(broken[0]["name"], "u/inner");
 
     let plan = lines(&site.answer(&["remove-collections", "u/best", "--dry-run", "--json"]));
     assert_eq!(plan[0]["collections"][0]["members"], 1);
@@ -169,7 +175,17 @@ fn a_command_changes_collections_without_a_daemon() {
     assert_eq!(text(&output.stdout), "u/t: 2 tags added\n");
     let gone = site.directly(&["collections", "disassociate", "u/t", &uuid(4)]);
     assert_eq!(gone, "u/t: 1 tags taken away\n");
+    let plan = || {
+        let shown = site.directly(&["remove-runs", "u/test/b", "--dry-run", "--json"]);
+        lines(&shown)[0]["id"].clone()
+    };
+    let unchained = plan();
     site.directly(&["collections", "chain", "u/c", "u/t", "u/test/b"]);
+    assert_ne!(
+        plan(),
+        unchained,
+        "a plan is the same only while it would do the same"
+    );
     let tree = lines(&site.directly(&["collections", "tree", "u/c", "--json"]));
     assert_eq!(tree[0]["places"][0]["name"], "u/t");
     let listed = site.directly(&["collections", "list", "u/t"]);

@@ -12,7 +12,7 @@ use crate::cli::remove_runs::Consent;
 use crate::cli::source::Way;
 use crate::registry::collection::{CollectionPlan, Kind};
 
-/// Remove tagged collections and chains: never a dataset, and nothing that is in them
+/// Remove tagged collections and chains, and nothing that is in them
 ///
 /// Shows what would be removed and asks. Chains that have one of them in it show [deleted] in its
 /// place from then on.

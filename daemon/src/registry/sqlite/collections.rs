@@ -15,14 +15,16 @@ use crate::registry::collection::{
 const RUN_IS_THERE: &str = "epoch IS NOT NULL AND (datasets > 0 OR floor_epoch IS NULL \
      OR (epoch, sequence) > (floor_epoch, floor_sequence))";
 
-/// Columns that [`collection_row`] reads, of collections and runs.
-fn all() -> String {
+/// What [`found`] reads, by name and origin: collections of which `collections` is true, and runs of
+/// which `runs` is. Each is walked in the order of its names, and the two are merged.
+fn select(collections: &str, runs: &str) -> String {
     format!(
-        "(SELECT name, kind, x'' AS origin, owner, hidden, 0 AS datasets, collection_id AS id
-             FROM collection
+        "SELECT name, kind, x'' AS origin, owner, hidden, 0 AS datasets, collection_id
+             FROM collection WHERE {collections}
          UNION ALL
-         SELECT name, 'run', origin, owner, hidden, datasets, run_id FROM run
-             WHERE {RUN_IS_THERE})"
+         SELECT name, 'run', origin, owner, hidden, datasets, run_id
+             FROM run WHERE {runs} AND {RUN_IS_THERE}
+         ORDER BY name, origin"
     )
 }
 
@@ -70,14 +72,14 @@ pub(super) fn page(
 ) -> Result<Vec<CollectionRow>, Failure> {
     // Nothing has an empty name.
     let (name, origin) = after.unwrap_or(("", RepositoryId(Uuid::nil())));
-    let all = all();
     // `0` is the character after `/`: between the two lie all names below the prefix.
-    let sql = format!(
-        "SELECT * FROM {all} WHERE (name, origin) > (?2, ?3)
-             AND (?1 IS NULL OR name = ?1 OR (name > ?1 || '/' AND name < ?1 || '0'))
-             AND (?4 OR NOT hidden)
-         ORDER BY name, origin LIMIT ?5"
+    let asked = "(?1 IS NULL OR name = ?1 OR (name > ?1 || '/' AND name < ?1 || '0')) \
+         AND (?4 OR NOT hidden)";
+    let sql = select(
+        &format!("name > ?2 AND {asked}"),
+        &format!("(name, origin) > (?2, ?3) AND {asked}"),
     );
+    let sql = format!("{sql} LIMIT ?5");
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     connection
         .prepare_cached(&sql)?
@@ -93,10 +95,7 @@ pub(super) fn find(
     connection: &Connection,
     name: &CollectionName,
 ) -> Result<Option<Found>, Failure> {
-    let all = all();
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT * FROM {all} WHERE name = ?1 ORDER BY origin"
-    ))?;
+    let mut statement = connection.prepare_cached(&select("name = ?1", "name = ?1"))?;
     let named = statement.query_and_then([name.as_str()], |row| found(connection, row))?;
     let mut named = named.collect::<Result<Vec<_>, _>>()?;
     let only = named.pop();
