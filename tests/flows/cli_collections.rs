@@ -190,7 +190,29 @@ fn a_command_changes_collections_without_a_daemon() {
     assert_eq!(tree[0]["places"][0]["name"], "u/t");
     let listed = site.directly(&["collections", "list", "u/t"]);
     assert!(listed.contains("u/t         tagged"), "{listed}");
-    site.directly(&["remove-collections", "u/t", "u/c", "--yes"]);
+    site.directly(&["collections", "chain", "u/d", "u/test/a", "u/c"]);
+    site.directly(&["collections", "chain", "u/e", "u/c", "u/d"]);
+    assert_eq!(
+        site.directly(&["collections", "tree", "u/e"]),
+        "u/e (chained)
+  u/c (chained)
+    u/t (tagged)
+    u/test/b (run)
+  u/d (chained)
+    u/test/a (run)
+    u/c (chained) as above
+"
+    );
+    let removed = site.directly(&[
+        "remove-collections",
+        "u/t",
+        "u/t",
+        "u/c",
+        "u/d",
+        "u/e",
+        "--yes",
+    ]);
+    assert!(removed.ends_with("4 collections removed\n"), "{removed}");
     let listed = lines(&site.directly(&["collections", "list", "--all", "--json"]));
     assert_eq!(listed.len(), 2);
     assert_eq!(site.watch().presence(1), Presence::Yes);

@@ -33,9 +33,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
     context.output().value(&Shown(&plan))?;
     if args.consent.given(context)? {
         collector.remove(&args.names, &plan)?;
-        context.output().value(&Removed {
-            removed: &args.names,
-        })?;
+        let planned = plan.collections.iter();
+        let removed = planned.map(|planned| &planned.row.name).collect();
+        context.output().value(&Removed { removed })?;
     }
     Ok(Outcome::Done)
 }
@@ -67,7 +67,7 @@ impl fmt::Display for Shown<'_> {
 /// What was removed.
 #[derive(Debug, Serialize)]
 struct Removed<'a> {
-    removed: &'a [CollectionName],
+    removed: Vec<&'a CollectionName>,
 }
 
 impl fmt::Display for Removed<'_> {

@@ -1,5 +1,6 @@
 //! `/v1/collections…`: what people have made of runs and datasets, and changing it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -233,7 +234,7 @@ pub(super) async fn remove(
         what: "remove-collections",
         subject: subject.join(", "),
     };
-    let count = names.len() as u64;
+    let count = names.iter().collect::<BTreeSet<_>>().len() as u64;
     let removed = perform(&surface, asking, move |loops| {
         let registry = &loops.assembly().parts.registry;
         registry.remove_collections(&names, &plan, &actor)?;
