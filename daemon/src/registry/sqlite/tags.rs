@@ -29,19 +29,27 @@ const TWINS: &str = "SELECT mine.uuid, other.uuid FROM tag AS mine
      CROSS JOIN tag ON tag.collection_id = ?1 AND tag.run_id = ?2 AND tag.uuid = other.uuid
      WHERE mine.collection_id = ?1 AND mine.run_id = ?3 LIMIT 1";
 
+/// What tags are counted by: next to always nothing is hidden, and then no tag is looked into.
+fn shown(connection: &Connection) -> Result<&'static str, Failure> {
+    let hidden = Hidden::load(connection)?;
+    Ok(if hidden.is_empty() { "TRUE" } else { SHOWN })
+}
+
 pub(super) fn count(connection: &Connection, id: i64) -> Result<u64, Failure> {
+    let shown = shown(connection)?;
     connection
         .prepare_cached(&format!(
-            "SELECT count(*) FROM tag WHERE collection_id = ?1 AND {SHOWN}"
+            "SELECT count(*) FROM tag WHERE collection_id = ?1 AND {shown}"
         ))?
         .query_row([id], |row| Ok(rows::count(row, 0)))?
 }
 
 /// Tags on the datasets of a run.
 pub(super) fn count_of_run(connection: &Connection, run_id: i64) -> Result<u64, Failure> {
+    let shown = shown(connection)?;
     connection
         .prepare_cached(&format!(
-            "SELECT count(*) FROM tag WHERE run_id = ?1 AND {SHOWN}"
+            "SELECT count(*) FROM tag WHERE run_id = ?1 AND {shown}"
         ))?
         .query_row([run_id], |row| Ok(rows::count(row, 0)))?
 }
