@@ -85,6 +85,10 @@ text_name! {
     RunName, "run", check_run
 }
 text_name! {
+    /// The name of a collection of any kind; the rules are those of [`RunName`].
+    CollectionName, "collection", check_run
+}
+text_name! {
     /// The start of run names that an origin owns; it matches whole parts only:
     /// `u/dm-1` owns `u/dm-1` and `u/dm-1/x`, never `u/dm-10`.
     RunPrefix, "run-name prefix", check_run
@@ -115,6 +119,12 @@ text_name! {
     /// Normalised: parts separated by one `/`, none empty, `.` or `..`, no control
     /// characters, no backslash, not below `runsync/`. Compared byte by byte.
     ArtifactPath, "artifact path", check_artifact_path
+}
+
+impl From<RunName> for CollectionName {
+    fn from(RunName(name): RunName) -> Self {
+        Self(name)
+    }
 }
 
 impl RunPrefix {

@@ -208,6 +208,11 @@ fn help_of_the_commands_over_data() {
         "query runs",
         "query datasets",
         "query records",
+        "collections",
+        "collections list",
+        "collections chain",
+        "collections associate",
+        "remove-collections",
     ] {
         let mut command = runsync(config);
         let output = command

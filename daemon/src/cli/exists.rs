@@ -45,7 +45,7 @@ fn answer_lines(
 ) -> Result<(), Failure> {
     let mut batch = Vec::with_capacity(BATCH);
     for (number, line) in (1_u64..).zip(input.lines()) {
-        match read(line, number) {
+        match read_uuid(line, number) {
             Ok(uuid) => batch.extend(uuid),
             Err(failure) => {
                 // What was asked before it is answered.
@@ -63,7 +63,10 @@ fn answer_lines(
 }
 
 /// The UUID on a line; none on an empty one.
-fn read(line: io::Result<String>, number: u64) -> Result<Option<DatasetId>, Failure> {
+pub(crate) fn read_uuid(
+    line: io::Result<String>,
+    number: u64,
+) -> Result<Option<DatasetId>, Failure> {
     let reading = || format!("cannot read line {number} of standard input");
     let line = line.while_doing(reading())?;
     match line.trim() {

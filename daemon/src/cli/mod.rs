@@ -40,6 +40,14 @@ mod remover;
 
 mod remove_runs;
 
+mod collector;
+
+mod tree;
+
+mod collections;
+
+mod remove_collections;
+
 mod journal;
 
 mod config;
@@ -92,6 +100,8 @@ enum Command {
     Requests(requests::Args),
     Exists(exists::Args),
     Query(query::Args),
+    Collections(collections::Args),
+    RemoveCollections(remove_collections::Args),
     RemoveRuns(remove_runs::Args),
     Journal(journal::Args),
     Completions(completions::Args),
@@ -111,6 +121,8 @@ impl Command {
             Self::Requests(args) => requests::run(args, context),
             Self::Exists(args) => exists::run(args, context),
             Self::Query(args) => query::run(args, context),
+            Self::Collections(args) => collections::run(args, context),
+            Self::RemoveCollections(args) => remove_collections::run(args, context),
             Self::RemoveRuns(args) => remove_runs::run(args, context),
             Self::Journal(args) => journal::run(args, context),
             Self::Completions(args) => completions::run(args, context),

@@ -11,6 +11,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::remover::Remover;
 use crate::cli::source::Way;
+use crate::registry::collection::Links;
 use crate::registry::removal::Operation;
 use crate::removal::{Plan, RemovalError, Request, Standing, State};
 
@@ -31,12 +32,15 @@ pub(crate) struct Args {
     local: bool,
     #[command(flatten)]
     go_ahead: GoAhead,
+    /// Do what the plan of this number says, also where it is larger than a removal usually may be
+    #[arg(long, value_name = "PLAN_ID", conflicts_with_all = ["yes", "dry_run"])]
+    approve: Option<String>,
     #[command(flatten)]
     way: Way,
 }
 
 /// Whether to go ahead.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct GoAhead {
     /// Show the plan and do nothing
     #[arg(long, conflicts_with = "yes")]
@@ -44,20 +48,11 @@ pub(crate) struct GoAhead {
     /// Do not ask
     #[arg(long)]
     yes: bool,
-    /// Do what the plan of this number says, also where it is larger than a removal usually may be
-    #[arg(long, value_name = "PLAN_ID", conflicts_with_all = ["yes", "dry_run"])]
-    approve: Option<String>,
 }
 
 impl GoAhead {
     /// Whether to go ahead with the plan that was just shown.
-    fn given(&self, plan: &Plan, context: &Context) -> Result<bool, Failure> {
-        if let Some(approved) = self.approve.clone() {
-            if plan.id == approved {
-                return Ok(true);
-            }
-            return Err(RemovalError::PlanChanged { approved }.into());
-        }
+    pub(crate) fn given(self, context: &Context) -> Result<bool, Failure> {
         if self.dry_run || self.yes {
             return Ok(self.yes);
         }
@@ -88,11 +83,23 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
     let remover = Remover::open(args.way, context)?;
     let plan = remover.plan(&request)?;
     context.output().value(&Shown(&plan))?;
-    if !args.go_ahead.given(&plan, context)? {
+    if !go_ahead(args, &plan, context)? {
         return Ok(Outcome::Done);
     }
-    let standing = remover.remove(request, &plan, args.go_ahead.approve.is_some(), context)?;
+    let standing = remover.remove(request, &plan, args.approve.is_some(), context)?;
     tell(&standing, context)
+}
+
+/// Whether to go ahead with the plan: approved by its number, or consented to.
+fn go_ahead(args: &Args, plan: &Plan, context: &Context) -> Result<bool, Failure> {
+    match &args.approve {
+        None => args.go_ahead.given(context),
+        Some(approved) if *approved == plan.id => Ok(true),
+        Some(approved) => {
+            let approved = approved.clone();
+            Err(RemovalError::PlanChanged { approved }.into())
+        }
+    }
 }
 
 /// Prints what a removal has come to; one that does not go on is a failure.
@@ -139,6 +146,7 @@ impl fmt::Display for Shown<'_> {
                 extent.waiting,
                 HumanBytes(extent.bytes)
             )?;
+            write_links(f, &run.links)?;
         }
         let total = plan.total;
         write!(
@@ -154,6 +162,16 @@ impl fmt::Display for Shown<'_> {
         }
         Ok(())
     }
+}
+
+fn write_links(f: &mut fmt::Formatter<'_>, Links { chains, tags }: &Links) -> fmt::Result {
+    for chain in chains {
+        writeln!(f, "    chain {chain} shows [deleted] in its place")?;
+    }
+    if *tags > 0 {
+        writeln!(f, "    {tags} tags on its datasets vanish")?;
+    }
+    Ok(())
 }
 
 /// What a removal has come to.

@@ -5,7 +5,7 @@
 //! site's files.
 
 use runsync_config::site::Site;
-use runsync_manifest::name::{DatasetId, DatasetTypeName, RunKey};
+use runsync_manifest::name::{CollectionName, DatasetId, DatasetTypeName, RunKey};
 use serde::de::DeserializeOwned;
 
 use crate::assembly::Readers;
@@ -16,13 +16,15 @@ use crate::clock::{Clock, SystemClock};
 use crate::http::{Client, Lines, Status, exists, path, status};
 use crate::ingest::quarantine;
 use crate::ledger::record::{ManifestRow, RequestRow};
+use crate::registry::RegistryError;
+use crate::registry::collection::{Collection, CollectionError, CollectionRow};
 use crate::registry::record::{DatasetRow, RecordRow, RunRow};
 
 /// Rows read at once.
 const PAGE: usize = 10_000;
 
-/// Bytes of a UUID on a line of its own.
-const UUID_LINE_BYTES: u64 = 37;
+/// Bytes of a UUID in a request, on a line or in JSON, with its share of what is around all of them.
+const UUID_BYTES: u64 = 48;
 /// UUIDs that are asked for at once, at most.
 pub(crate) const BATCH: usize = 10_000;
 
@@ -120,6 +122,40 @@ impl Source<'_> {
         }
     }
 
+    /// Runs and collections whose name is `prefix` or lies below it, by name; hidden ones for `all`.
+    pub(crate) fn collections(
+        &self,
+        prefix: Option<&str>,
+        all: bool,
+    ) -> Result<Vec<CollectionRow>, Failure> {
+        match self {
+            Self::Daemon { client, .. } => {
+                let mut query = vec![("all", if all { "true" } else { "false" })];
+                query.extend(prefix.map(|prefix| ("prefix", prefix)));
+                self::all(client.lines("/v1/collections", &query)?)
+            }
+            Self::Direct { readers, .. } => {
+                let registry = &readers.registry;
+                Ok(registry.collections_after(prefix, all, None, usize::MAX)?)
+            }
+        }
+    }
+
+    /// One of them.
+    pub(crate) fn collection(&self, name: &CollectionName) -> Result<Collection, Failure> {
+        match self {
+            Self::Daemon { client, .. } => {
+                let at = path(&["v1", "collections", name.as_str()]);
+                Ok(client.get(&at, &[])?)
+            }
+            Self::Direct { readers, .. } => {
+                let missing = || CollectionError::Missing { name: name.clone() };
+                let found = readers.registry.collection(name)?;
+                Ok(found.ok_or_else(|| RegistryError::from(missing()))?)
+            }
+        }
+    }
+
     /// The datasets of a run, of one dataset type or all, by UUID.
     pub(crate) fn datasets(
         &self,
@@ -202,8 +238,8 @@ impl Source<'_> {
 }
 
 /// UUIDs that the daemon takes in one request.
-fn batch(site: &Site) -> usize {
-    let fit = site.http.body_bytes_max / UUID_LINE_BYTES;
+pub(crate) fn batch(site: &Site) -> usize {
+    let fit = site.http.body_bytes_max / UUID_BYTES;
     usize::try_from(fit).map_or(BATCH, |fit| fit.clamp(1, BATCH))
 }
 

@@ -198,7 +198,8 @@ impl Access {
         Ok(account)
     }
 
-    fn is_trusted(&self, uid: u32) -> bool {
+    /// Whether it is root or the daemon's own user.
+    pub(super) fn is_trusted(&self, uid: u32) -> bool {
         let uid = Uid::from_raw(uid);
         uid.is_root() || uid == self.own
     }

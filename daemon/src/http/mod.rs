@@ -68,6 +68,8 @@ mod wake;
 
 mod removals;
 
+mod collections;
+
 mod metrics;
 
 mod router;
@@ -78,6 +80,7 @@ mod client;
 
 pub use self::account::AccessError;
 pub use self::client::{Client, ClientError, Lines, path};
+pub use self::collections::{Changed, Collections, Unlinking};
 pub use self::error::ListenError;
 pub use self::exists::ExistsError;
 pub use self::hand_in::HandInEvent;

@@ -14,6 +14,7 @@ use crate::disposition::Disposition;
 use crate::ingest::{IngestError, error_chain};
 use crate::ledger::LedgerError;
 use crate::registry::RegistryError;
+use crate::registry::collection::CollectionError;
 use crate::removal::RemovalError;
 
 /// The media type of a problem.
@@ -248,7 +249,28 @@ impl From<RegistryError> for Problem {
         if error.is_fenced() {
             return Self::stopping();
         }
+        if let RegistryError::Collection(error) = error {
+            return error.into();
+        }
         Self::below(&error, error.disposition(), error.hint().map(str::to_owned))
+    }
+}
+
+impl From<CollectionError> for Problem {
+    fn from(error: CollectionError) -> Self {
+        let detail = error.to_string();
+        let problem = match error {
+            CollectionError::Missing { .. } => Self::missing(detail),
+            CollectionError::NotYours { .. } => Self::forbidden(detail),
+            CollectionError::OtherKind { .. }
+            | CollectionError::Cycle { .. }
+            | CollectionError::Ambiguous { .. }
+            | CollectionError::NoMember { .. }
+            | CollectionError::NoDataset { .. }
+            | CollectionError::Twin { .. }
+            | CollectionError::PlanChanged { .. } => Self::wrong(detail),
+        };
+        problem.hint(error.hint())
     }
 }
 

@@ -19,7 +19,9 @@ use super::openapi::{self, Document};
 use super::peer::Peer;
 use super::problem::Problem;
 use super::surface::Surface;
-use super::{exists, hand_in, health, manifests, metrics, removals, runs, status, wake};
+use super::{
+    collections, exists, hand_in, health, manifests, metrics, removals, runs, status, wake,
+};
 
 type Routes = OpenApiRouter<Arc<Surface>>;
 
@@ -46,6 +48,8 @@ fn read() -> Routes {
         .routes(routes!(removals::removals))
         .routes(routes!(removals::removal))
         .routes(routes!(removals::journals))
+        .routes(routes!(collections::collections))
+        .routes(routes!(collections::collection))
 }
 
 /// These need role `operate`.
@@ -59,6 +63,9 @@ fn operate() -> Routes {
         .routes(routes!(removals::remove))
         .routes(routes!(removals::resume))
         .routes(routes!(removals::drop_journals))
+        .routes(routes!(collections::change))
+        .routes(routes!(collections::plan))
+        .routes(routes!(collections::remove))
 }
 
 /// All of them, without what stands before.

@@ -24,6 +24,7 @@ use crate::ledger::LedgerError;
 use crate::ledger::record::{Finding, ManifestRow, ManifestState};
 use crate::loops::DutyStatus;
 use crate::registry::RegistryError;
+use crate::registry::collection::BrokenChain;
 use crate::registry::record::{Registering, RunRow};
 use crate::schema::{GenerationSchema, RunKeySchema};
 use crate::worker::WorkerStatus;
@@ -66,6 +67,8 @@ pub struct Status {
     pub untrusted: Vec<ManifestRow>,
     /// Manifests that were set aside.
     pub quarantined: Vec<ManifestRow>,
+    /// Chains that show `[deleted]`, which their owners take away.
+    pub broken_chains: Vec<BrokenChain>,
     /// What was seen to be odd.
     pub findings: Vec<Finding>,
 }
@@ -256,6 +259,7 @@ pub fn collect(site: &Site, readers: &Readers, at: Timestamp) -> Result<Status, 
         blocked,
         untrusted,
         quarantined,
+        broken_chains: registry.broken_chains()?,
         findings: ledger.findings()?,
     })
 }

@@ -4,6 +4,7 @@ use runsync_manifest::name::RunKey;
 
 use crate::disposition::Disposition;
 use crate::lease::Fenced;
+use crate::registry::collection::CollectionError;
 use crate::registry::conflict::Conflict;
 use crate::sqlite::SqliteError;
 
@@ -53,6 +54,9 @@ pub enum RegistryError {
         /// The run.
         run: RunKey,
     },
+    /// A collection cannot be changed so; nothing was.
+    #[error(transparent)]
+    Collection(#[from] CollectionError),
     /// The caller broke off.
     #[error("registration was interrupted")]
     Interrupted,
@@ -69,6 +73,7 @@ impl RegistryError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Sqlite(error) => error.hint(),
+            Self::Collection(error) => Some(error.hint()),
             Self::RunMissing { .. } => Some("`runsync query runs` lists the runs"),
             Self::RemovalUnderWay { .. } => Some("`runsync journal list` shows how far it is"),
             Self::Rows(_)
@@ -93,6 +98,7 @@ impl RegistryError {
             | Self::Contradicted(_)
             | Self::RunMissing { .. }
             | Self::RemovalUnderWay { .. }
+            | Self::Collection(_)
             | Self::Interrupted
             | Self::Fenced(_) => Disposition::Retry,
             Self::DatasetTypeIndex { .. } | Self::Size { .. } => Disposition::Quarantine,

@@ -7,6 +7,8 @@ pub mod record;
 
 pub mod removal;
 
+pub mod collection;
+
 pub mod conflict;
 
 pub mod error;
@@ -26,9 +28,12 @@ use std::ops::ControlFlow;
 use runsync_config::root::RootName;
 use runsync_manifest::generation::Generation;
 use runsync_manifest::header::DatasetType;
-use runsync_manifest::name::{DatasetId, DatasetTypeName, RepositoryId, RunKey};
+use runsync_manifest::name::{CollectionName, DatasetId, DatasetTypeName, RepositoryId, RunKey};
 use uuid::Uuid;
 
+use crate::registry::collection::{
+    Actor, BrokenChain, Change, Collection, CollectionPlan, CollectionRow, Links,
+};
 use crate::registry::conflict::Conflict;
 pub use crate::registry::dump::dump;
 pub use crate::registry::error::RegistryError;
@@ -222,6 +227,62 @@ pub trait Registry: Send + Sync + Debug {
     ///
     /// [`RegistryError::Fenced`] where the lease is another's by now.
     fn check_fence(&self) -> Result<(), RegistryError>;
+
+    /// A page of runs and collections whose name is `prefix` or lies below it, by name, then origin:
+    /// the next `limit` after that name and origin, which need not be there. Hidden ones only for
+    /// `all`. A page of fewer is the last.
+    fn collections_after(
+        &self,
+        prefix: Option<&str>,
+        all: bool,
+        after: Option<(&str, RepositoryId)>,
+        limit: usize,
+    ) -> Result<Vec<CollectionRow>, RegistryError>;
+
+    /// The run or collection of that name, hidden or not.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Collection`] where several origins own a run of that name.
+    fn collection(&self, name: &CollectionName) -> Result<Option<Collection>, RegistryError>;
+
+    /// Changes a collection, in one commit, and returns how much: tags added or taken away, places
+    /// that a chain has now, flags that were not so before.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Collection`] says why nothing is changed.
+    fn change_collection(
+        &self,
+        name: &CollectionName,
+        change: &Change,
+        by: &Actor,
+    ) -> Result<u64, RegistryError>;
+
+    /// What removing collections would do.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Collection`] where one is not there, or a run.
+    fn plan_collections(&self, names: &[CollectionName]) -> Result<CollectionPlan, RegistryError>;
+
+    /// Removes collections, as the plan of that number says; never a dataset.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Collection`] says why nothing is changed.
+    fn remove_collections(
+        &self,
+        names: &[CollectionName],
+        plan: &str,
+        by: &Actor,
+    ) -> Result<(), RegistryError>;
+
+    /// What of collections goes with a run.
+    fn links(&self, run: &RunKey) -> Result<Links, RegistryError>;
+
+    /// Chains that show `[deleted]`, by name.
+    fn broken_chains(&self) -> Result<Vec<BrokenChain>, RegistryError>;
 
     /// All dataset types, by name.
     fn dataset_types(&self) -> Result<Vec<DatasetType>, RegistryError>;

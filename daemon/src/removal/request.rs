@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::RemovalError;
 use crate::registry::Registry;
+use crate::registry::collection::Links;
 use crate::registry::record::RunRow;
 use crate::registry::removal::{Extent, Operation, RunPart};
 use crate::schema::{GenerationSchema, RunKeySchema};
@@ -90,6 +91,9 @@ pub struct PlannedRun {
     /// What it holds.
     #[serde(flatten)]
     pub extent: Extent,
+    /// What of people's collections goes with it.
+    #[serde(flatten)]
+    pub links: Links,
 }
 
 impl Plan {
@@ -113,6 +117,7 @@ impl Plan {
             let row = find(name, request.origin, registry)?;
             check_owner(&row.key, request.operation, repository)?;
             runs.push(PlannedRun {
+                links: registry.links(&row.key)?,
                 extent: registry.extent(&RunPart::whole(row.key.clone()))?,
                 generation: row.generation,
                 run: row.key,
@@ -210,11 +215,18 @@ impl Plan {
                 generation.as_deref().unwrap_or("-")
             );
             digest.update(text);
+            digest.update(links_text(&run.links));
         }
         let mut number = HEXLOWER.encode(&digest.finalize());
         number.truncate(PLAN_DIGITS);
         number
     }
+}
+
+/// What a plan's number is made of, as far as collections are concerned.
+fn links_text(Links { chains, tags }: &Links) -> String {
+    let chains = chains.iter().map(|chain| format!("\n\t{chain}"));
+    chains.chain([format!("\n\t{tags} tags")]).collect()
 }
 
 fn find(

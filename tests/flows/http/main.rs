@@ -28,6 +28,8 @@ mod hand_in;
 
 mod counters;
 
+mod collections;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};

@@ -13,6 +13,8 @@ use crate::loops::Role;
 
 /// Entries of each list shown.
 const SHOWN: usize = 20;
+/// Title of the chains that have lost members.
+const BROKEN: &str = "chains that show [deleted] (their owners take it away by `runsync collections chain NAME --drop-deleted`)";
 
 /// The answer; as JSON the same as a daemon gives.
 #[derive(Debug, Serialize)]
@@ -134,6 +136,10 @@ impl Report {
                 }
             })?;
         }
+        list(f, BROKEN, &self.0.broken_chains, |f, chain| {
+            let deleted = chain.deleted.join(", ");
+            write!(f, "{} of {}: {deleted}", chain.name, chain.owner)
+        })?;
         list(f, "findings", &self.0.findings, |f, finding| {
             let (kind, subject, detail) = (&finding.kind, &finding.subject, &finding.detail);
             write!(

@@ -6,6 +6,7 @@ use runsync_manifest::generation::Generation;
 
 use super::support::{Manifest, Open, Site, claims, root, run};
 use crate::registry::RegistryError;
+use crate::registry::collection::Chaining;
 
 pub(crate) fn an_old_fence_writes_nothing(open: &Open) {
     let site = Site::new(open);
@@ -29,6 +30,10 @@ pub(crate) fn an_old_fence_writes_nothing(open: &Open) {
         (
             "confirm",
             old.confirm(&run("u/a"), &root(), &waiting).map(drop),
+        ),
+        (
+            "change_collection",
+            super::collections::chain(old, "c", &["u/a"], Chaining::Set).map(drop),
         ),
     ] {
         let fenced = refused.as_ref().is_err_and(RegistryError::is_fenced);

@@ -12,6 +12,8 @@ pub(crate) mod order;
 
 pub(crate) mod fencing;
 
+pub(crate) mod collections;
+
 mod support;
 
 pub(crate) use support::Opened;
@@ -83,6 +85,20 @@ macro_rules! conformance {
             fencing:
                 an_old_fence_writes_nothing
                 a_registration_that_is_overtaken_between_two_commits_is_ended_by_the_next_owner;
+            collections:
+                a_chain_keeps_its_order
+                chains_are_nested_and_cycles_refused
+                a_name_is_of_one_collection_or_of_runs
+                a_tag_twice_is_one_and_taken_away_once
+                all_of_a_run_is_tagged_or_one_type_of_it
+                a_tagged_collection_has_one_dataset_of_a_data_id
+                what_is_hidden_is_left_out_of_lists_and_found_by_name
+                pages_of_collections_follow_each_other
+                only_its_owner_changes_a_collection
+                a_removed_run_leaves_its_place_in_chains
+                tags_of_a_removed_run_vanish_at_once_and_its_rows_are_reaped
+                a_removed_collection_leaves_its_place_and_its_members
+                a_removal_of_collections_that_would_do_something_else_is_refused;
         }
     };
 }

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::lease::Fenced;
 use crate::registry::RegistryError;
+use crate::registry::collection::CollectionError;
 use crate::registry::conflict::Conflict;
 use crate::sqlite::SqliteError;
 
@@ -52,5 +53,11 @@ impl From<io::Error> for Failure {
 impl From<RegistryError> for Failure {
     fn from(error: RegistryError) -> Self {
         Self::Registry(error)
+    }
+}
+
+impl From<CollectionError> for Failure {
+    fn from(error: CollectionError) -> Self {
+        Self::Registry(error.into())
     }
 }

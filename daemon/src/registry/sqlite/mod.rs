@@ -33,6 +33,14 @@ mod removal;
 
 mod reap;
 
+mod collections;
+
+mod chains;
+
+mod tags;
+
+mod unlink;
+
 mod store;
 
 #[cfg(test)]
@@ -50,5 +58,6 @@ const SCHEMA: Schema = Schema {
         include_str!("../sql/0002_fence.sql"),
         include_str!("../sql/0003_waiting.sql"),
         include_str!("../sql/0004_removal.sql"),
+        include_str!("../sql/0005_collections.sql"),
     ],
 };

@@ -109,6 +109,10 @@ fn reap_to(connection: &Connection, part: &Part, end: &[u8]) -> Result<(), Failu
                  (SELECT record.path, record.root_id, record.uuid, record.component {joined})"
         ),
         format!("DELETE FROM record WHERE uuid IN (SELECT dataset.uuid {CHUNK})"),
+        // Before the datasets, which tell the types.
+        "DELETE FROM tag WHERE run_id = ?1 AND uuid > ?3 AND uuid <= ?4 AND (?2 = 0 OR ?2 =
+             (SELECT dataset_type_id FROM dataset WHERE dataset.uuid = tag.uuid))"
+            .to_owned(),
         format!("DELETE FROM dataset WHERE uuid IN (SELECT dataset.uuid {CHUNK})"),
     ] {
         connection.prepare_cached(&statement)?.execute(chunk)?;

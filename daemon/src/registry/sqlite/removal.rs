@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::failure::Failure;
 use super::hidden::{EVERY_TYPE, Hidden};
-use super::{names, rows};
+use super::{chains, names, rows};
 use crate::registry::RegistryError;
 use crate::registry::removal::{Extent, JournalRef, NamedArtifact, Removal, RemovalRow, RunPart};
 
@@ -212,6 +212,9 @@ fn hide(connection: &Connection, removal_id: i64, part: &RunPart) -> Result<(), 
             "UPDATE run SET datasets = 0, claims = 0, waiting = 0, bytes = 0 WHERE run_id = ?1",
         )?
         .execute([run_id])?;
+    if dataset_type_id == EVERY_TYPE {
+        chains::lose_run(connection, run_id)?;
+    }
     // What was interrupted must not go on where rows are missing by then.
     connection
         .prepare_cached("DELETE FROM registering WHERE run_id = ?1")?

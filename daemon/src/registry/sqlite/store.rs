@@ -7,13 +7,19 @@ use std::time::Duration;
 use runsync_config::root::RootName;
 use runsync_manifest::generation::Generation;
 use runsync_manifest::header::DatasetType;
-use runsync_manifest::name::{DatasetId, DatasetTypeName, RepositoryId, RunKey};
+use runsync_manifest::name::{CollectionName, DatasetId, DatasetTypeName, RepositoryId, RunKey};
 use rusqlite::{Connection, Transaction};
 use uuid::Uuid;
 
 use super::failure::Failure;
-use super::{SCHEMA, confirm, conflicts, names, query, reap, register, removal, standing};
+use super::{
+    SCHEMA, chains, collections, confirm, conflicts, names, query, reap, register, removal,
+    standing, unlink,
+};
 use crate::lease::{Fence, Tenure};
+use crate::registry::collection::{
+    Actor, BrokenChain, Change, Collection, CollectionPlan, CollectionRow, Links,
+};
 use crate::registry::conflict::Conflict;
 use crate::registry::record::{
     DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RunRow,
@@ -309,6 +315,62 @@ impl Registry for SqliteRegistry {
         self.database
             .check_fence()
             .map_err(|failure: Failure| failure.during("check the lease"))
+    }
+
+    fn collections_after(
+        &self,
+        prefix: Option<&str>,
+        all: bool,
+        after: Option<(&str, RepositoryId)>,
+        limit: usize,
+    ) -> Result<Vec<CollectionRow>, RegistryError> {
+        self.read("list collections", |connection| {
+            collections::page(connection, prefix, all, after, limit)
+        })
+    }
+
+    fn collection(&self, name: &CollectionName) -> Result<Option<Collection>, RegistryError> {
+        self.read("read a collection", |connection| {
+            collections::collection(connection, name)
+        })
+    }
+
+    fn change_collection(
+        &self,
+        name: &CollectionName,
+        change: &Change,
+        by: &Actor,
+    ) -> Result<u64, RegistryError> {
+        self.write("change a collection", |connection| {
+            collections::change(connection, name, change, by)
+        })
+    }
+
+    fn plan_collections(&self, names: &[CollectionName]) -> Result<CollectionPlan, RegistryError> {
+        self.read("plan the removal of collections", |connection| {
+            unlink::plan(connection, names)
+        })
+    }
+
+    fn remove_collections(
+        &self,
+        names: &[CollectionName],
+        plan: &str,
+        by: &Actor,
+    ) -> Result<(), RegistryError> {
+        self.write("remove collections", |connection| {
+            unlink::remove(connection, names, plan, by)
+        })
+    }
+
+    fn links(&self, run: &RunKey) -> Result<Links, RegistryError> {
+        self.read("look for what names a run", |connection| {
+            unlink::links(connection, run)
+        })
+    }
+
+    fn broken_chains(&self) -> Result<Vec<BrokenChain>, RegistryError> {
+        self.read("list chains with gaps", chains::broken)
     }
 
     fn dataset_types(&self) -> Result<Vec<DatasetType>, RegistryError> {

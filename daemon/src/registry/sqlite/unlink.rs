@@ -1,0 +1,94 @@
+//! What leaves collections: a run's places and tags, and collections themselves.
+
+use runsync_manifest::name::{CollectionName, RunKey};
+use rusqlite::Connection;
+
+use super::collections::{self, Found};
+use super::failure::Failure;
+use super::{chains, names, tags};
+use crate::registry::collection::{
+    Actor, CollectionError, CollectionPlan, Kind, Links, PlannedCollection,
+};
+
+pub(super) fn links(connection: &Connection, run: &RunKey) -> Result<Links, Failure> {
+    let Some(run_id) = names::find_run(connection, run)? else {
+        return Ok(Links::default());
+    };
+    Ok(Links {
+        chains: chains::with_member(connection, "run_id", run_id)?,
+        tags: tags::count_of_run(connection, run_id)?,
+    })
+}
+
+pub(super) fn plan(
+    connection: &Connection,
+    names: &[CollectionName],
+) -> Result<CollectionPlan, Failure> {
+    let mut names = names.to_vec();
+    names.sort_unstable();
+    names.dedup();
+    let planned = names.iter().map(|name| planned(connection, name, &names));
+    Ok(CollectionPlan::new(planned.collect::<Result<_, _>>()?))
+}
+
+fn planned(
+    connection: &Connection,
+    name: &CollectionName,
+    all: &[CollectionName],
+) -> Result<PlannedCollection, Failure> {
+    let Found { id, row } = removable(connection, name)?;
+    let mut chains = chains::with_member(connection, "collection_id", id)?;
+    chains.retain(|chain| !all.contains(chain));
+    Ok(PlannedCollection { row, chains })
+}
+
+fn removable(connection: &Connection, name: &CollectionName) -> Result<Found, Failure> {
+    let found = collections::get(connection, name)?;
+    match found.row.kind {
+        Kind::Tagged | Kind::Chained => Ok(found),
+        Kind::Run => {
+            let (name, found) = (name.clone(), Kind::Run);
+            let expected = "a tagged collection or a chain: `remove-runs` removes runs";
+            Err(CollectionError::OtherKind {
+                name,
+                found,
+                expected,
+            }
+            .into())
+        }
+    }
+}
+
+/// Removes collections as a plan says, which is made anew and compared.
+pub(super) fn remove(
+    connection: &Connection,
+    names: &[CollectionName],
+    approved: &str,
+    by: &Actor,
+) -> Result<(), Failure> {
+    let plan = plan(connection, names)?;
+    if plan.id != approved {
+        let approved = approved.to_owned();
+        return Err(CollectionError::PlanChanged { approved }.into());
+    }
+    for planned in &plan.collections {
+        collections::check_owner(&planned.row, by)?;
+    }
+    for planned in &plan.collections {
+        let Found { id, .. } = removable(connection, &planned.row.name)?;
+        remove_one(connection, id)?;
+    }
+    Ok(())
+}
+
+fn remove_one(connection: &Connection, id: i64) -> Result<(), Failure> {
+    chains::lose_collection(connection, id)?;
+    for statement in [
+        "DELETE FROM chain_member WHERE chain_id = ?1",
+        "DELETE FROM tag WHERE collection_id = ?1",
+        "DELETE FROM collection WHERE collection_id = ?1",
+    ] {
+        connection.prepare_cached(statement)?.execute([id])?;
+    }
+    Ok(())
+}
