@@ -9,10 +9,12 @@ mod support;
 mod process;
 
 use std::fs;
+use std::path::Path;
 
 use process::{Daemon, text};
 use runsync::registry::record::Presence;
 use runsync_manifest::content::Content;
+use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use serde_json::Value;
 use support::{Manifest, TestSite, artifact, entry};
 
@@ -131,12 +133,10 @@ fn what_a_daemon_cannot_delete_is_told_and_seen_through_when_it_can() {
     daemon.stop();
 }
 
-/// `chattr +i`.
-fn immutable(folder: &std::path::Path, set: bool) {
-    let flag = if set { "+i" } else { "-i" };
-    let changed = std::process::Command::new("chattr")
-        .arg(flag)
-        .arg(folder)
-        .status();
-    assert!(changed.unwrap().success());
+/// Sets or clears what `chattr +i` sets.
+fn immutable(folder: &Path, set: bool) {
+    let folder = fs::File::open(folder).unwrap();
+    let mut flags = ioctl_getflags(&folder).unwrap();
+    flags.set(IFlags::IMMUTABLE, set);
+    ioctl_setflags(&folder, flags).unwrap();
 }
