@@ -1,11 +1,13 @@
-//! What a removal may take away without being approved by its number.
+//! What a removal may take away without being approved by its number, and what it waits for.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use toml::de::DeValue;
 
 use crate::bytes::Bytes;
+use crate::duration;
 use crate::problem::Reason;
 use crate::raw::Section;
 use crate::value::{Value, text};
@@ -16,6 +18,8 @@ const RUNS_MAX: usize = 100;
 const DATASETS_MAX: u64 = 1_000_000;
 /// What a night of a large camera comes to.
 const BYTES_MAX: u64 = 20 << 40;
+/// What is on its way comes within a day, or its transfer has failed.
+const LATE_ARRIVALS: Duration = Duration::from_secs(24 * 60 * 60);
 /// A quarter: whoever means to take more away knows that it is much.
 const SHARE_MAX: Percent = Percent(25);
 
@@ -54,7 +58,7 @@ impl Value for Percent {
     }
 }
 
-/// What a removal may take away without being approved by its number.
+/// What a removal may take away without being approved by its number, and what it waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Removal {
     /// Runs.
@@ -66,6 +70,10 @@ pub struct Removal {
     pub bytes_max: u64,
     /// Share of all datasets of the site.
     pub share_max: Percent,
+    /// How long artifacts that had not been seen here are waited for, and deleted where they still
+    /// arrive.
+    #[serde(serialize_with = "duration::serialize")]
+    pub late_arrivals: Duration,
 }
 
 impl Default for Removal {
@@ -75,6 +83,7 @@ impl Default for Removal {
             datasets_max: DATASETS_MAX,
             bytes_max: BYTES_MAX,
             share_max: SHARE_MAX,
+            late_arrivals: LATE_ARRIVALS,
         }
     }
 }
@@ -87,6 +96,7 @@ impl Removal {
             datasets_max: section.or("datasets_max", DATASETS_MAX),
             bytes_max: section.or("bytes_max", Bytes(BYTES_MAX)).0,
             share_max: section.or("share_max", SHARE_MAX),
+            late_arrivals: section.or("late_arrivals", LATE_ARRIVALS),
         };
         section.finish();
         removal

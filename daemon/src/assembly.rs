@@ -6,7 +6,7 @@
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, RwLock};
 use std::thread;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use uuid::Uuid;
 use crate::clock::{Clock, SystemUptime};
 use crate::datastore::{Datastore, DatastoreError, LocalRoot};
 use crate::ingest::flow::{Flow, SiteParts};
+use crate::ingest::following::Following;
 use crate::ingest::trust::Trust;
 use crate::lease::{
     Fence, Held, Holder, HolderKind, Keeper, LeaseError, Standing, Tenure, Vacancy,
@@ -30,7 +31,7 @@ use crate::lease::{
 use crate::ledger::{Ledger, LedgerError, SqliteLease, SqliteLedger};
 use crate::registration_lock::{RegistrationLock, RegistrationLockError};
 use crate::registry::{Registry, RegistryError, SqliteRegistry};
-use crate::removal::{NamedRoot, Removing, Standings};
+use crate::removal::{Ground, NamedRoot, Removing};
 use crate::sqlite::{SqliteError, Unfenced};
 
 /// Name of the ledger's file in the state directory.
@@ -451,6 +452,8 @@ pub struct Assembly {
     pub flows: Vec<Flow>,
     /// The removal flow over all roots.
     pub removing: Arc<Removing>,
+    /// Follows what origins remove.
+    pub following: Arc<Following>,
     /// The site's repository.
     pub repository: RepositoryId,
 }
@@ -484,29 +487,30 @@ impl Assembly {
             registration: registration_lock(site)?,
             clock,
         });
-        let removing = Arc::new(Removing {
+        let removing = Arc::new(Removing::new(Ground {
             site: site.name.clone(),
             repository,
-            caps: site.removal,
             host: uname().nodename().to_string_lossy().into_owned(),
+            caps: site.removal,
+            signing_key_file: site.signing_key_file.clone(),
             registry: Arc::clone(&parts.registry),
+            ledger: Arc::clone(&parts.ledger),
             registration: registration_lock(site)?,
             roots: named_roots(site, &roots),
             clock: Arc::clone(&parts.clock),
-            working: Mutex::default(),
-            standings: Standings::default(),
-            allowed: Mutex::default(),
-        });
-        let flows = site
+        }));
+        let flows: Vec<Flow> = site
             .roots
             .iter()
             .zip(roots)
             .map(|(root, datastore)| Flow::new(Arc::clone(&parts), root.clone(), datastore))
             .collect();
+        let following = Arc::new(Following::new(flows.clone(), Arc::clone(&removing)));
         Ok(Self {
             parts,
             flows,
             removing,
+            following,
             repository,
         })
     }

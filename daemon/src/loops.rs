@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use crate::assembly::{Assembly, AssemblyError};
 use crate::clock::Clock;
+use crate::ingest::following::FollowWorker;
 use crate::ingest::workers::{ConfirmWorker, ManifestWorker, Requests};
 use crate::lease::{Fence, Holder, LeaseRow};
 use crate::removal::RemovalWorker;
@@ -28,6 +29,7 @@ pub struct Loops {
     driver: Driver,
     roots: Vec<RootLoops>,
     removals: Wake,
+    following: Wake,
 }
 
 /// How the two loops of one root are told of changes.
@@ -43,6 +45,7 @@ impl Loops {
     /// Starts the loops of every root on the current tokio runtime.
     pub fn start(assembly: Arc<Assembly>, clock: Arc<dyn Clock>) -> Self {
         let driver = Driver::new(clock);
+        let (removals, following) = (Wake::new(), Wake::new());
         let roots = assembly
             .flows
             .iter()
@@ -54,17 +57,13 @@ impl Loops {
                     artifacts: Wake::new(),
                 };
                 metrics::expect(&loops.root);
-                let (wake, confirm) = (loops.manifests.clone(), loops.artifacts.clone());
+                let wake = loops.manifests.clone();
+                let others = [loops.artifacts.clone(), following.clone()];
                 let (of, asked) = (flow.clone(), loops.requests.clone());
                 let name = format!("manifests of {}", loops.root);
                 driver.start(name, wake.clone(), move || {
-                    let (wake, confirm) = (wake.clone(), confirm.clone());
-                    Box::new(ManifestWorker::new(
-                        of.clone(),
-                        wake,
-                        confirm,
-                        asked.clone(),
-                    ))
+                    let (wake, others) = (wake.clone(), others.clone());
+                    Box::new(ManifestWorker::new(of.clone(), wake, others, asked.clone()))
                 });
                 let (of, wake) = (flow.clone(), loops.artifacts.clone());
                 let asked = loops.requests.clone();
@@ -75,16 +74,20 @@ impl Loops {
                 loops
             })
             .collect();
-        let removals = Wake::new();
         let removing = Arc::clone(&assembly.removing);
         driver.start("removals".to_owned(), removals.clone(), move || {
             Box::new(RemovalWorker::new(Arc::clone(&removing)))
+        });
+        let (follow, wake) = (Arc::clone(&assembly.following), removals.clone());
+        driver.start("following".to_owned(), following.clone(), move || {
+            Box::new(FollowWorker::new(Arc::clone(&follow), wake.clone()))
         });
         Self {
             assembly,
             driver,
             roots,
             removals,
+            following,
         }
     }
 
@@ -112,6 +115,11 @@ impl Loops {
         self.removals.wake();
     }
 
+    /// Has the loop that follows origins look for work now.
+    pub fn wake_following(&self) {
+        self.following.wake();
+    }
+
     /// Takes keys, peers and prefixes from a configuration that was read again, and has untrusted
     /// manifests tried again.
     ///
@@ -121,6 +129,7 @@ impl Loops {
     pub fn reload(&self, site: &Site) -> Result<(), AssemblyError> {
         self.assembly.reload(site)?;
         self.retry_untrusted();
+        self.following.wake();
         Ok(())
     }
 

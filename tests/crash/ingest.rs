@@ -196,6 +196,7 @@ fn uninterrupted(arrivals: &[Arrival]) -> EndState {
     // The site's clock stands still, and the bad file counts as young until it has moved on.
     site.clock.advance(Duration::from_secs(3600 * 24 * 3650));
     open.work();
+    open.follow();
     open.confirm();
     drop(open);
     EndState::of(&site)

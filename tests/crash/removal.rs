@@ -20,8 +20,8 @@ use std::ops::ControlFlow;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use runsync::assembly::{self, Assembly};
 use runsync::clock::SystemClock;
@@ -33,7 +33,7 @@ use runsync::datastore::{
 use runsync::file_identity::FileIdentity;
 use runsync::registry::record::Presence;
 use runsync::registry::removal::Operation;
-use runsync::removal::{Consent, NamedRoot, Phase, Plan, Removing, Request, Requester, Standings};
+use runsync::removal::{Consent, Ground, NamedRoot, Phase, Plan, Removing, Request, Requester};
 use runsync_config::site::Site;
 use runsync_manifest::content::Content;
 use runsync_manifest::name::{ArtifactPath, DatasetId};
@@ -202,22 +202,24 @@ fn removing(site: &Site, assembly: &Assembly, steps: &Arc<Steps>) -> Removing {
     let parts = &assembly.parts;
     let root = LocalRoot::open(&site.roots[0].directory).unwrap();
     let steps = Arc::clone(steps);
-    Removing {
+    Removing::new(Ground {
         site: "SITE_A".parse().unwrap(),
         repository: assembly.repository,
         host: "here".to_owned(),
-        caps: runsync_config::removal::Removal::default(),
+        caps: runsync_config::removal::Removal {
+            late_arrivals: std::time::Duration::ZERO,
+            ..runsync_config::removal::Removal::default()
+        },
+        signing_key_file: site.signing_key_file.clone(),
         registry: Arc::clone(&parts.registry),
+        ledger: Arc::clone(&parts.ledger),
         registration: runsync::assembly::registration_lock(site).unwrap(),
         roots: vec![NamedRoot {
             name: "main".parse().unwrap(),
             datastore: Arc::new(Deadly { root, steps }),
         }],
         clock: Arc::clone(&parts.clock),
-        working: Mutex::default(),
-        standings: Standings::default(),
-        allowed: Mutex::default(),
-    }
+    })
 }
 
 fn consent(plan: &Plan) -> Consent {
@@ -232,6 +234,7 @@ fn remove(removing: &Removing, steps: &Steps) {
         operation: Operation::RemoveRuns,
         runs: vec![RUN.parse().unwrap()],
         origin: None,
+        dataset_type: None,
     };
     let requester = Requester {
         account: "alice".to_owned(),
@@ -254,7 +257,7 @@ fn recover(removing: &Removing, steps: &Steps) {
         ControlFlow::Continue(())
     };
     removing.drop_uncommitted(step).unwrap();
-    for removal in removing.registry.removals().unwrap() {
+    for removal in removing.ground().registry.removals().unwrap() {
         assert!(removing.resume(removal.id, step).unwrap().done);
     }
     removing.reap(step).unwrap();

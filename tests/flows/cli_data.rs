@@ -303,7 +303,7 @@ fn status_shows_every_state() {
     assert_eq!(
         status["manifests"],
         serde_json::json!({
-            "registered": 2, "held": 1, "blocked": 1, "untrusted": 1, "quarantined": 1,
+            "registered": 3, "held": 0, "blocked": 1, "untrusted": 1, "quarantined": 1,
             "superseded": 1
         })
     );

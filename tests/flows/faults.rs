@@ -190,7 +190,7 @@ fn a_manifest_that_cannot_be_read_is_a_finding_until_it_can() {
         .ledger()
         .manifests(Some(ManifestState::Registered))
         .unwrap();
-    assert_eq!(registered.len(), 2, "the others go on");
+    assert_eq!(registered.len(), 3, "the others go on");
 
     // Also where the one that found it has died.
     root.heal();

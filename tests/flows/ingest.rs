@@ -524,7 +524,7 @@ fn a_later_generation_wins_whichever_comes_first() {
 }
 
 #[test]
-fn a_removal_is_held_and_older_additions_are_not_registered() {
+fn a_removal_that_comes_first_keeps_older_additions_out() {
     let site = TestSite::new("size");
     let mut open = site.open();
     site.place(&Manifest::new(
@@ -537,7 +537,10 @@ fn a_removal_is_held_and_older_additions_are_not_registered() {
     site.place(&two(&site));
     open.work();
     let states: Vec<_> = open.manifests().iter().map(|row| row.state).collect();
-    assert_eq!(states, [ManifestState::Superseded, ManifestState::Blocked]);
+    assert_eq!(
+        states,
+        [ManifestState::Superseded, ManifestState::Registered]
+    );
     assert_eq!(presence(&open, 1), Presence::No);
     let run = open.registry().run(&site.run(RUN)).unwrap().unwrap();
     assert_eq!(run.floor.unwrap().to_string(), "1-5");

@@ -43,6 +43,7 @@ enum Then {
     Nothing,
     Work,
     Confirm,
+    Follow,
     Restart,
 }
 
@@ -180,6 +181,7 @@ fn end_state(site: &TestSite, arrivals: &[&Arrival], then: &[Then]) -> (String, 
             Then::Confirm => {
                 open.confirm();
             }
+            Then::Follow => open.follow(),
             Then::Restart => {
                 drop(open);
                 open = site.open();
@@ -187,6 +189,13 @@ fn end_state(site: &TestSite, arrivals: &[&Arrival], then: &[Then]) -> (String, 
         }
     }
     open.work();
+    open.follow();
+    // What a removal has deleted and a later generation names again is carried here again.
+    for arrival in arrivals {
+        if let Arrival::Artifact { path, bytes } = arrival {
+            site.put(path, bytes);
+        }
+    }
     open.confirm();
     let states = open
         .manifests()
@@ -203,6 +212,7 @@ fn then() -> impl Strategy<Value = Vec<Then>> {
         6 => Just(Then::Nothing),
         3 => Just(Then::Work),
         1 => Just(Then::Confirm),
+        1 => Just(Then::Follow),
         1 => Just(Then::Restart),
     ];
     prop::collection::vec(one, 1..40)

@@ -8,7 +8,8 @@ mod support;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::time::Duration;
 
 use runsync::datastore::faulty::Faulty;
 use runsync::datastore::{Datastore, LocalRoot};
@@ -16,8 +17,8 @@ use runsync::ledger::record::ManifestState;
 use runsync::registry::record::Presence;
 use runsync::registry::removal::Operation;
 use runsync::removal::{
-    Consent, JournalState, NamedRoot, Outcome, Phase, Plan, RemovalError, Removing, Request,
-    Requester, Standings, State,
+    Consent, Ground, JournalState, NamedRoot, Outcome, Phase, Plan, RemovalError, Removing,
+    Request, Requester, State,
 };
 use runsync_manifest::content::Content;
 use runsync_manifest::name::DatasetId;
@@ -44,6 +45,7 @@ fn request(runs: &[&str]) -> Request {
         operation: Operation::RemoveRuns,
         runs: runs.iter().map(|name| name.parse().unwrap()).collect(),
         origin: None,
+        dataset_type: None,
     }
 }
 
@@ -79,22 +81,25 @@ fn site() -> (TestSite, OpenSite) {
 
 /// What removes at this site, over another view of its root.
 fn removing_over(site: &TestSite, open: &OpenSite, datastore: Arc<dyn Datastore>) -> Removing {
+    Removing::new(ground_over(site, open, datastore))
+}
+
+fn ground_over(site: &TestSite, open: &OpenSite, datastore: Arc<dyn Datastore>) -> Ground {
     let parts = &open.assembly.parts;
-    Removing {
+    Ground {
         site: "SITE_A".parse().unwrap(),
         repository: site.repository,
         host: "here".to_owned(),
         caps: runsync_config::removal::Removal::default(),
+        signing_key_file: site.site().signing_key_file,
         registry: Arc::clone(&parts.registry),
+        ledger: Arc::clone(&parts.ledger),
         registration: runsync::assembly::registration_lock(&site.site()).unwrap(),
         roots: vec![NamedRoot {
             name: "main".parse().unwrap(),
             datastore,
         }],
         clock: Arc::clone(&parts.clock),
-        working: Mutex::default(),
-        standings: Standings::default(),
-        allowed: Mutex::default(),
     }
 }
 
@@ -200,7 +205,79 @@ fn from_the_commit_on_nobody_sees_the_run() {
         (outcome.deletions.deleted, outcome.deletions.absent),
         (3, 1)
     );
+    assert!(outcome.late_until.is_some(), "it may still arrive");
+    let given_up = removing_of(&open).give_up(removal, &alice(), None, &mut go_on);
+    assert_eq!(given_up.unwrap(), 4);
     check_removed(&site, &open);
+}
+
+/// A site whose run was removed while another of its artifacts was waited for, at `late/5`.
+fn site_with_late_arrival() -> (TestSite, OpenSite, Uuid) {
+    let (site, mut open) = site();
+    site.place(&run_of(&site, RUN, "1-2", &[(5, "late/5")]));
+    open.work();
+    let removal = begin(removing_of(&open), &[RUN]);
+    let outcome = removing_of(&open).resume(removal, &mut go_on).unwrap();
+    assert!(outcome.done);
+    let standing = removing_of(&open).standing(removal).unwrap().unwrap();
+    assert_eq!(standing.state, State::Late);
+    (site, open, removal)
+}
+
+fn removing_of(open: &OpenSite) -> &Removing {
+    &open.assembly.removing
+}
+
+#[test]
+fn what_arrives_after_its_run_was_removed_is_deleted_until_a_grace_time_is_over() {
+    let (site, open, removal) = site_with_late_arrival();
+    // Rows are reaped at once, and the run may come again.
+    assert_eq!(open.registry().removals().unwrap()[0].parts, []);
+    assert_eq!(journals(&site).len(), 1);
+    // Nothing of the removed run: it stays, whatever its path.
+    site.put("late/5", &artifact(6, 50));
+    let outcome = removing_of(&open).resume(removal, &mut go_on).unwrap();
+    assert_eq!(outcome.deletions.deleted, 0);
+    assert!(is_there(&site, "late/5"));
+    fs::remove_file(site.root().join("late/5")).unwrap();
+    site.put("late/5", &bytes(5));
+    let outcome = removing_of(&open).resume(removal, &mut go_on).unwrap();
+    assert_eq!(
+        (outcome.deletions.deleted, outcome.deletions.bytes),
+        (1, 50)
+    );
+    assert!(!is_there(&site, "late/5"));
+    let standing = removing_of(&open).standing(removal).unwrap().unwrap();
+    assert_eq!(standing.deletions.deleted, 4);
+    site.clock.advance(Duration::from_secs(25 * 3600));
+    let outcome = removing_of(&open).resume(removal, &mut go_on).unwrap();
+    assert_eq!(outcome.late_until, None);
+    check_removed(&site, &open);
+}
+
+#[test]
+fn what_arrives_late_stays_where_it_is_claimed_again_or_may_be() {
+    let (site, mut open, removal) = site_with_late_arrival();
+    site.put("late/5", &bytes(5));
+    // Dimension records are missing: it waits, and names the artifact.
+    let mut again = run_of(&site, RUN, "1-4", &[(5, "late/5")]);
+    again.entries[0].data_id = entry(5, 77, 0, "late/5", &bytes(5)).data_id;
+    site.place(&again);
+    open.work();
+    let resume = |open: &OpenSite| removing_of(open).resume(removal, &mut go_on).unwrap();
+    assert_eq!(resume(&open).deletions.deleted, 0);
+    site.place(
+        &Manifest::new(site.repository, OTHER, "1-5", Content::Additions).with_dimensions(80),
+    );
+    open.work();
+    assert_eq!(presence(&open, &[5]), [Presence::Pending]);
+    assert_eq!(resume(&open).deletions.deleted, 0);
+    open.confirm();
+    assert_eq!(presence(&open, &[5]), [Presence::Yes]);
+    site.clock.advance(Duration::from_secs(25 * 3600));
+    assert_eq!(resume(&open).late_until, None);
+    assert!(is_there(&site, "late/5"));
+    assert_eq!(open.registry().removals().unwrap(), []);
 }
 
 #[test]
@@ -369,7 +446,7 @@ fn an_older_manifest_does_not_bring_a_removed_run_back_and_a_newer_one_does() {
     site.put("a/1", &bytes(1));
     open.work();
     assert_eq!(presence(&open, &[1]), [Presence::No]);
-    site.place(&run_of(&site, RUN, "1-2", &[(1, "a/1")]));
+    site.place(&run_of(&site, RUN, "1-3", &[(1, "a/1")]));
     open.work();
     open.confirm();
     assert_eq!(presence(&open, &[1, 2]), [Presence::Yes, Presence::No]);
@@ -381,8 +458,8 @@ fn an_older_manifest_does_not_bring_a_removed_run_back_and_a_newer_one_does() {
 fn while_a_run_is_being_removed_neither_it_nor_its_paths_are_registered() {
     let (site, mut open) = site();
     let removal = begin(&open.assembly.removing, &[RUN]);
-    site.place(&run_of(&site, RUN, "1-2", &[(1, "a/1")]));
-    let mut same = run_of(&site, OTHER, "1-2", &[(16, "a/2")]);
+    site.place(&run_of(&site, RUN, "1-3", &[(1, "a/1")]));
+    let mut same = run_of(&site, OTHER, "1-3", &[(16, "a/2")]);
     same.entries[0].checksums = run_of(&site, RUN, "1-1", &[(2, "a/2")]).entries[0].checksums;
     site.place(&same);
     open.work();
@@ -390,7 +467,7 @@ fn while_a_run_is_being_removed_neither_it_nor_its_paths_are_registered() {
         let rows = open.manifests();
         let mut rows = rows
             .iter()
-            .filter(|row| row.location.path.contains(name) && row.location.path.contains("1-2"));
+            .filter(|row| row.location.path.contains(name) && row.location.path.contains("1-3"));
         rows.next().unwrap().state
     };
     assert_eq!(state(&open, RUN), ManifestState::Blocked);
@@ -578,9 +655,10 @@ fn a_removal_can_be_broken_off_before_its_commit() {
 fn a_removal_above_the_caps_needs_the_number_of_its_plan() {
     let (site, open) = site();
     let root = Arc::new(LocalRoot::open(&site.root()).unwrap());
-    let mut removing = removing_over(&site, &open, root);
-    removing.caps.datasets_max = 2;
-    removing.caps.bytes_max = 10;
+    let mut ground = ground_over(&site, &open, root);
+    ground.caps.datasets_max = 2;
+    ground.caps.bytes_max = 10;
+    let removing = Removing::new(ground);
     let request = request(&[RUN]);
     let plan = removing.plan(&request).unwrap();
     let above = ["3 datasets (at most 2)", "150 bytes (at most 10)"];

@@ -26,11 +26,13 @@ use runsync::clock::ManualClock;
 use runsync::datastore::{RepositoryFile, manifest_path};
 use runsync::ingest::confirm::Confirming;
 use runsync::ingest::flow::Flow;
+use runsync::ingest::following::FollowWorker;
 use runsync::ingest::sweep::Arrivals;
 use runsync::lease::Held;
 use runsync::ledger::Ledger;
 use runsync::ledger::record::ManifestRow;
 use runsync::registry::Registry;
+use runsync::worker::Wake;
 use runsync_config::site::Site;
 use runsync_manifest::checksum::{self, Wanted};
 use runsync_manifest::content::Content;
@@ -212,6 +214,30 @@ impl OpenSite {
                 .step(&mut |_| ControlFlow::Continue(()))
                 .unwrap();
             if stepped.decided == 0 && stepped.next.is_none_or(|next| next > now) {
+                break;
+            }
+        }
+    }
+
+    /// Has removed here what origins have removed, and sees all removals through, until there is
+    /// nothing to do now.
+    pub fn follow(&mut self) {
+        loop {
+            self.work_off();
+            let mut follower = FollowWorker::new(Arc::clone(&self.assembly.following), Wake::new());
+            let mut done = follower
+                .follow_due(&mut |_| ControlFlow::Continue(()))
+                .unwrap();
+            let removing = &self.assembly.removing;
+            for removal in self.registry().removals().unwrap() {
+                if !removal.is_late() {
+                    removing
+                        .resume(removal.id, &mut |_| ControlFlow::Continue(()))
+                        .unwrap();
+                    done += 1;
+                }
+            }
+            if done == 0 {
                 break;
             }
         }

@@ -15,10 +15,11 @@ use crate::create::CreateError;
 use crate::datastore::DatastoreError;
 use crate::http::{AccessError, ClientError, ExistsError, ListenError, StatusError};
 use crate::ingest::IngestError;
+use crate::ingest::following::FollowError;
 use crate::ingest::parse::ParseError;
 use crate::ledger::LedgerError;
 use crate::registry::RegistryError;
-use crate::removal::RemovalError;
+use crate::removal::{GenerationError, RemovalError};
 
 /// What `--help` says about exit codes.
 pub(crate) const EXIT_CODES: &str = "\
@@ -209,6 +210,12 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
         return error.hint();
     }
     if let Some(error) = error.downcast_ref::<IngestError>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<FollowError>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<GenerationError>() {
         return error.hint();
     }
     if let Some(error) = error.downcast_ref::<RemovalError>() {

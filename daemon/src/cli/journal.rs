@@ -81,6 +81,7 @@ impl Row for JournalRow {
         let state = match self.state {
             JournalState::Uncommitted => "uncommitted",
             JournalState::Committed => "committed",
+            JournalState::Late => "late",
             JournalState::Unknown => "unknown",
             JournalState::Unusable => "unusable",
         };

@@ -40,6 +40,10 @@ mod remover;
 
 mod remove_runs;
 
+mod unstore;
+
+mod removal;
+
 mod collector;
 
 mod tree;
@@ -103,6 +107,10 @@ enum Command {
     Collections(collections::Args),
     RemoveCollections(remove_collections::Args),
     RemoveRuns(remove_runs::Args),
+    Unstore(unstore::Unstore),
+    Forget(unstore::Forget),
+    Restore(unstore::Restore),
+    Removal(removal::Args),
     Journal(journal::Args),
     Completions(completions::Args),
 }
@@ -124,6 +132,10 @@ impl Command {
             Self::Collections(args) => collections::run(args, context),
             Self::RemoveCollections(args) => remove_collections::run(args, context),
             Self::RemoveRuns(args) => remove_runs::run(args, context),
+            Self::Unstore(args) => unstore::unstore(args, context),
+            Self::Forget(args) => unstore::forget(args, context),
+            Self::Restore(args) => unstore::restore(args, context),
+            Self::Removal(args) => removal::run(args, context),
             Self::Journal(args) => journal::run(args, context),
             Self::Completions(args) => completions::run(args, context),
         }

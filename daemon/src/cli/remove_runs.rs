@@ -13,7 +13,7 @@ use crate::cli::remover::Remover;
 use crate::cli::source::Way;
 use crate::registry::collection::Links;
 use crate::registry::removal::Operation;
-use crate::removal::{Plan, RemovalError, Request, Standing, State};
+use crate::removal::{Plan, PlannedRun, RemovalError, Request, Standing, State};
 
 /// Remove runs: all their datasets, records and artifacts
 ///
@@ -79,24 +79,45 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
         },
         runs: args.runs.clone(),
         origin: args.origin,
+        dataset_type: None,
     };
-    let remover = Remover::open(args.way, context)?;
-    let plan = remover.plan(&request)?;
+    carry_out(
+        &request,
+        (args.go_ahead, args.approve.as_deref()),
+        args.way,
+        context,
+    )
+}
+
+/// Shows the plan of a request, and does what it says where that is meant.
+pub(crate) fn carry_out(
+    request: &Request,
+    (given, approve): (GoAhead, Option<&str>),
+    way: Way,
+    context: &Context,
+) -> Result<Outcome, Failure> {
+    let remover = Remover::open(way, context)?;
+    let plan = remover.plan(request)?;
     context.output().value(&Shown(&plan))?;
-    if !go_ahead(args, &plan, context)? {
+    if !go_ahead(given, approve, &plan, context)? {
         return Ok(Outcome::Done);
     }
-    let standing = remover.remove(request, &plan, args.approve.is_some(), context)?;
+    let standing = remover.remove(request, &plan, approve.is_some(), context)?;
     tell(&standing, context)
 }
 
 /// Whether to go ahead with the plan: approved by its number, or consented to.
-fn go_ahead(args: &Args, plan: &Plan, context: &Context) -> Result<bool, Failure> {
-    match &args.approve {
-        None => args.go_ahead.given(context),
-        Some(approved) if *approved == plan.id => Ok(true),
+pub(crate) fn go_ahead(
+    given: GoAhead,
+    approve: Option<&str>,
+    plan: &Plan,
+    context: &Context,
+) -> Result<bool, Failure> {
+    match approve {
+        None => given.given(context),
+        Some(approved) if approved == plan.id => Ok(true),
         Some(approved) => {
-            let approved = approved.clone();
+            let approved = approved.to_owned();
             Err(RemovalError::PlanChanged { approved }.into())
         }
     }
@@ -106,7 +127,11 @@ fn go_ahead(args: &Args, plan: &Plan, context: &Context) -> Result<bool, Failure
 pub(crate) fn tell(standing: &Standing, context: &Context) -> Result<Outcome, Failure> {
     context.output().value(&Told(standing))?;
     match standing.state {
-        State::Done => Ok(Outcome::Done),
+        State::Done | State::Late => match &standing.untold {
+            None => Ok(Outcome::Done),
+            Some(reason) => Err(Failure::new(format!("other sites are not told yet: {reason}"))
+                .hint("the removal manifest is written as soon as it can be: by the daemon, or by the next command that removes")),
+        },
         State::Refused => Err(Failure::new(format!(
             "nothing was removed: {}",
             standing.reason.as_deref().unwrap_or("see the daemon's log")
@@ -129,7 +154,7 @@ pub(crate) fn tell(standing: &Standing, context: &Context) -> Result<Outcome, Fa
 /// A plan as it is shown.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-struct Shown<'a>(&'a Plan);
+pub(crate) struct Shown<'a>(pub(crate) &'a Plan);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -137,16 +162,36 @@ impl fmt::Display for Shown<'_> {
         writeln!(f, "plan {}: {}", plan.id, plan.operation)?;
         for run in &plan.runs {
             let extent = run.extent;
+            write_name(f, run)?;
             writeln!(
                 f,
-                "  {}: {} datasets, {} artifacts ({} not confirmed), {}",
-                run.run.name,
+                ": {} datasets, {} artifacts ({} not confirmed), {}",
                 extent.datasets,
                 extent.claims,
                 extent.waiting,
                 HumanBytes(extent.bytes)
             )?;
             write_links(f, &run.links)?;
+            if let (Operation::RemoveRuns, Some(generation)) = (plan.operation, run.floor) {
+                writeln!(
+                    f,
+                    "    other sites are told by its removal manifest {generation}"
+                )?;
+            }
+        }
+        match plan.operation {
+            Operation::Unstore => writeln!(
+                f,
+                "  datasets stay in the registry; their artifacts are not wanted here until `runsync restore`"
+            )?,
+            Operation::Forget => {
+                writeln!(
+                    f,
+                    "  datasets and artifacts stay; only datastore records go"
+                )?;
+            }
+            Operation::DropCopy => writeln!(f, "  other sites are not told")?,
+            Operation::RemoveRuns | Operation::Follow => {}
         }
         let total = plan.total;
         write!(
@@ -162,6 +207,17 @@ impl fmt::Display for Shown<'_> {
         }
         Ok(())
     }
+}
+
+fn write_name(f: &mut fmt::Formatter<'_>, run: &PlannedRun) -> fmt::Result {
+    write!(f, "  {}", run.run.name)?;
+    if let Some(dataset_type) = &run.dataset_type {
+        write!(f, ", {dataset_type}")?;
+    }
+    if run.omitted {
+        write!(f, ", what its origin leaves out")?;
+    }
+    Ok(())
 }
 
 fn write_links(f: &mut fmt::Formatter<'_>, Links { chains, tags }: &Links) -> fmt::Result {
@@ -198,6 +254,12 @@ impl fmt::Display for Told<'_> {
             if count > 0 {
                 write!(f, ", {count} {what}")?;
             }
+        }
+        if let Some(until) = standing.late_until {
+            write!(
+                f,
+                "\nwhat had not been seen here and arrives until {until:.0} is deleted then"
+            )?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 use nix::unistd::{Uid, User};
+use runsync_manifest::name::ManifestId;
 use uuid::Uuid;
 
 use crate::assembly::Assembly;
@@ -18,8 +19,10 @@ use crate::cli::failure::Failure;
 use crate::cli::source::{Way, all};
 use crate::cli::{progress, turn};
 use crate::clock::SystemClock;
-use crate::http::{Approved, AsOwner, Client, Committed, GivenUp, path};
+use crate::http::{Approved, AsOwner, Client, Committed, GivenUp, Restored, Wanted, path};
+use crate::ingest::following::Asked;
 use crate::lease::Held;
+use crate::registry::removal::Unwanted;
 use crate::removal::{Consent, JournalRow, Phase, Plan, Request, Requester, Standing, State};
 
 /// Pause between two questions how a removal stands.
@@ -52,6 +55,7 @@ impl Remover {
         let assembly = Box::new(assembly);
         assembly.removing.drop_uncommitted(&mut go_on)?;
         assembly.removing.reap(&mut go_on)?;
+        assembly.removing.bring_back(&mut go_on)?;
         Ok(Self::Direct {
             _held: held,
             assembly,
@@ -69,7 +73,7 @@ impl Remover {
     /// Does what the plan says, and waits until it is done or does not go on.
     pub(crate) fn remove(
         &self,
-        request: Request,
+        request: &Request,
         plan: &Plan,
         approved: bool,
         context: &Context,
@@ -81,6 +85,7 @@ impl Remover {
         };
         match self {
             Self::Daemon(client) => {
+                let request = request.clone();
                 let approved = Approved { request, consent };
                 let committed: Committed = client.post("/v1/removals", &approved)?;
                 follow(client, committed.removal, &bar)
@@ -90,7 +95,7 @@ impl Remover {
                 let removing = &assembly.removing;
                 removing.announce(removal, plan, &requester);
                 let show = &mut |phase| show(&bar, phase);
-                removing.begin(removal, &request, &consent, &requester, show)?;
+                removing.begin(removal, request, &consent, &requester, show)?;
                 see_through(assembly, removal, &bar)
             }
         }
@@ -137,6 +142,87 @@ impl Remover {
         }
     }
 
+    /// What origins have removed and is still here.
+    pub(crate) fn asked(&self) -> Result<Vec<Asked>, Failure> {
+        match self {
+            Self::Daemon(client) => all(client.lines("/v1/asked-removals", &[])?),
+            Self::Direct { assembly, .. } => Ok(assembly.following.list()?),
+        }
+    }
+
+    /// What following an origin would do.
+    pub(crate) fn plan_asked(&self, manifest: ManifestId) -> Result<Plan, Failure> {
+        match self {
+            Self::Daemon(client) => Ok(client.post(&asked_path(manifest, "plan"), &())?),
+            Self::Direct { assembly, .. } => Ok(assembly.following.plan(manifest)?),
+        }
+    }
+
+    /// Follows an origin as the plan says.
+    pub(crate) fn confirm(
+        &self,
+        manifest: ManifestId,
+        plan: &Plan,
+        approved: bool,
+        context: &Context,
+    ) -> Result<Standing, Failure> {
+        let bar = progress::bar(context, "journaling", plan.total.claims);
+        let consent = Consent {
+            plan: plan.id.clone(),
+            approved,
+        };
+        match self {
+            Self::Daemon(client) => {
+                let at = asked_path(manifest, "confirm");
+                let committed: Committed = client.post(&at, &consent)?;
+                follow(client, committed.removal, &bar)
+            }
+            Self::Direct { assembly, .. } => {
+                let (removal, requester) = (Uuid::new_v4(), myself());
+                assembly.removing.announce(removal, plan, &requester);
+                let show = &mut |phase| show(&bar, phase);
+                let following = &assembly.following;
+                following.confirm(removal, manifest, &consent, &requester, show)?;
+                see_through(assembly, removal, &bar)
+            }
+        }
+    }
+
+    /// Keeps what an origin has removed.
+    pub(crate) fn refuse(&self, manifest: ManifestId) -> Result<Asked, Failure> {
+        match self {
+            Self::Daemon(client) => Ok(client.post(&asked_path(manifest, "refuse"), &())?),
+            Self::Direct { assembly, .. } => {
+                Ok(assembly.following.refuse(manifest, &myself().account)?)
+            }
+        }
+    }
+
+    /// Wants parts of runs again.
+    pub(crate) fn restore(&self, wanted: &Wanted) -> Result<Restored, Failure> {
+        match self {
+            Self::Daemon(client) => Ok(client.post("/v1/restore", wanted)?),
+            Self::Direct { assembly, .. } => {
+                let Wanted {
+                    runs,
+                    origin,
+                    dataset_type,
+                } = wanted;
+                let removing = &assembly.removing;
+                let parts = removing.restore(runs, *origin, dataset_type.as_ref(), &mut go_on)?;
+                Ok(Restored { parts })
+            }
+        }
+    }
+
+    /// Parts of runs that this site does not want.
+    pub(crate) fn unwanted(&self) -> Result<Vec<Unwanted>, Failure> {
+        match self {
+            Self::Daemon(client) => all(client.lines("/v1/unwanted", &[])?),
+            Self::Direct { assembly, .. } => Ok(assembly.parts.registry.unwanted()?),
+        }
+    }
+
     /// All journals.
     pub(crate) fn journals(&self) -> Result<Vec<JournalRow>, Failure> {
         match self {
@@ -144,6 +230,10 @@ impl Remover {
             Self::Direct { assembly, .. } => Ok(assembly.removing.journals()?),
         }
     }
+}
+
+fn asked_path(manifest: ManifestId, what: &str) -> String {
+    path(&["v1", "asked-removals", &manifest.to_string(), what])
 }
 
 /// Whoever runs this command.
@@ -185,7 +275,7 @@ fn show_state(bar: &ProgressBar, standing: &Standing) {
         State::Journaling => bar.set_message("journaling"),
         State::Waiting => bar.set_message("waiting"),
         State::Reaping => bar.set_message("reaping"),
-        State::Deleting | State::Refused | State::Failed | State::Done => {
+        State::Deleting | State::Refused | State::Late | State::Failed | State::Done => {
             bar.set_message("deleting");
         }
     }

@@ -36,9 +36,29 @@ pub fn manifest_path(
     generation: Generation,
     packed: bool,
 ) -> String {
-    let run = run_part(run.as_str());
     let suffix = if packed { PACKED_SUFFIX } else { PLAIN_SUFFIX };
-    format!("{MANIFEST_FOLDER}/{origin}/{run}/{generation}{suffix}")
+    let folder = manifest_folder(origin, run);
+    format!("{folder}/{generation}{suffix}")
+}
+
+/// The folder of a run's manifests, relative to the root.
+pub fn manifest_folder(origin: RepositoryId, run: &RunName) -> String {
+    let run = run_part(run.as_str());
+    format!("{MANIFEST_FOLDER}/{origin}/{run}")
+}
+
+/// Whether a path is that of something right in a folder, and not deeper.
+pub(super) fn lies_in(folder: &str, path: &str) -> bool {
+    let name = path
+        .strip_prefix(folder)
+        .and_then(|rest| rest.strip_prefix('/'));
+    name.is_some_and(|name| !name.contains('/'))
+}
+
+/// Whether a path is a folder, or one above it.
+pub(crate) fn is_or_holds(path: &str, folder: &str) -> bool {
+    let rest = folder.strip_prefix(path);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Whether a file of this name (without its folder) is a manifest. Temporary names are not.

@@ -27,12 +27,12 @@ use std::fmt::{self, Debug};
 use std::fs::File;
 use std::io::{self, Read};
 
-use runsync_manifest::name::ArtifactPath;
+use runsync_manifest::name::{ArtifactPath, RunKey};
 
 pub use self::error::{DatastoreError, RepositoryFileError, RootChange};
 pub use self::journals::Journals;
 pub use self::local::LocalRoot;
-pub use self::manifest_path::manifest_path;
+pub use self::manifest_path::{manifest_folder, manifest_path};
 pub use self::repository_file::RepositoryFile;
 use crate::file_identity::FileIdentity;
 
@@ -104,6 +104,24 @@ pub trait Datastore: Send + Sync + Debug {
     /// `.manifest.jsonl.zst`) are left out. An error in one folder does not hide the others:
     /// it is among the second part.
     fn list_manifests(&self) -> Result<(Vec<ManifestFile>, Vec<DatastoreError>), DatastoreError>;
+
+    /// The same of the folder of one run alone, and not of those below it. Errors are about that
+    /// folder, what holds it, and what lies in it.
+    fn list_manifests_of(
+        &self,
+        run: &RunKey,
+    ) -> Result<(Vec<ManifestFile>, Vec<DatastoreError>), DatastoreError> {
+        let folder = manifest_folder(run.origin, &run.name);
+        let (mut files, mut errors) = self.list_manifests()?;
+        files.retain(|file| manifest_path::lies_in(&folder, &file.path));
+        errors.retain(|error| {
+            let path = error.path();
+            path.is_none_or(|path| {
+                manifest_path::lies_in(&folder, path) || manifest_path::is_or_holds(path, &folder)
+            })
+        });
+        Ok((files, errors))
+    }
 
     /// Looks at one manifest file.
     fn look_at_manifest(&self, path: &str) -> Result<Look, DatastoreError>;

@@ -68,6 +68,8 @@ mod wake;
 
 mod removals;
 
+mod asked;
+
 mod collections;
 
 mod metrics;
@@ -88,7 +90,7 @@ pub use self::health::{Health, Readiness};
 pub use self::manifests::{ActedOn, Locations};
 pub use self::openapi::document;
 pub use self::problem::ProblemBody;
-pub use self::removals::{Approved, AsOwner, Committed, GivenUp};
+pub use self::removals::{Approved, AsOwner, Committed, GivenUp, Restored, Wanted};
 pub use self::server::{Server, check_tls, check_tokens};
 pub use self::status::{DaemonStatus, RootStatus, Status, StatusError};
 pub use self::surface::Surface;

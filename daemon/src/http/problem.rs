@@ -11,6 +11,7 @@ use tracing::error;
 use utoipa::ToSchema;
 
 use crate::disposition::Disposition;
+use crate::ingest::following::FollowError;
 use crate::ingest::{IngestError, error_chain};
 use crate::ledger::LedgerError;
 use crate::registry::RegistryError;
@@ -311,7 +312,11 @@ impl From<RemovalError> for Problem {
                 | RemovalError::PlanChanged { .. }
                 | RemovalError::NotApproved { .. }
                 | RemovalError::NotYours { .. }
-                | RemovalError::Registry(RegistryError::RemovalUnderWay { .. })
+                | RemovalError::OnlyWhole { .. }
+                | RemovalError::OnlyByManifest
+                | RemovalError::Registry(
+                    RegistryError::RemovalUnderWay { .. } | RegistryError::UnwantedWhole { .. }
+                )
         );
         if !refused {
             return Self::below(&error, error.disposition(), hint);
@@ -320,6 +325,21 @@ impl From<RemovalError> for Problem {
         match hint {
             Some(hint) => problem.hint(hint),
             None => problem,
+        }
+    }
+}
+
+impl From<FollowError> for Problem {
+    fn from(error: FollowError) -> Self {
+        match error {
+            FollowError::Missing { .. } => Self::missing(error.to_string())
+                .hint("`GET /v1/asked-removals` lists what origins have removed"),
+            FollowError::Unreadable { .. } => {
+                let hint = error.hint();
+                Self::below(&error, Disposition::Retry, hint)
+            }
+            FollowError::Ingest(error) => error.into(),
+            FollowError::Removal(error) => error.into(),
         }
     }
 }

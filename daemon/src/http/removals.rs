@@ -10,7 +10,9 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::Response;
+use runsync_manifest::name::{DatasetTypeName, RepositoryId, RunName};
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -22,7 +24,11 @@ use super::problem::Problem;
 use super::query::Path;
 use super::record::{Asking, Recorded, perform};
 use super::surface::{Surface, blocking};
-use crate::removal::{Consent, JournalRow, Plan, RemovalError, Request, Requester, Standing};
+use crate::assembly::Assembly;
+use crate::registry::removal::Unwanted;
+use crate::removal::{
+    Consent, JournalRow, Phase, Plan, RemovalError, Request, Requester, Standing,
+};
 
 /// What is to be done, by the plan that was seen.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -58,7 +64,7 @@ pub(super) struct WhichRemoval {
     removal: Uuid,
 }
 
-fn requester(account: &Account) -> Requester {
+pub(super) fn requester(account: &Account) -> Requester {
     Requester {
         account: account.name.to_string(),
         uid: account.uid,
@@ -107,39 +113,62 @@ pub(super) async fn remove(
     Extension(account): Extension<Account>,
     JsonBody(approved): JsonBody<Approved>,
 ) -> Result<Json<Committed>, Problem> {
-    let loops = surface.loops()?;
-    let removing = Arc::clone(&loops.assembly().removing);
-    let requester = requester(&account);
     let asking = Asking {
         account,
         what: approved.request.operation.as_str(),
         subject: subject(&approved.request),
     };
+    let (asked, request) = (approved.clone(), approved.request);
+    let plan = move |assembly: &Assembly| {
+        let plan = assembly.removing.plan(&request)?;
+        Ok(plan)
+    };
+    let consent = approved.consent.clone();
+    let begin = move |assembly: &Assembly, removal: Uuid, by: &Requester, go_on: &mut Going| {
+        let removing = &assembly.removing;
+        removing.begin(removal, &asked.request, &asked.consent, by, go_on)?;
+        Ok(())
+    };
+    set_off(&surface, asking, consent, plan, begin).await
+}
+
+/// Hears how far a removal is, and breaks it off where the process ends.
+pub(super) type Going<'a> = dyn FnMut(Phase) -> ControlFlow<()> + 'a;
+
+/// Checks a plan, and answers as soon as it is written down who asked; then begins the removal on a
+/// thread, and has the loop see it through.
+pub(super) async fn set_off(
+    surface: &Arc<Surface>,
+    asking: Asking,
+    consent: Consent,
+    plan: impl FnOnce(&Assembly) -> Result<Plan, Problem> + Send + 'static,
+    begin: impl FnOnce(&Assembly, Uuid, &Requester, &mut Going<'_>) -> Result<(), Problem>
+    + Send
+    + 'static,
+) -> Result<Json<Committed>, Problem> {
+    let loops = surface.loops()?;
+    let requester = requester(&asking.account);
     let at = surface.clock.now();
-    let (of, asks) = (Arc::clone(&loops), requester.clone());
-    let begun = surface.look_up(move |_| {
-        let plan = of.assembly().removing.plan(&approved.request)?;
-        plan.check(&approved.consent)?;
+    let of = Arc::clone(&loops);
+    let checked = surface.look_up(move |_| {
+        let plan = plan(of.assembly())?;
+        plan.check(Some(&consent))?;
         let recorded = Recorded::begin(asking, &of, at)?;
-        Ok::<_, Problem>((recorded, plan, approved))
+        Ok::<_, Problem>((recorded, plan))
     });
-    let (recorded, plan, approved) = begun.await?;
+    let (recorded, plan) = checked.await?;
     let removal = Uuid::new_v4();
-    removing.announce(removal, &plan, &asks);
+    loops
+        .assembly()
+        .removing
+        .announce(removal, &plan, &requester);
     let ending = surface.tasks.ending().clone();
     surface.tasks.spawn(async move {
         let work = blocking(move || {
-            let go_on = &mut |_| {
-                if ending.is_cancelled() {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            };
-            let request = &approved.request;
-            match removing.begin(removal, request, &approved.consent, &requester, go_on) {
+            let go_on = &mut |_| going_on(&ending);
+            match begin(loops.assembly(), removal, &requester, go_on) {
                 Ok(()) => recorded.end("committed"),
-                Err(error) => recorded.end(Problem::from(error).detail()),
+                Err(problem) => recorded.end(problem.detail()),
             }
             loops.wake_removals();
         });
@@ -147,6 +176,14 @@ pub(super) async fn remove(
         drop(work.await);
     });
     Ok(Json(Committed { removal }))
+}
+
+fn going_on(ending: &CancellationToken) -> ControlFlow<()> {
+    if ending.is_cancelled() {
+        ControlFlow::Break(())
+    } else {
+        ControlFlow::Continue(())
+    }
 }
 
 fn subject(request: &Request) -> String {
@@ -236,6 +273,85 @@ pub(super) async fn resume(
     resumed.await.map(Json)
 }
 
+/// Parts of runs that are wanted again.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+pub struct Restored {
+    /// Runs, or parts of them.
+    pub parts: usize,
+}
+
+/// Parts of runs to want again.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    /// The names of the runs.
+    #[schema(value_type = Vec<String>)]
+    pub runs: Vec<RunName>,
+    /// The origin of all of them, where several repositories own runs of these names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub origin: Option<RepositoryId>,
+    /// Only their datasets of this type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub dataset_type: Option<DatasetTypeName>,
+}
+
+/// Want parts of runs again that were unstored or forgotten: their artifacts are waited for.
+#[utoipa::path(
+    post,
+    path = "/v1/restore",
+    tag = "operate",
+    request_body = Wanted,
+    responses(
+        (status = 200, description = "They are waited for, or will be in a moment.", body = Restored),
+        Body,
+        Typed,
+        Gated,
+    )
+)]
+pub(super) async fn restore(
+    State(surface): State<Arc<Surface>>,
+    Extension(account): Extension<Account>,
+    JsonBody(wanted): JsonBody<Wanted>,
+) -> Result<Json<Restored>, Problem> {
+    let names = wanted.runs.iter().map(ToString::to_string);
+    let asking = Asking {
+        account,
+        what: "restore",
+        subject: names.collect::<Vec<_>>().join(", "),
+    };
+    let ending = surface.tasks.ending().clone();
+    let restored = perform(&surface, asking, move |loops| {
+        let Wanted {
+            runs,
+            origin,
+            dataset_type,
+        } = &wanted;
+        let removing = &loops.assembly().removing;
+        let go_on = &mut |_| going_on(&ending);
+        let parts = removing.restore(runs, *origin, dataset_type.as_ref(), go_on)?;
+        loops.wake_removals();
+        Ok::<_, RemovalError>(Restored { parts })
+    });
+    restored.await.map(Json)
+}
+
+/// List the parts of runs whose artifacts this site does not want.
+#[utoipa::path(
+    get,
+    path = "/v1/unwanted",
+    tag = "read",
+    responses(
+        (status = 200, description = "A line for each part.", content_type = "application/x-ndjson", body = Unwanted),
+        Gated,
+    )
+)]
+pub(super) async fn unwanted(State(surface): State<Arc<Surface>>) -> Result<Response, Problem> {
+    let parts = surface.look_up(move |surface| surface.readers.registry.unwanted());
+    lines(&parts.await?)
+}
+
 /// A removal that was given up.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
 pub struct GivenUp {
@@ -273,10 +389,11 @@ pub(super) async fn drop_journals(
         what: "drop journal",
         subject: which.removal.to_string(),
     };
+    let ending = surface.tasks.ending().clone();
     let dropped = perform(&surface, asking, move |loops| {
         let (removal, as_owner) = (which.removal, as_owner.as_owner.as_deref());
         let removing = &loops.assembly().removing;
-        let go_on = &mut |_| ControlFlow::Continue(());
+        let go_on = &mut |_| going_on(&ending);
         let artifacts = removing.give_up(removal, &requester, as_owner, go_on)?;
         Ok::<_, RemovalError>(GivenUp { removal, artifacts })
     });
@@ -300,7 +417,7 @@ pub(super) async fn journals(State(surface): State<Arc<Surface>>) -> Result<Resp
 }
 
 /// Few: each is a removal that is under way.
-fn lines(rows: &[impl Serialize]) -> Result<Response, Problem> {
+pub(super) fn lines(rows: &[impl Serialize]) -> Result<Response, Problem> {
     let mut bytes = Vec::new();
     for row in rows {
         let written = ndjson::line(row, &mut bytes);

@@ -20,7 +20,7 @@ use super::peer::Peer;
 use super::problem::Problem;
 use super::surface::Surface;
 use super::{
-    collections, exists, hand_in, health, manifests, metrics, removals, runs, status, wake,
+    asked, collections, exists, hand_in, health, manifests, metrics, removals, runs, status, wake,
 };
 
 type Routes = OpenApiRouter<Arc<Surface>>;
@@ -48,6 +48,8 @@ fn read() -> Routes {
         .routes(routes!(removals::removals))
         .routes(routes!(removals::removal))
         .routes(routes!(removals::journals))
+        .routes(routes!(removals::unwanted))
+        .routes(routes!(asked::asked))
         .routes(routes!(collections::collections))
         .routes(routes!(collections::collection))
 }
@@ -63,6 +65,10 @@ fn operate() -> Routes {
         .routes(routes!(removals::remove))
         .routes(routes!(removals::resume))
         .routes(routes!(removals::drop_journals))
+        .routes(routes!(removals::restore))
+        .routes(routes!(asked::plan))
+        .routes(routes!(asked::confirm))
+        .routes(routes!(asked::refuse))
         .routes(routes!(collections::change))
         .routes(routes!(collections::plan))
         .routes(routes!(collections::remove))

@@ -8,11 +8,8 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use jiff::Timestamp;
 use runsync_config::root::{ConfirmLevel, Root};
-use runsync_manifest::content::Content;
 use runsync_manifest::error::{Disposition, ReadError};
-use runsync_manifest::generation::Generation;
 use runsync_manifest::header::Header;
 use runsync_manifest::limits::Limits;
 use runsync_manifest::name::RunKey;
@@ -359,6 +356,16 @@ impl Flow {
         Ok(())
     }
 
+    /// A manifest that was judged before, read again; none where it is not there as it was.
+    pub(super) fn read_again(&self, path: &str) -> Result<Option<Box<Authentic>>, IngestError> {
+        let settled = Settled::by_operator(path.to_owned(), self.site.clock.now());
+        let go_on = &mut |_| ControlFlow::Continue(());
+        Ok(match self.read(settled, false, go_on)? {
+            Read::Whole(manifest) => Some(manifest),
+            Read::Stopped(_) => None,
+        })
+    }
+
     /// Whether a manifest waits for something: trying it again at every turn would not help.
     fn is_blocked(&self, path: &str) -> Result<bool, IngestError> {
         let root = self.root.name.clone();
@@ -378,9 +385,16 @@ impl Flow {
         let mut to_register = Vec::new();
         for manifest in manifests {
             let mut compared = |rows| progress(Progress::Compared { rows });
-            match verify::verify(manifest, ledger, registry, &self.root.name, &mut compared)? {
+            let root = &self.root.name;
+            let mut verdict = verify::verify(manifest, ledger, registry, root, &mut compared)?;
+            if let Verdict::Hear(verified) = verdict {
+                verdict = self.hear(verified, &mut rows, progress)?;
+            }
+            match verdict {
                 Verdict::Register(verified) => to_register.push(verified),
-                Verdict::Hold(verified) => self.hold(&verified, &mut rows)?,
+                Verdict::Hear(verified) | Verdict::Hold(verified) => {
+                    rows.push(self.held(&verified));
+                }
                 Verdict::Known(parsed) => rows.push(self.registered_row(&parsed)),
                 Verdict::Refuse(parsed, refusal) => rows.push(self.whole_row(&parsed, refusal)),
             }
@@ -429,40 +443,28 @@ impl Flow {
 
     /// An interrupted registration is ended although a floor may have come in between.
     fn overtaken_or_registered(&self, verified: &Verified) -> Result<ManifestRow, IngestError> {
+        if let Some(refusal) = self.kept_although_left_out(verified)? {
+            return Ok(self.whole_row(verified.parsed(), refusal));
+        }
         let row = self.registered_row(verified.parsed());
         let floor = self
             .site
             .registry
             .run(verified.run())?
             .and_then(|run| run.floor);
-        let overtaken = floor.and_then(|floor| overtake(floor, row.clone(), row.decided_at));
+        let overtaken = floor.and_then(|floor| row.clone().overtaken(floor, row.decided_at));
         Ok(overtaken.unwrap_or(row))
     }
 
-    /// Keeps a removal, snapshot or inventory, and overtakes what lies below it.
-    fn hold(&self, verified: &Verified, rows: &mut Vec<ManifestRow>) -> Result<(), IngestError> {
-        let parsed = verified.parsed();
-        let header = parsed.header();
-        let what = match header.content {
-            Content::Removal => "removal",
-            Content::Snapshot => "snapshot",
-            Content::Inventory | Content::Additions => "inventory",
-        };
-        if header.content != Content::Inventory {
-            self.site
-                .registry
-                .raise_floor(verified.run(), header.generation)?;
-            for older in self.site.ledger.of_run(verified.run())? {
-                rows.extend(overtake(header.generation, older, self.site.clock.now()));
-            }
-        }
+    /// The row of an inventory, which is kept for the flow that compares it.
+    fn held(&self, verified: &Verified) -> ManifestRow {
+        let run = &verified.run().name;
         let refusal = Refusal::blocked(
             Blocker::Held,
-            format!("a valid {what} of run `{}`, held", header.run),
-            "this version registers additions only and deletes nothing",
+            format!("a valid inventory of run `{run}`, held"),
+            "this version compares no inventories",
         );
-        rows.push(self.whole_row(parsed, refusal));
-        Ok(())
+        self.whole_row(verified.parsed(), refusal)
     }
 
     fn registered_row(&self, parsed: &Parsed) -> ManifestRow {
@@ -481,22 +483,4 @@ impl Flow {
             now,
         )
     }
-}
-
-/// A row that the floor overtakes, as superseded.
-fn overtake(floor: Generation, mut row: ManifestRow, now: Timestamp) -> Option<ManifestRow> {
-    let judged = match row.state {
-        ManifestState::Registered | ManifestState::Blocked => true,
-        ManifestState::Untrusted | ManifestState::Quarantined | ManifestState::Superseded => false,
-    };
-    let summary = row.summary.as_ref().filter(|_| judged)?;
-    if summary.generation >= floor || summary.content == Content::Inventory {
-        return None;
-    }
-    row.reason = Some(verify::superseded(summary.generation, floor).reason);
-    row.state = ManifestState::Superseded;
-    row.hint = None;
-    row.blocker = None;
-    row.decided_at = now;
-    Some(row)
 }

@@ -26,7 +26,7 @@
 //! | register | some batches of rows           | the same, and registration goes on where it was |
 //! | confirm  | some records                   | the rest is still waited for                    |
 //!
-//! Removals and snapshots are verified here and held in the ledger for the flow that acts on them.
+//! What removals and snapshots take away goes by the removal flow: see [`following`].
 
 pub mod watch;
 
@@ -41,6 +41,10 @@ pub mod trust;
 pub mod refuse;
 
 pub mod verify;
+
+mod hear;
+
+pub mod following;
 
 mod group;
 

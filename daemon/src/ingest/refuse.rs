@@ -18,13 +18,29 @@ pub enum Blocker {
     Fork,
     /// Its run is forked, and frozen until its origin overrules the fork.
     Frozen,
+    /// It is valid, and what it removes is still here.
+    Removal(Omission),
     /// It is valid and waits for the flow that acts on its content.
     Held,
 }
 
+/// What a manifest removes that is still here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Omission {
+    /// Datasets, when that was looked at last.
+    pub datasets: u64,
+    /// Whether what else it says is registered.
+    pub registered: bool,
+    /// The account that has refused to follow.
+    pub refused: Option<String>,
+    /// Why it waits for approval although it would be followed without a word: what is above what a
+    /// removal may take away.
+    pub above: Option<String>,
+}
+
 /// Whether a manifest is valid and only waits for the flow that acts on it.
 pub fn is_held(row: &ManifestRow) -> bool {
-    blocker(row) == Some(Blocker::Held)
+    matches!(blocker(row), Some(Blocker::Held | Blocker::Removal(_)))
 }
 
 /// What blocks a manifest; `None` where nothing does or another version wrote it.

@@ -9,6 +9,7 @@ use tracing::info;
 
 use super::IngestError;
 use super::flow::{Decision, Flow, Progress};
+use super::hear::is_under_way;
 use super::refuse::{Blocker, blocker, is_held};
 use super::settle::{Fault, Judgement, Patience, Settled, Settling};
 use super::unreadable::Unreadable;
@@ -300,10 +301,22 @@ impl Arrivals {
                 Ok(!self.flow.site().registry.still_stands(&conflict)?)
             }
             Some(Blocker::Frozen) => self.is_thawed(row),
+            Some(Blocker::Removal(_)) => self.is_followed(row),
             Some(Blocker::Fork | Blocker::Held) => Ok(false),
             // Written by another version: reading the manifest again tells.
             None => Ok(true),
         }
+    }
+
+    /// Whether what a manifest removes is gone.
+    fn is_followed(&self, row: &ManifestRow) -> Result<bool, IngestError> {
+        let Some(summary) = &row.summary else {
+            return Ok(true);
+        };
+        let registry = &self.flow.site().registry;
+        let followed = registry.run(&summary.run)?.and_then(|run| run.followed);
+        let is_done = followed.is_some_and(|followed| followed >= summary.generation);
+        Ok(is_done && !is_under_way(&**registry, &summary.run)?)
     }
 
     /// Whether no fork above its floor freezes the run any more.

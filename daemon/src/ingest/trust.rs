@@ -2,6 +2,7 @@
 //!
 //! Built from configuration, and built anew on reload.
 
+use runsync_config::peer::RemovalPolicy;
 use runsync_config::site::Site;
 use runsync_manifest::checksum::Sha256;
 use runsync_manifest::name::{RepositoryId, RunName, RunPrefix};
@@ -47,6 +48,13 @@ impl Trust {
     /// Whether manifests of a repository are accepted at all.
     pub fn knows(&self, repository: RepositoryId) -> bool {
         repository == self.local || self.site.peer(repository).is_some()
+    }
+
+    /// What is done when a repository has removed runs: our own word is followed.
+    pub(super) fn removal_policy(&self, repository: RepositoryId) -> RemovalPolicy {
+        let peer = self.site.peer(repository);
+        peer.filter(|_| repository != self.local)
+            .map_or(RemovalPolicy::Apply, |peer| peer.removals)
     }
 
     /// Whether a repository may own a run of that name.
@@ -166,6 +174,7 @@ mod tests {
             site: "SITE_B".parse().unwrap(),
             origin: repository(2),
             run_prefixes: vec!["u/b".parse().unwrap()],
+            removals: RemovalPolicy::default(),
             keys: vec![key(2).public()],
             revoked_keys: vec![key(3).public()],
         };

@@ -17,7 +17,7 @@ use runsync_manifest::universe;
 use super::parse::Parsed;
 use super::refuse::{Blocker, Refusal, blocker};
 use super::trust::{SignatureWorth, Trust};
-use crate::ledger::record::{ManifestRow, ManifestState};
+use crate::ledger::record::{ManifestRow, ManifestState, below_floor};
 use crate::ledger::{Ledger, LedgerError};
 use crate::registry::record::{Registration, RowSource};
 use crate::registry::{Registry, RegistryError};
@@ -25,7 +25,7 @@ use crate::registry::{Registry, RegistryError};
 /// Conflicts looked for; one is enough to refuse, a few help the operator.
 const CONFLICTS_SHOWN: usize = 5;
 
-/// A manifest that may be registered (or, for a removal or snapshot, held).
+/// A manifest that may be registered, or heard.
 #[derive(Debug)]
 pub struct Verified {
     parsed: Parsed,
@@ -37,7 +37,9 @@ pub struct Verified {
 pub(super) enum Verdict {
     /// Register its datasets.
     Register(Verified),
-    /// Keep it for the flow that acts on removals, snapshots and inventories.
+    /// Hear what it removes.
+    Hear(Verified),
+    /// Keep it for the flow that compares inventories.
     Hold(Verified),
     /// The same manifest was registered under another name.
     Known(Parsed),
@@ -190,8 +192,13 @@ pub(super) fn verify(
     }
     if is_interrupted(&parsed, &run, registry)? {
         // It was judged before its first row, and some of its rows are visible: it is whole or
-        // absent only if it goes on now.
-        return Ok(Verdict::Register(Verified { parsed, run }));
+        // absent only if it goes on now. What has been removed since is another matter.
+        let verified = Verified { parsed, run };
+        let outgoing = registry.outgoing(&verified.registration(root, false), progress)?;
+        return Ok(match outgoing {
+            None => Verdict::Register(verified),
+            Some(conflict) => Verdict::Refuse(verified.parsed, conflict.into()),
+        });
     }
     let floor = registry.run(&run)?.and_then(|run| run.floor);
     let history = History {
@@ -207,9 +214,8 @@ pub(super) fn verify(
     }
     match header.content {
         Content::Additions => judge_conflicts(Verified { parsed, run }, registry, root, progress),
-        Content::Removal | Content::Snapshot | Content::Inventory => {
-            Ok(Verdict::Hold(Verified { parsed, run }))
-        }
+        Content::Removal | Content::Snapshot => Ok(Verdict::Hear(Verified { parsed, run })),
+        Content::Inventory => Ok(Verdict::Hold(Verified { parsed, run })),
     }
 }
 
@@ -353,12 +359,10 @@ fn fork(header: &Header) -> Refusal {
 
 /// A manifest that its run's floor overtakes, whichever came first.
 pub(super) fn superseded(generation: Generation, floor: Generation) -> Refusal {
-    Refusal::superseded(format!(
-        "generation {generation} is not above the run's floor {floor}"
-    ))
+    Refusal::superseded(below_floor(generation, floor))
 }
 
-fn judge_conflicts(
+pub(super) fn judge_conflicts(
     verified: Verified,
     registry: &dyn Registry,
     root: &RootName,

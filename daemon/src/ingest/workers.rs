@@ -50,7 +50,7 @@ pub struct ManifestWorker {
     arrivals: Arrivals,
     watcher: Watcher,
     requests: Requests,
-    confirm: Wake,
+    others: [Wake; 2],
     next_sweep: Option<Timestamp>,
     /// Something asked for a sweep, or was not followed to its end: it must not be forgotten
     /// because the root, the ledger or the registry failed in between.
@@ -59,8 +59,9 @@ pub struct ManifestWorker {
 }
 
 impl ManifestWorker {
-    /// A worker that is woken by `wake`, and wakes `confirm` when there may be artifacts to look for.
-    pub fn new(flow: Flow, wake: Wake, confirm: Wake, requests: Requests) -> Self {
+    /// A worker that is woken by `wake`, and wakes the `others` when there may be artifacts to look
+    /// for, and removals to follow.
+    pub fn new(flow: Flow, wake: Wake, others: [Wake; 2], requests: Requests) -> Self {
         let root = flow.root();
         let watcher = if root.events {
             Watcher::start(&root.directory, wake)
@@ -73,7 +74,7 @@ impl ManifestWorker {
             arrivals: Arrivals::new(flow),
             watcher,
             requests,
-            confirm,
+            others,
             next_sweep: None,
             sweep_owed: false,
             forgotten: None,
@@ -147,7 +148,7 @@ impl Worker for ManifestWorker {
             Ok(stepped) => stepped,
         };
         if stepped.decided > 0 {
-            self.confirm.wake();
+            self.others.iter().for_each(Wake::wake);
         }
         let next = [stepped.next, self.next_sweep].into_iter().flatten().min();
         Ok(wait_until(next, now))

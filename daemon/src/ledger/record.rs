@@ -99,6 +99,39 @@ pub struct ManifestRow {
     pub decided_at: Timestamp,
 }
 
+impl ManifestRow {
+    /// The row as superseded, where its run's floor overtakes it: a manifest below the floor, and an
+    /// additions manifest at it. An inventory is no part of the run's history.
+    #[must_use]
+    pub fn overtaken(self, floor: Generation, now: Timestamp) -> Option<Self> {
+        let judged = match self.state {
+            ManifestState::Registered | ManifestState::Blocked => true,
+            ManifestState::Untrusted | ManifestState::Quarantined | ManifestState::Superseded => {
+                false
+            }
+        };
+        let summary = self.summary.as_ref().filter(|_| judged)?;
+        let is_overtaken = match summary.content {
+            Content::Additions => summary.generation <= floor,
+            Content::Removal | Content::Snapshot => summary.generation < floor,
+            Content::Inventory => false,
+        };
+        is_overtaken.then(|| Self {
+            reason: Some(below_floor(summary.generation, floor)),
+            state: ManifestState::Superseded,
+            hint: None,
+            blocker: None,
+            decided_at: now,
+            ..self.clone()
+        })
+    }
+}
+
+/// Why a manifest that its run's floor overtakes counts for nothing.
+pub fn below_floor(generation: Generation, floor: Generation) -> String {
+    format!("generation {generation} is not above the run's floor {floor}")
+}
+
 /// What a manifest is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ManifestSummary {

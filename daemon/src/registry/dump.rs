@@ -27,7 +27,7 @@ pub enum DumpError {
 /// Lines in key order.
 ///
 /// Two registries that were given the same manifests and artifacts, in whatever order, have the
-/// same dump. So it leaves out what depends on the order: datasets at or below their run's floor,
+/// same dump. So it leaves out what depends on the order: datasets below their run's floor,
 /// which await their removal and are known only where they came before the floor, and the
 /// counters of runs, which count them.
 ///
@@ -45,7 +45,7 @@ pub fn dump(registry: &dyn Registry, to: &mut dyn Write) -> Result<(), DumpError
     for run in registry.runs(None)? {
         let generation = run
             .generation
-            .filter(|generation| above(*generation, run.floor));
+            .filter(|generation| reaches(*generation, run.floor));
         line(to, "run", &(&run.key, generation, run.floor))?;
         datasets(registry, &run, to)?;
     }
@@ -63,7 +63,7 @@ fn datasets(registry: &dyn Registry, run: &RunRow, to: &mut dyn Write) -> Result
         after = Some(last.uuid);
         let mut records = records.iter().peekable();
         for dataset in &page {
-            let stays = above(dataset.generation, run.floor);
+            let stays = reaches(dataset.generation, run.floor);
             if stays {
                 line(to, "dataset", dataset)?;
             }
@@ -86,8 +86,8 @@ fn write_records<'a>(
     Ok(())
 }
 
-fn above(generation: Generation, floor: Option<Generation>) -> bool {
-    floor.is_none_or(|floor| generation > floor)
+fn reaches(generation: Generation, floor: Option<Generation>) -> bool {
+    floor.is_none_or(|floor| generation >= floor)
 }
 
 fn line(to: &mut dyn Write, kind: &str, value: &impl Serialize) -> io::Result<()> {

@@ -54,6 +54,12 @@ pub enum RegistryError {
         /// The run.
         run: RunKey,
     },
+    /// A dataset type cannot be wanted again where its run is not wanted at all.
+    #[error("run `{}` is not wanted here as a whole", run.name)]
+    UnwantedWhole {
+        /// The run.
+        run: RunKey,
+    },
     /// A collection cannot be changed so; nothing was.
     #[error(transparent)]
     Collection(#[from] CollectionError),
@@ -76,6 +82,7 @@ impl RegistryError {
             Self::Collection(error) => Some(error.hint()),
             Self::RunMissing { .. } => Some("`runsync query runs` lists the runs"),
             Self::RemovalUnderWay { .. } => Some("`runsync journal list` shows how far it is"),
+            Self::UnwantedWhole { .. } => Some("restore the whole run, then unstore other types"),
             Self::Rows(_)
             | Self::DatasetTypeIndex { .. }
             | Self::Size { .. }
@@ -98,6 +105,7 @@ impl RegistryError {
             | Self::Contradicted(_)
             | Self::RunMissing { .. }
             | Self::RemovalUnderWay { .. }
+            | Self::UnwantedWhole { .. }
             | Self::Collection(_)
             | Self::Interrupted
             | Self::Fenced(_) => Disposition::Retry,

@@ -25,10 +25,13 @@ mod conformance;
 use std::fmt::Debug;
 use std::ops::ControlFlow;
 
+use jiff::Timestamp;
 use runsync_config::root::RootName;
 use runsync_manifest::generation::Generation;
 use runsync_manifest::header::DatasetType;
-use runsync_manifest::name::{CollectionName, DatasetId, DatasetTypeName, RepositoryId, RunKey};
+use runsync_manifest::name::{
+    ArtifactPath, CollectionName, DatasetId, DatasetTypeName, ManifestId, RepositoryId, RunKey,
+};
 use uuid::Uuid;
 
 use crate::registry::collection::{
@@ -38,10 +41,12 @@ use crate::registry::conflict::Conflict;
 pub use crate::registry::dump::dump;
 pub use crate::registry::error::RegistryError;
 use crate::registry::record::{
-    DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RunRow,
+    DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RowSource, RunRow,
     WaitingArtifact, WaitingRun,
 };
-use crate::registry::removal::{Extent, NamedArtifact, Removal, RemovalRow, RunPart};
+use crate::registry::removal::{
+    Extent, NamedArtifact, Notice, Removal, RemovalRow, RunPart, Unwanted,
+};
 pub use crate::registry::sqlite::SqliteRegistry;
 
 /// A registry.
@@ -74,6 +79,18 @@ pub trait Registry: Send + Sync + Debug {
         limit: usize,
         progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Vec<Conflict>, RegistryError>;
+
+    /// What a registration that was interrupted would meet on its way out: its run, or an artifact
+    /// that is being removed. Any other conflict was looked for before its first row.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Interrupted`] where `progress` broke off.
+    fn outgoing(
+        &self,
+        registration: &Registration<'_>,
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<Option<Conflict>, RegistryError>;
 
     /// Whether a conflict found earlier still stands; cheap.
     fn still_stands(&self, conflict: &Conflict) -> Result<bool, RegistryError>;
@@ -219,6 +236,69 @@ pub trait Registry: Send + Sync + Debug {
     /// Notes that the journal of a removal in a root is gone; the removal is forgotten with its last
     /// journal, once its rows are reaped.
     fn journal_closed(&self, removal: Uuid, root: &RootName) -> Result<(), RegistryError>;
+
+    /// Notes that the journal of a removal in a root stays open until then, for what was not there
+    /// and may still arrive. Rows may be reaped meanwhile.
+    fn wait_for_late(
+        &self,
+        removal: Uuid,
+        root: &RootName,
+        until: Timestamp,
+    ) -> Result<(), RegistryError>;
+
+    /// Which of the paths in `root` some dataset names, in the order asked.
+    fn claimed(&self, root: &RootName, paths: &[&ArtifactPath])
+    -> Result<Vec<bool>, RegistryError>;
+
+    /// How many datasets of a run are left out: below a generation, and not in `kept`.
+    fn omitted(
+        &self,
+        run: &RunKey,
+        below: Generation,
+        kept: Option<&dyn RowSource>,
+    ) -> Result<u64, RegistryError>;
+
+    /// Lists these as [`Which::Omitted`](removal::Which::Omitted) of the run, instead of those listed
+    /// before, and returns what they hold. Readers notice nothing. `progress` hears how many are
+    /// listed and may break off.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::RunMissing`] and [`RegistryError::RemovalUnderWay`];
+    /// [`RegistryError::Interrupted`] where `progress` broke off.
+    fn list_omitted(
+        &self,
+        run: &RunKey,
+        below: Generation,
+        kept: Option<&dyn RowSource>,
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<Extent, RegistryError>;
+
+    /// Notes that all that the run's origin removed up to a generation is removed here.
+    fn followed(&self, run: &RunKey, generation: Generation) -> Result<(), RegistryError>;
+
+    /// Removal manifests that are committed and not written yet, oldest first.
+    fn notices(&self) -> Result<Vec<Notice>, RegistryError>;
+
+    /// Notes that one is written.
+    fn notice_sent(&self, manifest: ManifestId) -> Result<(), RegistryError>;
+
+    /// Parts of runs whose artifacts this site does not want, by run and dataset type.
+    fn unwanted(&self) -> Result<Vec<Unwanted>, RegistryError>;
+
+    /// Wants parts of runs again; their claims wait again once they are
+    /// [brought back](Self::bring_back).
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::RunMissing`], [`RegistryError::RemovalUnderWay`], and
+    /// [`RegistryError::UnwantedWhole`] where a type is of a run that is not wanted at all: nothing
+    /// is changed.
+    fn restore(&self, parts: &[RunPart]) -> Result<(), RegistryError>;
+
+    /// Lets the claims of at most `most` datasets of restored parts wait again, in one commit. False
+    /// where nothing is left.
+    fn bring_back(&self, most: usize) -> Result<bool, RegistryError>;
 
     /// Checks that this process may still write: asked between deletions, which no transaction
     /// guards.

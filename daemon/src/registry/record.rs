@@ -206,6 +206,9 @@ pub struct RunRow {
     /// Manifests at or below it are superseded.
     #[schema(value_type = Option<GenerationSchema>)]
     pub floor: Option<Generation>,
+    /// Up to it what the run's origin has removed is removed here.
+    #[schema(value_type = Option<GenerationSchema>)]
+    pub followed: Option<Generation>,
     /// Datasets known.
     pub datasets: u64,
     /// Artifacts named, each (UUID, component) counted.

@@ -9,9 +9,9 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use runsync_config::root::RootName;
-use runsync_manifest::checksum::Sha256;
+use runsync_manifest::checksum::{Adler32, Sha256};
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::{ArtifactPath, DatasetId, DatasetTypeName, RunKey};
+use runsync_manifest::name::{ArtifactPath, DatasetId, DatasetTypeName, ManifestId, RunKey};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -26,17 +26,57 @@ pub enum Operation {
     RemoveRuns,
     /// Runs leave registry and datastore of this site alone, which is not their origin.
     DropCopy,
+    /// Runs, or what of them their origin leaves out, go because a manifest of it says so.
+    Follow,
+    /// Artifacts and records go and are not wanted any more; datasets stay.
+    Unstore,
+    /// Records go; datasets and artifacts stay.
+    Forget,
 }
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::RemoveRuns, Self::DropCopy];
+    pub const ALL: [Self; 5] = [
+        Self::RemoveRuns,
+        Self::DropCopy,
+        Self::Follow,
+        Self::Unstore,
+        Self::Forget,
+    ];
 
     /// Its word.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RemoveRuns => "remove-runs",
             Self::DropCopy => "drop-copy",
+            Self::Follow => "follow",
+            Self::Unstore => "unstore",
+            Self::Forget => "forget",
+        }
+    }
+
+    /// Whether datasets leave the registry, and not only their records.
+    pub const fn takes_datasets(self) -> bool {
+        match self {
+            Self::RemoveRuns | Self::DropCopy | Self::Follow => true,
+            Self::Unstore | Self::Forget => false,
+        }
+    }
+
+    /// Whether artifacts are deleted.
+    pub const fn deletes(self) -> bool {
+        match self {
+            Self::RemoveRuns | Self::DropCopy | Self::Follow | Self::Unstore => true,
+            Self::Forget => false,
+        }
+    }
+
+    /// Whether it is the will of the runs' origin, so that nothing of it is left to be done when
+    /// its manifest comes.
+    pub const fn is_of_origin(self) -> bool {
+        match self {
+            Self::RemoveRuns | Self::Follow => true,
+            Self::DropCopy | Self::Unstore | Self::Forget => false,
         }
     }
 }
@@ -61,9 +101,66 @@ impl FromStr for Operation {
     }
 }
 
-/// A run, or its datasets of one type.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+/// A run, or some of its datasets.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunPart {
+    /// The run.
+    pub run: RunKey,
+    /// Which of its datasets.
+    pub which: Which,
+}
+
+/// Which datasets of a run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Which {
+    /// All.
+    All,
+    /// Those of one type.
+    Type(DatasetTypeName),
+    /// Those that [`list_omitted`](super::Registry::list_omitted) has listed.
+    Omitted,
+}
+
+impl RunPart {
+    /// All of a run.
+    pub const fn whole(run: RunKey) -> Self {
+        let which = Which::All;
+        Self { run, which }
+    }
+
+    /// A run, or its datasets of one type.
+    pub fn of_type(run: RunKey, dataset_type: Option<DatasetTypeName>) -> Self {
+        let which = dataset_type.map_or(Which::All, Which::Type);
+        Self { run, which }
+    }
+}
+
+impl fmt::Display for RunPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.which {
+            Which::All => write!(f, "run `{}`", self.run.name),
+            Which::Type(name) => write!(f, "{name} of run `{}`", self.run.name),
+            Which::Omitted => write!(f, "datasets of run `{}`", self.run.name),
+        }
+    }
+}
+
+/// A removal manifest that is committed and not written yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Its UUID.
+    pub manifest: ManifestId,
+    /// The run that it removes.
+    pub run: RunKey,
+    /// Its generation.
+    pub generation: Generation,
+    /// When the removal was committed.
+    pub created_at: Timestamp,
+}
+
+/// A part of a run whose artifacts this site does not want.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Unwanted {
     /// The run.
     #[serde(flatten)]
     #[schema(value_type = RunKeySchema)]
@@ -72,25 +169,11 @@ pub struct RunPart {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub dataset_type: Option<DatasetTypeName>,
-}
-
-impl RunPart {
-    /// All of a run.
-    pub const fn whole(run: RunKey) -> Self {
-        Self {
-            run,
-            dataset_type: None,
-        }
-    }
-}
-
-impl fmt::Display for RunPart {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.dataset_type {
-            None => write!(f, "run `{}`", self.run.name),
-            Some(name) => write!(f, "{name} of run `{}`", self.run.name),
-        }
-    }
+    /// Who unstored it.
+    pub account: String,
+    /// When.
+    #[schema(value_type = String)]
+    pub since: Timestamp,
 }
 
 /// A journal as its removal knows it.
@@ -100,6 +183,9 @@ pub struct JournalRef {
     pub root: RootName,
     /// SHA-256 of what it said when the removal was committed.
     pub digest: Sha256,
+    /// Until when what was not there is waited for, and deleted where it arrives all the same; none:
+    /// that has not been settled.
+    pub late_until: Option<Timestamp>,
 }
 
 /// A removal to commit.
@@ -113,12 +199,14 @@ pub struct Removal<'a> {
     pub account: &'a str,
     /// When.
     pub at: Timestamp,
-    /// What it takes away.
-    pub parts: &'a [RunPart],
+    /// What it takes away, and how much that is: of parts that are no whole runs.
+    pub parts: &'a [(RunPart, Extent)],
     /// Floors that it raises: manifests at or below them are superseded from then on.
     pub floors: &'a [(RunKey, Generation)],
     /// Its journals.
     pub journals: &'a [JournalRef],
+    /// What other sites are to be told.
+    pub notices: &'a [Notice],
 }
 
 /// A committed removal that is not done yet.
@@ -140,6 +228,14 @@ pub struct RemovalRow {
     pub reapable: bool,
 }
 
+impl RemovalRow {
+    /// Whether nothing of it is left but journals that wait for late arrivals.
+    pub fn is_late(&self) -> bool {
+        let mut journals = self.journals.iter();
+        !self.journals.is_empty() && journals.all(|journal| journal.late_until.is_some())
+    }
+}
+
 /// What a part of a run holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Extent {
@@ -154,6 +250,14 @@ pub struct Extent {
 }
 
 impl Extent {
+    /// More than anything holds.
+    pub const EVERYTHING: Self = Self {
+        datasets: u64::MAX,
+        claims: u64::MAX,
+        waiting: u64::MAX,
+        bytes: u64::MAX,
+    };
+
     /// Adds another one to it.
     pub const fn add(&mut self, other: &Self) {
         self.datasets += other.datasets;
@@ -170,6 +274,8 @@ pub struct NamedArtifact {
     pub path: ArtifactPath,
     /// Size in bytes, as named.
     pub size: u64,
+    /// Adler-32, as named.
+    pub adler32: Adler32,
     /// The datasets, with component, of the parts that name it.
     pub datasets: Vec<(DatasetId, String)>,
     /// Whether any of them has it confirmed.

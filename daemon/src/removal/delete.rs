@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 
+use runsync_manifest::name::ArtifactPath;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 use utoipa::ToSchema;
@@ -59,18 +60,22 @@ impl Deletions {
     }
 
     fn note(&mut self, artifact: &Artifact, deletion: Deletion) {
+        if deletion == Deletion::Deleted {
+            self.bytes += artifact.identity.map_or(0, |identity| identity.size);
+        }
+        self.count(&artifact.path, deletion);
+    }
+
+    /// Counts what became of an artifact, but for its bytes.
+    pub(super) fn count(&mut self, path: &ArtifactPath, deletion: Deletion) {
         match deletion {
-            Deletion::Deleted => {
-                self.deleted += 1;
-                self.bytes += artifact.identity.map_or(0, |identity| identity.size);
-            }
+            Deletion::Deleted => self.deleted += 1,
             Deletion::Absent => self.absent += 1,
             // Nothing that the journal names is there any more.
             Deletion::Other(_) | Deletion::Irregular => self.other += 1,
             Deletion::Failed(fault) => {
                 self.failed += 1;
                 if self.failed <= FAILURES_LOGGED {
-                    let path = &artifact.path;
                     warn!(%path, error = %fault, "artifact cannot be deleted");
                 }
             }
@@ -165,22 +170,27 @@ impl Deleting<'_> {
         }
     }
 
-    /// What one thread does.
+    /// What one thread does. After a failure it goes on taking chunks, and does nothing about them:
+    /// whoever hands them on must not wait for nobody.
     fn work(
         &self,
         chunks: &Mutex<mpsc::Receiver<Vec<Artifact>>>,
         total: &Mutex<Deletions>,
     ) -> Result<(), RemovalError> {
+        let mut outcome = Ok(());
         loop {
             let chunk = lock(chunks).recv();
-            let Ok(chunk) = chunk else { return Ok(()) };
+            let Ok(chunk) = chunk else { return outcome };
             if self.stop.load(Ordering::Relaxed) {
                 continue;
             }
-            let deleted = self.chunk(&chunk).inspect_err(|_| {
-                self.stop.store(true, Ordering::Relaxed);
-            })?;
-            lock(total).add(&deleted);
+            match self.chunk(&chunk) {
+                Ok(deleted) => lock(total).add(&deleted),
+                Err(error) => {
+                    self.stop.store(true, Ordering::Relaxed);
+                    outcome = outcome.and(Err(error));
+                }
+            }
         }
     }
 

@@ -1,14 +1,20 @@
 //! Why a removal does not go on.
 
 use runsync_config::root::RootName;
+use runsync_config::secret::SecretError;
+use runsync_manifest::error::{KeyError, WriteError};
+use runsync_manifest::generation::Generation;
 use runsync_manifest::name::RunName;
 use uuid::Uuid;
 
 use super::journal::JournalError;
+use super::taken::GenerationError;
 use crate::datastore::DatastoreError;
 use crate::disposition::Disposition;
+use crate::ledger::LedgerError;
 use crate::registration_lock::RegistrationLockError;
 use crate::registry::RegistryError;
+use crate::registry::removal::Operation;
 
 /// Why a removal does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +96,51 @@ pub enum RemovalError {
     /// The turn to register cannot be had.
     #[error(transparent)]
     Lock(#[from] RegistrationLockError),
+    /// The registry does not say whether it has committed the removal.
+    #[error("whether the removal was committed is not known")]
+    Undecided {
+        /// Why.
+        source: RegistryError,
+    },
+    /// Datasets leave the registry by whole runs.
+    #[error("`{operation}` removes runs as a whole")]
+    OnlyWhole {
+        /// The operation.
+        operation: Operation,
+    },
+    /// Only a manifest of its origin says what of a run is to be followed.
+    #[error("an origin is followed by its manifests: see `runsync removal list`")]
+    OnlyByManifest,
+    /// A generation of the run is not to be had.
+    #[error(transparent)]
+    Generation(#[from] GenerationError),
+    /// The ledger failed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The removal manifest cannot be written.
+    #[error("cannot write the removal manifest of run `{run}`")]
+    Manifest {
+        /// The run.
+        run: RunName,
+        /// Why.
+        source: WriteError,
+    },
+    /// Another manifest lies where the removal manifest would.
+    #[error("`{path}` is another manifest of generation {generation} of run `{run}`")]
+    GenerationTaken {
+        /// The run.
+        run: RunName,
+        /// The generation.
+        generation: Generation,
+        /// Where it lies.
+        path: String,
+    },
+    /// The signing key cannot be read.
+    #[error("cannot read the signing key")]
+    Key(#[from] SecretError),
+    /// The signing key is none.
+    #[error("cannot use the signing key file")]
+    KeyText(#[from] KeyError),
     /// The caller broke off.
     #[error("the removal was interrupted")]
     Interrupted,
@@ -119,7 +170,25 @@ impl RemovalError {
                 "continue it as its owner, or say so with `--as-owner {owner}`"
             )),
             Self::NoRoot { .. } => Some("add the [[root]] again until it is done".to_owned()),
-            Self::Lock(_) | Self::Interrupted => None,
+            Self::Undecided { .. } => Some(
+                "`runsync journal list` says it as soon as the registry answers".to_owned(),
+            ),
+            Self::OnlyWhole { .. } => Some(
+                "`unstore` and `forget` take one dataset type; an origin that lost some datasets publishes a snapshot"
+                    .to_owned(),
+            ),
+            Self::Generation(error) => error.hint(),
+            Self::Ledger(error) => error.hint().map(str::to_owned),
+            Self::GenerationTaken { .. } => Some(
+                "nothing but runsync writes manifests there: move the file away".to_owned(),
+            ),
+            Self::Key(_) | Self::KeyText(_) => Some(
+                "restore the file that `signing_key_file` names, from a backup of the keys"
+                    .to_owned(),
+            ),
+            Self::Manifest { .. } | Self::OnlyByManifest | Self::Lock(_) | Self::Interrupted => {
+                None
+            }
         }
     }
 
@@ -153,6 +222,15 @@ impl RemovalError {
             | Self::NotYours { .. }
             | Self::NoRoot { .. }
             | Self::Journal(_)
+            | Self::Undecided { .. }
+            | Self::OnlyWhole { .. }
+            | Self::OnlyByManifest
+            | Self::Generation(_)
+            | Self::Ledger(_)
+            | Self::Manifest { .. }
+            | Self::GenerationTaken { .. }
+            | Self::Key(_)
+            | Self::KeyText(_)
             | Self::Lock(_)
             | Self::Interrupted => Disposition::Retry,
         }

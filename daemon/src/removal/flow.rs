@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::thread;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use runsync_config::removal::Removal as Caps;
 use runsync_config::root::RootName;
-use runsync_manifest::name::RepositoryId;
-use runsync_manifest::name::SiteName;
+use runsync_manifest::generation::Generation;
+use runsync_manifest::name::{RepositoryId, RunKey, SiteName};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 use utoipa::ToSchema;
@@ -20,9 +22,11 @@ use super::delete::{self, Deletions};
 use super::journal::{self, Header, Journal, JournalError};
 use super::request::{Consent, Plan, Request, Requester};
 use super::standing::{Standing, Standings, State};
+use super::taken::{GenerationError, Taken};
 use crate::clock::Clock;
-use crate::datastore::{Datastore, DatastoreError};
+use crate::datastore::Datastore;
 use crate::error_chain::error_chain;
+use crate::ledger::Ledger;
 use crate::registration_lock::RegistrationLock;
 use crate::registry::removal::{JournalRef, Operation, Removal, RemovalRow};
 use crate::registry::{Registry, RegistryError};
@@ -64,9 +68,49 @@ pub struct Outcome {
     /// What became of their artifacts.
     #[serde(flatten)]
     pub deletions: Deletions,
-    /// Whether nothing is left to do.
+    /// Until when artifacts that had not been seen here may still arrive, and are deleted then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub late_until: Option<Timestamp>,
+    /// Whether nothing that is there is left to delete.
     pub done: bool,
 }
+
+impl Outcome {
+    pub(super) fn of(
+        removal: &RemovalRow,
+        deletions: Deletions,
+        late_until: Option<Timestamp>,
+    ) -> Self {
+        Self {
+            removal: removal.id,
+            operation: removal.operation,
+            runs: removal.parts.len(),
+            deletions,
+            late_until,
+            done: true,
+        }
+    }
+
+    fn unfinished(self) -> Self {
+        Self {
+            done: false,
+            ..self
+        }
+    }
+}
+
+/// What a journal is left open for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// Artifacts that have not been seen here, and may still arrive.
+    Unseen,
+    /// Nothing: it is given up.
+    Nothing,
+}
+
+/// Makes a plan, under the turn to register.
+pub(super) type Planning<'a> = dyn FnMut(&mut Progress<'_>) -> Result<Plan, RemovalError> + 'a;
 
 /// A root and its name.
 #[derive(Debug, Clone)]
@@ -79,35 +123,69 @@ pub struct NamedRoot {
 
 /// What removing works with.
 #[derive(Debug)]
-pub struct Removing {
+pub struct Ground {
     /// The site.
     pub site: SiteName,
     /// Its repository.
     pub repository: RepositoryId,
     /// This machine.
     pub host: String,
-    /// What a removal may take away without being approved.
+    /// What a removal may take away without being approved, and how long late arrivals are waited for.
     pub caps: Caps,
+    /// The key that other sites are told with.
+    pub signing_key_file: PathBuf,
     /// The registry.
     pub registry: Arc<dyn Registry>,
+    /// The ledger.
+    pub ledger: Arc<dyn Ledger>,
     /// One registration at a time: none may name an artifact that is just being journaled.
     pub registration: RegistrationLock,
     /// All roots.
     pub roots: Vec<NamedRoot>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+}
+
+impl Ground {
+    /// The generations of a run that are taken.
+    pub(super) fn taken(&self, run: &RunKey) -> Result<Taken, GenerationError> {
+        let roots = self.roots.iter();
+        let roots = roots.map(|root| (root.name.as_str(), &*root.datastore));
+        Taken::of(run, &*self.registry, &*self.ledger, roots)
+    }
+}
+
+/// Removes.
+#[derive(Debug)]
+pub struct Removing {
+    pub(super) ground: Ground,
     /// Held by whoever deletes.
-    pub working: Mutex<()>,
+    working: Mutex<()>,
     /// How removals stand.
-    pub standings: Standings,
+    pub(super) standings: Standings,
     /// Removals that somebody has asked to be continued.
-    pub allowed: Mutex<BTreeSet<Uuid>>,
+    pub(super) allowed: Mutex<BTreeSet<Uuid>>,
 }
 
 impl Removing {
+    /// Removes on this ground.
+    pub fn new(ground: Ground) -> Self {
+        Self {
+            ground,
+            working: Mutex::default(),
+            standings: Standings::default(),
+            allowed: Mutex::default(),
+        }
+    }
+
+    /// What it works with.
+    pub const fn ground(&self) -> &Ground {
+        &self.ground
+    }
+
     /// What `request` would do.
     pub fn plan(&self, request: &Request) -> Result<Plan, RemovalError> {
-        Plan::make(request, self.repository, &*self.registry, &self.caps)
+        Plan::make(request, &self.ground)
     }
 
     /// Does what the plan of `consent` says, where it would still do the same.
@@ -137,6 +215,8 @@ impl Removing {
             runs: plan.runs.iter().map(|run| run.run.clone()).collect(),
             state: State::Journaling,
             deletions: Deletions::default(),
+            late_until: None,
+            untold: None,
             reason: None,
         });
     }
@@ -146,8 +226,8 @@ impl Removing {
     ///
     /// # Errors
     ///
-    /// Nothing has changed; where the registry does not say whether it has committed, the journals
-    /// stay until it does.
+    /// Nothing has changed, but for [`RemovalError::Undecided`]: where the registry does not say
+    /// whether it has committed, the journals stay until it does.
     pub fn begin(
         &self,
         removal: Uuid,
@@ -156,11 +236,29 @@ impl Removing {
         requester: &Requester,
         progress: &mut Progress<'_>,
     ) -> Result<(), RemovalError> {
-        let begun = self.commit(removal, request, consent, requester, progress);
+        let plan = &mut |_: &mut Progress<'_>| self.plan(request);
+        self.begin_as(removal, plan, Some(consent), requester, progress)
+    }
+
+    /// The same by a plan that is made under the turn to register.
+    pub(super) fn begin_as(
+        &self,
+        removal: Uuid,
+        plan: &mut Planning<'_>,
+        consent: Option<&Consent>,
+        requester: &Requester,
+        progress: &mut Progress<'_>,
+    ) -> Result<(), RemovalError> {
+        let begun = self.commit(removal, plan, consent, requester, progress);
         self.standings.change(removal, |standing| match &begun {
             Ok(()) => standing.state = State::Waiting,
             Err(error) => {
-                standing.state = State::Refused;
+                let is_known = !matches!(error, RemovalError::Undecided { .. });
+                standing.state = if is_known {
+                    State::Refused
+                } else {
+                    State::Failed
+                };
                 standing.reason = Some(error_chain(error));
             }
         });
@@ -170,44 +268,28 @@ impl Removing {
     fn commit(
         &self,
         id: Uuid,
-        request: &Request,
-        consent: &Consent,
+        plan: &mut Planning<'_>,
+        consent: Option<&Consent>,
         requester: &Requester,
         progress: &mut Progress<'_>,
     ) -> Result<(), RemovalError> {
         // From here to the commit nobody registers anything.
         let turn = self
+            .ground
             .registration
             .acquire(&mut || progress(Phase::Waiting))?;
-        let plan = self.plan(request)?;
+        let plan = plan(progress)?;
         plan.check(consent)?;
-        let at = self.clock.now();
-        let header = |root: &NamedRoot| Header {
-            removal: id,
-            operation: plan.operation,
-            requester: requester.clone(),
-            host: self.host.clone(),
-            site: self.site.clone(),
-            repository: self.repository,
-            registry: self.registry.id(),
-            root: root.name.clone(),
-            created_at: at,
-            runs: plan.runs.iter().map(|run| run.run.clone()).collect(),
-        };
+        let at = self.ground.clock.now();
         let name = journal::name_of(id, at);
-        let journals = self.journal(&plan, &header, progress).inspect_err(|_| {
-            self.drop_journals(&name);
-        })?;
+        let journals = self.journal(&plan, (id, requester, at), progress);
+        let journals = journals.inspect_err(|_| self.drop_journals(&name))?;
         if progress(Phase::Committing).is_break() {
             self.drop_journals(&name);
             return Err(RemovalError::Interrupted);
         }
         let parts = plan.parts();
-        let floors: Vec<_> = plan
-            .runs
-            .iter()
-            .filter_map(|run| Some((run.run.clone(), run.generation?)))
-            .collect();
+        let floors: Vec<_> = plan.floors().collect();
         let removal = Removal {
             id,
             operation: plan.operation,
@@ -216,34 +298,75 @@ impl Removing {
             parts: &parts,
             floors: &floors,
             journals: &journals,
+            notices: &plan.notices(at),
         };
-        if let Err(error) = self.registry.remove(&removal) {
+        if let Err(error) = self.ground.registry.remove(&removal) {
             self.read_back(id, &name, error)?;
         }
+        info!(removal = %id, operation = %plan.operation, account = %requester.account,
+            runs = parts.len(), "removal committed");
+        // Both are done again where they fail: what matters is in the registry.
+        self.overtake(&floors);
+        if let Err(error) = self.tell() {
+            warn!(error = %error_chain(&error), "other sites cannot be told yet");
+        }
         drop(turn);
-        info!(removal = %id, account = %requester.account, runs = parts.len(), "removal committed");
         Ok(())
+    }
+
+    /// Manifests below a floor are shown as what they are from then on.
+    fn overtake(&self, floors: &[(RunKey, Generation)]) {
+        let ledger = &self.ground.ledger;
+        let now = self.ground.clock.now();
+        for (run, floor) in floors {
+            let overtaken = ledger.of_run(run).and_then(|rows| {
+                let rows = rows.into_iter();
+                let rows: Vec<_> = rows.filter_map(|row| row.overtaken(*floor, now)).collect();
+                ledger.record(&rows)
+            });
+            if let Err(error) = overtaken {
+                warn!(run = %run.name, error = %error_chain(&error),
+                    "manifests of a removed run keep their states");
+            }
+        }
     }
 
     fn journal(
         &self,
         plan: &Plan,
-        header: &impl Fn(&NamedRoot) -> Header,
+        (removal, requester, at): (Uuid, &Requester, Timestamp),
         progress: &mut Progress<'_>,
     ) -> Result<Vec<JournalRef>, RemovalError> {
-        let parts = plan.parts();
-        let mut journals = Vec::with_capacity(self.roots.len());
-        for root in &self.roots {
+        let ground = &self.ground;
+        if !plan.operation.deletes() {
+            return Ok(Vec::new());
+        }
+        let parts: Vec<_> = plan.parts().into_iter().map(|(part, _)| part).collect();
+        let mut journals = Vec::with_capacity(ground.roots.len());
+        for root in &ground.roots {
+            let header = Header {
+                removal,
+                operation: plan.operation,
+                requester: requester.clone(),
+                host: ground.host.clone(),
+                site: ground.site.clone(),
+                repository: ground.repository,
+                registry: ground.registry.id(),
+                root: root.name.clone(),
+                created_at: at,
+                runs: plan.runs.iter().map(|run| run.run.clone()).collect(),
+            };
             let written = journal::write(
-                &header(root),
+                &header,
                 &parts,
-                &*self.registry,
+                &*ground.registry,
                 &*root.datastore,
                 &mut |artifacts| progress(Phase::Journaling(artifacts)),
             )?;
             journals.push(JournalRef {
                 root: root.name.clone(),
                 digest: written.digest,
+                late_until: None,
             });
         }
         Ok(journals)
@@ -252,12 +375,12 @@ impl Removing {
     /// The reply to a commit may be lost: only the registry knows what became of it. Where it does
     /// not answer, the journals stay.
     fn read_back(&self, id: Uuid, name: &str, error: RegistryError) -> Result<(), RemovalError> {
-        let removals = match self.registry.removals() {
+        let removals = match self.ground.registry.removals() {
             Ok(removals) => removals,
             Err(unknown) => {
                 warn!(removal = %id, error = %error_chain(&unknown),
                     "whether the removal was committed is not known: its journals stay");
-                return Err(error.into());
+                return Err(RemovalError::Undecided { source: error });
             }
         };
         if removals.iter().any(|removal| removal.id == id) {
@@ -269,7 +392,7 @@ impl Removing {
 
     /// Removes journals whose removal was not committed.
     fn drop_journals(&self, name: &str) {
-        for root in &self.roots {
+        for root in &self.ground.roots {
             if let Err(error) = root.datastore.journals().remove(name) {
                 warn!(root = %root.name, journal = name, error = %error_chain(&error),
                     "journal without a commit left behind");
@@ -284,7 +407,7 @@ impl Removing {
     /// Where a root or a journal fails: the others are seen to first.
     pub fn resume(&self, id: Uuid, progress: &mut Progress<'_>) -> Result<Outcome, RemovalError> {
         let _turn = self.turn(progress)?;
-        let removals = self.registry.removals()?;
+        let removals = self.ground.registry.removals()?;
         match removals.into_iter().find(|removal| removal.id == id) {
             Some(removal) => self.see_through(&removal, progress),
             None => Err(RemovalError::Gone { removal: id }),
@@ -314,26 +437,21 @@ impl Removing {
         removal: &RemovalRow,
         progress: &mut Progress<'_>,
     ) -> Result<Outcome, RemovalError> {
-        self.standings.set(Standing {
-            state: State::Deleting,
-            ..Standing::waiting(removal)
+        let before = self.standings.begin(removal);
+        let outcome = if removal.is_late() {
+            self.await_late(removal, progress)
+        } else if removal.reapable {
+            // Nothing of it is left to delete, and others may use its paths by now.
+            self.close(removal, Leaving::Unseen, progress)
+                .map(|late| Outcome::of(removal, Deletions::default(), late))
+        } else {
+            self.delete_and_close(removal, progress)
+        };
+        let untold = self.tell().err();
+        self.standings.change(removal.id, |standing| {
+            standing.end(&outcome, before);
+            standing.untold = untold.map(|error| error_chain(&error));
         });
-        let outcome = self.delete_and_close(removal, progress);
-        self.standings
-            .change(removal.id, |standing| match &outcome {
-                Ok(outcome) => {
-                    standing.deletions = outcome.deletions;
-                    standing.state = if outcome.done {
-                        State::Done
-                    } else {
-                        State::Failed
-                    };
-                }
-                Err(error) => {
-                    standing.state = State::Failed;
-                    standing.reason = Some(error_chain(error));
-                }
-            });
         outcome
     }
 
@@ -346,7 +464,7 @@ impl Removing {
         let mut deletions = Deletions::default();
         let mut failed = None;
         for journal in &removal.journals {
-            let deleted = self.delete(removal, journal, &name, progress);
+            let deleted = self.delete(journal, &name, progress);
             match deleted {
                 Ok(done) => {
                     deletions.add(&done);
@@ -364,23 +482,16 @@ impl Removing {
         if let Some(error) = failed {
             return Err(error);
         }
-        let done = deletions.failed == 0;
-        if done {
-            self.close(removal, progress)?;
+        if deletions.failed > 0 {
+            return Ok(Outcome::of(removal, deletions, None).unfinished());
         }
-        Ok(Outcome {
-            removal: removal.id,
-            operation: removal.operation,
-            runs: removal.parts.len(),
-            deletions,
-            done,
-        })
+        let late = self.close(removal, Leaving::Unseen, progress)?;
+        Ok(Outcome::of(removal, deletions, late))
     }
 
     /// Deletes what is journaled in one root.
     fn delete(
         &self,
-        removal: &RemovalRow,
         expected: &JournalRef,
         name: &str,
         progress: &mut Progress<'_>,
@@ -389,17 +500,9 @@ impl Removing {
         let journals = root.datastore.journals();
         let journal = match Journal::open(journals, name) {
             Ok(journal) => journal,
-            Err(JournalError::Root {
-                source: DatastoreError::Missing { .. },
-                ..
-            }) => {
+            Err(error) if error.is_missing() => {
                 let name = name.to_owned();
-                // It goes last: all that it named is deleted.
-                return if removal.reapable {
-                    Ok(Deletions::default())
-                } else {
-                    Err(JournalError::Missing { name }.into())
-                };
+                return Err(JournalError::Missing { name }.into());
             }
             Err(error) => return Err(error.into()),
         };
@@ -408,40 +511,66 @@ impl Removing {
             return Err(JournalError::Changed { name }.into());
         }
         if !journal.committed {
-            journal.mark_committed(journals, self.clock.now())?;
+            journal.mark_committed(journals, self.ground.clock.now())?;
         }
-        delete::delete(&journal, &*root.datastore, &*self.registry, &mut |done| {
-            progress(Phase::Deleting(done))
-        })
+        delete::delete(
+            &journal,
+            &*root.datastore,
+            &*self.ground.registry,
+            &mut |done| progress(Phase::Deleting(done)),
+        )
     }
 
-    /// All that was there is gone: so go the journals, and the rows.
+    /// All that was there is gone: so go the journals, and the rows. A journal that names artifacts
+    /// which have not been seen here stays for those, where they are waited for. Returns until when
+    /// the last of them does.
     pub(super) fn close(
         &self,
         removal: &RemovalRow,
+        leaving: Leaving,
         progress: &mut Progress<'_>,
-    ) -> Result<(), RemovalError> {
+    ) -> Result<Option<Timestamp>, RemovalError> {
         let name = &journal::name_of(removal.id, removal.at);
-        self.registry.may_reap(removal.id)?;
+        // Asked before anything is said of the rows: a root may have left the configuration.
+        let roots = removal.journals.iter().map(|one| self.root(&one.root));
+        let roots: Vec<&NamedRoot> = roots.collect::<Result<_, _>>()?;
+        self.ground.registry.may_reap(removal.id)?;
         let reaping = |standing: &mut Standing| standing.state = State::Reaping;
         self.standings.change(removal.id, reaping);
-        for journal in &removal.journals {
-            let root = self.root(&journal.root)?;
-            let removed = root.datastore.journals().remove(name);
-            removed.map_err(|source| RemovalError::Root {
-                root: journal.root.clone(),
-                source,
-            })?;
-            self.registry.journal_closed(removal.id, &journal.root)?;
+        let mut late = None;
+        for root in roots {
+            let waits = match leaving {
+                Leaving::Unseen => self.wait_for_late(removal.id, root, name)?,
+                Leaving::Nothing => None,
+            };
+            if waits.is_none() {
+                self.close_journal(removal.id, root, name)?;
+            }
+            late = late.max(waits);
         }
         self.reap(progress)?;
         info!(removal = %removal.id, "removal done");
+        Ok(late)
+    }
+
+    pub(super) fn close_journal(
+        &self,
+        removal: Uuid,
+        root: &NamedRoot,
+        name: &str,
+    ) -> Result<(), RemovalError> {
+        let removed = root.datastore.journals().remove(name);
+        removed.map_err(|source| RemovalError::Root {
+            root: root.name.clone(),
+            source,
+        })?;
+        self.ground.registry.journal_closed(removal, &root.name)?;
         Ok(())
     }
 
     /// Reaps all rows that may be.
     pub fn reap(&self, progress: &mut Progress<'_>) -> Result<(), RemovalError> {
-        while self.registry.reap(REAPED_TOGETHER)? {
+        while self.ground.registry.reap(REAPED_TOGETHER)? {
             if progress(Phase::Reaping).is_break() {
                 return Err(RemovalError::Interrupted);
             }
@@ -451,7 +580,7 @@ impl Removing {
 
     /// How the removals stand that are committed and not done, oldest first.
     pub fn under_way(&self) -> Result<Vec<Standing>, RegistryError> {
-        let removals = self.registry.removals()?;
+        let removals = self.ground.registry.removals()?;
         let standing = |row: &RemovalRow| {
             let known = self.standings.get(row.id);
             known.unwrap_or_else(|| Standing::waiting(row))
@@ -464,13 +593,13 @@ impl Removing {
         if let Some(standing) = self.standings.get(removal) {
             return Ok(Some(standing));
         }
-        let removals = self.registry.removals()?;
+        let removals = self.ground.registry.removals()?;
         let row = removals.iter().find(|row| row.id == removal);
         Ok(row.map(Standing::waiting))
     }
 
     pub(super) fn root(&self, name: &RootName) -> Result<&NamedRoot, RemovalError> {
-        let found = self.roots.iter().find(|root| root.name == *name);
+        let found = self.ground.roots.iter().find(|root| root.name == *name);
         found.ok_or_else(|| RemovalError::NoRoot { root: name.clone() })
     }
 }

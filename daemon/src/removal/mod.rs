@@ -27,6 +27,8 @@
 
 pub mod error;
 
+pub mod taken;
+
 pub mod request;
 
 pub mod journal;
@@ -37,13 +39,23 @@ pub mod standing;
 
 pub mod flow;
 
+mod late;
+
+mod propagate;
+
+mod follow;
+
+mod restore;
+
 pub mod recover;
 
 pub mod worker;
 
 pub use self::error::RemovalError;
-pub use self::flow::{NamedRoot, Outcome, Phase, Removing};
+pub use self::flow::{Ground, NamedRoot, Outcome, Phase, Progress, Removing};
+pub use self::follow::Word;
 pub use self::recover::{JournalRow, JournalState};
 pub use self::request::{Consent, Plan, PlannedRun, Request, Requester};
 pub use self::standing::{Standing, Standings, State};
+pub use self::taken::{GenerationError, Taken};
 pub use self::worker::RemovalWorker;

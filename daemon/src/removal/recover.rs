@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::RemovalError;
-use super::flow::{NamedRoot, Phase, Progress, Removing};
+use super::flow::{Leaving, NamedRoot, Phase, Progress, Removing};
 use super::journal::{Journal, JournalError};
 use super::request::Requester;
 use super::standing::{Standing, State};
@@ -55,8 +55,13 @@ pub struct JournalOf {
     /// The runs.
     #[schema(value_type = Vec<crate::schema::RunKeySchema>)]
     pub runs: Vec<RunKey>,
+    /// The user who asked, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
     /// How many artifacts it names.
     pub artifacts: u64,
+    /// How many of them had not been seen here when it was written.
+    pub awaited: u64,
 }
 
 /// How a journal stands.
@@ -67,6 +72,8 @@ pub enum JournalState {
     Uncommitted,
     /// Its removal was committed; not all of it is confirmed.
     Committed,
+    /// All that was there is deleted; it waits for what may still arrive.
+    Late,
     /// It says that it was committed, and the registry knows nothing of it.
     Unknown,
     /// It cannot be read, or is not what was committed.
@@ -84,22 +91,45 @@ impl JournalRow {
         }
     }
 
-    fn of(journal: Journal, root: &NamedRoot, removal: Option<&RemovalRow>) -> Self {
+    fn of(
+        journal: Journal,
+        root: &NamedRoot,
+        removal: Option<&RemovalRow>,
+        registry: Uuid,
+    ) -> Self {
         let expected = removal.and_then(|removal| {
             let journals = &mut removal.journals.iter();
             journals.find(|expected| expected.root == root.name)
         });
-        let (state, reason) = match (expected, journal.committed) {
-            (Some(expected), _) if expected.digest == journal.digest => {
-                (JournalState::Committed, None)
+        let (state, reason) = match (removal, expected, journal.committed) {
+            (_, Some(expected), _) if expected.digest == journal.digest => {
+                let late = expected.late_until.is_some();
+                let state = if late {
+                    JournalState::Late
+                } else {
+                    JournalState::Committed
+                };
+                (state, None)
             }
-            (Some(_), _) => {
+            (_, Some(_), _) => {
                 let name = journal.name.clone();
                 let changed = JournalError::Changed { name }.to_string();
                 (JournalState::Unusable, Some(changed))
             }
-            (None, false) => (JournalState::Uncommitted, None),
-            (None, true) => (
+            // It is of a root that has another name by now, or was put here by somebody.
+            (Some(_), None, _) => (
+                JournalState::Unusable,
+                Some(format!(
+                    "it is of root `{}`, and its removal is under way",
+                    journal.header.root
+                )),
+            ),
+            (None, None, _) if journal.header.registry != registry => (
+                JournalState::Unusable,
+                Some(format!("it is of registry {}", journal.header.registry)),
+            ),
+            (None, None, false) => (JournalState::Uncommitted, None),
+            (None, None, true) => (
                 JournalState::Unknown,
                 Some("the registry knows nothing of it: was it restored from a backup?".to_owned()),
             ),
@@ -113,10 +143,12 @@ impl JournalRow {
                 removal: header.removal,
                 operation: header.operation,
                 account: header.requester.account,
+                uid: header.requester.uid,
                 host: header.host,
                 created_at: header.created_at,
                 runs: header.runs,
                 artifacts: journal.artifacts,
+                awaited: journal.awaited,
             }),
             reason,
         }
@@ -127,7 +159,7 @@ impl Removing {
     /// All journals in all roots, by root and name.
     pub fn journals(&self) -> Result<Vec<JournalRow>, RemovalError> {
         let mut rows = Vec::new();
-        for root in &self.roots {
+        for root in &self.ground.roots {
             for name in journal_names(root)? {
                 rows.push(self.journal_row(root, &name)?);
             }
@@ -141,10 +173,11 @@ impl Removing {
             Ok(journal) => journal,
             Err(error) => return Ok(JournalRow::unusable(name, root, error_chain(&error))),
         };
-        let removals = self.registry.removals()?;
+        let removals = self.ground.registry.removals()?;
         let id = journal.header.removal;
         let removal = removals.iter().find(|removal| removal.id == id);
-        Ok(JournalRow::of(journal, root, removal))
+        let registry = self.ground.registry.id();
+        Ok(JournalRow::of(journal, root, removal, registry))
     }
 
     /// Drops the journals whose removal was not committed; returns how many. Nobody is between
@@ -155,6 +188,7 @@ impl Removing {
             return Ok(0);
         }
         let _turn = self
+            .ground
             .registration
             .acquire(&mut || progress(Phase::Waiting))?;
         let mut dropped = 0;
@@ -170,7 +204,7 @@ impl Removing {
     /// Whose the removals under way are, by removal. One whose journals say nothing is in no list.
     pub fn requesters(&self) -> Result<BTreeMap<Uuid, Requester>, RemovalError> {
         let mut requesters = BTreeMap::new();
-        for root in &self.roots {
+        for root in &self.ground.roots {
             for name in journal_names(root)? {
                 match Journal::open(root.datastore.journals(), &name) {
                     Ok(journal) => {
@@ -219,15 +253,24 @@ impl Removing {
         as_owner: Option<&str>,
         progress: &mut Progress<'_>,
     ) -> Result<u64, RemovalError> {
+        // Nobody is between journal and commit meanwhile.
+        let turn = self
+            .ground
+            .registration
+            .acquire(&mut || progress(Phase::Waiting))?;
         let is_of = |row: &JournalRow| row.of.as_ref().is_some_and(|of| of.removal == removal);
         let mut journals = self.journals()?;
         journals.retain(is_of);
         match self.row(removal) {
             Ok(row) => {
+                drop(turn);
                 self.check_owner(&row, asking, as_owner)?;
                 let _turn = self.turn(progress)?;
-                self.close(&row, progress)?;
-                let gone = |standing: &mut Standing| standing.state = State::Done;
+                self.close(&row, Leaving::Nothing, progress)?;
+                let gone = |standing: &mut Standing| {
+                    standing.state = State::Done;
+                    standing.late_until = None;
+                };
                 self.standings.change(removal, gone);
             }
             // Nobody but its own account may say that it does not matter.
@@ -247,7 +290,7 @@ impl Removing {
     }
 
     fn row(&self, removal: Uuid) -> Result<RemovalRow, RemovalError> {
-        let removals = self.registry.removals()?;
+        let removals = self.ground.registry.removals()?;
         let row = removals.into_iter().find(|row| row.id == removal);
         row.ok_or(RemovalError::Gone { removal })
     }
@@ -303,7 +346,7 @@ fn check_account(
 ) -> Result<(), RemovalError> {
     match &row.of {
         Some(of) => {
-            let own = of.account == asking.account;
+            let own = of.account == asking.account && of.uid == asking.uid;
             check_owner(of.removal, &of.account, own, asking, as_owner)
         }
         None => Ok(()),

@@ -4,18 +4,21 @@
 //! do the same, and nobody has to keep it: it is made anew and compared.
 
 use data_encoding::HEXLOWER;
+use jiff::Timestamp;
 use runsync_config::removal::Removal as Caps;
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::{RepositoryId, RunKey, RunName};
+use runsync_manifest::name::{DatasetTypeName, ManifestId, RepositoryId, RunKey, RunName};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::RemovalError;
+use super::flow::Ground;
 use crate::registry::Registry;
 use crate::registry::collection::Links;
 use crate::registry::record::RunRow;
-use crate::registry::removal::{Extent, Operation, RunPart};
+use crate::registry::removal::{Extent, Notice, Operation, RunPart, Which};
 use crate::schema::{GenerationSchema, RunKeySchema};
 
 /// Datasets of a removal from which on its share of the site is asked for: a small site is soon
@@ -23,6 +26,8 @@ use crate::schema::{GenerationSchema, RunKeySchema};
 const SHARE_ASKED_ABOVE: u64 = 10_000;
 /// Hexadecimal digits of a plan's number: enough that no two plans of a site are mistaken.
 const PLAN_DIGITS: usize = 16;
+/// Runs of one name that are looked at together.
+const ORIGINS_PAGE: usize = 64;
 
 /// Who asks: the owner of what is left where it fails.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -60,6 +65,10 @@ pub struct Request {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub origin: Option<RepositoryId>,
+    /// Only their datasets of this type: of what leaves the datasets in the registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub dataset_type: Option<DatasetTypeName>,
 }
 
 /// What a removal would do, and nothing that is not in it.
@@ -85,9 +94,21 @@ pub struct PlannedRun {
     #[serde(flatten)]
     #[schema(value_type = RunKeySchema)]
     pub run: RunKey,
+    /// Only its datasets of this type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub dataset_type: Option<DatasetTypeName>,
+    /// Only what its origin leaves out, and keeps the others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub omitted: bool,
     /// The highest generation registered.
     #[schema(value_type = Option<GenerationSchema>)]
     pub generation: Option<Generation>,
+    /// From then on manifests at or below it count for nothing. Of a removal by its origin: the
+    /// generation of the removal manifest that tells other sites.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<GenerationSchema>)]
+    pub floor: Option<Generation>,
     /// What it holds.
     #[serde(flatten)]
     pub extent: Extent,
@@ -96,61 +117,79 @@ pub struct PlannedRun {
     pub links: Links,
 }
 
+impl PlannedRun {
+    /// What of the run it is.
+    pub fn part(&self) -> RunPart {
+        let run = self.run.clone();
+        if self.omitted {
+            let which = Which::Omitted;
+            return RunPart { run, which };
+        }
+        RunPart::of_type(run, self.dataset_type.clone())
+    }
+}
+
 impl Plan {
-    /// Finds out what `request` would do; `repository` is this site's own, `caps` what may be done
-    /// without approval.
+    /// Finds out what `request` would do.
     ///
     /// # Errors
     ///
     /// Where a run is not there, is not this repository's to remove, or is being removed.
-    pub fn make(
-        request: &Request,
-        repository: RepositoryId,
-        registry: &dyn Registry,
-        caps: &Caps,
-    ) -> Result<Self, RemovalError> {
+    pub(super) fn make(request: &Request, ground: &Ground) -> Result<Self, RemovalError> {
+        let operation = request.operation;
+        if operation == Operation::Follow {
+            return Err(RemovalError::OnlyByManifest);
+        }
+        if request.dataset_type.is_some() && operation.takes_datasets() {
+            return Err(RemovalError::OnlyWhole { operation });
+        }
         let mut names = request.runs.clone();
         names.sort_unstable();
         names.dedup();
         let mut runs = Vec::with_capacity(names.len());
         for name in &names {
-            let row = find(name, request.origin, registry)?;
-            check_owner(&row.key, request.operation, repository)?;
-            runs.push(PlannedRun {
-                links: registry.links(&row.key)?,
-                extent: registry.extent(&RunPart::whole(row.key.clone()))?,
-                generation: row.generation,
-                run: row.key,
-            });
+            let row = find(name, request.origin, &*ground.registry)?;
+            check_owner(&row.key, operation, ground.repository)?;
+            runs.push(planned(row, request, ground)?);
         }
+        Self::of(operation, runs, ground)
+    }
+
+    /// A plan over runs that were looked at.
+    pub(super) fn of(
+        operation: Operation,
+        runs: Vec<PlannedRun>,
+        ground: &Ground,
+    ) -> Result<Self, RemovalError> {
         let mut total = Extent::default();
         for run in &runs {
             total.add(&run.extent);
         }
         let mut plan = Self {
             id: String::new(),
-            operation: request.operation,
+            operation,
             runs,
             total,
             above: Vec::new(),
         };
-        plan.above = plan.above(caps, registry)?;
+        plan.above = plan.above(&ground.caps, &*ground.registry)?;
         plan.id = plan.number();
         Ok(plan)
     }
 
-    /// Checks that it is the plan that was consented to, and approved where it has to be.
+    /// Checks that it is the plan that was consented to, and approved where it has to be. Without
+    /// anybody's consent it may be no larger than a removal usually is.
     ///
     /// # Errors
     ///
     /// [`RemovalError::PlanChanged`] where it is another;
     /// [`RemovalError::NotApproved`] where it is larger than consent alone allows.
-    pub fn check(&self, consent: &Consent) -> Result<(), RemovalError> {
-        if self.id != consent.plan {
+    pub fn check(&self, consent: Option<&Consent>) -> Result<(), RemovalError> {
+        if let Some(consent) = consent.filter(|consent| consent.plan != self.id) {
             let approved = consent.plan.clone();
             return Err(RemovalError::PlanChanged { approved });
         }
-        if self.above.is_empty() || consent.approved {
+        if self.above.is_empty() || consent.is_some_and(|consent| consent.approved) {
             return Ok(());
         }
         Err(RemovalError::NotApproved {
@@ -191,9 +230,29 @@ impl Plan {
     }
 
     /// What the plan takes away.
-    pub fn parts(&self) -> Vec<RunPart> {
+    pub fn parts(&self) -> Vec<(RunPart, Extent)> {
         let runs = self.runs.iter();
-        runs.map(|run| RunPart::whole(run.run.clone())).collect()
+        runs.map(|run| (run.part(), run.extent)).collect()
+    }
+
+    /// The floors that it raises.
+    pub(super) fn floors(&self) -> impl Iterator<Item = (RunKey, Generation)> {
+        let runs = self.runs.iter();
+        runs.filter_map(|run| Some((run.run.clone(), run.floor?)))
+    }
+
+    /// What other sites are to be told.
+    pub(super) fn notices(&self, created_at: Timestamp) -> Vec<Notice> {
+        if self.operation != Operation::RemoveRuns {
+            return Vec::new();
+        }
+        let notice = |(run, generation)| Notice {
+            manifest: ManifestId(Uuid::now_v7()),
+            run,
+            generation,
+            created_at,
+        };
+        self.floors().map(notice).collect()
     }
 
     /// What is confirmed meanwhile changes nothing of what is removed.
@@ -201,7 +260,9 @@ impl Plan {
         let mut digest = Sha256::new();
         digest.update(self.operation.as_str());
         for run in &self.runs {
-            let generation = run.generation.map(|generation| generation.to_string());
+            let said = |generation: Option<Generation>| {
+                generation.map_or_else(|| "-".to_owned(), |generation| generation.to_string())
+            };
             let Extent {
                 datasets,
                 claims,
@@ -209,10 +270,13 @@ impl Plan {
                 waiting: _,
             } = run.extent;
             let text = format!(
-                "\n{} {} {} {datasets} {claims} {bytes}",
+                "\n{} {} {} {} {} {} {datasets} {claims} {bytes}",
                 run.run.origin,
                 run.run.name,
-                generation.as_deref().unwrap_or("-")
+                run.dataset_type.as_ref().map_or("-", |name| name.as_str()),
+                run.omitted,
+                said(run.generation),
+                said(run.floor),
             );
             digest.update(text);
             digest.update(links_text(&run.links));
@@ -229,16 +293,40 @@ fn links_text(Links { chains, tags }: &Links) -> String {
     chains.chain([format!("\n\t{tags} tags")]).collect()
 }
 
-fn find(
+fn planned(row: RunRow, request: &Request, ground: &Ground) -> Result<PlannedRun, RemovalError> {
+    let run = row.key;
+    let floor = match request.operation {
+        Operation::RemoveRuns => Some(ground.taken(&run)?.choose(&run, None)?),
+        Operation::DropCopy => ground.taken(&run)?.last(),
+        Operation::Follow | Operation::Unstore | Operation::Forget => None,
+    };
+    let links = if request.operation.takes_datasets() {
+        ground.registry.links(&run)?
+    } else {
+        Links::default()
+    };
+    let part = RunPart::of_type(run.clone(), request.dataset_type.clone());
+    Ok(PlannedRun {
+        extent: ground.registry.extent(&part)?,
+        dataset_type: request.dataset_type.clone(),
+        omitted: false,
+        generation: row.generation,
+        floor,
+        links,
+        run,
+    })
+}
+
+pub(super) fn find(
     name: &RunName,
     origin: Option<RepositoryId>,
     registry: &dyn Registry,
 ) -> Result<RunRow, RemovalError> {
-    let is_asked = |row: &RunRow| {
+    // A run's own name comes before those below it.
+    let mut found = registry.runs_after(Some(name.as_str()), false, None, ORIGINS_PAGE)?;
+    found.retain(|row| {
         row.key.name == *name && origin.is_none_or(|origin| row.key.origin == origin)
-    };
-    let mut found = registry.runs(Some(name.as_str()))?;
-    found.retain(is_asked);
+    });
     match (found.pop(), found.len()) {
         (None, _) => Err(RemovalError::NoRun { name: name.clone() }),
         (Some(row), 0) => Ok(row),
@@ -259,6 +347,10 @@ fn check_owner(
     match operation {
         Operation::RemoveRuns if !own => Err(RemovalError::Foreign { name: name() }),
         Operation::DropCopy if own => Err(RemovalError::Own { name: name() }),
-        Operation::RemoveRuns | Operation::DropCopy => Ok(()),
+        Operation::RemoveRuns
+        | Operation::DropCopy
+        | Operation::Follow
+        | Operation::Unstore
+        | Operation::Forget => Ok(()),
     }
 }

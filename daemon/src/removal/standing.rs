@@ -5,12 +5,16 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use runsync_manifest::name::RunKey;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::RemovalError;
 use super::delete::Deletions;
+use super::flow::Outcome;
+use crate::error_chain::error_chain;
 use crate::registry::removal::{Operation, RemovalRow};
 use crate::schema::RunKeySchema;
 
@@ -34,6 +38,13 @@ pub struct Standing {
     /// What has become of its artifacts, in the last pass over them.
     #[serde(flatten)]
     pub deletions: Deletions,
+    /// Until when artifacts that had not been seen here may still arrive, and are deleted then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub late_until: Option<Timestamp>,
+    /// Why other sites could not be told yet: that is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untold: Option<String>,
     /// Why it does not go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -53,6 +64,8 @@ pub enum State {
     Deleting,
     /// All that was there is gone; its rows are being reaped.
     Reaping,
+    /// All that was there is gone; what had not been seen here is deleted where it still arrives.
+    Late,
     /// It has failed, and is tried again.
     Failed,
     /// Nothing is left to do.
@@ -62,7 +75,7 @@ pub enum State {
 impl State {
     /// Whether it is over, or waits to be tried again.
     pub const fn is_still(self) -> bool {
-        matches!(self, Self::Refused | Self::Failed | Self::Done)
+        matches!(self, Self::Refused | Self::Late | Self::Failed | Self::Done)
     }
 
     /// Whether nothing will be done about it any more.
@@ -79,9 +92,42 @@ impl Standing {
             operation: removal.operation,
             account: removal.account.clone(),
             runs: removal.parts.iter().map(|part| part.run.clone()).collect(),
-            state: State::Waiting,
+            state: if removal.is_late() {
+                State::Late
+            } else {
+                State::Waiting
+            },
             deletions: Deletions::default(),
+            late_until: removal
+                .journals
+                .iter()
+                .filter_map(|one| one.late_until)
+                .max(),
+            untold: None,
             reason: None,
+        }
+    }
+
+    /// Takes up what came of a pass, and what had become of it `before`.
+    pub(super) fn end(&mut self, outcome: &Result<Outcome, RemovalError>, before: Deletions) {
+        match outcome {
+            Ok(outcome) => {
+                self.deletions = before;
+                self.deletions.add(&outcome.deletions);
+                self.late_until = outcome.late_until;
+                self.state = match outcome {
+                    Outcome { done: false, .. } => State::Failed,
+                    Outcome {
+                        late_until: Some(_),
+                        ..
+                    } => State::Late,
+                    Outcome { .. } => State::Done,
+                };
+            }
+            Err(error) => {
+                self.state = State::Failed;
+                self.reason = Some(error_chain(error));
+            }
         }
     }
 }
@@ -94,6 +140,21 @@ impl Standings {
     /// How one stands; `None` where nothing was done about it here.
     pub fn get(&self, removal: Uuid) -> Option<Standing> {
         self.lock().get(&removal).cloned()
+    }
+
+    /// A pass over a removal begins. What is known of one of which only late arrivals are left is
+    /// kept; returns what has become of its artifacts so far.
+    pub(super) fn begin(&self, removal: &RemovalRow) -> Deletions {
+        let known = self.get(removal.id).filter(|_| removal.is_late());
+        let mut standing = known.unwrap_or_else(|| Standing::waiting(removal));
+        standing.reason = None;
+        if !removal.is_late() {
+            standing.deletions = Deletions::default();
+            standing.state = State::Deleting;
+        }
+        let before = standing.deletions;
+        self.set(standing);
+        before
     }
 
     pub(super) fn set(&self, standing: Standing) {

@@ -3,7 +3,7 @@
 //! It does the same after a crash as after a disk was full: it looks at the journals, drops those
 //! that were not committed, and goes on with the others, less and less often where they fail.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use super::RemovalError;
 use super::flow::{Phase, Removing};
 use crate::clock::later;
 use crate::error_chain::error_chain;
+use crate::registry::removal::RemovalRow;
 use crate::worker::{Next, Pulse, StepError, Worker};
 
 /// After the first failure; doubled after each further one.
@@ -31,6 +32,10 @@ pub struct RemovalWorker {
     removing: Arc<Removing>,
     /// When those that failed are tried again, and the pause after that.
     failed: BTreeMap<Uuid, (Timestamp, Duration)>,
+    /// Removals of commands that somebody has asked this process to continue.
+    taken_over: BTreeSet<Uuid>,
+    /// The same of what other sites could not be told.
+    untold: Option<(Timestamp, Duration)>,
 }
 
 impl RemovalWorker {
@@ -39,15 +44,22 @@ impl RemovalWorker {
         Self {
             removing,
             failed: BTreeMap::new(),
+            taken_over: BTreeSet::new(),
+            untold: None,
         }
     }
 
     fn work(&mut self, pulse: &Pulse) -> Result<(), RemovalError> {
         let progress = &mut |_: Phase| advance(pulse);
         self.removing.drop_uncommitted(progress)?;
-        let removals = self.removing.registry.removals()?;
+        let removals = self.removing.ground().registry.removals()?;
         self.failed
             .retain(|id, _| removals.iter().any(|removal| removal.id == *id));
+        self.taken_over
+            .retain(|id| removals.iter().any(|removal| removal.id == *id));
+        self.tell();
+        self.removing.reap(progress)?;
+        self.removing.bring_back(progress)?;
         if removals.is_empty() {
             return Ok(());
         }
@@ -56,20 +68,30 @@ impl RemovalWorker {
             // What a command without a daemon has left is its account's to continue.
             let asked = requesters.get(&removal.id);
             let is_ours = asked.is_none_or(|requester| requester.daemon);
-            let now = self.removing.clock.now();
-            let is_due = self
-                .failed
-                .get(&removal.id)
-                .is_none_or(|(at, _)| *at <= now);
-            if self.removing.take_allowed(removal.id) || is_ours && is_due {
+            let now = self.removing.ground().clock.now();
+            if self.removing.take_allowed(removal.id) {
+                self.taken_over.insert(removal.id);
+                self.failed.remove(&removal.id);
+            }
+            let is_ours = is_ours || self.taken_over.contains(&removal.id);
+            if is_ours && self.is_due(removal, now) {
                 self.see_through(removal.id, now, pulse)?;
             }
         }
-        self.removing.reap(progress)
+        Ok(())
+    }
+
+    /// Whether the pause after a failure is over, or the time of late arrivals.
+    fn is_due(&self, removal: &RemovalRow, now: Timestamp) -> bool {
+        let mut until = removal.journals.iter().filter_map(|one| one.late_until);
+        let is_over = until.any(|until| until <= now);
+        let waited = |(at, _): &(Timestamp, Duration)| *at <= now;
+        is_over || self.failed.get(&removal.id).is_none_or(waited)
     }
 
     fn see_through(&mut self, id: Uuid, now: Timestamp, pulse: &Pulse) -> Result<(), RemovalError> {
         match self.removing.resume(id, &mut |_| advance(pulse)) {
+            Ok(outcome) if outcome.late_until.is_some() => self.put_off(id, now),
             Ok(outcome) if outcome.done => {
                 info!(removal = %id, deleted = outcome.deletions.deleted, "removal seen through");
                 self.failed.remove(&id);
@@ -89,13 +111,24 @@ impl RemovalWorker {
         Ok(())
     }
 
+    /// Writes what other sites are to be told, where that failed not too shortly before.
+    fn tell(&mut self) {
+        let now = self.removing.ground().clock.now();
+        if self.untold.is_some_and(|(at, _)| at > now) {
+            return;
+        }
+        self.untold = match self.removing.tell() {
+            Ok(()) => None,
+            Err(error) => {
+                warn!(error = %error_chain(&error), "other sites cannot be told what is removed");
+                Some(put_off(self.untold, now))
+            }
+        };
+    }
+
     fn put_off(&mut self, id: Uuid, now: Timestamp) {
-        let pause = self
-            .failed
-            .get(&id)
-            .map_or(FIRST_PAUSE, |(_, pause)| *pause);
-        let next = pause.saturating_mul(2).min(LONGEST_PAUSE);
-        self.failed.insert(id, (later(now, pause), next));
+        let next = put_off(self.failed.get(&id).copied(), now);
+        self.failed.insert(id, next);
     }
 }
 
@@ -110,6 +143,13 @@ impl Worker for RemovalWorker {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// When to try again, and the pause after that.
+fn put_off(before: Option<(Timestamp, Duration)>, now: Timestamp) -> (Timestamp, Duration) {
+    let pause = before.map_or(FIRST_PAUSE, |(_, pause)| pause);
+    let next = pause.saturating_mul(2).min(LONGEST_PAUSE);
+    (later(now, pause), next)
 }
 
 /// Shows that the step advances, and breaks it off when the daemon stops.

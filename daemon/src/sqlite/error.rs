@@ -88,6 +88,21 @@ pub enum SqliteError {
         /// The version needed.
         known: usize,
     },
+    /// The file must be migrated, and something is under way that this would cut off.
+    #[error(
+        "the {what} `{}` must be migrated, and {count} {work} are not done with",
+        path.display()
+    )]
+    UnderWay {
+        /// What the file is.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// How many.
+        count: i64,
+        /// Of what, in the plural.
+        work: &'static str,
+    },
     /// Another process has kept the file locked for too long.
     #[error("cannot {action}: another process keeps the database locked")]
     Locked {
@@ -174,6 +189,9 @@ impl SqliteError {
                 Some("install the release of runsync that wrote it, or a newer one")
             }
             Self::OlderSchema { .. } => Some("start the daemon once: it migrates the file"),
+            Self::UnderWay { .. } => Some(
+                "install the release again that was here before, and let it finish them or give them up; then this one migrates the file",
+            ),
             Self::Locked { .. } => Some("wait for the other process to end, and try again"),
             Self::Open { .. } | Self::Statement { .. } | Self::Fenced(_) => None,
         }
@@ -193,7 +211,8 @@ impl SqliteError {
             | Self::Exists { .. }
             | Self::WrongApplication { .. }
             | Self::NewerSchema { .. }
-            | Self::OlderSchema { .. } => Disposition::Stop,
+            | Self::OlderSchema { .. }
+            | Self::UnderWay { .. } => Disposition::Stop,
             Self::Locked { .. } | Self::Fenced(_) => Disposition::Retry,
             Self::Open { source, .. } | Self::Statement { source, .. } => {
                 match source.sqlite_error_code() {

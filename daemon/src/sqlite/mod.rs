@@ -35,5 +35,5 @@ mod tests;
 pub use self::database::Database;
 pub use self::error::SqliteError;
 pub(crate) use self::fence::{fence, stamp};
-pub use self::schema::Schema;
+pub use self::schema::{Schema, Unmoved};
 pub use self::unfenced::Unfenced;

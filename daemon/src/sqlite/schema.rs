@@ -17,6 +17,20 @@ pub struct Schema {
     /// SQL that leads from version `n` to `n + 1`, for each `n`. Append-only. What they make has a
     /// table `meta` of one row, with a column `fence`.
     pub migrations: &'static [&'static str],
+    /// What must not be under way while the file is migrated.
+    pub unmoved: Option<Unmoved>,
+}
+
+/// Work that a file must not be migrated in the middle of: its other half lies elsewhere, in the
+/// form of the version that began it.
+#[derive(Debug, Clone, Copy)]
+pub struct Unmoved {
+    /// What it is, for messages, in the plural.
+    pub what: &'static str,
+    /// The first version that may have any.
+    pub since: usize,
+    /// SQL that counts it.
+    pub count: &'static str,
 }
 
 pub(super) fn has_tables(connection: &Connection) -> rusqlite::Result<bool> {
@@ -65,7 +79,22 @@ pub(super) fn bring_to(
     to: usize,
 ) -> Result<(), SqliteError> {
     let from = version(begun, path, schema)?;
-    let failed = SqliteError::opening(schema.what, path, Access::WRITE_OK);
+    let failed = &SqliteError::opening(schema.what, path, Access::WRITE_OK);
+    let unmoved = schema
+        .unmoved
+        .filter(|work| from < to && from >= work.since);
+    if let Some(work) = unmoved {
+        let count = begun.query_row(work.count, [], |row| row.get::<_, i64>(0));
+        let count = count.map_err(failed)?;
+        if count > 0 {
+            return Err(SqliteError::UnderWay {
+                what: schema.what,
+                path: path.to_owned(),
+                count,
+                work: work.what,
+            });
+        }
+    }
     migrate(begun, schema, from, to).map_err(failed)
 }
 

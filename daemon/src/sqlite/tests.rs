@@ -18,6 +18,7 @@ const FIRST: Schema = Schema {
     what: "notebook",
     application_id: 0x6e6f_7465,
     migrations: &[META, "CREATE TABLE note (text TEXT)"],
+    unmoved: None,
 };
 const SECOND: Schema = Schema {
     migrations: &[
@@ -295,4 +296,33 @@ fn a_statement_is_planned_once_whatever_is_bound() {
         Ok::<_, rusqlite::Error>(statement.get_status(StatementStatus::RePrepare))
     });
     assert_eq!(planned_again.unwrap(), 0);
+}
+
+#[test]
+fn a_file_is_not_migrated_while_something_is_under_way() {
+    const CAREFUL: Schema = Schema {
+        unmoved: Some(Unmoved {
+            what: "unread notes",
+            since: 2,
+            count: "SELECT count(*) FROM note",
+        }),
+        ..SECOND
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.sqlite");
+    Database::create(&path, &FIRST, nothing).unwrap();
+    let note = |sql: &str| Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    note("INSERT INTO note VALUES ('read me')");
+    let refused = open(&path, &CAREFUL).unwrap_err();
+    assert_eq!(refused.disposition(), Disposition::Stop);
+    insta::assert_snapshot!(
+        refused.to_string().replace(&path.display().to_string(), "FILE"),
+        @"the notebook `FILE` must be migrated, and 1 unread notes are not done with"
+    );
+    // The release that wrote it goes on.
+    open(&path, &FIRST).unwrap();
+    note("DELETE FROM note");
+    open(&path, &CAREFUL).unwrap();
+    note("INSERT INTO note VALUES ('new', 1)");
+    open(&path, &CAREFUL).unwrap();
 }

@@ -41,7 +41,8 @@ fn everything_that_is_known_can_be_asked_for() {
             "lease",
             "manifests of main",
             "artifacts of main",
-            "removals"
+            "removals",
+            "following"
         ]
     );
     let shown = site.answer(&["status"]);

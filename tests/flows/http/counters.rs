@@ -54,7 +54,7 @@ fn counters_start_at_zero_and_sum_up() {
     site.put("runsync/manifests/x/u/1-1.manifest.jsonl", b"{\"cut\":");
     let daemon = daemon.expecting("untrusted");
     daemon.until("all are decided but the one that is cut", || {
-        decided(&scrape()) == [1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+        decided(&scrape()) == [2.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]
     });
     Request::post("/v1/exists")
         .body("text/plain", uuid(1))
@@ -73,7 +73,7 @@ fn counters_start_at_zero_and_sum_up() {
         1.0
     );
     assert_eq!(scraped[exists], 1.0);
-    assert_eq!(scraped["runsync_manifests{state=\"registered\"}"], 1.0);
+    assert_eq!(scraped["runsync_manifests{state=\"registered\"}"], 2.0);
     assert_eq!(scraped["runsync_runs{state=\"waiting\"}"], 1.0);
     assert_eq!(scraped["runsync_artifacts{state=\"confirmed\"}"], 1.0);
     assert!(scraped["runsync_oldest_wait_seconds"] >= 0.0);

@@ -222,6 +222,7 @@ fn commit(subject: &Subject) -> Result<(Uuid, Duration)> {
         operation: Operation::RemoveRuns,
         runs: vec![subject.run()?.name],
         origin: None,
+        dataset_type: None,
     };
     let requester = Requester {
         account: "root".to_owned(),

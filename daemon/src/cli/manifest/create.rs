@@ -21,9 +21,8 @@ use runsync_manifest::writer::Packing;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::generation::Taken;
 use super::root;
-use crate::assembly;
+use crate::assembly::{self, Readers};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Hint, Outcome};
 use crate::cli::progress;
@@ -32,6 +31,7 @@ use crate::create::listing::Listing;
 use crate::create::{Draft, Measured, Measuring, Publication, export, measure};
 use crate::datastore::{Datastore, LocalRoot, manifest_path};
 use crate::registration_lock::{RegistrationGuard, RegistrationLock};
+use crate::removal::Taken;
 
 /// zstd's own default level: further ones cost more time than they save bytes here.
 const ZSTD_LEVEL: i32 = 3;
@@ -126,14 +126,29 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
         name: run,
     };
     // Asked twice: nobody wants to measure for hours and be refused then.
-    Taken::of(&key, site)?.choose(&key, args.generation)?;
+    choose(&key, site, args.generation)?;
     measure_draft(args, root, &datastore, &mut draft, context)?;
     let lock = assembly::registration_lock(site)?;
     let _one_at_a_time = wait_for(&lock, context)?;
-    let generation = Taken::of(&key, site)?.choose(&key, args.generation)?;
+    let generation = choose(&key, site, args.generation)?;
     let created = publish(args, site, (root, &datastore), draft, &key, generation)?;
     context.output().value(&created)?;
     Ok(Outcome::Done)
+}
+
+/// The generation asked for where it is free, or the next one.
+fn choose(run: &RunKey, site: &Site, asked: Option<Generation>) -> Result<Generation, Failure> {
+    let mut roots = Vec::with_capacity(site.roots.len());
+    for root in &site.roots {
+        let opened = LocalRoot::open(&root.directory);
+        let doing = || format!("cannot tell which generations root `{}` holds", root.name);
+        roots.push((root.name.as_str(), opened.while_doing(doing())?));
+    }
+    let Readers { registry, ledger } = Readers::open(site)?;
+    let roots = roots.iter();
+    let roots = roots.map(|(name, root)| (*name, root as &dyn Datastore));
+    let taken = Taken::of(run, &*registry, &*ledger, roots)?;
+    Ok(taken.choose(run, asked)?)
 }
 
 fn wait_for<'l>(

@@ -2,8 +2,6 @@
 
 mod root;
 
-mod generation;
-
 mod create;
 
 mod inspect;

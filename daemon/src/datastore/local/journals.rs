@@ -1,7 +1,7 @@
 //! The journal folder of a directory.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, Mode, OFlags, fsync, unlinkat};
@@ -32,6 +32,17 @@ fn path_of(name: &str) -> Result<String, DatastoreError> {
     Err(DatastoreError::JournalName {
         name: name.to_owned(),
     })
+}
+
+/// Whether a file ends with the end of a line.
+fn ends_whole(file: &mut File) -> io::Result<bool> {
+    if file.seek(SeekFrom::End(0))? == 0 {
+        return Ok(true);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
 }
 
 impl Journals for LocalRoot {
@@ -69,14 +80,17 @@ impl Journals for LocalRoot {
 
     fn append(&self, name: &str, line: &str) -> Result<(), DatastoreError> {
         let path = path_of(name)?;
-        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NOCTTY;
+        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NOCTTY;
         let file = open_below(&self.handle, &*path, flags | OFlags::NONBLOCK)
             .map_err(|errno| failure("open", &path, errno))?;
         let mut file = File::from(file);
-        let line = format!("{line}\n");
-        file.write_all(line.as_bytes())
-            .and_then(|()| file.sync_data())
-            .map_err(|source| io_error("write to", &path, source))
+        let mut write = || {
+            // What an append that failed has left is a line of its own.
+            let before = if ends_whole(&mut file)? { "" } else { "\n" };
+            file.write_all(format!("{before}{line}\n").as_bytes())?;
+            file.sync_data()
+        };
+        write().map_err(|source| io_error("write to", &path, source))
     }
 
     fn remove(&self, name: &str) -> Result<(), DatastoreError> {

@@ -28,8 +28,28 @@ pub(super) fn list(
     Ok((listing.files, listing.errors))
 }
 
+/// Lists the manifests that lie in one folder below the root, and not those deeper down.
+pub(super) fn list_folder(
+    root: &OwnedFd,
+    folder: &str,
+) -> Result<(Vec<ManifestFile>, Vec<DatastoreError>), DatastoreError> {
+    let mut listing = Listing {
+        flat: true,
+        ..Listing::default()
+    };
+    match open_below(root, folder, LISTABLE) {
+        Ok(handle) => listing.folder(&handle, folder, 0)?,
+        Err(Errno::NOENT) => {}
+        Err(errno) => return Err(failure("open", folder, errno)),
+    }
+    listing.files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    Ok((listing.files, listing.errors))
+}
+
 #[derive(Default)]
 struct Listing {
+    /// Whether folders are passed over.
+    flat: bool,
     files: Vec<ManifestFile>,
     errors: Vec<DatastoreError>,
 }
@@ -62,10 +82,13 @@ impl Listing {
             });
         };
         match kind {
+            FileType::Directory if self.flat => {}
             FileType::Directory => self.subfolder(folder, path, text, depth),
             // Some file systems do not say what an entry is; opening tells.
             FileType::Unknown if !is_manifest_name(text) => {
-                self.subfolder(folder, path, text, depth);
+                if !self.flat {
+                    self.subfolder(folder, path, text, depth);
+                }
             }
             // A link may be a folder of manifests that somebody moved: say so.
             FileType::Symlink => self.errors.push(DatastoreError::Irregular {

@@ -22,7 +22,7 @@ use std::io::{self, BufReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use runsync_manifest::name::ArtifactPath;
+use runsync_manifest::name::{ArtifactPath, RunKey};
 use rustix::fs::{Mode, OFlags, fstat, open, syncfs};
 
 use self::handle::{FOLDER, LISTABLE, look_in, look_of, open_below, open_regular};
@@ -30,7 +30,7 @@ use super::manifest_path::check_manifest_path;
 use super::repository_file::{BYTES_MAX, REPOSITORY_FILE};
 use super::{
     Datastore, DatastoreError, Deletion, Journals, Look, ManifestFile, RepositoryFile, RootChange,
-    ToDelete,
+    ToDelete, manifest_folder,
 };
 use crate::file_identity::FileIdentity;
 
@@ -98,6 +98,14 @@ impl Datastore for LocalRoot {
             return Err(self.changed(RootChange::Repository));
         }
         Ok(())
+    }
+
+    fn list_manifests_of(
+        &self,
+        run: &RunKey,
+    ) -> Result<(Vec<ManifestFile>, Vec<DatastoreError>), DatastoreError> {
+        let folder = manifest_folder(run.origin, &run.name);
+        listing::list_folder(&self.handle, &folder)
     }
 
     fn list_manifests(&self) -> Result<(Vec<ManifestFile>, Vec<DatastoreError>), DatastoreError> {

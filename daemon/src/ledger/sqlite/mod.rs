@@ -22,4 +22,5 @@ const SCHEMA: Schema = Schema {
         include_str!("../sql/0002_lease.sql"),
         include_str!("../sql/0003_requests.sql"),
     ],
+    unmoved: None,
 };

@@ -9,7 +9,7 @@ use super::support::{Manifest, Open, Site, claims, dataset, run};
 use crate::registry::collection::{
     Actor, Chaining, Change, Collection, CollectionError, CollectionRow, Datasets, Kind,
 };
-use crate::registry::removal::{Operation, Removal, RunPart};
+use crate::registry::removal::{Extent, Operation, Removal, RunPart};
 use crate::registry::{Registry, RegistryError};
 
 type Changed = Result<u64, RegistryError>;
@@ -115,9 +115,10 @@ fn remove_run(registry: &dyn Registry, name: &str) -> Uuid {
         operation: Operation::RemoveRuns,
         account: "alice",
         at: Timestamp::UNIX_EPOCH,
-        parts: &[RunPart::whole(run.clone())],
+        parts: &[(RunPart::whole(run.clone()), Extent::default())],
         floors: &[(run, generation)],
         journals: &[],
+        notices: &[],
     };
     registry.remove(&removal).unwrap();
     id

@@ -161,9 +161,11 @@ pub(crate) fn datasets_below_the_floor_are_not_dumped(open: &Open) {
         .unwrap();
     site.register(&Manifest::new(&key, 2, claims(3..=5)))
         .unwrap();
-    site.registry()
-        .raise_floor(&key, Generation::FIRST)
-        .unwrap();
+    let floor = Generation {
+        epoch: 1,
+        sequence: 2,
+    };
+    site.registry().raise_floor(&key, floor).unwrap();
     let dump = site.dump();
     let has = |n| dump.contains(&dataset(n).to_string());
     assert_eq!([1, 2, 3, 4, 5].map(has), [false, false, true, true, true]);

@@ -11,7 +11,7 @@ use runsync_manifest::name::{DatasetId, RunKey};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::failure::Failure;
-use super::hidden::Hidden;
+use super::hidden::{HIDES, Hidden};
 use super::rows::{agree, checksums, count, dataset_id, generation};
 use super::{names, rows};
 use crate::registry::RegistryError;
@@ -37,6 +37,34 @@ pub(super) fn find(
         search.paths(&mut looked)?;
     }
     Ok(search.found)
+}
+
+/// What a registration that was interrupted meets on its way out: its run, or an artifact at one of
+/// its paths. Everything else it was compared with before its first row.
+pub(super) fn outgoing(
+    connection: &Connection,
+    registration: &Registration<'_>,
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<Option<Conflict>, Failure> {
+    if Hidden::load(connection)?.is_empty() {
+        return Ok(None);
+    }
+    if let Some(conflict) = removal_under_way(connection, registration.run)? {
+        return Ok(Some(conflict));
+    }
+    let search = Search::new(connection, registration, 1)?;
+    let Some(root_id) = search.root_id else {
+        return Ok(None);
+    };
+    let mut looked = Looked { rows: 0, progress };
+    let mut found = None;
+    search.contradicted_paths(root_id, &mut looked, |claim, holder| {
+        if holder.hidden {
+            found = Some(search.path_held(claim, holder)?);
+        }
+        Ok(found.is_none())
+    })?;
+    Ok(found)
 }
 
 /// Rows of a removed run that are not reaped yet would pass for registered ones.
@@ -90,6 +118,8 @@ pub(super) struct Holder {
     pub(super) uuid: DatasetId,
     run_id: i64,
     generation: Generation,
+    /// Whether it is on its way out.
+    hidden: bool,
 }
 
 impl<'a> Search<'a> {
@@ -378,8 +408,7 @@ pub(super) fn prepare_at_path(connection: &Connection) -> rusqlite::Result<Cache
     let columns = rows::CHECKSUM_COLUMNS;
     connection.prepare_cached(&format!(
         "SELECT {columns}, record.size, record.uuid, dataset.run_id, dataset.epoch, dataset.sequence,
-             EXISTS (SELECT 1 FROM hidden WHERE hidden.run_id = dataset.run_id
-                 AND hidden.dataset_type_id IN (0, dataset.dataset_type_id))
+             EXISTS (SELECT 1 FROM hidden WHERE {HIDES})
          FROM record_by_path AS by_path
          CROSS JOIN record ON record.uuid = by_path.uuid AND record.component = by_path.component
              AND record.root_id = by_path.root_id AND record.path = by_path.path
@@ -405,6 +434,7 @@ pub(super) fn contradictions(
         found.push(Holder {
             uuid: dataset_id(row, 4)?,
             run_id: row.get(5)?,
+            hidden,
             generation: generation(row, 6)?
                 .ok_or_else(|| rows::damaged("generation", &"nothing"))?,
         });

@@ -7,6 +7,7 @@ use rusqlite::{CachedStatement, Connection, params};
 use uuid::Uuid;
 
 use super::failure::Failure;
+use super::rows::{ABSENT, AWAITED, CONFIRMED};
 use super::stages::{Ids, Step};
 use super::{conflicts, names, rows};
 use crate::registry::conflict::Conflict;
@@ -129,7 +130,7 @@ struct Registered {
     path: String,
     size: u64,
     checksums: Checksums,
-    confirmed: bool,
+    state: i64,
 }
 
 impl Registered {
@@ -153,16 +154,22 @@ struct Counters {
 }
 
 impl Counters {
-    fn add(&mut self, size: i64, confirmed: bool) {
-        self.claims += 1;
-        self.waiting += i64::from(!confirmed);
-        self.bytes += i128::from(size);
+    fn add(&mut self, size: i64, state: i64) {
+        self.count(1, size, state);
     }
 
-    fn subtract(&mut self, size: i64, confirmed: bool) {
-        self.claims -= 1;
-        self.waiting -= i64::from(!confirmed);
-        self.bytes -= i128::from(size);
+    fn subtract(&mut self, size: i64, state: i64) {
+        self.count(-1, size, state);
+    }
+
+    /// What is absent counts for nothing.
+    fn count(&mut self, one: i64, size: i64, state: i64) {
+        if state == ABSENT {
+            return;
+        }
+        self.claims += one;
+        self.waiting += one * i64::from(state == AWAITED);
+        self.bytes += i128::from(one) * i128::from(size);
     }
 
     fn save(&self, connection: &Connection, run_id: i64, run: &RunKey) -> Result<(), Failure> {
@@ -249,13 +256,25 @@ impl Writer<'_> {
             return Ok(false);
         }
         self.counters.datasets += 1;
+        let state = self.state(dataset_type_id, false);
         for claim in &group.claims {
-            self.put(group.uuid, claim, self.registration.trust)?;
+            self.put(group.uuid, claim, state)?;
         }
         Ok(true)
     }
 
-    fn put(&mut self, uuid: DatasetId, claim: &Claim, confirmed: bool) -> Result<(), Failure> {
+    /// What becomes of a claim, which may stay confirmed from before.
+    fn state(&self, dataset_type_id: i64, stays: bool) -> i64 {
+        if self.ids.unwanted.holds(dataset_type_id) {
+            ABSENT
+        } else if stays || self.registration.trust {
+            CONFIRMED
+        } else {
+            AWAITED
+        }
+    }
+
+    fn put(&mut self, uuid: DatasetId, claim: &Claim, state: i64) -> Result<(), Failure> {
         let size = rows::size_column(&claim.path, claim.size)?;
         let formatter = self
             .ids
@@ -270,9 +289,9 @@ impl Writer<'_> {
             rows::md5_column(&claim.checksums),
             rows::sha256_column(&claim.checksums),
             formatter,
-            confirmed
+            state
         ])?;
-        self.counters.add(size, confirmed);
+        self.counters.add(size, state);
         Ok(())
     }
 
@@ -283,7 +302,7 @@ impl Writer<'_> {
         if held >= self.registration.generation {
             self.drop_paths_in_vain(group, &registered)
         } else {
-            self.replace(group, &registered)
+            self.replace(group, dataset_type_id, &registered)
         }
     }
 
@@ -319,7 +338,7 @@ impl Writer<'_> {
                     path: row.get(5)?,
                     size: rows::count(row, 6)?,
                     checksums: rows::checksums(row)?,
-                    confirmed: row.get(7)?,
+                    state: row.get(7)?,
                 })
             })?
             .collect()
@@ -353,15 +372,19 @@ impl Writer<'_> {
     }
 
     /// Replaces a dataset's claims; what has not changed stays confirmed.
-    fn replace(&mut self, group: &Group, registered: &[Registered]) -> Result<(), Failure> {
+    fn replace(
+        &mut self,
+        group: &Group,
+        dataset_type_id: i64,
+        registered: &[Registered],
+    ) -> Result<(), Failure> {
         let root_id = self.ids.root_id;
         let Generation { epoch, sequence } = self.registration.generation;
         self.connection
             .prepare_cached("UPDATE dataset SET epoch = ?2, sequence = ?3 WHERE uuid = ?1")?
             .execute(params![group.uuid.0.as_bytes(), epoch, sequence])?;
         for old in registered {
-            self.counters
-                .subtract(old.size.cast_signed(), old.confirmed);
+            self.counters.subtract(old.size.cast_signed(), old.state);
             self.connection
                 .prepare_cached("DELETE FROM record WHERE uuid = ?1 AND component = ?2")?
                 .execute(params![group.uuid.0.as_bytes(), old.component])?;
@@ -370,16 +393,17 @@ impl Writer<'_> {
             }
         }
         for claim in &group.claims {
-            let stays = registered
-                .iter()
-                .any(|old| old.confirmed && old.equals(root_id, claim));
-            self.put(group.uuid, claim, stays || self.registration.trust)?;
+            let mut before = registered.iter();
+            let stays = before.any(|old| old.state == CONFIRMED && old.equals(root_id, claim));
+            let state = self.state(dataset_type_id, stays);
+            self.put(group.uuid, claim, state)?;
         }
+        let waits = self.state(dataset_type_id, false) == AWAITED;
         let still_waits = |old: &Registered| {
             let claims = &mut group.claims.iter();
-            !self.registration.trust && claims.any(|claim| old.equals(root_id, claim))
+            waits && claims.any(|claim| old.equals(root_id, claim))
         };
-        for old in registered.iter().filter(|old| !old.confirmed) {
+        for old in registered.iter().filter(|old| old.state == AWAITED) {
             if !still_waits(old) {
                 self.stop_waiting(group.uuid, old)?;
             }

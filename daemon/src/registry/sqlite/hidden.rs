@@ -5,18 +5,20 @@
 use std::collections::HashMap;
 
 use runsync_manifest::name::DatasetId;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::failure::Failure;
 
 /// Stands for every dataset type.
 pub(super) const EVERY_TYPE: i64 = 0;
+/// Stands for the datasets that `omitted` lists, whatever their type.
+pub(super) const OMITTED: i64 = -1;
 
-/// Leaves out waiting claims of datasets that are hidden, in a query over `waiting`.
-const WAITING_NOT_HIDDEN: &str = "AND NOT EXISTS (SELECT 1 FROM dataset \
-     JOIN hidden ON hidden.run_id = dataset.run_id \
-         AND hidden.dataset_type_id IN (0, dataset.dataset_type_id) \
-     WHERE dataset.uuid = waiting.uuid)";
+/// Whether a row of `hidden` names a row of `dataset`.
+pub(super) const HIDES: &str = "hidden.run_id = dataset.run_id \
+     AND (hidden.dataset_type_id IN (0, dataset.dataset_type_id) \
+         OR hidden.dataset_type_id = -1 AND EXISTS (SELECT 1 FROM omitted \
+             WHERE omitted.run_id = dataset.run_id AND omitted.uuid = dataset.uuid))";
 
 /// A hidden part of a run.
 #[derive(Debug, Clone, Copy)]
@@ -72,25 +74,77 @@ impl Hidden {
         connection: &Connection,
         dataset: DatasetId,
     ) -> Result<bool, Failure> {
+        self.hides(connection, dataset, |_| true)
+    }
+
+    /// Whether a dataset is left out.
+    pub(super) fn hides_dataset(
+        &self,
+        connection: &Connection,
+        dataset: DatasetId,
+    ) -> Result<bool, Failure> {
+        self.hides(connection, dataset, |part| part.datasets)
+    }
+
+    fn hides(
+        &self,
+        connection: &Connection,
+        dataset: DatasetId,
+        counts: impl Fn(Part) -> bool,
+    ) -> Result<bool, Failure> {
         let of = connection
             .prepare_cached("SELECT run_id, dataset_type_id FROM dataset WHERE uuid = ?1")?
             .query_row([dataset.0.as_bytes()], |row| {
                 Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
             })
             .optional()?;
-        Ok(of.is_some_and(|(run_id, dataset_type_id)| {
-            let types = [EVERY_TYPE, dataset_type_id];
-            self.parts(run_id)
-                .any(|part| types.contains(&part.dataset_type_id))
-        }))
+        let Some((run_id, dataset_type_id)) = of else {
+            return Ok(false);
+        };
+        for part in self.parts(run_id).filter(|&part| counts(part)) {
+            let hides = if part.dataset_type_id == OMITTED {
+                connection
+                    .prepare_cached("SELECT 1 FROM omitted WHERE run_id = ?1 AND uuid = ?2")?
+                    .exists(params![run_id, dataset.0.as_bytes()])?
+            } else {
+                [EVERY_TYPE, dataset_type_id].contains(&part.dataset_type_id)
+            };
+            if hides {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// What a query over `waiting` of a run adds to its conditions.
-    pub(super) fn waiting_clause(&self, run_id: i64) -> &'static str {
+    pub(super) fn waiting_clause(&self, run_id: i64) -> String {
+        self.clause(run_id, || {
+            format!(
+                "AND NOT EXISTS (SELECT 1 FROM dataset JOIN hidden ON {HIDES} \
+                 WHERE dataset.uuid = waiting.uuid)"
+            )
+        })
+    }
+
+    /// What a query for the records of a run adds to its conditions over `dataset`.
+    pub(super) fn records_clause(&self, run_id: i64) -> String {
+        self.clause(run_id, || {
+            format!("AND NOT EXISTS (SELECT 1 FROM hidden WHERE {HIDES})")
+        })
+    }
+
+    /// What a query over `dataset` of a run adds to its conditions.
+    pub(super) fn datasets_clause(&self, run_id: i64) -> String {
+        self.clause(run_id, || {
+            format!("AND NOT EXISTS (SELECT 1 FROM hidden WHERE hidden.datasets AND {HIDES})")
+        })
+    }
+
+    fn clause(&self, run_id: i64, clause: impl Fn() -> String) -> String {
         if self.concerns(run_id) {
-            WAITING_NOT_HIDDEN
+            clause()
         } else {
-            ""
+            String::new()
         }
     }
 

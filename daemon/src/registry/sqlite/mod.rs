@@ -33,6 +33,12 @@ mod removal;
 
 mod reap;
 
+mod omitted;
+
+mod notices;
+
+mod unwanted;
+
 mod collections;
 
 mod chains;
@@ -47,7 +53,7 @@ mod store;
 mod tests;
 
 pub use self::store::SqliteRegistry;
-use crate::sqlite::Schema;
+use crate::sqlite::{Schema, Unmoved};
 
 const SCHEMA: Schema = Schema {
     what: "registry",
@@ -59,5 +65,11 @@ const SCHEMA: Schema = Schema {
         include_str!("../sql/0003_waiting.sql"),
         include_str!("../sql/0004_removal.sql"),
         include_str!("../sql/0005_collections.sql"),
+        include_str!("../sql/0006_propagation.sql"),
     ],
+    unmoved: Some(Unmoved {
+        what: "open journals",
+        since: 4,
+        count: "SELECT count(*) FROM removal_journal",
+    }),
 };

@@ -21,10 +21,6 @@ use crate::registry::record::{
 const AWAITED: &str = "SELECT adler32, md5, sha256, size, path FROM waiting \
      WHERE run_id = ?1 AND root_id = ?2 AND path > ?3 AND path < ?4";
 
-/// Leaves out datasets of types whose records are hidden.
-const TYPE_SHOWN: &str = "AND dataset_type_id NOT IN \
-     (SELECT dataset_type_id FROM hidden WHERE run_id = ?1)";
-
 /// The first run and root after another at which anything is waited for.
 const NEXT_WAITING: &str = "SELECT run_id, root_id FROM waiting \
      WHERE (run_id, root_id) > (?1, ?2) ORDER BY run_id, root_id LIMIT 1";
@@ -59,12 +55,16 @@ pub(super) fn runs(
     let columns = rows::RUN_COLUMNS;
     // No run has an empty name.
     let (name, origin) = after.unwrap_or(("", RepositoryId(Uuid::nil())));
-    // `0` is the character after `/`: between the two lie all names below the prefix.
+    // `0` is the character after `/`: between the two lie all names below the prefix. The stretch
+    // that holds these and the prefix itself bounds the search.
+    let below = match prefix {
+        Some(_) => "name >= ?1 AND name < ?1 || '0' AND (name = ?1 OR name > ?1 || '/')",
+        None => "?1 IS NULL",
+    };
     connection
         .prepare_cached(&format!(
             "SELECT {columns} FROM run
-             WHERE (name, origin) > (?2, ?3)
-                 AND (?1 IS NULL OR name = ?1 OR (name > ?1 || '/' AND name < ?1 || '0'))
+             WHERE (name, origin) > (?2, ?3) AND {below}
                  AND (waiting > 0 OR NOT ?4)
              ORDER BY name, origin LIMIT ?5"
         ))?
@@ -189,7 +189,7 @@ pub(super) fn exists(
     let names = Names::load(connection)?;
     let hidden = Hidden::load(connection)?;
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT {} FROM record WHERE uuid = ?1 ORDER BY component",
+        "SELECT {} FROM record WHERE uuid = ?1 AND confirmed < 2 ORDER BY component",
         rows::RECORD_COLUMNS
     ))?;
     let mut answers: Vec<Existence> = datasets
@@ -237,17 +237,19 @@ pub(super) fn datasets(
     let Some(run_id) = names::find_run(connection, run)? else {
         return Ok(Vec::new());
     };
-    if Hidden::load(connection)?.hides_datasets(run_id) {
+    let hidden = Hidden::load(connection)?;
+    if hidden.hides_datasets(run_id) {
         return Ok(Vec::new());
     }
+    let shown = hidden.datasets_clause(run_id);
     connection
-        .prepare_cached(
+        .prepare_cached(&format!(
             "SELECT dataset.uuid, dataset_type.name, dataset.data_id, dataset.epoch, dataset.sequence
              FROM dataset INDEXED BY dataset_by_run JOIN dataset_type USING (dataset_type_id)
              WHERE dataset.run_id = ?1 AND dataset.uuid > ?2
-                 AND (?3 IS NULL OR dataset_type.name = ?3)
-             ORDER BY dataset.uuid LIMIT ?4",
-        )?
+                 AND (?3 IS NULL OR dataset_type.name = ?3) {shown}
+             ORDER BY dataset.uuid LIMIT ?4"
+        ))?
         .query_and_then(
             params![
                 run_id,
@@ -282,17 +284,13 @@ pub(super) fn records(
     if hidden.hides_all_records(run_id) {
         return Ok(Vec::new());
     }
-    let shown = if hidden.concerns(run_id) {
-        TYPE_SHOWN
-    } else {
-        ""
-    };
+    let shown = hidden.records_clause(run_id);
     connection
         .prepare_cached(&format!(
             "SELECT {}
              FROM (SELECT uuid FROM dataset INDEXED BY dataset_by_run
                    WHERE run_id = ?1 AND uuid > ?2 {shown} ORDER BY uuid LIMIT ?3) AS page
-             CROSS JOIN record ON record.uuid = page.uuid
+             CROSS JOIN record ON record.uuid = page.uuid AND record.confirmed < 2
              ORDER BY record.uuid, record.component",
             rows::RECORD_COLUMNS
         ))?

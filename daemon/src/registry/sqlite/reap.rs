@@ -1,14 +1,15 @@
 //! Takes hidden rows away, so many datasets to a commit.
 //!
-//! A chunk is a stretch of one run's datasets by UUID. Dataset and records go in one commit: a record
+//! A chunk is a stretch of one part's datasets by UUID. Dataset and records go in one commit: a record
 //! is hidden by its run, which only the dataset's row tells. Look-ups without their dataset count for
-//! nothing, so they may go before it or after.
+//! nothing, so they may go before it or after. Where datasets stay, their claims become absent.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::failure::Failure;
-use super::hidden::EVERY_TYPE;
+use super::hidden::{EVERY_TYPE, OMITTED};
 use super::removal::forget_done;
+use super::rows::ABSENT;
 
 /// A part whose rows may go.
 #[derive(Debug)]
@@ -16,47 +17,34 @@ struct Part {
     run_id: i64,
     dataset_type_id: i64,
     removal_id: i64,
+    datasets: bool,
     reaped_to: Vec<u8>,
 }
 
-/// The datasets of a chunk, in a statement that has run, type, the UUID after which the chunk
-/// begins, and the one with which it ends.
-const CHUNK: &str = "FROM dataset INDEXED BY dataset_by_run
-     WHERE dataset.run_id = ?1 AND ?2 IN (0, dataset.dataset_type_id)
-         AND dataset.uuid > ?3 AND dataset.uuid <= ?4";
-
-/// Rows of a run up to one of them, in a table whose key begins with the run: run, how many.
-const FIRST_WAITING: &str =
-    "DELETE FROM waiting WHERE run_id = ?1 AND (root_id, path, uuid, component) <=
-     (SELECT root_id, path, uuid, component FROM (
-         SELECT root_id, path, uuid, component FROM waiting WHERE run_id = ?1
-         ORDER BY root_id, path, uuid, component LIMIT ?2)
-      ORDER BY root_id DESC, path DESC, uuid DESC, component DESC LIMIT 1)";
-/// The same of the look-up by data ID.
-const FIRST_DATA_IDS: &str =
-    "DELETE FROM dataset_by_data_id WHERE run_id = ?1 AND (dataset_type_id, data_id) <=
-     (SELECT dataset_type_id, data_id FROM (
-         SELECT dataset_type_id, data_id FROM dataset_by_data_id WHERE run_id = ?1
-         ORDER BY dataset_type_id, data_id LIMIT ?2)
-      ORDER BY dataset_type_id DESC, data_id DESC LIMIT 1)";
+/// Rows go only once nothing is left to delete: until then they keep their paths from being
+/// registered by others. Journals that wait for late arrivals name nothing that is there.
+const NEXT_PART: &str = "SELECT run_id, dataset_type_id, removal_id, datasets, reaped_to
+     FROM hidden JOIN removal USING (removal_id)
+     WHERE removal.reapable AND NOT EXISTS (SELECT 1 FROM removal_journal
+         WHERE removal_journal.removal_id = removal.removal_id
+             AND removal_journal.late_until IS NULL)
+     LIMIT 1";
 
 /// Reaps a chunk; false where there is nothing left to reap.
 ///
-/// Tables whose key begins with the run lose a stretch of it; the others are walked in the order of
-/// their own keys.
+/// Tables whose key begins with the run lose a stretch of it where the whole run goes; the others
+/// are walked in the order of their own keys.
 pub(super) fn reap(connection: &Connection, most: usize) -> Result<bool, Failure> {
     let Some(part) = next_part(connection)? else {
         return Ok(false);
     };
     let rows = i64::try_from(most.max(1)).unwrap_or(i64::MAX);
-    let stretches: &[&str] = match part.dataset_type_id {
-        EVERY_TYPE => &[FIRST_WAITING, FIRST_DATA_IDS],
-        _ => &[],
-    };
     let mut gone = 0;
-    for stretch in stretches {
-        let mut statement = connection.prepare_cached(stretch)?;
-        gone += statement.execute([part.run_id, rows])?;
+    if part.dataset_type_id == EVERY_TYPE {
+        gone += first_waiting(connection, part.run_id, rows)?;
+        if part.datasets {
+            gone += first_data_ids(connection, part.run_id, rows)?;
+        }
     }
     match chunk_end(connection, &part, rows)? {
         Some(end) => reap_to(connection, &part, &end)?,
@@ -68,29 +56,107 @@ pub(super) fn reap(connection: &Connection, most: usize) -> Result<bool, Failure
 
 fn next_part(connection: &Connection) -> rusqlite::Result<Option<Part>> {
     connection
-        .prepare_cached(
-            "SELECT run_id, dataset_type_id, removal_id, reaped_to
-             FROM hidden JOIN removal USING (removal_id) WHERE removal.reapable LIMIT 1",
-        )?
+        .prepare_cached(NEXT_PART)?
         .query_row([], |row| {
             Ok(Part {
                 run_id: row.get(0)?,
                 dataset_type_id: row.get(1)?,
                 removal_id: row.get(2)?,
-                reaped_to: row.get(3)?,
+                datasets: row.get(3)?,
+                reaped_to: row.get(4)?,
             })
         })
         .optional()
 }
 
-/// The UUID of the last dataset of the next chunk.
-fn chunk_end(connection: &Connection, part: &Part, rows: i64) -> rusqlite::Result<Option<Vec<u8>>> {
+/// Deletes the first rows of a run in `waiting`, by key.
+///
+/// The last of them is looked up first: compared with values, not with a query, all columns of the
+/// key bound the search.
+fn first_waiting(connection: &Connection, run_id: i64, rows: i64) -> rusqlite::Result<usize> {
+    let last = connection
+        .prepare_cached(
+            "SELECT root_id, path, uuid, component FROM (
+                 SELECT root_id, path, uuid, component FROM waiting WHERE run_id = ?1
+                 ORDER BY root_id, path, uuid, component LIMIT ?2)
+             ORDER BY root_id DESC, path DESC, uuid DESC, component DESC LIMIT 1",
+        )?
+        .query_row([run_id, rows], |row| {
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, String>(1)?,
+                row.get::<_, Vec<u8>>(2)?,
+                row.get::<_, String>(3)?,
+            ))
+        })
+        .optional()?;
+    let Some((root_id, path, uuid, component)) = last else {
+        return Ok(0);
+    };
     connection
         .prepare_cached(
-            "SELECT max(uuid) FROM (SELECT uuid FROM dataset INDEXED BY dataset_by_run
-                 WHERE run_id = ?1 AND ?2 IN (0, dataset_type_id) AND uuid > ?3
-                 ORDER BY uuid LIMIT ?4)",
+            "DELETE FROM waiting WHERE run_id = ?1
+                 AND (root_id, path, uuid, component) <= (?2, ?3, ?4, ?5)",
         )?
+        .execute(params![run_id, root_id, path, uuid, component])
+}
+
+/// The same of the look-up by data ID.
+fn first_data_ids(connection: &Connection, run_id: i64, rows: i64) -> rusqlite::Result<usize> {
+    let last = connection
+        .prepare_cached(
+            "SELECT dataset_type_id, data_id FROM (
+                 SELECT dataset_type_id, data_id FROM dataset_by_data_id WHERE run_id = ?1
+                 ORDER BY dataset_type_id, data_id LIMIT ?2)
+             ORDER BY dataset_type_id DESC, data_id DESC LIMIT 1",
+        )?
+        .query_row([run_id, rows], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+        })
+        .optional()?;
+    let Some((dataset_type_id, data_id)) = last else {
+        return Ok(0);
+    };
+    connection
+        .prepare_cached(
+            "DELETE FROM dataset_by_data_id WHERE run_id = ?1
+                 AND (dataset_type_id, data_id) <= (?2, ?3)",
+        )?
+        .execute(params![run_id, dataset_type_id, data_id])
+}
+
+impl Part {
+    /// The datasets of a chunk, in a statement that has run, type, the UUID after which the chunk
+    /// begins, and the one with which it ends.
+    fn chunk(&self, joined: &str) -> String {
+        if self.dataset_type_id == OMITTED {
+            format!(
+                "FROM omitted CROSS JOIN dataset ON dataset.uuid = omitted.uuid {joined}
+                 WHERE ?2 = -1 AND omitted.run_id = ?1
+                     AND omitted.uuid > ?3 AND omitted.uuid <= ?4"
+            )
+        } else {
+            format!(
+                "FROM dataset INDEXED BY dataset_by_run {joined}
+                 WHERE dataset.run_id = ?1 AND ?2 IN (0, dataset.dataset_type_id)
+                     AND dataset.uuid > ?3 AND dataset.uuid <= ?4"
+            )
+        }
+    }
+}
+
+/// The UUID of the last dataset of the next chunk.
+fn chunk_end(connection: &Connection, part: &Part, rows: i64) -> rusqlite::Result<Option<Vec<u8>>> {
+    let uuids = if part.dataset_type_id == OMITTED {
+        "SELECT uuid FROM omitted WHERE run_id = ?1 AND ?2 = -1 AND uuid > ?3"
+    } else {
+        "SELECT uuid FROM dataset INDEXED BY dataset_by_run
+         WHERE run_id = ?1 AND ?2 IN (0, dataset_type_id) AND uuid > ?3"
+    };
+    connection
+        .prepare_cached(&format!(
+            "SELECT max(uuid) FROM ({uuids} ORDER BY uuid LIMIT ?4)"
+        ))?
         .query_row(
             params![part.run_id, part.dataset_type_id, part.reaped_to, rows],
             |row| row.get(0),
@@ -99,23 +165,39 @@ fn chunk_end(connection: &Connection, part: &Part, rows: i64) -> rusqlite::Resul
 
 fn reap_to(connection: &Connection, part: &Part, end: &[u8]) -> Result<(), Failure> {
     let chunk = params![part.run_id, part.dataset_type_id, part.reaped_to, end];
-    let joined = CHUNK.replace(
-        "INDEXED BY dataset_by_run",
-        "INDEXED BY dataset_by_run CROSS JOIN record ON record.uuid = dataset.uuid",
-    );
-    for statement in [
-        format!(
+    let run = |statement: &str| connection.prepare_cached(statement)?.execute(chunk);
+    let claims = part.chunk("CROSS JOIN record ON record.uuid = dataset.uuid");
+    let datasets = part.chunk("");
+    if part.dataset_type_id != EVERY_TYPE {
+        run(&format!(
+            "DELETE FROM waiting WHERE (run_id, root_id, path, uuid, component) IN
+                 (SELECT ?1, record.root_id, record.path, record.uuid, record.component {claims})"
+        ))?;
+    }
+    if part.datasets {
+        run(&format!(
             "DELETE FROM record_by_path WHERE (path, root_id, uuid, component) IN
-                 (SELECT record.path, record.root_id, record.uuid, record.component {joined})"
-        ),
-        format!("DELETE FROM record WHERE uuid IN (SELECT dataset.uuid {CHUNK})"),
-        // Before the datasets, which tell the types.
-        "DELETE FROM tag WHERE run_id = ?1 AND uuid > ?3 AND uuid <= ?4 AND (?2 = 0 OR ?2 =
-             (SELECT dataset_type_id FROM dataset WHERE dataset.uuid = tag.uuid))"
-            .to_owned(),
-        format!("DELETE FROM dataset WHERE uuid IN (SELECT dataset.uuid {CHUNK})"),
-    ] {
-        connection.prepare_cached(&statement)?.execute(chunk)?;
+                 (SELECT record.path, record.root_id, record.uuid, record.component {claims})"
+        ))?;
+        run(&format!(
+            "DELETE FROM record WHERE uuid IN (SELECT dataset.uuid {datasets})"
+        ))?;
+        if part.dataset_type_id != EVERY_TYPE {
+            run(&format!(
+                "DELETE FROM dataset_by_data_id WHERE (run_id, dataset_type_id, data_id, uuid) IN
+                     (SELECT ?1, dataset.dataset_type_id, dataset.data_id, dataset.uuid {datasets})"
+            ))?;
+        }
+        run(&format!(
+            "DELETE FROM tag WHERE run_id = ?1 AND uuid IN (SELECT dataset.uuid {datasets})"
+        ))?;
+        run(&format!(
+            "DELETE FROM dataset WHERE uuid IN (SELECT dataset.uuid {datasets})"
+        ))?;
+    } else {
+        run(&format!(
+            "UPDATE record SET confirmed = {ABSENT} WHERE uuid IN (SELECT dataset.uuid {datasets})"
+        ))?;
     }
     connection
         .prepare_cached(
@@ -129,5 +211,19 @@ fn end_part(connection: &Connection, part: &Part) -> Result<(), Failure> {
     connection
         .prepare_cached("DELETE FROM hidden WHERE run_id = ?1 AND dataset_type_id = ?2")?
         .execute([part.run_id, part.dataset_type_id])?;
+    if part.dataset_type_id == OMITTED {
+        connection
+            .prepare_cached("DELETE FROM omitted WHERE run_id = ?1")?
+            .execute([part.run_id])?;
+    }
+    if part.dataset_type_id != EVERY_TYPE {
+        // What was confirmed since it was counted is not known.
+        connection
+            .prepare_cached(
+                "UPDATE run SET waiting = (SELECT count(*) FROM waiting WHERE run_id = ?1)
+                 WHERE run_id = ?1",
+            )?
+            .execute([part.run_id])?;
+    }
     forget_done(connection, part.removal_id)
 }

@@ -5,26 +5,31 @@ use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 use runsync_config::root::RootName;
-use runsync_manifest::checksum::Sha256;
+use runsync_manifest::checksum::{Adler32, Sha256};
 use runsync_manifest::generation::Generation;
-use rusqlite::types::ValueRef;
+use runsync_manifest::name::ArtifactPath;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use super::failure::Failure;
-use super::hidden::{EVERY_TYPE, Hidden};
-use super::{chains, names, rows};
+use super::hidden::{EVERY_TYPE, HIDES, OMITTED};
+use super::rows::CONFIRMED;
+use super::{chains, names, notices, rows, unwanted};
 use crate::registry::RegistryError;
-use crate::registry::removal::{Extent, JournalRef, NamedArtifact, Removal, RemovalRow, RunPart};
+use crate::registry::removal::{
+    Extent, JournalRef, NamedArtifact, Operation, Removal, RemovalRow, RunPart, Which,
+};
 
 /// A part of a run by its numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PartIds {
-    run_id: i64,
-    dataset_type_id: i64,
+    pub(super) run_id: i64,
+    /// [`EVERY_TYPE`], [`OMITTED`], or a type.
+    pub(super) dataset_type_id: i64,
 }
 
-/// Every artifact that parts name in a root, by path.
+/// Every artifact that parts name in a root, by path; `dataset` is what they take away, and
+/// `holder` who else names it.
 ///
 /// What stays is asked for once the rows are sorted, so that it walks the look-up by path forward;
 /// `LIMIT -1` keeps the planner from asking before.
@@ -36,38 +41,42 @@ const NAMED: &str = "WITH part (run_id, dataset_type_id) AS MATERIALIZED (
      CROSS JOIN record AS other ON other.uuid = by_path.uuid
          AND other.component = by_path.component
          AND other.root_id = by_path.root_id AND other.path = by_path.path
-     CROSS JOIN dataset AS holder ON holder.uuid = by_path.uuid
+         AND other.confirmed < 2
+     CROSS JOIN dataset ON dataset.uuid = by_path.uuid
      WHERE by_path.path = named.path AND by_path.root_id = ?2 AND by_path.uuid <> named.uuid
-         AND NOT EXISTS (SELECT 1 FROM part WHERE part.run_id = holder.run_id
-             AND part.dataset_type_id IN (0, holder.dataset_type_id))
-         AND NOT EXISTS (SELECT 1 FROM hidden WHERE hidden.run_id = holder.run_id
-             AND hidden.dataset_type_id IN (0, holder.dataset_type_id))
- )
+         AND NOT EXISTS (SELECT 1 FROM part AS hidden WHERE {HIDES})
+         AND NOT EXISTS (SELECT 1 FROM hidden WHERE {HIDES})
+ ), named.adler32
  FROM (
-     SELECT record.path, record.size, record.uuid, record.component, record.confirmed
-     FROM part
-     CROSS JOIN dataset INDEXED BY dataset_by_run ON dataset.run_id = part.run_id
-         AND part.dataset_type_id IN (0, dataset.dataset_type_id)
+     SELECT record.path, record.size, record.uuid, record.component, record.confirmed,
+         record.adler32
+     FROM part AS hidden
+     CROSS JOIN dataset INDEXED BY dataset_by_run ON {HIDES}
      CROSS JOIN record ON record.uuid = dataset.uuid
      WHERE record.root_id = ?2
      ORDER BY record.path, record.uuid, record.component LIMIT -1
  ) AS named";
 
 /// What a part holds, counted.
-const COUNTED: &str = "SELECT count(DISTINCT dataset.uuid), count(record.uuid),
+const COUNTED: &str = "WITH part (run_id, dataset_type_id) AS (VALUES (?1, ?2))
+ SELECT count(DISTINCT dataset.uuid), count(record.uuid),
      count(record.uuid) - coalesce(sum(record.confirmed), 0), coalesce(sum(record.size), 0)
- FROM dataset INDEXED BY dataset_by_run
- LEFT JOIN record ON record.uuid = dataset.uuid
- WHERE dataset.run_id = ?1 AND dataset.dataset_type_id = ?2";
+ FROM part AS hidden
+ CROSS JOIN dataset INDEXED BY dataset_by_run ON {HIDES}
+ LEFT JOIN record ON record.uuid = dataset.uuid AND record.confirmed < 2";
 
-fn find_part(connection: &Connection, part: &RunPart) -> Result<Option<PartIds>, Failure> {
+pub(super) fn find_part(
+    connection: &Connection,
+    part: &RunPart,
+) -> Result<Option<PartIds>, Failure> {
     let missing = || RegistryError::RunMissing {
         run: part.run.clone(),
     };
     let run_id = names::find_run(connection, &part.run)?.ok_or_else(missing)?;
-    let dataset_type_id = match &part.dataset_type {
-        None => Some(EVERY_TYPE),
-        Some(name) => names::find_dataset_type(connection, name)?.map(|(id, _)| id),
+    let dataset_type_id = match &part.which {
+        Which::All => Some(EVERY_TYPE),
+        Which::Omitted => Some(OMITTED),
+        Which::Type(name) => names::find_dataset_type(connection, name)?.map(|(id, _)| id),
     };
     Ok(dataset_type_id.map(|dataset_type_id| PartIds {
         run_id,
@@ -86,7 +95,7 @@ pub(super) fn extent(connection: &Connection, part: &RunPart) -> Result<Extent, 
             .query_row([ids.run_id], read)?);
     }
     Ok(connection
-        .prepare_cached(COUNTED)?
+        .prepare_cached(&COUNTED.replace("{HIDES}", HIDES))?
         .query_row([ids.run_id, ids.dataset_type_id], extent_row)?)
 }
 
@@ -115,7 +124,7 @@ pub(super) fn artifacts_of(
     }
     let numbers: serde_json::Value = numbers.into_iter().map(Vec::from).collect();
     let numbers = numbers.to_string();
-    let mut statement = connection.prepare_cached(NAMED)?;
+    let mut statement = connection.prepare_cached(&NAMED.replace("{HIDES}", HIDES))?;
     let mut found = statement.query(params![numbers, root_id])?;
     let mut last: Option<NamedArtifact> = None;
     while let Some(row) = found.next()? {
@@ -130,7 +139,7 @@ pub(super) fn artifacts_of(
         }
         if let Some(last) = &mut last {
             last.datasets.push((rows::dataset_id(row, 2)?, row.get(3)?));
-            last.confirmed |= row.get::<_, bool>(4)?;
+            last.confirmed |= row.get::<_, i64>(4)? == CONFIRMED;
             last.shared |= row.get::<_, bool>(5)?;
         }
     }
@@ -144,6 +153,7 @@ fn named_artifact(row: &Row<'_>, path: &str) -> Result<NamedArtifact, Failure> {
     Ok(NamedArtifact {
         path: rows::path(path.to_owned())?,
         size: rows::count(row, 1)?,
+        adler32: Adler32(row.get::<_, u32>(6)?.to_be_bytes()),
         datasets: Vec::with_capacity(1),
         confirmed: false,
         shared: false,
@@ -179,46 +189,139 @@ pub(super) fn remove(connection: &Connection, removal: &Removal<'_>) -> Result<b
                 journal.digest.0
             ])?;
     }
-    for part in removal.parts {
-        hide(connection, removal_id, part)?;
+    for (part, extent) in removal.parts {
+        hide(connection, (removal_id, removal), part, extent)?;
     }
     for (run, floor) in removal.floors {
-        raise_floor(connection, names::run(connection, run)?, *floor)?;
+        let run_id = names::run(connection, run)?;
+        raise_floor(connection, run_id, *floor)?;
+        if removal.operation.is_of_origin() {
+            raise_followed(connection, run_id, *floor)?;
+        }
+    }
+    for notice in removal.notices {
+        notices::add(connection, notice)?;
     }
     Ok(true)
 }
 
-fn hide(connection: &Connection, removal_id: i64, part: &RunPart) -> Result<(), Failure> {
-    let Some(PartIds {
-        run_id,
-        dataset_type_id,
-    }) = find_part(connection, part)?
-    else {
+/// Hides a part. Counters of a whole run are known at once; those of another part were counted
+/// before, and what waits is counted anew when it is reaped: it may be confirmed meanwhile.
+fn hide(
+    connection: &Connection,
+    (removal_id, removal): (i64, &Removal<'_>),
+    part: &RunPart,
+    extent: &Extent,
+) -> Result<(), Failure> {
+    let Some(ids) = find_part(connection, part)? else {
         return Ok(());
     };
+    let PartIds {
+        run_id,
+        dataset_type_id,
+    } = ids;
     // Two removals at once of parts of one run would each reap what the other counts.
-    if Hidden::load(connection)?.concerns(run_id) {
+    if is_under_way(connection, run_id)? {
         let run = part.run.clone();
         return Err(RegistryError::RemovalUnderWay { run }.into());
     }
+    let datasets = removal.operation.takes_datasets();
     connection
         .prepare_cached(
             "INSERT INTO hidden (run_id, dataset_type_id, removal_id, datasets, reaped_to)
-             VALUES (?1, ?2, ?3, 1, x'')",
+             VALUES (?1, ?2, ?3, ?4, x'')",
         )?
-        .execute([run_id, dataset_type_id, removal_id])?;
-    connection
-        .prepare_cached(
-            "UPDATE run SET datasets = 0, claims = 0, waiting = 0, bytes = 0 WHERE run_id = ?1",
-        )?
-        .execute([run_id])?;
-    if dataset_type_id == EVERY_TYPE {
+        .execute(params![run_id, dataset_type_id, removal_id, datasets])?;
+    count_away(connection, run_id, part, extent, datasets)?;
+    match removal.operation {
+        Operation::Unstore => unwanted::add(connection, ids, removal)?,
+        Operation::RemoveRuns | Operation::DropCopy if dataset_type_id == EVERY_TYPE => {
+            unwanted::drop_all(connection, run_id)?;
+        }
+        Operation::RemoveRuns | Operation::DropCopy | Operation::Follow | Operation::Forget => {}
+    }
+    if datasets && dataset_type_id == EVERY_TYPE {
         chains::lose_run(connection, run_id)?;
     }
-    // What was interrupted must not go on where rows are missing by then.
+    if datasets {
+        let floor = removal.floors.iter().find(|(run, _)| *run == part.run);
+        stop_registering(connection, run_id, floor.map(|(_, floor)| *floor))?;
+    }
+    Ok(())
+}
+
+fn is_under_way(connection: &Connection, run_id: i64) -> Result<bool, Failure> {
+    let restoring = connection
+        .prepare_cached("SELECT 1 FROM restoring WHERE run_id = ?1")?
+        .exists([run_id])?;
+    let hidden = connection
+        .prepare_cached("SELECT 1 FROM hidden WHERE run_id = ?1")?
+        .exists([run_id])?;
+    Ok(restoring || hidden)
+}
+
+fn count_away(
+    connection: &Connection,
+    run_id: i64,
+    part: &RunPart,
+    extent: &Extent,
+    datasets: bool,
+) -> Result<(), Failure> {
+    let Extent {
+        datasets: count,
+        claims,
+        waiting,
+        bytes,
+    } = match &part.which {
+        Which::All => Extent::EVERYTHING,
+        Which::Type(_) | Which::Omitted => *extent,
+    };
+    let less = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     connection
-        .prepare_cached("DELETE FROM registering WHERE run_id = ?1")?
-        .execute([run_id])?;
+        .prepare_cached(
+            "UPDATE run SET datasets = max(datasets - ?2, 0), claims = max(claims - ?3, 0),
+                 waiting = max(waiting - ?4, 0), bytes = max(bytes - ?5, 0)
+             WHERE run_id = ?1",
+        )?
+        .execute(params![
+            run_id,
+            less(if datasets { count } else { 0 }),
+            less(claims),
+            less(waiting),
+            less(bytes)
+        ])?;
+    Ok(())
+}
+
+/// What was interrupted must not go on where rows are missing by then; a manifest above the floor
+/// may.
+fn stop_registering(
+    connection: &Connection,
+    run_id: i64,
+    floor: Option<Generation>,
+) -> Result<(), Failure> {
+    let (epoch, sequence) =
+        floor.map_or((u32::MAX, u32::MAX), |floor| (floor.epoch, floor.sequence));
+    connection
+        .prepare_cached(
+            "DELETE FROM registering WHERE run_id = ?1 AND (epoch, sequence) <= (?2, ?3)",
+        )?
+        .execute(params![run_id, epoch, sequence])?;
+    Ok(())
+}
+
+pub(super) fn raise_followed(
+    connection: &Connection,
+    run_id: i64,
+    generation: Generation,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE run SET followed_epoch = ?2, followed_sequence = ?3 WHERE run_id = ?1
+                 AND (followed_epoch IS NULL
+                     OR (followed_epoch, followed_sequence) < (?2, ?3))",
+        )?
+        .execute(params![run_id, generation.epoch, generation.sequence])?;
     Ok(())
 }
 
@@ -246,7 +349,7 @@ pub(super) fn removals(connection: &Connection) -> Result<Vec<RemovalRow>, Failu
         found.insert(row.get::<_, i64>(0)?, removal_row(row)?);
     }
     let mut statement = connection.prepare_cached(
-        "SELECT hidden.removal_id, run.name, run.origin, dataset_type.name
+        "SELECT hidden.removal_id, run.name, run.origin, hidden.dataset_type_id, dataset_type.name
          FROM hidden JOIN run USING (run_id)
          LEFT JOIN dataset_type ON dataset_type.dataset_type_id = hidden.dataset_type_id
          ORDER BY run.name, run.origin, dataset_type.name",
@@ -255,10 +358,10 @@ pub(super) fn removals(connection: &Connection) -> Result<Vec<RemovalRow>, Failu
     while let Some(row) = rows.next()? {
         let part = RunPart {
             run: rows::run_key(row, 1)?,
-            dataset_type: if row.get_ref(3)? == ValueRef::Null {
-                None
-            } else {
-                Some(rows::parse(row, 3, "dataset type name")?)
+            which: match row.get(3)? {
+                EVERY_TYPE => Which::All,
+                OMITTED => Which::Omitted,
+                _ => Which::Type(rows::parse(row, 4, "dataset type name")?),
             },
         };
         if let Some(removal) = found.get_mut(&row.get(0)?) {
@@ -266,7 +369,8 @@ pub(super) fn removals(connection: &Connection) -> Result<Vec<RemovalRow>, Failu
         }
     }
     let mut statement = connection.prepare_cached(
-        "SELECT removal_id, root.name, digest FROM removal_journal JOIN root USING (root_id)
+        "SELECT removal_id, root.name, digest, late_until
+         FROM removal_journal JOIN root USING (root_id)
          ORDER BY root.name",
     )?;
     let mut rows = statement.query([])?;
@@ -275,6 +379,7 @@ pub(super) fn removals(connection: &Connection) -> Result<Vec<RemovalRow>, Failu
             removal.journals.push(JournalRef {
                 root: rows::parse(row, 1, "root name")?,
                 digest: Sha256(row.get(2)?),
+                late_until: row.get::<_, Option<i64>>(3)?.map(time).transpose()?,
             });
         }
     }
@@ -282,8 +387,7 @@ pub(super) fn removals(connection: &Connection) -> Result<Vec<RemovalRow>, Failu
 }
 
 fn removal_row(row: &Row<'_>) -> Result<RemovalRow, Failure> {
-    let at: i64 = row.get(4)?;
-    let at = Timestamp::from_nanosecond(at.into()).map_err(|_| rows::damaged("time", &at))?;
+    let at = time(row.get(4)?)?;
     Ok(RemovalRow {
         id: Uuid::from_bytes(row.get(1)?),
         operation: rows::parse(row, 2, "operation")?,
@@ -333,7 +437,55 @@ pub(super) fn forget_done(connection: &Connection, removal_id: i64) -> Result<()
     Ok(())
 }
 
+/// Notes that the journal of a removal in a root stays open for what may still arrive.
+pub(super) fn wait_for_late(
+    connection: &Connection,
+    removal: Uuid,
+    root: &RootName,
+    until: Timestamp,
+) -> Result<(), Failure> {
+    connection
+        .prepare_cached(
+            "UPDATE removal_journal SET late_until = ?3
+             WHERE removal_id = (SELECT removal_id FROM removal WHERE removal = ?1)
+                 AND root_id = (SELECT root_id FROM root WHERE name = ?2)",
+        )?
+        .execute(params![
+            removal.as_bytes(),
+            root.as_str(),
+            nanoseconds(until)
+        ])?;
+    Ok(())
+}
+
+/// Of paths in a root those that some dataset's record names, or waits for.
+pub(super) fn claimed(
+    connection: &Connection,
+    root: &RootName,
+    paths: &[&ArtifactPath],
+) -> Result<Vec<bool>, Failure> {
+    let Some(root_id) = names::find_root(connection, root)? else {
+        return Ok(vec![false; paths.len()]);
+    };
+    let mut claimed = connection.prepare_cached(
+        "SELECT 1 FROM record_by_path AS by_path
+         CROSS JOIN record ON record.uuid = by_path.uuid
+             AND record.component = by_path.component
+             AND record.root_id = by_path.root_id AND record.path = by_path.path
+         WHERE by_path.path = ?1 AND by_path.root_id = ?2",
+    )?;
+    let is_claimed = |path: &&ArtifactPath| claimed.exists(params![path.as_str(), root_id]);
+    Ok(paths
+        .iter()
+        .map(is_claimed)
+        .collect::<Result<_, rusqlite::Error>>()?)
+}
+
+pub(super) fn time(nanoseconds: i64) -> Result<Timestamp, Failure> {
+    Timestamp::from_nanosecond(nanoseconds.into()).map_err(|_| rows::damaged("time", &nanoseconds))
+}
+
 /// As the column has it.
-fn nanoseconds(at: Timestamp) -> i64 {
+pub(super) fn nanoseconds(at: Timestamp) -> i64 {
     i64::try_from(at.as_nanosecond()).unwrap_or(i64::MAX)
 }

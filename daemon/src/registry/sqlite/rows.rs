@@ -16,9 +16,17 @@ use super::failure::Failure;
 use crate::registry::RegistryError;
 use crate::registry::record::{RecordRow, RunRow};
 
+/// `record.confirmed` of an artifact that is waited for.
+pub(super) const AWAITED: i64 = 0;
+/// Of one that is confirmed.
+pub(super) const CONFIRMED: i64 = 1;
+/// Of one that is neither: unstored, or forgotten. Readers pass over it.
+pub(super) const ABSENT: i64 = 2;
+
 /// Columns that [`run_row`] reads.
 pub(super) const RUN_COLUMNS: &str = "run.name, run.origin, run.epoch, run.sequence, \
-     run.floor_epoch, run.floor_sequence, run.datasets, run.claims, run.waiting, run.bytes";
+     run.floor_epoch, run.floor_sequence, run.datasets, run.claims, run.waiting, run.bytes, \
+     run.followed_epoch, run.followed_sequence";
 
 /// Columns of `dataset_type` that [`dataset_type`] reads.
 pub(super) const TYPE_COLUMNS: &str = "name, dimensions, storage_class, is_calibration";
@@ -123,6 +131,7 @@ pub(super) fn run_row(row: &Row<'_>) -> Result<RunRow, Failure> {
         key: run_key(row, 0)?,
         generation: generation(row, 2)?,
         floor: generation(row, 4)?,
+        followed: generation(row, 10)?,
         datasets: counter(row, 6)?,
         claims: counter(row, 7)?,
         waiting: counter(row, 8)?,

@@ -8,6 +8,7 @@ use super::conflicts::HELD_DATA_ID;
 use super::datasets::{self, ClaimGroups};
 use super::failure::Failure;
 use super::load::{Marker, Stage};
+use super::unwanted::UnwantedTypes;
 use super::{names, rows};
 use crate::registry::RegistryError;
 use crate::registry::conflict::Conflict;
@@ -20,6 +21,8 @@ pub(super) struct Ids {
     pub(super) root_id: i64,
     dataset_types: Vec<i64>,
     formatters: HashMap<String, i64>,
+    /// Types of the run that this site does not want.
+    pub(super) unwanted: UnwantedTypes,
 }
 
 impl Ids {
@@ -28,8 +31,10 @@ impl Ids {
         connection: &Connection,
         registration: &Registration<'_>,
     ) -> Result<Self, Failure> {
+        let run_id = names::run(connection, registration.run)?;
         Ok(Self {
-            run_id: names::run(connection, registration.run)?,
+            run_id,
+            unwanted: UnwantedTypes::of(connection, run_id)?,
             root_id: names::root(connection, registration.root)?,
             dataset_types: registration
                 .dataset_types
@@ -122,6 +127,7 @@ impl<'a> StageRows<'a> {
             Stage::Waiting | Stage::Done => {
                 let (claims, last) = paths_after(registration, marker.rows_done)?;
                 let look = marker.overlaps
+                    || !ids.unwanted.is_empty()
                     || marker.datasets_added != source.datasets()
                     || claims_of_run(connection, ids.run_id)? != source.claims();
                 // Where records are read, the last claim done may have been passed over.

@@ -4,17 +4,20 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use runsync_config::root::RootName;
 use runsync_manifest::generation::Generation;
 use runsync_manifest::header::DatasetType;
-use runsync_manifest::name::{CollectionName, DatasetId, DatasetTypeName, RepositoryId, RunKey};
+use runsync_manifest::name::{
+    ArtifactPath, CollectionName, DatasetId, DatasetTypeName, ManifestId, RepositoryId, RunKey,
+};
 use rusqlite::{Connection, Transaction};
 use uuid::Uuid;
 
 use super::failure::Failure;
 use super::{
-    SCHEMA, chains, collections, confirm, conflicts, names, query, reap, register, removal,
-    standing, unlink,
+    SCHEMA, chains, collections, confirm, conflicts, names, notices, omitted, query, reap,
+    register, removal, standing, unlink, unwanted,
 };
 use crate::lease::{Fence, Tenure};
 use crate::registry::collection::{
@@ -22,10 +25,12 @@ use crate::registry::collection::{
 };
 use crate::registry::conflict::Conflict;
 use crate::registry::record::{
-    DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RunRow,
+    DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RowSource, RunRow,
     WaitingArtifact, WaitingRun,
 };
-use crate::registry::removal::{Extent, NamedArtifact, Removal, RemovalRow, RunPart};
+use crate::registry::removal::{
+    Extent, NamedArtifact, Notice, Removal, RemovalRow, RunPart, Unwanted,
+};
 use crate::registry::{Registry, RegistryError};
 use crate::sqlite::Database;
 
@@ -159,6 +164,16 @@ impl Registry for SqliteRegistry {
     ) -> Result<Vec<Conflict>, RegistryError> {
         self.read("look for conflicts", |connection| {
             conflicts::find(connection, registration, limit, progress)
+        })
+    }
+
+    fn outgoing(
+        &self,
+        registration: &Registration<'_>,
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<Option<Conflict>, RegistryError> {
+        self.read("look for what is on its way out", |connection| {
+            conflicts::outgoing(connection, registration, progress)
         })
     }
 
@@ -308,6 +323,82 @@ impl Registry for SqliteRegistry {
     fn journal_closed(&self, removal: Uuid, root: &RootName) -> Result<(), RegistryError> {
         self.write("close a journal", |connection| {
             removal::journal_closed(connection, removal, root)
+        })
+    }
+
+    fn wait_for_late(
+        &self,
+        removal: Uuid,
+        root: &RootName,
+        until: Timestamp,
+    ) -> Result<(), RegistryError> {
+        self.write("let a journal wait", |connection| {
+            removal::wait_for_late(connection, removal, root, until)
+        })
+    }
+
+    fn claimed(
+        &self,
+        root: &RootName,
+        paths: &[&ArtifactPath],
+    ) -> Result<Vec<bool>, RegistryError> {
+        self.read("look for what claims paths", |connection| {
+            removal::claimed(connection, root, paths)
+        })
+    }
+
+    fn omitted(
+        &self,
+        run: &RunKey,
+        below: Generation,
+        kept: Option<&dyn RowSource>,
+    ) -> Result<u64, RegistryError> {
+        self.read("count what an origin leaves out", |connection| {
+            omitted::count(connection, run, below, kept)
+        })
+    }
+
+    fn list_omitted(
+        &self,
+        run: &RunKey,
+        below: Generation,
+        kept: Option<&dyn RowSource>,
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<Extent, RegistryError> {
+        omitted::list(&self.database, run, below, kept, progress)
+            .map_err(|failure| failure.during("list what an origin leaves out"))
+    }
+
+    fn followed(&self, run: &RunKey, generation: Generation) -> Result<(), RegistryError> {
+        self.write("note that an origin was followed", |connection| {
+            let run_id = names::run(connection, run)?;
+            Ok(removal::raise_followed(connection, run_id, generation)?)
+        })
+    }
+
+    fn notices(&self) -> Result<Vec<Notice>, RegistryError> {
+        self.read("list what is to be told", notices::all)
+    }
+
+    fn notice_sent(&self, manifest: ManifestId) -> Result<(), RegistryError> {
+        self.write("note what was told", |connection| {
+            notices::sent(connection, manifest)
+        })
+    }
+
+    fn unwanted(&self) -> Result<Vec<Unwanted>, RegistryError> {
+        self.read("list what is not wanted", unwanted::all)
+    }
+
+    fn restore(&self, parts: &[RunPart]) -> Result<(), RegistryError> {
+        self.write("restore parts of runs", |connection| {
+            unwanted::restore(connection, parts)
+        })
+    }
+
+    fn bring_back(&self, most: usize) -> Result<bool, RegistryError> {
+        self.write("bring claims back", |connection| {
+            unwanted::bring_back(connection, most)
         })
     }
 

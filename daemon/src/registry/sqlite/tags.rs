@@ -5,14 +5,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::collections::{self, Found};
 use super::failure::Failure;
-use super::hidden::Hidden;
+use super::hidden::{HIDES, Hidden};
 use super::{names, rows};
 use crate::registry::collection::{Actor, CollectionError, Datasets, Kind};
-
-/// Leaves out tags on datasets that are being removed, in a query over `tag`.
-const SHOWN: &str = "NOT EXISTS (SELECT 1 FROM hidden WHERE hidden.run_id = tag.run_id \
-     AND hidden.datasets AND (hidden.dataset_type_id = 0 OR hidden.dataset_type_id = \
-         (SELECT dataset_type_id FROM dataset WHERE dataset.uuid = tag.uuid)))";
 
 /// A tagged dataset in run ?2 of the type and data ID of dataset ?3, another one.
 const TWIN: &str = "SELECT other.uuid FROM dataset
@@ -27,12 +22,17 @@ const TWINS: &str = "SELECT mine.uuid, other.uuid FROM tag AS mine
      CROSS JOIN dataset_by_data_id AS other ON other.run_id = ?2
          AND other.dataset_type_id = dataset.dataset_type_id AND other.data_id = dataset.data_id
      CROSS JOIN tag ON tag.collection_id = ?1 AND tag.run_id = ?2 AND tag.uuid = other.uuid
-     WHERE mine.collection_id = ?1 AND mine.run_id = ?3 LIMIT 1";
+     WHERE mine.collection_id = ?1 AND mine.run_id = ?3";
 
 /// What tags are counted by: next to always nothing is hidden, and then no tag is looked into.
-fn shown(connection: &Connection) -> Result<&'static str, Failure> {
-    let hidden = Hidden::load(connection)?;
-    Ok(if hidden.is_empty() { "TRUE" } else { SHOWN })
+fn shown(connection: &Connection) -> Result<String, Failure> {
+    if Hidden::load(connection)?.is_empty() {
+        return Ok("TRUE".to_owned());
+    }
+    Ok(format!(
+        "NOT EXISTS (SELECT 1 FROM dataset JOIN hidden ON hidden.datasets AND {HIDES} \
+         WHERE dataset.uuid = tag.uuid)"
+    ))
 }
 
 pub(super) fn count(connection: &Connection, id: i64) -> Result<u64, Failure> {
@@ -97,7 +97,7 @@ impl Tagging<'_> {
         uuid: DatasetId,
     ) -> Result<u64, Failure> {
         let run_id = run_of(connection, hidden, uuid)?;
-        self.check(connection, uuid)?;
+        self.check(connection, hidden, uuid)?;
         if !self.runs.contains(&run_id) {
             self.runs.push(run_id);
         }
@@ -109,7 +109,12 @@ impl Tagging<'_> {
         Ok(added as u64)
     }
 
-    fn check(&self, connection: &Connection, uuid: DatasetId) -> Result<(), Failure> {
+    fn check(
+        &self,
+        connection: &Connection,
+        hidden: &Hidden,
+        uuid: DatasetId,
+    ) -> Result<(), Failure> {
         let mut statement = connection.prepare_cached(TWIN)?;
         for run in &self.runs {
             let twin = statement
@@ -117,7 +122,9 @@ impl Tagging<'_> {
                     rows::dataset_id(row, 0)
                 })
                 .optional()?;
-            if let Some(tagged) = twin {
+            if let Some(tagged) = twin
+                && !hidden.hides_dataset(connection, tagged)?
+            {
                 let name = self.name.clone();
                 return Err(CollectionError::Twin { name, tagged, uuid }.into());
             }
@@ -132,7 +139,7 @@ fn run_of(connection: &Connection, hidden: &Hidden, uuid: DatasetId) -> Result<i
         .prepare_cached("SELECT run_id FROM dataset WHERE uuid = ?1")?
         .query_row([uuid.0.as_bytes()], |row| row.get(0))
         .optional()?;
-    let is_going = !hidden.is_empty() && hidden.hides_records_of(connection, uuid)?;
+    let is_going = !hidden.is_empty() && hidden.hides_dataset(connection, uuid)?;
     run_id
         .filter(|_| !is_going)
         .ok_or_else(|| CollectionError::NoDataset { uuid }.into())
@@ -169,12 +176,13 @@ fn add_run(
     let Some(type_id) = type_number(connection, dataset_type)? else {
         return Ok(0);
     };
+    let shown = Hidden::load(connection)?.datasets_clause(run_id);
     let added = connection
-        .prepare_cached(
+        .prepare_cached(&format!(
             "INSERT OR IGNORE INTO tag (collection_id, run_id, uuid)
              SELECT ?1, run_id, uuid FROM dataset INDEXED BY dataset_by_run
-             WHERE run_id = ?2 AND ?3 IN (0, dataset_type_id) ORDER BY uuid",
-        )?
+             WHERE run_id = ?2 AND ?3 IN (0, dataset_type_id) {shown} ORDER BY uuid"
+        ))?
         .execute([id, run_id, type_id])?;
     Ok(added as u64)
 }
@@ -196,19 +204,19 @@ fn check_run(
     (name, id): (&CollectionName, i64),
     run_id: i64,
 ) -> Result<(), Failure> {
+    let hidden = Hidden::load(connection)?;
     let mut statement = connection.prepare_cached(TWINS)?;
     for other in runs_of(connection, id)? {
-        if other == run_id {
+        if other == run_id || hidden.hides_datasets(other) {
             continue;
         }
-        let twins = statement
-            .query_row([id, other, run_id], |row| {
-                Ok((rows::dataset_id(row, 0)?, rows::dataset_id(row, 1)?))
-            })
-            .optional()?;
-        if let Some((uuid, tagged)) = twins {
-            let name = name.clone();
-            return Err(CollectionError::Twin { name, tagged, uuid }.into());
+        let mut twins = statement.query([id, other, run_id])?;
+        while let Some(row) = twins.next()? {
+            let (uuid, tagged) = (rows::dataset_id(row, 0)?, rows::dataset_id(row, 1)?);
+            if !hidden.hides_dataset(connection, tagged)? {
+                let name = name.clone();
+                return Err(CollectionError::Twin { name, tagged, uuid }.into());
+            }
         }
     }
     Ok(())

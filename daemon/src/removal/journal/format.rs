@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use runsync_config::root::RootName;
-use runsync_manifest::checksum::Sha256;
+use runsync_manifest::checksum::{Adler32, Sha256};
 use runsync_manifest::name::SiteName;
 use runsync_manifest::name::{ArtifactPath, DatasetId, RepositoryId, RunKey};
 use serde::{Deserialize, Serialize};
@@ -49,9 +49,14 @@ pub struct Artifact {
     pub path: ArtifactPath,
     /// Its size as its manifest says, in bytes.
     pub size: u64,
+    /// Its Adler-32 as its manifest says.
+    pub adler32: Adler32,
     /// The file that was there; none: nothing was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<FileIdentity>,
+    /// Whether it has not been seen here yet: it may still arrive.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaited: bool,
     /// The datasets that it holds, with component.
     pub datasets: Vec<(DatasetId, String)>,
 }

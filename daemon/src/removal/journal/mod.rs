@@ -72,6 +72,12 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// Whether there is no such file.
+    pub fn is_missing(&self) -> bool {
+        let missing = |source: &DatastoreError| matches!(source, DatastoreError::Missing { .. });
+        matches!(self, Self::Root { source, .. } if missing(source))
+    }
+
     /// What an operator can do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -14,7 +14,7 @@ use crate::datastore::Journals;
 /// Read at once, in bytes.
 const BLOCK_BYTES: usize = 256 << 10;
 /// Longest line that is read, in bytes: an artifact of some 100,000 datasets.
-const LINE_BYTES_MAX: u64 = 8 << 20;
+pub(super) const LINE_BYTES_MAX: usize = 8 << 20;
 
 /// A whole journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Journal {
     pub digest: Sha256Sum,
     /// How many artifacts it names.
     pub artifacts: u64,
+    /// How many of them had not been seen here when it was written.
+    pub awaited: u64,
     /// Whether it says itself that it was committed.
     pub committed: bool,
 }
@@ -40,10 +42,13 @@ impl Journal {
     pub fn open(journals: &dyn Journals, name: &str) -> Result<Self, JournalError> {
         let mut lines = Lines::open(journals, name)?;
         let header = lines.header()?;
-        let mut artifacts = 0;
+        let (mut artifacts, mut awaited) = (0, 0);
         loop {
             match lines.next()? {
-                Some(Line::Artifact(_)) => artifacts += 1,
+                Some(Line::Artifact(artifact)) => {
+                    artifacts += 1;
+                    awaited += u64::from(artifact.awaited);
+                }
                 Some(Line::End {
                     artifacts: count,
                     sha256,
@@ -52,12 +57,13 @@ impl Journal {
             }
         }
         let digest = lines.digest();
-        let committed = matches!(lines.next(), Ok(Some(Line::Committed { .. })));
+        let committed = lines.says_committed()?;
         Ok(Self {
             name: name.to_owned(),
             header,
             digest,
             artifacts,
+            awaited,
             committed,
         })
     }
@@ -183,10 +189,23 @@ impl Lines {
         Ok(Some(line))
     }
 
+    /// Whether any line from here on says that it was committed: one that was not written whole, for
+    /// want of space, does not count, and others follow it.
+    fn says_committed(&mut self) -> Result<bool, JournalError> {
+        loop {
+            match self.next() {
+                Ok(Some(Line::Committed { .. })) => return Ok(true),
+                Ok(None) => return Ok(false),
+                Ok(Some(_)) | Err(JournalError::Torn { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// False at the end. A line without its end was not written whole.
     fn read_line(&mut self) -> Result<bool, JournalError> {
         self.line.clear();
-        let mut limited = self.from.by_ref().take(LINE_BYTES_MAX);
+        let mut limited = self.from.by_ref().take(LINE_BYTES_MAX as u64);
         let read = limited.read_until(b'\n', &mut self.line);
         let count = read.map_err(|source| self.unreadable(source))?;
         if count > 0 && self.line.last() != Some(&b'\n') {

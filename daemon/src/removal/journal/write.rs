@@ -8,6 +8,7 @@ use runsync_manifest::name::ArtifactPath;
 use sha2::{Digest, Sha256};
 
 use super::format::{Artifact, FORMAT, Header, Line};
+use super::read::LINE_BYTES_MAX;
 use super::{JournalError, name_of};
 use crate::datastore::{Datastore, Look, StorageFault};
 use crate::registry::removal::{NamedArtifact, RunPart};
@@ -183,7 +184,9 @@ impl<'a> Lines<'a> {
             let line = Line::Artifact(Artifact {
                 path: artifact.path,
                 size: artifact.size,
+                adler32: artifact.adler32,
                 identity,
+                awaited: identity.is_none() && !artifact.confirmed,
                 datasets: artifact.datasets,
             });
             self.line(&line)
@@ -196,6 +199,11 @@ impl<'a> Lines<'a> {
         self.line.clear();
         serde_json::to_writer(&mut self.line, line)?;
         self.line.push(b'\n');
+        if self.line.len() > LINE_BYTES_MAX {
+            return Err(io::Error::other(
+                "an artifact holds more datasets than a line of a journal can name",
+            ));
+        }
         self.hash.update(&self.line);
         self.to.write_all(&self.line)
     }

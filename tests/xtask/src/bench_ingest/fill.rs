@@ -20,6 +20,7 @@ const OWN: Schema = Schema {
     migrations: &[include_str!(
         "../../../../daemon/src/registry/sql/0001_tables.sql"
     )],
+    unmoved: None,
 };
 
 /// Two tables with their primary keys and nothing else.
@@ -32,6 +33,7 @@ const BARE: Schema = Schema {
          CREATE TABLE record (uuid BLOB PRIMARY KEY, path TEXT, size INTEGER,
              adler32 INTEGER) WITHOUT ROWID;",
     ],
+    unmoved: None,
 };
 
 /// The run in memory, with the order of each key.

@@ -7,39 +7,104 @@
 
 use std::collections::BTreeSet;
 
-use runsync_config::site::Site;
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::RunKey;
+use runsync_manifest::name::{RunKey, RunName};
 
-use crate::assembly::Readers;
-use crate::cli::failure::{Failure, Hint};
-use crate::datastore::{Datastore, DatastoreError, LocalRoot, ManifestFile, manifest_path};
+use crate::datastore::{Datastore, DatastoreError, ManifestFile, manifest_folder, manifest_path};
+use crate::ledger::{Ledger, LedgerError};
+use crate::registry::{Registry, RegistryError};
+
+/// Why a generation is not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum GenerationError {
+    /// It is taken, or nothing above it counts any more.
+    #[error("generation {generation} of run `{run}` {why}")]
+    Refused {
+        /// The generation.
+        generation: Generation,
+        /// The run.
+        run: RunName,
+        /// Why.
+        why: String,
+    },
+    /// There is no further one in the run's epoch.
+    #[error("run `{run}` has used up the sequence of epoch {epoch}")]
+    UsedUp {
+        /// The run.
+        run: RunName,
+        /// The epoch.
+        epoch: u32,
+    },
+    /// The registry does not tell.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The ledger does not tell.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A root does not tell.
+    #[error("cannot tell which generations root `{root}` holds")]
+    Root {
+        /// The root.
+        root: String,
+        /// Why.
+        source: DatastoreError,
+    },
+}
+
+impl GenerationError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Refused { .. } => Some(
+                "a manifest is never replaced: leave out `--generation` for the next one"
+                    .to_owned(),
+            ),
+            Self::UsedUp { .. } => {
+                Some("name a generation of the next epoch with `--generation`".to_owned())
+            }
+            Self::Registry(error) => error.hint().map(str::to_owned),
+            Self::Ledger(error) => error.hint().map(str::to_owned),
+            Self::Root { source, .. } => source.hint(),
+        }
+    }
+}
 
 /// The generations of a run that are taken.
 #[derive(Debug, Default)]
-pub(super) struct Taken {
+pub struct Taken {
     generations: BTreeSet<Generation>,
     floor: Option<Generation>,
 }
 
 impl Taken {
-    /// Asks ledger, registry and all roots.
-    pub(super) fn of(run: &RunKey, site: &Site) -> Result<Self, Failure> {
+    /// Asks ledger, registry and all roots, which are given with their names.
+    ///
+    /// # Errors
+    ///
+    /// Where one of them does not tell.
+    pub fn of<'a>(
+        run: &RunKey,
+        registry: &dyn Registry,
+        ledger: &dyn Ledger,
+        roots: impl IntoIterator<Item = (&'a str, &'a dyn Datastore)>,
+    ) -> Result<Self, GenerationError> {
         let mut taken = Self::default();
-        taken.ask_readers(run, &Readers::open(site)?)?;
-        let folder = folder_of(run);
-        for root in &site.roots {
-            let doing = || format!("cannot tell which generations root `{}` holds", root.name);
-            let datastore = LocalRoot::open(&root.directory).while_doing(doing())?;
-            let (files, errors) = datastore.list_manifests().while_doing(doing())?;
-            let lying = generations_in(&folder, &files, errors).while_doing(doing())?;
+        taken.ask_registry(run, registry)?;
+        taken.ask_ledger(run, ledger)?;
+        let folder = manifest_folder(run.origin, &run.name);
+        for (name, datastore) in roots {
+            let failed = |source| GenerationError::Root {
+                root: name.to_owned(),
+                source,
+            };
+            let (files, errors) = datastore.list_manifests_of(run).map_err(failed)?;
+            let lying = generations_in(&folder, &files, errors).map_err(failed)?;
             taken.generations.extend(lying);
         }
         Ok(taken)
     }
 
-    fn ask_readers(&mut self, run: &RunKey, readers: &Readers) -> Result<(), Failure> {
-        let Readers { registry, ledger } = readers;
+    fn ask_registry(&mut self, run: &RunKey, registry: &dyn Registry) -> Result<(), RegistryError> {
         if let Some(row) = registry.run(run)? {
             self.generations.extend(row.generation);
             self.floor = row.floor;
@@ -47,6 +112,10 @@ impl Taken {
         let registering = registry.registering()?.into_iter();
         let begun = registering.filter(|one| one.run == *run);
         self.generations.extend(begun.map(|one| one.generation));
+        Ok(())
+    }
+
+    fn ask_ledger(&mut self, run: &RunKey, ledger: &dyn Ledger) -> Result<(), LedgerError> {
         let accepted = ledger.accepted_generations(&[run])?;
         self.generations.extend(accepted.into_iter().flatten());
         let seen = ledger.of_run(run)?;
@@ -55,23 +124,32 @@ impl Taken {
         Ok(())
     }
 
+    /// The highest one.
+    pub fn last(&self) -> Option<Generation> {
+        self.generations.last().copied().max(self.floor)
+    }
+
     /// The generation asked for where it is free, or the next one.
-    pub(super) fn choose(
+    ///
+    /// # Errors
+    ///
+    /// [`GenerationError::Refused`] and [`GenerationError::UsedUp`].
+    pub fn choose(
         &self,
         run: &RunKey,
         asked: Option<Generation>,
-    ) -> Result<Generation, Failure> {
+    ) -> Result<Generation, GenerationError> {
         match asked {
             Some(generation) => self.check(run, generation),
             None => self.next(run),
         }
     }
 
-    fn check(&self, run: &RunKey, generation: Generation) -> Result<Generation, Failure> {
-        let refused = |why: String| {
-            let what = format!("generation {generation} of run `{}` {why}", run.name);
-            Failure::new(what)
-                .hint("a manifest is never replaced: leave out `--generation` for the next one")
+    fn check(&self, run: &RunKey, generation: Generation) -> Result<Generation, GenerationError> {
+        let refused = |why: String| GenerationError::Refused {
+            generation,
+            run: run.name.clone(),
+            why,
         };
         if let Some(floor) = self.floor.filter(|floor| generation <= *floor) {
             return Err(refused(format!(
@@ -84,24 +162,15 @@ impl Taken {
         Ok(generation)
     }
 
-    fn next(&self, run: &RunKey) -> Result<Generation, Failure> {
-        let Some(last) = self.generations.last().copied().max(self.floor) else {
+    fn next(&self, run: &RunKey) -> Result<Generation, GenerationError> {
+        let Some(last) = self.last() else {
             return Ok(Generation::FIRST);
         };
-        last.next().ok_or_else(|| {
-            Failure::new(format!(
-                "run `{}` has used up the sequence of epoch {}",
-                run.name, last.epoch
-            ))
-            .hint("name a generation of the next epoch with `--generation`")
+        last.next().ok_or_else(|| GenerationError::UsedUp {
+            run: run.name.clone(),
+            epoch: last.epoch,
         })
     }
-}
-
-fn folder_of(run: &RunKey) -> String {
-    let path = manifest_path(run.origin, &run.name, Generation::FIRST, false);
-    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    folder.to_owned()
 }
 
 /// The generations whose names lie in a run's folder, readable or not. Fails where the folder
@@ -114,7 +183,10 @@ fn generations_in(
     let named = |path: &str| generation_named(folder, path);
     let mut found: Vec<_> = files.iter().filter_map(|file| named(&file.path)).collect();
     for error in errors {
-        if error.path().is_none_or(|path| is_or_holds(path, folder)) {
+        if error
+            .path()
+            .is_none_or(|path| manifest_path::is_or_holds(path, folder))
+        {
             return Err(error);
         }
         found.extend(error.path().and_then(named));
@@ -125,12 +197,6 @@ fn generations_in(
 fn generation_named(folder: &str, path: &str) -> Option<Generation> {
     let name = path.strip_prefix(folder)?.strip_prefix('/')?;
     name.split_once('.')?.0.parse().ok()
-}
-
-fn is_or_holds(path: &str, folder: &str) -> bool {
-    folder
-        .strip_prefix(path)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]
