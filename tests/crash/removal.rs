@@ -231,12 +231,14 @@ fn remove(removing: &Removing, steps: &Steps) {
     let request = Request {
         operation: Operation::RemoveRuns,
         runs: vec![RUN.parse().unwrap()],
+        chain: None,
         origin: None,
     };
     let requester = Requester {
         account: "alice".to_owned(),
         uid: Some(1000),
         daemon: true,
+        any: false,
     };
     let plan = removing.plan(&request).unwrap();
     let step = &mut |_: Phase| {

@@ -36,6 +36,7 @@ fn alice() -> Requester {
         account: "alice".to_owned(),
         uid: Some(1000),
         daemon: false,
+        any: false,
     }
 }
 
@@ -43,6 +44,7 @@ fn request(runs: &[&str]) -> Request {
     Request {
         operation: Operation::RemoveRuns,
         runs: runs.iter().map(|name| name.parse().unwrap()).collect(),
+        chain: None,
         origin: None,
     }
 }
@@ -536,6 +538,7 @@ fn another_account_continues_a_removal_only_by_its_owners_name() {
         account: "bob".to_owned(),
         uid: Some(1001),
         daemon: false,
+        any: false,
     };
     let refused = removing.allow(removal, &bob, None).unwrap_err();
     assert!(matches!(&refused, RemovalError::NotYours { owner, .. } if owner == "alice"));

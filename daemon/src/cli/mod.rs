@@ -40,6 +40,10 @@ mod remover;
 
 mod remove_runs;
 
+mod purge;
+
+mod cleanup;
+
 mod collector;
 
 mod tree;
@@ -103,6 +107,8 @@ enum Command {
     Collections(collections::Args),
     RemoveCollections(remove_collections::Args),
     RemoveRuns(remove_runs::Args),
+    Purge(purge::Args),
+    Cleanup(cleanup::Args),
     Journal(journal::Args),
     Completions(completions::Args),
 }
@@ -124,6 +130,8 @@ impl Command {
             Self::Collections(args) => collections::run(args, context),
             Self::RemoveCollections(args) => remove_collections::run(args, context),
             Self::RemoveRuns(args) => remove_runs::run(args, context),
+            Self::Purge(args) => purge::run(args, context),
+            Self::Cleanup(args) => cleanup::run(args, context),
             Self::Journal(args) => journal::run(args, context),
             Self::Completions(args) => completions::run(args, context),
         }

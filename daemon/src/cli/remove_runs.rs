@@ -13,7 +13,7 @@ use crate::cli::remover::Remover;
 use crate::cli::source::Way;
 use crate::registry::collection::Links;
 use crate::registry::removal::Operation;
-use crate::removal::{Plan, RemovalError, Request, Standing, State};
+use crate::removal::{Plan, PlannedChain, RemovalError, Request, Standing, State};
 
 /// Remove runs: all their datasets, records and artifacts
 ///
@@ -30,6 +30,13 @@ pub(crate) struct Args {
     /// Drop this site's copy of another repository's runs, and tell nobody
     #[arg(long)]
     local: bool,
+    #[command(flatten)]
+    agreement: Agreement,
+}
+
+/// How a plan is agreed to, and who carries it out.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Agreement {
     #[command(flatten)]
     go_ahead: GoAhead,
     /// Do what the plan of this number says, also where it is larger than a removal usually may be
@@ -78,23 +85,36 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
             Operation::RemoveRuns
         },
         runs: args.runs.clone(),
+        chain: None,
         origin: args.origin,
     };
-    let remover = Remover::open(args.way, context)?;
+    carry_out(request, &args.agreement, context)
+}
+
+/// Shows what would be removed, and has it removed where that is agreed to.
+pub(crate) fn carry_out(
+    request: Request,
+    agreement: &Agreement,
+    context: &Context,
+) -> Result<Outcome, Failure> {
+    let remover = Remover::open(agreement.way, context)?;
     let plan = remover.plan(&request)?;
     context.output().value(&Shown(&plan))?;
-    if !go_ahead(args, &plan, context)? {
+    if !go_ahead(agreement, &plan, context)? {
         return Ok(Outcome::Done);
     }
-    let standing = remover.remove(request, &plan, args.approve.is_some(), context)?;
+    let approved = agreement.approve.is_some();
+    let standing = remover.remove(request, &plan, approved, context)?;
     tell(&standing, context)
 }
 
-/// Whether to go ahead with the plan: approved by its number, or consented to.
-fn go_ahead(args: &Args, plan: &Plan, context: &Context) -> Result<bool, Failure> {
-    match &args.approve {
-        None => args.go_ahead.given(context),
-        Some(approved) if *approved == plan.id => Ok(true),
+/// Whether to go ahead with the plan: approved by its number, or consented to. Nobody is asked where
+/// there is nothing to do.
+fn go_ahead(agreement: &Agreement, plan: &Plan, context: &Context) -> Result<bool, Failure> {
+    match &agreement.approve {
+        None if plan.is_empty() => Ok(false),
+        None => agreement.go_ahead.given(context),
+        Some(approved) if *approved == plan.id => Ok(!plan.is_empty()),
         Some(approved) => {
             let approved = approved.clone();
             Err(RemovalError::PlanChanged { approved }.into())
@@ -135,6 +155,12 @@ impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(plan) = self;
         writeln!(f, "plan {}: {}", plan.id, plan.operation)?;
+        if let Some(chain) = &plan.chain {
+            write_chain(f, chain)?;
+        }
+        if plan.is_empty() {
+            return write!(f, "  nothing to remove");
+        }
         for run in &plan.runs {
             let extent = run.extent;
             writeln!(
@@ -162,6 +188,18 @@ impl fmt::Display for Shown<'_> {
         }
         Ok(())
     }
+}
+
+fn write_chain(f: &mut fmt::Formatter<'_>, chain: &PlannedChain) -> fmt::Result {
+    let PlannedChain { name, removal, .. } = chain;
+    let Some(removal) = removal else {
+        return writeln!(f, "  {name} (chain): it stays, and so do its members");
+    };
+    writeln!(f, "  {name} (chain): it goes, too")?;
+    for other in removal.collections.iter().flat_map(|one| &one.chains) {
+        writeln!(f, "    chain {other} shows [deleted] in its place")?;
+    }
+    Ok(())
 }
 
 fn write_links(f: &mut fmt::Formatter<'_>, Links { chains, tags }: &Links) -> fmt::Result {

@@ -49,6 +49,14 @@ impl fmt::Display for Account {
     }
 }
 
+impl Account {
+    /// What it is called as the owner of what it makes and asks for: a token never passes for the
+    /// user of its name.
+    pub(super) fn owner(&self) -> String {
+        self.to_string()
+    }
+}
+
 /// Why access cannot be set up.
 #[derive(Debug, Error)]
 pub enum AccessError {
@@ -202,6 +210,11 @@ impl Access {
     pub(super) fn is_trusted(&self, uid: u32) -> bool {
         let uid = Uid::from_raw(uid);
         uid.is_root() || uid == self.own
+    }
+
+    /// Whether an account may change also what others own.
+    pub(super) fn may_change_all(&self, account: &Account) -> bool {
+        account.uid.is_some_and(|uid| self.is_trusted(uid))
     }
 
     fn look_user_up(&self, uid: u32) -> Result<Account, NameError> {

@@ -58,11 +58,12 @@ pub(super) struct WhichRemoval {
     removal: Uuid,
 }
 
-fn requester(account: &Account) -> Requester {
+fn requester(surface: &Surface, account: &Account) -> Requester {
     Requester {
-        account: account.name.to_string(),
+        account: account.owner(),
         uid: account.uid,
         daemon: true,
+        any: surface.access().may_change_all(account),
     }
 }
 
@@ -89,7 +90,7 @@ pub(super) async fn plan(
     plan.await.map(Json)
 }
 
-/// Remove runs as a plan says.
+/// Remove runs as a plan says, and with `purge` their chain.
 #[utoipa::path(
     post,
     path = "/v1/removals",
@@ -109,7 +110,7 @@ pub(super) async fn remove(
 ) -> Result<Json<Committed>, Problem> {
     let loops = surface.loops()?;
     let removing = Arc::clone(&loops.assembly().removing);
-    let requester = requester(&account);
+    let requester = requester(&surface, &account);
     let asking = Asking {
         account,
         what: approved.request.operation.as_str(),
@@ -120,12 +121,13 @@ pub(super) async fn remove(
     let begun = surface.look_up(move |_| {
         let plan = of.assembly().removing.plan(&approved.request)?;
         plan.check(&approved.consent)?;
+        plan.check_owner(&asks)?;
         let recorded = Recorded::begin(asking, &of, at)?;
         Ok::<_, Problem>((recorded, plan, approved))
     });
     let (recorded, plan, approved) = begun.await?;
     let removal = Uuid::new_v4();
-    removing.announce(removal, &plan, &asks);
+    removing.announce(removal, &plan, &requester);
     let ending = surface.tasks.ending().clone();
     surface.tasks.spawn(async move {
         let work = blocking(move || {
@@ -150,7 +152,8 @@ pub(super) async fn remove(
 }
 
 fn subject(request: &Request) -> String {
-    let names = request.runs.iter().map(ToString::to_string);
+    let chain = request.chain.iter().map(ToString::to_string);
+    let names = chain.chain(request.runs.iter().map(ToString::to_string));
     names.collect::<Vec<_>>().join(", ")
 }
 
@@ -219,7 +222,7 @@ pub(super) async fn resume(
     Path(which): Path<WhichRemoval>,
     JsonBody(as_owner): JsonBody<AsOwner>,
 ) -> Result<Json<Committed>, Problem> {
-    let requester = requester(&account);
+    let requester = requester(&surface, &account);
     let asking = Asking {
         account,
         what: "resume",
@@ -267,7 +270,7 @@ pub(super) async fn drop_journals(
     Path(which): Path<WhichRemoval>,
     JsonBody(as_owner): JsonBody<AsOwner>,
 ) -> Result<Json<GivenUp>, Problem> {
-    let requester = requester(&account);
+    let requester = requester(&surface, &account);
     let asking = Asking {
         account,
         what: "drop journal",

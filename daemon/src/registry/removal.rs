@@ -11,11 +11,12 @@ use jiff::Timestamp;
 use runsync_config::root::RootName;
 use runsync_manifest::checksum::Sha256;
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::{ArtifactPath, DatasetId, DatasetTypeName, RunKey};
+use runsync_manifest::name::{ArtifactPath, CollectionName, DatasetId, DatasetTypeName, RunKey};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::registry::collection::Actor;
 use crate::schema::RunKeySchema;
 
 /// What a removal is: the word of the command that asks for it.
@@ -26,18 +27,29 @@ pub enum Operation {
     RemoveRuns,
     /// Runs leave registry and datastore of this site alone, which is not their origin.
     DropCopy,
+    /// The runs that a chain's name owns leave registry and datastore, as does the chain.
+    Purge,
+    /// The runs that a chain's name owns and that are not in it leave registry and datastore.
+    Cleanup,
 }
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::RemoveRuns, Self::DropCopy];
+    pub const ALL: [Self; 4] = [Self::RemoveRuns, Self::DropCopy, Self::Purge, Self::Cleanup];
 
     /// Its word.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RemoveRuns => "remove-runs",
             Self::DropCopy => "drop-copy",
+            Self::Purge => "purge",
+            Self::Cleanup => "cleanup",
         }
+    }
+
+    /// Whether it is about a chain, and chooses its runs itself.
+    pub const fn is_of_chain(self) -> bool {
+        matches!(self, Self::Purge | Self::Cleanup)
     }
 }
 
@@ -119,6 +131,20 @@ pub struct Removal<'a> {
     pub floors: &'a [(RunKey, Generation)],
     /// Its journals.
     pub journals: &'a [JournalRef],
+    /// The chain whose runs these are, where it is about one.
+    pub chain: Option<OfChain<'a>>,
+}
+
+/// What a removal has to see to in its commit where it removes runs of a chain: no chain that stays
+/// has one of them in it.
+#[derive(Debug, Clone, Copy)]
+pub struct OfChain<'a> {
+    /// The chain.
+    pub name: &'a CollectionName,
+    /// Who asks, to whom it has to belong.
+    pub by: &'a Actor,
+    /// The number of the plan by which it goes, too; none: it stays.
+    pub plan: Option<&'a str>,
 }
 
 /// A committed removal that is not done yet.

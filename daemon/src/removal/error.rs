@@ -9,6 +9,7 @@ use crate::datastore::DatastoreError;
 use crate::disposition::Disposition;
 use crate::registration_lock::RegistrationLockError;
 use crate::registry::RegistryError;
+use crate::registry::removal::Operation;
 
 /// Why a removal does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,12 @@ pub enum RemovalError {
     Own {
         /// The run.
         name: RunName,
+    },
+    /// The operation is not about what is named.
+    #[error("`{operation}` takes {}", subject(*operation))]
+    OtherSubject {
+        /// The operation.
+        operation: Operation,
     },
     /// What is to be removed has changed since the plan.
     #[error("the plan {approved} was approved, and what would be removed has changed since")]
@@ -95,15 +102,24 @@ pub enum RemovalError {
     Interrupted,
 }
 
+const fn subject(operation: Operation) -> &'static str {
+    if operation.is_of_chain() {
+        "one chain, and no runs"
+    } else {
+        "runs, and no chain"
+    }
+}
+
 impl RemovalError {
     /// What an operator can do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoRun { .. } => Some("`runsync query runs` lists the runs".to_owned()),
             Self::Ambiguous { .. } => Some("say whose with `--origin`".to_owned()),
-            Self::Foreign { .. } => {
-                Some("`--local` drops the copy at this site and tells nobody".to_owned())
-            }
+            Self::Foreign { .. } => Some(
+                "`runsync remove-runs --local` drops the copy at this site and tells nobody"
+                    .to_owned(),
+            ),
             Self::Own { .. } => Some("leave `--local` away to remove it everywhere".to_owned()),
             Self::PlanChanged { .. } => {
                 Some("look at the plan again: run the command with `--dry-run`".to_owned())
@@ -119,7 +135,7 @@ impl RemovalError {
                 "continue it as its owner, or say so with `--as-owner {owner}`"
             )),
             Self::NoRoot { .. } => Some("add the [[root]] again until it is done".to_owned()),
-            Self::Lock(_) | Self::Interrupted => None,
+            Self::OtherSubject { .. } | Self::Lock(_) | Self::Interrupted => None,
         }
     }
 
@@ -146,6 +162,7 @@ impl RemovalError {
             | Self::Ambiguous { .. }
             | Self::Foreign { .. }
             | Self::Own { .. }
+            | Self::OtherSubject { .. }
             | Self::PlanChanged { .. }
             | Self::NotApproved { .. }
             | Self::Root { .. }

@@ -181,6 +181,8 @@ impl Removing {
             .acquire(&mut || progress(Phase::Waiting))?;
         let plan = self.plan(request)?;
         plan.check(consent)?;
+        plan.check_owner(requester)?;
+        let by = requester.actor();
         let at = self.clock.now();
         let header = |root: &NamedRoot| Header {
             removal: id,
@@ -216,6 +218,7 @@ impl Removing {
             parts: &parts,
             floors: &floors,
             journals: &journals,
+            chain: plan.of_chain(&by),
         };
         if let Err(error) = self.registry.remove(&removal) {
             self.read_back(id, &name, error)?;

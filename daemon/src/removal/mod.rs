@@ -29,6 +29,8 @@ pub mod error;
 
 pub mod request;
 
+pub mod pattern;
+
 pub mod journal;
 
 pub mod delete;
@@ -43,6 +45,7 @@ pub mod worker;
 
 pub use self::error::RemovalError;
 pub use self::flow::{NamedRoot, Outcome, Phase, Removing};
+pub use self::pattern::PlannedChain;
 pub use self::recover::{JournalRow, JournalState};
 pub use self::request::{Consent, Plan, PlannedRun, Request, Requester};
 pub use self::standing::{Standing, Standings, State};

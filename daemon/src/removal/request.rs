@@ -6,14 +6,15 @@
 use data_encoding::HEXLOWER;
 use runsync_config::removal::Removal as Caps;
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::{RepositoryId, RunKey, RunName};
+use runsync_manifest::name::{CollectionName, RepositoryId, RunKey, RunName};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::RemovalError;
+use super::pattern::{self, PlannedChain};
 use crate::registry::Registry;
-use crate::registry::collection::Links;
+use crate::registry::collection::{Actor, Links};
 use crate::registry::record::RunRow;
 use crate::registry::removal::{Extent, Operation, RunPart};
 use crate::schema::{GenerationSchema, RunKeySchema};
@@ -34,6 +35,20 @@ pub struct Requester {
     pub uid: Option<u32>,
     /// Whether a daemon was asked, which then sees it through.
     pub daemon: bool,
+    /// Whether it may change what others own: root, and the daemon's account. Nothing that is written
+    /// down may say that.
+    #[serde(skip)]
+    pub any: bool,
+}
+
+impl Requester {
+    /// Whoever asks, as collections know accounts.
+    pub fn actor(&self) -> Actor {
+        Actor {
+            account: self.account.clone(),
+            any: self.any,
+        }
+    }
 }
 
 /// Says yes to a plan.
@@ -53,9 +68,14 @@ pub struct Consent {
 pub struct Request {
     /// What is to be done.
     pub operation: Operation,
-    /// The names of the runs.
+    /// The names of the runs; none where a chain is named.
+    #[serde(default)]
     #[schema(value_type = Vec<String>)]
     pub runs: Vec<RunName>,
+    /// The chain, of `purge` and `cleanup`, which choose its runs themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub chain: Option<CollectionName>,
     /// The origin of all of them, where several repositories own runs of these names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -71,6 +91,9 @@ pub struct Plan {
     pub operation: Operation,
     /// The runs, by name.
     pub runs: Vec<PlannedRun>,
+    /// The chain whose runs they are, where one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<PlannedChain>,
     /// All of them together.
     pub total: Extent,
     /// Why it is larger than a removal may be without being approved by its number; empty where it is
@@ -112,12 +135,19 @@ impl Plan {
         let mut names = request.runs.clone();
         names.sort_unstable();
         names.dedup();
-        let mut runs = Vec::with_capacity(names.len());
+        let (chain, mut rows) = pattern::choose(request, registry)?;
         for name in &names {
-            let row = find(name, request.origin, registry)?;
+            rows.push(find(name, request.origin, registry)?);
+        }
+        let mut runs = Vec::with_capacity(rows.len());
+        for row in rows {
             check_owner(&row.key, request.operation, repository)?;
+            let mut links = registry.links(&row.key)?;
+            if let Some(chain) = &chain {
+                links.chains.retain(|name| !chain.takes_away(name));
+            }
             runs.push(PlannedRun {
-                links: registry.links(&row.key)?,
+                links,
                 extent: registry.extent(&RunPart::whole(row.key.clone()))?,
                 generation: row.generation,
                 run: row.key,
@@ -131,6 +161,7 @@ impl Plan {
             id: String::new(),
             operation: request.operation,
             runs,
+            chain,
             total,
             above: Vec::new(),
         };
@@ -200,6 +231,9 @@ impl Plan {
     fn number(&self) -> String {
         let mut digest = Sha256::new();
         digest.update(self.operation.as_str());
+        if let Some(chain) = &self.chain {
+            digest.update(chain.text());
+        }
         for run in &self.runs {
             let generation = run.generation.map(|generation| generation.to_string());
             let Extent {
@@ -257,8 +291,12 @@ fn check_owner(
     let own = run.origin == repository;
     let name = || run.name.clone();
     match operation {
-        Operation::RemoveRuns if !own => Err(RemovalError::Foreign { name: name() }),
+        Operation::RemoveRuns | Operation::Purge | Operation::Cleanup if !own => {
+            Err(RemovalError::Foreign { name: name() })
+        }
         Operation::DropCopy if own => Err(RemovalError::Own { name: name() }),
-        Operation::RemoveRuns | Operation::DropCopy => Ok(()),
+        Operation::RemoveRuns | Operation::DropCopy | Operation::Purge | Operation::Cleanup => {
+            Ok(())
+        }
     }
 }

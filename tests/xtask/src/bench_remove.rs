@@ -221,12 +221,14 @@ fn commit(subject: &Subject) -> Result<(Uuid, Duration)> {
     let request = Request {
         operation: Operation::RemoveRuns,
         runs: vec![subject.run()?.name],
+        chain: None,
         origin: None,
     };
     let requester = Requester {
         account: "root".to_owned(),
         uid: Some(rustix::process::getuid().as_raw()),
         daemon: false,
+        any: false,
     };
     let plan = removing.plan(&request)?;
     let consent = Consent {

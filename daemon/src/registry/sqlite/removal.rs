@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::failure::Failure;
 use super::hidden::{EVERY_TYPE, Hidden};
-use super::{chains, names, rows};
+use super::{chains, names, rows, unlink};
 use crate::registry::RegistryError;
 use crate::registry::removal::{Extent, JournalRef, NamedArtifact, Removal, RemovalRow, RunPart};
 
@@ -178,6 +178,9 @@ pub(super) fn remove(connection: &Connection, removal: &Removal<'_>) -> Result<b
                 names::root(connection, &journal.root)?,
                 journal.digest.0
             ])?;
+    }
+    if let Some(chain) = &removal.chain {
+        unlink::of_removal(connection, chain, removal.parts)?;
     }
     for part in removal.parts {
         hide(connection, removal_id, part)?;
