@@ -229,6 +229,33 @@ fn a_removal_that_was_broken_off_after_its_commit_is_seen_through() {
 }
 
 #[test]
+fn journals_of_committed_removals_are_not_read_to_find_those_that_are_not() {
+    let (site, open) = site();
+    let removal = begin(&open.assembly.removing, &[RUN]);
+    let faulty = Arc::new(Faulty::new(LocalRoot::open(&site.root()).unwrap()));
+    let removing = removing_over(&site, &open, Arc::clone(&faulty) as Arc<dyn Datastore>);
+    // The root is looked at, the folder listed, and that is all.
+    faulty.fail_after(2, 1);
+    assert_eq!(removing.drop_uncommitted(&mut go_on).unwrap(), 0);
+    assert_eq!(faulty.failures_left(), 1);
+    faulty.heal();
+    // Whose a removal is its journal's beginning tells, also where the rest is lost.
+    let file = site
+        .root()
+        .join("runsync/journal")
+        .join(journals(&site).remove(0));
+    let text = fs::read_to_string(&file).unwrap();
+    write(&file, &text.as_bytes()[..text.len() / 2]);
+    let requesters = removing.requesters().unwrap();
+    assert_eq!(requesters.get(&removal), Some(&alice()));
+    assert_eq!(
+        removing.journals().unwrap()[0].state,
+        JournalState::Unusable
+    );
+    assert_eq!(removing.drop_uncommitted(&mut go_on).unwrap(), 0);
+}
+
+#[test]
 fn a_journal_without_a_commit_is_dropped_and_nothing_is_deleted() {
     let (site, open) = site();
     begin(&open.assembly.removing, &[RUN]);

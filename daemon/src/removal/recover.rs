@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::RemovalError;
 use super::flow::{NamedRoot, Phase, Progress, Removing};
-use super::journal::{Journal, JournalError};
+use super::journal::{self, Journal, JournalError};
 use super::request::Requester;
 use super::standing::{Standing, State};
 use crate::error_chain::error_chain;
@@ -147,18 +147,49 @@ impl Removing {
         Ok(JournalRow::of(journal, root, removal))
     }
 
+    /// The journals that are none of a committed removal, by their names. The others are not read:
+    /// they may be large, and are looked for often.
+    fn unknown_journals(&self) -> Result<Vec<JournalRow>, RemovalError> {
+        let mut rows = Vec::new();
+        for root in &self.roots {
+            let names = journal_names(root)?;
+            if names.is_empty() {
+                continue;
+            }
+            let known = self.known_names(root)?;
+            for name in names.iter().filter(|name| !known.contains(*name)) {
+                rows.push(self.journal_row(root, name)?);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// What the open journals of committed removals are called in a root.
+    fn known_names(&self, root: &NamedRoot) -> Result<BTreeSet<String>, RemovalError> {
+        let mut removals = self.registry.removals()?;
+        removals.retain(|removal| removal.journals.iter().any(|one| one.root == root.name));
+        let names = removals.iter();
+        Ok(names
+            .map(|removal| journal::name_of(removal.id, removal.at))
+            .collect())
+    }
+
     /// Drops the journals whose removal was not committed; returns how many. Nobody is between
     /// journal and commit meanwhile: that needs the turn to register, which this has.
     pub fn drop_uncommitted(&self, progress: &mut Progress<'_>) -> Result<usize, RemovalError> {
         let is_dropped = |row: &JournalRow| row.state == JournalState::Uncommitted;
-        if !self.journals()?.iter().any(is_dropped) {
+        if !self.unknown_journals()?.iter().any(is_dropped) {
             return Ok(0);
         }
         let _turn = self
             .registration
             .acquire(&mut || progress(Phase::Waiting))?;
         let mut dropped = 0;
-        for row in self.journals()?.iter().filter(|row| is_dropped(row)) {
+        for row in self
+            .unknown_journals()?
+            .iter()
+            .filter(|row| is_dropped(row))
+        {
             self.remove_journal(row)?;
             info!(root = %row.root, journal = row.name,
                 "journal of a removal that was not committed dropped");
@@ -172,9 +203,9 @@ impl Removing {
         let mut requesters = BTreeMap::new();
         for root in &self.roots {
             for name in journal_names(root)? {
-                match Journal::open(root.datastore.journals(), &name) {
-                    Ok(journal) => {
-                        requesters.insert(journal.header.removal, journal.header.requester);
+                match Journal::header_of(root.datastore.journals(), &name) {
+                    Ok(header) => {
+                        requesters.insert(header.removal, header.requester);
                     }
                     Err(error) => warn!(root = %root.name, journal = name,
                         error = %error_chain(&error), "journal cannot be used"),
