@@ -4,7 +4,7 @@
 //! [`Duty`] is how the other parts of the process (the HTTP surface above all) learn which of the
 //! two it is, and reach the loops where there are any. [`crate::steward`] decides it.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,6 +17,7 @@ use crate::assembly::{Assembly, AssemblyError};
 use crate::clock::Clock;
 use crate::ingest::workers::{ConfirmWorker, ManifestWorker, Requests};
 use crate::lease::{Fence, Holder, LeaseRow};
+use crate::poison::unpoisoned;
 use crate::removal::RemovalWorker;
 use crate::telemetry::metrics;
 use crate::worker::{Driver, StillRunning, Wake, WorkerStatus};
@@ -239,12 +240,12 @@ impl Duty {
     }
 
     fn change(&self, loops: Option<Arc<Loops>>, status: impl FnOnce(&DutyStatus) -> DutyStatus) {
-        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut state = unpoisoned(self.0.write());
         state.status = status(&state.status);
         state.loops = loops;
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.0.read())
     }
 }

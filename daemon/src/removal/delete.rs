@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 use super::RemovalError;
 use super::journal::{Artifact, Artifacts, Journal};
 use crate::datastore::{Datastore, Deletion, ToDelete};
+use crate::poison::{lock, unpoisoned};
 use crate::registry::{Registry, RegistryError};
 
 /// Files that one thread deletes before it asks whether it still may.
@@ -138,9 +139,7 @@ impl Deleting<'_> {
             }
             outcome
         })?;
-        Ok(total
-            .into_inner()
-            .unwrap_or_else(std::sync::PoisonError::into_inner))
+        Ok(unpoisoned(total.into_inner()))
     }
 
     fn feed(
@@ -211,10 +210,4 @@ impl Deleting<'_> {
         }
         Ok(deletions)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,7 +1,7 @@
 //! What lies in the journal folders, whose it is, and what a crash has left there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use jiff::Timestamp;
 use runsync_config::root::RootName;
@@ -17,6 +17,7 @@ use super::journal::{self, Journal, JournalError};
 use super::request::Requester;
 use super::standing::{Standing, State};
 use crate::error_chain::error_chain;
+use crate::poison::lock;
 use crate::registry::removal::{Operation, RemovalRow};
 
 /// What is known of a journal.
@@ -314,7 +315,7 @@ impl Removing {
     }
 
     fn allowed(&self) -> MutexGuard<'_, BTreeSet<Uuid>> {
-        self.allowed.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.allowed)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Only memory: what must not be forgotten is in the registry and in the journals.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use runsync_manifest::name::RunKey;
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::delete::Deletions;
+use crate::poison::lock;
 use crate::registry::removal::{Operation, RemovalRow};
 use crate::schema::RunKeySchema;
 
@@ -111,6 +112,6 @@ impl Standings {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Uuid, Standing>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
