@@ -18,8 +18,9 @@ use crate::clock::Clock;
 use crate::ingest::workers::{ConfirmWorker, ManifestWorker, Requests};
 use crate::lease::{Fence, Holder, LeaseRow};
 use crate::poison::unpoisoned;
+use crate::registry::removal::Operation;
 use crate::removal::RemovalWorker;
-use crate::telemetry::metrics;
+use crate::telemetry::{metrics, removals};
 use crate::worker::{Driver, StillRunning, Wake, WorkerStatus};
 
 /// The running loops of a site.
@@ -55,6 +56,7 @@ impl Loops {
                     artifacts: Wake::new(),
                 };
                 metrics::expect(&loops.root);
+                removals::expect_root(&loops.root);
                 let (wake, confirm) = (loops.manifests.clone(), loops.artifacts.clone());
                 let (of, asked) = (flow.clone(), loops.requests.clone());
                 let name = format!("manifests of {}", loops.root);
@@ -76,6 +78,9 @@ impl Loops {
                 loops
             })
             .collect();
+        for operation in Operation::ALL {
+            removals::expect_operation(operation.as_str());
+        }
         let removals = Wake::new();
         let removing = Arc::clone(&assembly.removing);
         driver.start("removals".to_owned(), removals.clone(), move || {

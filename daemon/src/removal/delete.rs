@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 
+use runsync_config::root::RootName;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 use utoipa::ToSchema;
@@ -19,6 +20,7 @@ use super::journal::{Artifact, Artifacts, Journal};
 use crate::datastore::{Datastore, Deletion, ToDelete};
 use crate::poison::{lock, unpoisoned};
 use crate::registry::{Registry, RegistryError};
+use crate::telemetry::removals::{self, Artifact as Counted};
 
 /// Files that one thread deletes before it asks whether it still may.
 const TOGETHER: usize = 100;
@@ -57,6 +59,19 @@ impl Deletions {
     /// How many artifacts there were.
     pub const fn total(&self) -> u64 {
         self.deleted + self.absent + self.other + self.failed
+    }
+
+    /// Counts them.
+    fn count(&self, root: &RootName) {
+        for (outcome, count) in [
+            (Counted::Deleted, self.deleted),
+            (Counted::Absent, self.absent),
+            (Counted::Other, self.other),
+            (Counted::Failed, self.failed),
+        ] {
+            removals::artifacts(root, outcome, count);
+        }
+        removals::deleted_bytes(root, self.bytes);
     }
 
     fn note(&mut self, artifact: &Artifact, deletion: Deletion) {
@@ -179,6 +194,7 @@ impl Deleting<'_> {
             let deleted = self.chunk(&chunk).inspect_err(|_| {
                 self.stop.store(true, Ordering::Relaxed);
             })?;
+            deleted.count(&self.journal.header.root);
             lock(total).add(&deleted);
         }
     }

@@ -26,6 +26,7 @@ use crate::error_chain::error_chain;
 use crate::registration_lock::RegistrationLock;
 use crate::registry::removal::{JournalRef, Operation, Removal, RemovalRow};
 use crate::registry::{Registry, RegistryError};
+use crate::telemetry::removals::{self, Begun};
 
 /// Datasets whose rows are reaped with one commit: another writer waits well below a second.
 const REAPED_TOGETHER: usize = 10_000;
@@ -157,6 +158,11 @@ impl Removing {
         progress: &mut Progress<'_>,
     ) -> Result<(), RemovalError> {
         let begun = self.commit(removal, request, consent, requester, progress);
+        let outcome = match begun {
+            Ok(()) => Begun::Committed,
+            Err(_) => Begun::Refused,
+        };
+        removals::begun(request.operation.as_str(), outcome);
         self.standings.change(removal, |standing| match &begun {
             Ok(()) => standing.state = State::Waiting,
             Err(error) => {
@@ -438,6 +444,7 @@ impl Removing {
             self.registry.journal_closed(removal.id, &journal.root)?;
         }
         self.reap(progress)?;
+        removals::done(removal.operation.as_str());
         info!(removal = %removal.id, "removal done");
         Ok(())
     }
