@@ -249,6 +249,28 @@ fn a_run_that_is_put_into_a_chain_before_the_commit_stays() {
 }
 
 #[test]
+fn a_chain_that_another_one_takes_in_before_the_commit_stays() {
+    let (site, open) = site();
+    let planned = plan(&open, Operation::Purge);
+    let registry = Arc::clone(&open.assembly.parts.registry);
+    let meanwhile = &mut |phase| {
+        if phase == Phase::Committing {
+            chain(&*registry, "u/all", &[CHAIN]);
+        }
+        ControlFlow::Continue(())
+    };
+    let request = request(Operation::Purge);
+    let removing = &open.assembly.removing;
+    let refused = removing.remove(&request, &consent(&planned), &alice(), meanwhile);
+    let refused = refused.unwrap_err();
+    assert!(
+        matches!(&refused, RemovalError::PlanChanged { approved } if *approved == planned.id),
+        "{refused}"
+    );
+    check_untouched(&site, &open);
+}
+
+#[test]
 fn what_is_no_chain_of_ones_own_is_refused() {
     let (site, open) = site();
     let removing = &open.assembly.removing;

@@ -227,7 +227,8 @@ impl Removing {
             chain: plan.of_chain(&by),
         };
         if let Err(error) = self.registry.remove(&removal) {
-            self.read_back(id, &name, error)?;
+            self.read_back(id, &name, error)
+                .map_err(|error| plan.told_of(error))?;
         }
         drop(turn);
         info!(removal = %id, account = %requester.account, runs = parts.len(), "removal committed");

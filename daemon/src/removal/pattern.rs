@@ -12,10 +12,10 @@ use utoipa::ToSchema;
 
 use super::RemovalError;
 use super::request::{Plan, Request, Requester};
-use crate::registry::Registry;
 use crate::registry::collection::{Actor, CollectionError, CollectionPlan, CollectionRow, Kind};
 use crate::registry::record::RunRow;
 use crate::registry::removal::{OfChain, Operation};
+use crate::registry::{Registry, RegistryError};
 
 /// A time as pipelines write it into a run's name.
 const TIMESTAMP: &str = "%Y%m%dT%H%M%SZ";
@@ -190,6 +190,18 @@ impl Plan {
         let plan = chain.removal.as_ref().map(|plan| plan.id.as_str());
         let name = &chain.name;
         Some(OfChain { name, by, plan })
+    }
+
+    /// Why it was not committed, in the words of this plan: nobody has seen the number of the chain's.
+    pub(super) fn told_of(&self, error: RemovalError) -> RemovalError {
+        match error {
+            RemovalError::Registry(RegistryError::Collection(CollectionError::PlanChanged {
+                ..
+            })) => RemovalError::PlanChanged {
+                approved: self.id.clone(),
+            },
+            other => other,
+        }
     }
 
     /// Whether nothing would be done.
