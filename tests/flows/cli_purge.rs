@@ -56,7 +56,7 @@ fn names(site: &TestSite, args: &[&str]) -> Vec<String> {
     let listed = site.answer(&[&["collections", "list", "--json"], args].concat());
     let names = lines(&listed).into_iter();
     names
-        .map(|row| row["name"].as_str().unwrap().to_owned())
+        .map(|row| row.get("name").unwrap().as_str().unwrap().to_owned())
         .collect()
 }
 

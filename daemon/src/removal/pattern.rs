@@ -194,13 +194,14 @@ impl Plan {
 
     /// Why it was not committed, in the words of this plan: nobody has seen the number of the chain's.
     pub(super) fn told_of(&self, error: RemovalError) -> RemovalError {
-        match error {
-            RemovalError::Registry(RegistryError::Collection(CollectionError::PlanChanged {
-                ..
-            })) => RemovalError::PlanChanged {
-                approved: self.id.clone(),
-            },
-            other => other,
+        let RemovalError::Registry(RegistryError::Collection(CollectionError::PlanChanged {
+            ..
+        })) = error
+        else {
+            return error;
+        };
+        RemovalError::PlanChanged {
+            approved: self.id.clone(),
         }
     }
 

@@ -291,7 +291,7 @@ impl<'a> Session<'a> {
     }
 
     fn faulty(&self) -> MutexGuard<'_, Faulty> {
-        lock(&self.faulty)
+        lock(self.faulty)
     }
 }
 
