@@ -102,7 +102,10 @@ pub(super) fn of_removal(
 
 /// Somebody may have put it into a chain since the plan was made.
 fn check_unreferenced(connection: &Connection, run: &RunKey) -> Result<(), Failure> {
-    let chains = links(connection, run)?.chains;
+    let Some(run_id) = names::find_run(connection, run)? else {
+        return Ok(());
+    };
+    let chains = chains::with_member(connection, "run_id", run_id)?;
     if chains.is_empty() {
         return Ok(());
     }
