@@ -63,6 +63,7 @@ const LAYERS: &[(Within, &[&str])] = &[
             "embedded_json",
             "schema",
             "error_chain",
+            "poison",
             "sqlite",
             "disposition",
             "registration_lock",

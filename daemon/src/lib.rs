@@ -13,6 +13,8 @@ mod schema;
 
 mod error_chain;
 
+mod poison;
+
 pub mod disposition;
 
 pub mod durable;

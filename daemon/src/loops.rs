@@ -4,7 +4,7 @@
 //! [`Duty`] is how the other parts of the process (the HTTP surface above all) learn which of the
 //! two it is, and reach the loops where there are any. [`crate::steward`] decides it.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,8 +18,10 @@ use crate::clock::Clock;
 use crate::ingest::following::FollowWorker;
 use crate::ingest::workers::{ConfirmWorker, ManifestWorker, Requests};
 use crate::lease::{Fence, Holder, LeaseRow};
+use crate::poison::unpoisoned;
+use crate::registry::removal::Operation;
 use crate::removal::RemovalWorker;
-use crate::telemetry::metrics;
+use crate::telemetry::{metrics, removals};
 use crate::worker::{Driver, StillRunning, Wake, WorkerStatus};
 
 /// The running loops of a site.
@@ -45,7 +47,7 @@ impl Loops {
     /// Starts the loops of every root on the current tokio runtime.
     pub fn start(assembly: Arc<Assembly>, clock: Arc<dyn Clock>) -> Self {
         let driver = Driver::new(clock);
-        let (removals, following) = (Wake::new(), Wake::new());
+        let (removing_wake, following) = (Wake::new(), Wake::new());
         let roots = assembly
             .flows
             .iter()
@@ -57,6 +59,7 @@ impl Loops {
                     artifacts: Wake::new(),
                 };
                 metrics::expect(&loops.root);
+                removals::expect_root(&loops.root);
                 let wake = loops.manifests.clone();
                 let others = [loops.artifacts.clone(), following.clone()];
                 let (of, asked) = (flow.clone(), loops.requests.clone());
@@ -74,11 +77,14 @@ impl Loops {
                 loops
             })
             .collect();
+        for operation in Operation::ALL {
+            removals::expect_operation(operation.as_str());
+        }
         let removing = Arc::clone(&assembly.removing);
-        driver.start("removals".to_owned(), removals.clone(), move || {
+        driver.start("removals".to_owned(), removing_wake.clone(), move || {
             Box::new(RemovalWorker::new(Arc::clone(&removing)))
         });
-        let (follow, wake) = (Arc::clone(&assembly.following), removals.clone());
+        let (follow, wake) = (Arc::clone(&assembly.following), removing_wake.clone());
         driver.start("following".to_owned(), following.clone(), move || {
             Box::new(FollowWorker::new(Arc::clone(&follow), wake.clone()))
         });
@@ -86,7 +92,7 @@ impl Loops {
             assembly,
             driver,
             roots,
-            removals,
+            removals: removing_wake,
             following,
         }
     }
@@ -248,12 +254,12 @@ impl Duty {
     }
 
     fn change(&self, loops: Option<Arc<Loops>>, status: impl FnOnce(&DutyStatus) -> DutyStatus) {
-        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut state = unpoisoned(self.0.write());
         state.status = status(&state.status);
         state.loops = loops;
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.0.read())
     }
 }

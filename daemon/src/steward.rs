@@ -7,7 +7,7 @@
 //! end and can write nothing: the stores were opened under the tenure that has ended.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
 use runsync_config::site::Site;
@@ -19,6 +19,7 @@ use crate::assembly::{self, Assembly, AssemblyError, Takeover};
 use crate::clock::Clock;
 use crate::lease::{Held, HolderKind, Keeper, LeaseRow, Standing, Vacancy};
 use crate::loops::{Duty, Loops};
+use crate::poison::lock;
 use crate::service;
 use crate::worker::{Driver, Next, Pulse, StepError, Wake, Worker, WorkerStatus};
 
@@ -159,7 +160,7 @@ impl Steward {
 
 impl Shared {
     fn turn(&self) -> MutexGuard<'_, Turn> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.turn)
     }
 
     /// What is held, unless a step goes on that looks after it: it ends with the process.
@@ -180,7 +181,7 @@ impl Shared {
     }
 
     fn site(&self) -> MutexGuard<'_, Site> {
-        self.site.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.site)
     }
 
     fn status_text(&self) -> String {

@@ -31,6 +31,7 @@ use runsync::datastore::{
     ToDelete,
 };
 use runsync::file_identity::FileIdentity;
+use runsync::registry::collection::{Chaining, Change};
 use runsync::registry::record::Presence;
 use runsync::registry::removal::Operation;
 use runsync::removal::{Consent, Ground, NamedRoot, Phase, Plan, Removing, Request, Requester};
@@ -40,7 +41,9 @@ use runsync_manifest::name::{ArtifactPath, DatasetId};
 use support::{Manifest, OpenSite, TestSite, artifact, entry};
 use uuid::Uuid;
 
-const RUN: &str = "u/test/run";
+/// The chain that owns [`RUN`], and has [`OTHER`] in it too.
+const CHAIN: &str = "u/test";
+const RUN: &str = "u/test/20261127T120000Z";
 const OTHER: &str = "u/test/other";
 /// Datasets of the run, each with an artifact; one more is only waited for.
 const DATASETS: u32 = 5;
@@ -195,6 +198,15 @@ fn site() -> TestSite {
     let mut open = site.open();
     open.work();
     assert_eq!(open.confirm(), u64::from(DATASETS) + 1);
+    let members = [RUN, OTHER].map(|name| name.parse().unwrap()).into();
+    let how = Chaining::Set;
+    let change = Change::Chain { members, how };
+    let chain = CHAIN.parse().unwrap();
+    let changed = open
+        .registry()
+        .change_collection(&chain, &change, &alice().actor());
+    changed.unwrap();
+    drop(open);
     site
 }
 
@@ -229,24 +241,38 @@ fn consent(plan: &Plan) -> Consent {
     }
 }
 
+fn alice() -> Requester {
+    Requester {
+        account: "alice".to_owned(),
+        uid: Some(1000),
+        daemon: true,
+        any: false,
+    }
+}
+
 fn remove(removing: &Removing, steps: &Steps) {
     let request = Request {
         operation: Operation::RemoveRuns,
         runs: vec![RUN.parse().unwrap()],
+        chain: None,
         origin: None,
         dataset_type: None,
     };
-    let requester = Requester {
-        account: "alice".to_owned(),
-        uid: Some(1000),
-        daemon: true,
-    };
-    let plan = removing.plan(&request).unwrap();
+    carry_out(removing, &request, steps);
+}
+
+fn purge(removing: &Removing, steps: &Steps) {
+    let request = Request::of_chain(Operation::Purge, CHAIN.parse().unwrap());
+    carry_out(removing, &request, steps);
+}
+
+fn carry_out(removing: &Removing, request: &Request, steps: &Steps) {
+    let plan = removing.plan(request).unwrap();
     let step = &mut |_: Phase| {
         steps.step();
         ControlFlow::Continue(())
     };
-    let outcome = removing.remove(&request, &consent(&plan), &requester, step);
+    let outcome = removing.remove(request, &consent(&plan), &alice(), step);
     assert!(outcome.unwrap().done);
 }
 
@@ -279,6 +305,7 @@ fn child() {
     let removing = removing(&site, &assembly, &steps);
     match std::env::var(DOES).unwrap().as_str() {
         "remove" => remove(&removing, &steps),
+        "purge" => purge(&removing, &steps),
         _ => recover(&removing, &steps),
     }
 }
@@ -371,6 +398,31 @@ fn a_removal_killed_at_any_step_leaves_the_run_untouched_or_gone() {
         }
     }
     // Both ends are met, and from the commit on it is always the second.
+    assert!(gone.is_sorted(), "{gone:?}");
+    assert_eq!((gone.first(), gone.last()), (Some(&false), Some(&true)));
+    assert!(gone.len() > 20, "{}", gone.len());
+}
+
+#[test]
+fn a_purge_killed_at_any_step_leaves_chain_and_run_untouched_or_gone() {
+    let mut gone = Vec::new();
+    for step in 0..STEPS_MAX {
+        let site = site();
+        let ended = run_child(&site, "purge", step);
+        gone.push(recovered(&site));
+        let open = site.open();
+        let chain = open.registry().collection(&CHAIN.parse().unwrap());
+        match chain.unwrap() {
+            None => assert_eq!(gone.last(), Some(&true), "step {step}"),
+            Some(chain) => {
+                assert_eq!(gone.last(), Some(&false), "step {step}");
+                assert_eq!((chain.row.members, chain.row.deleted), (2, 0));
+            }
+        }
+        if ended {
+            break;
+        }
+    }
     assert!(gone.is_sorted(), "{gone:?}");
     assert_eq!((gone.first(), gone.last()), (Some(&false), Some(&true)));
     assert!(gone.len() > 20, "{}", gone.len());

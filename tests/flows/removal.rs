@@ -37,6 +37,7 @@ fn alice() -> Requester {
         account: "alice".to_owned(),
         uid: Some(1000),
         daemon: false,
+        any: false,
     }
 }
 
@@ -44,6 +45,7 @@ fn request(runs: &[&str]) -> Request {
     Request {
         operation: Operation::RemoveRuns,
         runs: runs.iter().map(|name| name.parse().unwrap()).collect(),
+        chain: None,
         origin: None,
         dataset_type: None,
     }
@@ -301,6 +303,33 @@ fn a_removal_that_was_broken_off_after_its_commit_is_seen_through() {
     check_removed(&site, &open);
     let again = removing.resume(removal, &mut go_on).unwrap_err();
     assert!(matches!(again, RemovalError::Gone { .. }));
+}
+
+#[test]
+fn journals_of_committed_removals_are_not_read_to_find_those_that_are_not() {
+    let (site, open) = site();
+    let removal = begin(&open.assembly.removing, &[RUN]);
+    let faulty = Arc::new(Faulty::new(LocalRoot::open(&site.root()).unwrap()));
+    let removing = removing_over(&site, &open, Arc::clone(&faulty) as Arc<dyn Datastore>);
+    // The root is looked at, the folder listed, and that is all.
+    faulty.fail_after(2, 1);
+    assert_eq!(removing.drop_uncommitted(&mut go_on).unwrap(), 0);
+    assert_eq!(faulty.failures_left(), 1);
+    faulty.heal();
+    // Whose a removal is its journal's beginning tells, also where the rest is lost.
+    let file = site
+        .root()
+        .join("runsync/journal")
+        .join(journals(&site).remove(0));
+    let text = fs::read_to_string(&file).unwrap();
+    write(&file, &text.as_bytes()[..text.len() / 2]);
+    let requesters = removing.requesters();
+    assert_eq!(requesters.get(&removal), Some(&alice()));
+    assert_eq!(
+        removing.journals().unwrap()[0].state,
+        JournalState::Unusable
+    );
+    assert_eq!(removing.drop_uncommitted(&mut go_on).unwrap(), 0);
 }
 
 #[test]
@@ -613,6 +642,7 @@ fn another_account_continues_a_removal_only_by_its_owners_name() {
         account: "bob".to_owned(),
         uid: Some(1001),
         daemon: false,
+        any: false,
     };
     let refused = removing.allow(removal, &bob, None).unwrap_err();
     assert!(matches!(&refused, RemovalError::NotYours { owner, .. } if owner == "alice"));

@@ -50,6 +50,7 @@ pub const START_SECOND: i64 = 1_790_000_000;
 
 /// A site on disk, opened and closed as a daemon would.
 pub struct TestSite {
+    pub name: &'static str,
     pub folder: tempfile::TempDir,
     pub clock: Arc<ManualClock>,
     pub key: SigningKey,
@@ -74,14 +75,23 @@ impl TestSite {
     /// As [`new`](Self::new), in memory where the machine has a place for that: for tests that make
     /// many sites and do not ask what a power cut leaves.
     pub fn in_memory(level: &str) -> Self {
+        Self::in_memory_as("SITE_A", 0xA, level)
+    }
+
+    /// The same as another site, whose repository has that number.
+    pub fn in_memory_as(name: &'static str, repository: u8, level: &str) -> Self {
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
-        Self::below(level, folder.unwrap())
+        Self::as_site(name, repository, level, folder.unwrap())
     }
 
     fn below(level: &str, folder: tempfile::TempDir) -> Self {
-        let key = SigningKey::from_seed(&[1; 32]);
-        let repository = RepositoryId(Uuid::from_u128(0xA));
-        let registry = Uuid::from_u128(0xB);
+        Self::as_site("SITE_A", 0xA, level, folder)
+    }
+
+    fn as_site(name: &'static str, number: u8, level: &str, folder: tempfile::TempDir) -> Self {
+        let key = SigningKey::from_seed(&[number - 9; 32]);
+        let repository = RepositoryId(Uuid::from_u128(number.into()));
+        let registry = Uuid::from_u128(u128::from(number) + 1);
         let path = folder.path();
         for below in ["root/runsync/manifests", "keys/trusted", "state"] {
             fs::create_dir_all(path.join(below)).unwrap();
@@ -89,7 +99,7 @@ impl TestSite {
         let file = RepositoryFile {
             format: 1,
             repository,
-            site: "SITE_A".parse().unwrap(),
+            site: name.parse().unwrap(),
             registry,
             journal_directory: None,
         };
@@ -103,6 +113,7 @@ impl TestSite {
         );
         private(&path.join("keys/signing.pem"));
         let site = Self {
+            name,
             clock: Arc::new(ManualClock::new(
                 Timestamp::from_second(START_SECOND).unwrap(),
             )),
@@ -119,7 +130,8 @@ impl TestSite {
     pub fn configure(&self, level: &str, more: &str) {
         let root = self.root();
         let text = format!(
-            "[site]\nname = \"SITE_A\"\n[[root]]\nname = \"main\"\nurl = \"file://{}\"\nconfirm = \"{level}\"\n{more}\n",
+            "[site]\nname = \"{}\"\n[[root]]\nname = \"main\"\nurl = \"file://{}\"\nconfirm = \"{level}\"\n{more}\n",
+            self.name,
             root.display()
         );
         write(&self.config(), text.as_bytes());

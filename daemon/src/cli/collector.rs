@@ -94,7 +94,7 @@ impl Collector {
 
 /// Whoever runs this command. Root, and the account that the state directory belongs to, may change
 /// what others own, as they may through the daemon.
-fn myself(site: &Site) -> Actor {
+pub(crate) fn myself(site: &Site) -> Actor {
     let uid = Uid::current();
     let state = std::fs::metadata(&site.state_directory);
     let is_own = state.is_ok_and(|state| state.uid() == uid.as_raw());

@@ -40,6 +40,10 @@ mod remover;
 
 mod remove_runs;
 
+mod purge;
+
+mod cleanup;
+
 mod unstore;
 
 mod removal;
@@ -107,6 +111,8 @@ enum Command {
     Collections(collections::Args),
     RemoveCollections(remove_collections::Args),
     RemoveRuns(remove_runs::Args),
+    Purge(purge::Args),
+    Cleanup(cleanup::Args),
     Unstore(unstore::Unstore),
     Forget(unstore::Forget),
     Restore(unstore::Restore),
@@ -132,6 +138,8 @@ impl Command {
             Self::Collections(args) => collections::run(args, context),
             Self::RemoveCollections(args) => remove_collections::run(args, context),
             Self::RemoveRuns(args) => remove_runs::run(args, context),
+            Self::Purge(args) => purge::run(args, context),
+            Self::Cleanup(args) => cleanup::run(args, context),
             Self::Unstore(args) => unstore::unstore(args, context),
             Self::Forget(args) => unstore::forget(args, context),
             Self::Restore(args) => unstore::restore(args, context),

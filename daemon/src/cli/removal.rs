@@ -5,7 +5,7 @@ use runsync_manifest::name::ManifestId;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::Row;
-use crate::cli::remove_runs::{GoAhead, Shown, go_ahead, tell};
+use crate::cli::remove_runs::{Agreement, Shown, go_ahead, tell};
 use crate::cli::remover::Remover;
 use crate::cli::source::Way;
 use crate::ingest::following::{Asked, AskedState};
@@ -29,13 +29,7 @@ enum What {
         /// The manifest that says so, as `removal list` names it
         manifest: ManifestId,
         #[command(flatten)]
-        go_ahead: GoAhead,
-        /// Do what the plan of this number says, also where it is larger than a removal usually may
-        /// be
-        #[arg(long, value_name = "PLAN_ID", conflicts_with_all = ["yes", "dry_run"])]
-        approve: Option<String>,
-        #[command(flatten)]
-        way: Way,
+        agreement: Agreement,
     },
     /// Keep what an origin has removed
     Refuse {
@@ -90,17 +84,16 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
         }
         What::Confirm {
             manifest,
-            go_ahead: given,
-            approve,
-            way,
+            agreement,
         } => {
-            let remover = Remover::open(*way, context)?;
+            let remover = Remover::open(agreement.way, context)?;
             let plan = remover.plan_asked(*manifest)?;
             context.output().value(&Shown(&plan))?;
-            if !go_ahead(*given, approve.as_deref(), &plan, context)? {
+            if !go_ahead(agreement, &plan, context)? {
                 return Ok(Outcome::Done);
             }
-            let standing = remover.confirm(*manifest, &plan, approve.is_some(), context)?;
+            let approved = agreement.approve.is_some();
+            let standing = remover.confirm(*manifest, &plan, approved, context)?;
             tell(&standing, context)
         }
         What::Refuse { manifest, way } => {

@@ -13,7 +13,7 @@ use crate::cli::remover::Remover;
 use crate::cli::source::Way;
 use crate::registry::collection::Links;
 use crate::registry::removal::Operation;
-use crate::removal::{Plan, PlannedRun, RemovalError, Request, Standing, State};
+use crate::removal::{Plan, PlannedChain, PlannedRun, RemovalError, Request, Standing, State};
 
 /// Remove runs: all their datasets, records and artifacts
 ///
@@ -31,12 +31,19 @@ pub(crate) struct Args {
     #[arg(long)]
     local: bool,
     #[command(flatten)]
+    agreement: Agreement,
+}
+
+/// How a plan is agreed to, and who carries it out.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Agreement {
+    #[command(flatten)]
     go_ahead: GoAhead,
     /// Do what the plan of this number says, also where it is larger than a removal usually may be
     #[arg(long, value_name = "PLAN_ID", conflicts_with_all = ["yes", "dry_run"])]
-    approve: Option<String>,
+    pub(crate) approve: Option<String>,
     #[command(flatten)]
-    way: Way,
+    pub(crate) way: Way,
 }
 
 /// Whether to go ahead.
@@ -78,46 +85,43 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
             Operation::RemoveRuns
         },
         runs: args.runs.clone(),
+        chain: None,
         origin: args.origin,
         dataset_type: None,
     };
-    carry_out(
-        &request,
-        (args.go_ahead, args.approve.as_deref()),
-        args.way,
-        context,
-    )
+    carry_out(&request, &args.agreement, context)
 }
 
-/// Shows the plan of a request, and does what it says where that is meant.
+/// Shows what would be removed, and has it removed where that is agreed to.
 pub(crate) fn carry_out(
     request: &Request,
-    (given, approve): (GoAhead, Option<&str>),
-    way: Way,
+    agreement: &Agreement,
     context: &Context,
 ) -> Result<Outcome, Failure> {
-    let remover = Remover::open(way, context)?;
+    let remover = Remover::open(agreement.way, context)?;
     let plan = remover.plan(request)?;
     context.output().value(&Shown(&plan))?;
-    if !go_ahead(given, approve, &plan, context)? {
+    if !go_ahead(agreement, &plan, context)? {
         return Ok(Outcome::Done);
     }
-    let standing = remover.remove(request, &plan, approve.is_some(), context)?;
+    let approved = agreement.approve.is_some();
+    let standing = remover.remove(request, &plan, approved, context)?;
     tell(&standing, context)
 }
 
-/// Whether to go ahead with the plan: approved by its number, or consented to.
+/// Whether to go ahead with the plan: approved by its number, or consented to. Nobody is asked where
+/// there is nothing to do.
 pub(crate) fn go_ahead(
-    given: GoAhead,
-    approve: Option<&str>,
+    agreement: &Agreement,
     plan: &Plan,
     context: &Context,
 ) -> Result<bool, Failure> {
-    match approve {
-        None => given.given(context),
-        Some(approved) if approved == plan.id => Ok(true),
+    match &agreement.approve {
+        None if plan.is_empty() => Ok(false),
+        None => agreement.go_ahead.given(context),
+        Some(approved) if *approved == plan.id => Ok(!plan.is_empty()),
         Some(approved) => {
-            let approved = approved.to_owned();
+            let approved = approved.clone();
             Err(RemovalError::PlanChanged { approved }.into())
         }
     }
@@ -160,6 +164,12 @@ impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(plan) = self;
         writeln!(f, "plan {}: {}", plan.id, plan.operation)?;
+        if let Some(chain) = &plan.chain {
+            write_chain(f, chain)?;
+        }
+        if plan.is_empty() {
+            return write!(f, "  nothing to remove");
+        }
         for run in &plan.runs {
             let extent = run.extent;
             write_name(f, run)?;
@@ -172,7 +182,7 @@ impl fmt::Display for Shown<'_> {
                 HumanBytes(extent.bytes)
             )?;
             write_links(f, &run.links)?;
-            if let (Operation::RemoveRuns, Some(generation)) = (plan.operation, run.floor) {
+            if let (true, Some(generation)) = (plan.operation.is_told(), run.floor) {
                 writeln!(
                     f,
                     "    other sites are told by its removal manifest {generation}"
@@ -191,7 +201,7 @@ impl fmt::Display for Shown<'_> {
                 )?;
             }
             Operation::DropCopy => writeln!(f, "  other sites are not told")?,
-            Operation::RemoveRuns | Operation::Follow => {}
+            Operation::RemoveRuns | Operation::Purge | Operation::Cleanup | Operation::Follow => {}
         }
         let total = plan.total;
         write!(
@@ -216,6 +226,18 @@ fn write_name(f: &mut fmt::Formatter<'_>, run: &PlannedRun) -> fmt::Result {
     }
     if run.omitted {
         write!(f, ", what its origin leaves out")?;
+    }
+    Ok(())
+}
+
+fn write_chain(f: &mut fmt::Formatter<'_>, chain: &PlannedChain) -> fmt::Result {
+    let PlannedChain { name, removal, .. } = chain;
+    let Some(removal) = removal else {
+        return writeln!(f, "  {name} (chain): it stays, and so do its members");
+    };
+    writeln!(f, "  {name} (chain): it goes, too")?;
+    for other in removal.collections.iter().flat_map(|one| &one.chains) {
+        writeln!(f, "    chain {other} shows [deleted] in its place")?;
     }
     Ok(())
 }

@@ -9,11 +9,13 @@ use std::thread;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use nix::unistd::{Uid, User};
+use nix::unistd::Uid;
+use runsync_config::site::Site;
 use runsync_manifest::name::ManifestId;
 use uuid::Uuid;
 
 use crate::assembly::Assembly;
+use crate::cli::collector;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::source::{Way, all};
@@ -22,6 +24,7 @@ use crate::clock::SystemClock;
 use crate::http::{Approved, AsOwner, Client, Committed, GivenUp, Restored, Wanted, path};
 use crate::ingest::following::Asked;
 use crate::lease::Held;
+use crate::registry::collection::Actor;
 use crate::registry::removal::Unwanted;
 use crate::removal::{Consent, JournalRow, Phase, Plan, Request, Requester, Standing, State};
 
@@ -39,6 +42,8 @@ pub(crate) enum Remover {
         _held: Held,
         /// The parts.
         assembly: Box<Assembly>,
+        /// Who runs the command.
+        requester: Requester,
     },
 }
 
@@ -59,6 +64,7 @@ impl Remover {
         Ok(Self::Direct {
             _held: held,
             assembly,
+            requester: myself(site),
         })
     }
 
@@ -90,12 +96,16 @@ impl Remover {
                 let committed: Committed = client.post("/v1/removals", &approved)?;
                 follow(client, committed.removal, &bar)
             }
-            Self::Direct { assembly, .. } => {
-                let (removal, requester) = (Uuid::new_v4(), myself());
+            Self::Direct {
+                assembly,
+                requester,
+                ..
+            } => {
+                let removal = Uuid::new_v4();
                 let removing = &assembly.removing;
-                removing.announce(removal, plan, &requester);
+                removing.announce(removal, plan, requester);
                 let show = &mut |phase| show(&bar, phase);
-                removing.begin(removal, request, &consent, &requester, show)?;
+                removing.begin(removal, request, &consent, requester, show)?;
                 see_through(assembly, removal, &bar)
             }
         }
@@ -115,9 +125,13 @@ impl Remover {
                 let committed: Committed = client.post(&at, &AsOwner { as_owner })?;
                 follow(client, committed.removal, &bar)
             }
-            Self::Direct { assembly, .. } => {
+            Self::Direct {
+                assembly,
+                requester,
+                ..
+            } => {
                 let removing = &assembly.removing;
-                removing.allow(removal, &myself(), as_owner.as_deref())?;
+                removing.allow(removal, requester, as_owner.as_deref())?;
                 see_through(assembly, removal, &bar)
             }
         }
@@ -134,9 +148,13 @@ impl Remover {
                 let at = path(&["v1", "removals", &removal.to_string(), "drop"]);
                 Ok(client.post(&at, &AsOwner { as_owner })?)
             }
-            Self::Direct { assembly, .. } => {
+            Self::Direct {
+                assembly,
+                requester,
+                ..
+            } => {
                 let (removing, as_owner) = (&assembly.removing, as_owner.as_deref());
-                let artifacts = removing.give_up(removal, &myself(), as_owner, &mut go_on)?;
+                let artifacts = removing.give_up(removal, requester, as_owner, &mut go_on)?;
                 Ok(GivenUp { removal, artifacts })
             }
         }
@@ -177,12 +195,16 @@ impl Remover {
                 let committed: Committed = client.post(&at, &consent)?;
                 follow(client, committed.removal, &bar)
             }
-            Self::Direct { assembly, .. } => {
-                let (removal, requester) = (Uuid::new_v4(), myself());
-                assembly.removing.announce(removal, plan, &requester);
+            Self::Direct {
+                assembly,
+                requester,
+                ..
+            } => {
+                let removal = Uuid::new_v4();
+                assembly.removing.announce(removal, plan, requester);
                 let show = &mut |phase| show(&bar, phase);
                 let following = &assembly.following;
-                following.confirm(removal, manifest, &consent, &requester, show)?;
+                following.confirm(removal, manifest, &consent, requester, show)?;
                 see_through(assembly, removal, &bar)
             }
         }
@@ -192,9 +214,11 @@ impl Remover {
     pub(crate) fn refuse(&self, manifest: ManifestId) -> Result<Asked, Failure> {
         match self {
             Self::Daemon(client) => Ok(client.post(&asked_path(manifest, "refuse"), &())?),
-            Self::Direct { assembly, .. } => {
-                Ok(assembly.following.refuse(manifest, &myself().account)?)
-            }
+            Self::Direct {
+                assembly,
+                requester,
+                ..
+            } => Ok(assembly.following.refuse(manifest, &requester.account)?),
         }
     }
 
@@ -237,14 +261,13 @@ fn asked_path(manifest: ManifestId, what: &str) -> String {
 }
 
 /// Whoever runs this command.
-fn myself() -> Requester {
-    let uid = Uid::current();
-    // As the daemon calls a user without a name.
-    let account = User::from_uid(uid).ok().flatten();
+fn myself(site: &Site) -> Requester {
+    let Actor { account, any } = collector::myself(site);
     Requester {
-        account: account.map_or_else(|| format!("uid {uid}"), |user| user.name),
-        uid: Some(uid.as_raw()),
+        account,
+        uid: Some(Uid::current().as_raw()),
         daemon: false,
+        any,
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::Row;
-use crate::cli::remove_runs::{GoAhead, carry_out};
+use crate::cli::remove_runs::{Agreement, carry_out};
 use crate::cli::remover::Remover;
 use crate::cli::source::Way;
 use crate::http::{Restored, Wanted};
@@ -35,12 +35,7 @@ struct Taking {
     #[command(flatten)]
     which: Which,
     #[command(flatten)]
-    go_ahead: GoAhead,
-    /// Do what the plan of this number says, also where it is larger than a removal usually may be
-    #[arg(long, value_name = "PLAN_ID", conflicts_with_all = ["yes", "dry_run"])]
-    approve: Option<String>,
-    #[command(flatten)]
-    way: Way,
+    agreement: Agreement,
 }
 
 /// Delete artifacts of runs and their records at this site; the datasets stay in the registry
@@ -120,11 +115,11 @@ fn take(operation: Operation, args: &Taking, context: &Context) -> Result<Outcom
     let request = Request {
         operation,
         runs: args.runs.clone(),
+        chain: None,
         origin: args.which.origin,
         dataset_type: args.which.dataset_type.clone(),
     };
-    let given = (args.go_ahead, args.approve.as_deref());
-    carry_out(&request, given, args.way, context)
+    carry_out(&request, &args.agreement, context)
 }
 
 pub(crate) fn restore(args: &Restore, context: &Context) -> Result<Outcome, Failure> {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use runsync_manifest::name::ArtifactPath;
 
@@ -14,6 +14,7 @@ use super::{
     StorageFault, ToDelete,
 };
 use crate::file_identity::FileIdentity;
+use crate::poison::lock;
 
 /// What a broken disk answers: EIO.
 const BROKEN: i32 = 5;
@@ -66,7 +67,7 @@ impl<D: Datastore> Faulty<D> {
     }
 
     fn paths(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.paths.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.paths)
     }
 
     fn pass(&self, attempt: &'static str, path: &str) -> Result<(), DatastoreError> {

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::names::{Names, System};
+use crate::poison::lock;
 
 /// How long what the system said of a user is believed: a name service may be far away, and a
 /// change of groups should count soon.
@@ -46,6 +47,14 @@ impl fmt::Display for Account {
             Some(_) => f.write_str(&self.name),
             None => write!(f, "token {}", self.name),
         }
+    }
+}
+
+impl Account {
+    /// What it is called as the owner of what it makes and asks for: a token never passes for the
+    /// user of its name.
+    pub(super) fn owner(&self) -> String {
+        self.to_string()
     }
 }
 
@@ -175,7 +184,7 @@ impl Access {
 
     /// The account of a user, where it is remembered.
     pub(super) fn remembered(&self, uid: u32) -> Option<Account> {
-        let users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let users = lock(&self.users);
         let (account, asked) = users.get(&uid)?;
         (asked.elapsed() < REMEMBERED).then(|| account.clone())
     }
@@ -192,7 +201,7 @@ impl Access {
             }
             looked_up => looked_up?,
         };
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut users = lock(&self.users);
         users.retain(|_, (_, asked)| asked.elapsed() < REMEMBERED);
         users.insert(uid, (account.clone(), Instant::now()));
         Ok(account)
@@ -202,6 +211,11 @@ impl Access {
     pub(super) fn is_trusted(&self, uid: u32) -> bool {
         let uid = Uid::from_raw(uid);
         uid.is_root() || uid == self.own
+    }
+
+    /// Whether an account may change also what others own.
+    pub(super) fn may_change_all(&self, account: &Account) -> bool {
+        account.uid.is_some_and(|uid| self.is_trusted(uid))
     }
 
     fn look_user_up(&self, uid: u32) -> Result<Account, NameError> {

@@ -177,10 +177,9 @@ pub(super) async fn change(
 }
 
 fn actor(surface: &Surface, account: &Account) -> Actor {
-    let access = surface.access();
     Actor {
-        account: account.to_string(),
-        any: account.uid.is_some_and(|uid| access.is_trusted(uid)),
+        account: account.owner(),
+        any: surface.access().may_change_all(account),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::ingest::confirm::waits_since;
 use crate::lease::Fence;
 use crate::registry::record::RunRow;
 use crate::telemetry::metrics::{self, InFlight, Route};
+use crate::telemetry::removals;
 
 /// The media type that Prometheus reads.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -77,7 +78,20 @@ fn measure_site(surface: &Surface) -> Result<(), Problem> {
         let label = Some(("root", root.name.to_string()));
         metrics::set(metrics::SWEEP_AGE, label, age(swept, now));
     }
+    measure_removals(surface)?;
     measure_findings(surface)
+}
+
+fn measure_removals(surface: &Surface) -> Result<(), Problem> {
+    let under_way = surface.readers.registry.removals()?;
+    metrics::set(removals::UNDER_WAY, None, float(under_way.len() as u64));
+    for root in &surface.site.roots {
+        let journals = under_way.iter().flat_map(|removal| &removal.journals);
+        let open = journals.filter(|journal| journal.root == root.name).count();
+        let label = Some(("root", root.name.to_string()));
+        metrics::set(removals::JOURNALS, label, float(open as u64));
+    }
+    Ok(())
 }
 
 /// Since when the run waits that waits longest.

@@ -267,6 +267,7 @@ impl From<CollectionError> for Problem {
             | CollectionError::Cycle { .. }
             | CollectionError::Ambiguous { .. }
             | CollectionError::NoMember { .. }
+            | CollectionError::Referenced { .. }
             | CollectionError::NoDataset { .. }
             | CollectionError::Twin { .. }
             | CollectionError::PlanChanged { .. } => Self::wrong(detail),
@@ -298,6 +299,9 @@ impl From<RemovalError> for Problem {
         if error.is_interruption() || error.is_fenced() {
             return Self::stopping();
         }
+        if let RemovalError::Registry(RegistryError::Collection(error)) = error {
+            return error.into();
+        }
         let hint = error.hint();
         if let RemovalError::Gone { .. } = error {
             let problem = Self::missing(error.to_string());
@@ -309,6 +313,7 @@ impl From<RemovalError> for Problem {
                 | RemovalError::Ambiguous { .. }
                 | RemovalError::Foreign { .. }
                 | RemovalError::Own { .. }
+                | RemovalError::OtherSubject { .. }
                 | RemovalError::PlanChanged { .. }
                 | RemovalError::NotApproved { .. }
                 | RemovalError::NotYours { .. }

@@ -64,11 +64,12 @@ pub(super) struct WhichRemoval {
     removal: Uuid,
 }
 
-pub(super) fn requester(account: &Account) -> Requester {
+pub(super) fn requester(surface: &Surface, account: &Account) -> Requester {
     Requester {
-        account: account.name.to_string(),
+        account: account.owner(),
         uid: account.uid,
         daemon: true,
+        any: surface.access().may_change_all(account),
     }
 }
 
@@ -95,7 +96,7 @@ pub(super) async fn plan(
     plan.await.map(Json)
 }
 
-/// Remove runs as a plan says.
+/// Remove runs as a plan says, and with `purge` their chain.
 #[utoipa::path(
     post,
     path = "/v1/removals",
@@ -147,12 +148,14 @@ pub(super) async fn set_off(
     + 'static,
 ) -> Result<Json<Committed>, Problem> {
     let loops = surface.loops()?;
-    let requester = requester(&asking.account);
+    let requester = requester(surface, &asking.account);
     let at = surface.clock.now();
     let of = Arc::clone(&loops);
+    let asks = requester.clone();
     let checked = surface.look_up(move |_| {
         let plan = plan(of.assembly())?;
         plan.check(Some(&consent))?;
+        plan.check_owner(&asks)?;
         let recorded = Recorded::begin(asking, &of, at)?;
         Ok::<_, Problem>((recorded, plan))
     });
@@ -187,7 +190,8 @@ fn going_on(ending: &CancellationToken) -> ControlFlow<()> {
 }
 
 fn subject(request: &Request) -> String {
-    let names = request.runs.iter().map(ToString::to_string);
+    let chain = request.chain.iter().map(ToString::to_string);
+    let names = chain.chain(request.runs.iter().map(ToString::to_string));
     names.collect::<Vec<_>>().join(", ")
 }
 
@@ -256,7 +260,7 @@ pub(super) async fn resume(
     Path(which): Path<WhichRemoval>,
     JsonBody(as_owner): JsonBody<AsOwner>,
 ) -> Result<Json<Committed>, Problem> {
-    let requester = requester(&account);
+    let requester = requester(&surface, &account);
     let asking = Asking {
         account,
         what: "resume",
@@ -383,7 +387,7 @@ pub(super) async fn drop_journals(
     Path(which): Path<WhichRemoval>,
     JsonBody(as_owner): JsonBody<AsOwner>,
 ) -> Result<Json<GivenUp>, Problem> {
-    let requester = requester(&account);
+    let requester = requester(&surface, &account);
     let asking = Asking {
         account,
         what: "drop journal",

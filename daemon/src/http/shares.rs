@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::peer::Source;
+use crate::poison::lock;
 
 /// The part of a socket's connections that one source may have: half leaves others as many.
 const PART: usize = 2;
@@ -45,7 +46,7 @@ impl Shares {
     }
 
     fn taken(&self) -> MutexGuard<'_, HashMap<Source, usize>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.taken)
     }
 }
 

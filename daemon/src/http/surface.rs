@@ -1,7 +1,7 @@
 //! What every handler is given.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,6 +18,7 @@ use crate::assembly::Readers;
 use crate::clock::Clock;
 use crate::error_chain::error_chain;
 use crate::loops::Loops;
+use crate::poison::{lock, unpoisoned};
 use crate::steward::Steward;
 use crate::telemetry::metrics::Rendering;
 use crate::worker::Tasks;
@@ -115,13 +116,13 @@ impl Surface {
     ) -> Result<(), E> {
         let access = Arc::new(Access::read(&site.http)?);
         others()?;
-        *self.access.write().unwrap_or_else(PoisonError::into_inner) = access;
+        *unpoisoned(self.access.write()) = access;
         Ok(())
     }
 
     /// Who may do what now.
     pub(super) fn access(&self) -> Arc<Access> {
-        Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&*unpoisoned(self.access.read()))
     }
 
     /// The loops, without which nothing can be changed.
@@ -131,12 +132,12 @@ impl Surface {
 
     /// Kinds of findings that were counted, and how many there were.
     pub(super) fn finding_kinds(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
-        self.findings.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.findings)
     }
 
     /// What the counts of workers add up to.
     pub(super) fn tallies(&self) -> MutexGuard<'_, BTreeMap<String, Tally>> {
-        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tallies)
     }
 
     /// A place for a manifest that arrives, until it is worked on; none where all are taken.

@@ -6,7 +6,7 @@
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use runsync_config::root::{ConfirmLevel, Root};
 use runsync_manifest::error::{Disposition, ReadError};
@@ -29,6 +29,7 @@ use crate::datastore::{Datastore, DatastoreError, manifest_path};
 use crate::file_identity::FileIdentity;
 use crate::ledger::Ledger;
 use crate::ledger::record::{Location, ManifestRow, ManifestState};
+use crate::poison::unpoisoned;
 use crate::registration_lock::RegistrationLock;
 use crate::registry::Registry;
 use crate::registry::record::RowSource;
@@ -55,12 +56,12 @@ pub struct SiteParts {
 impl SiteParts {
     /// Whose word counts now.
     pub fn trust(&self) -> Arc<Trust> {
-        Arc::clone(&self.trust.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&*unpoisoned(self.trust.read()))
     }
 
     /// Replaces it.
     pub fn set_trust(&self, trust: Trust) {
-        *self.trust.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(trust);
+        *unpoisoned(self.trust.write()) = Arc::new(trust);
     }
 }
 

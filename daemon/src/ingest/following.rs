@@ -403,6 +403,7 @@ impl FollowWorker {
             account: format!("site {}", found.summary.site),
             uid: None,
             daemon: true,
+            any: false,
         };
         let following = Arc::clone(&self.following);
         let followed = following.with_word(&found, |word| {

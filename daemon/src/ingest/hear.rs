@@ -99,7 +99,7 @@ impl Flow {
             Content::Snapshot => Some(parsed.rows()),
             Content::Removal | Content::Additions | Content::Inventory => None,
         };
-        let omitted = if kept.is_none() && !reaches_above(&row, generation) {
+        let omitted = if kept.is_none() && !reaches(&row, generation) {
             row.datasets
         } else {
             registry.omitted(run, generation, kept)?
@@ -179,8 +179,8 @@ impl Flow {
     }
 }
 
-fn reaches_above(row: &RunRow, generation: Generation) -> bool {
-    row.generation.is_some_and(|highest| highest > generation)
+fn reaches(row: &RunRow, generation: Generation) -> bool {
+    row.generation.is_some_and(|highest| highest >= generation)
 }
 
 pub(super) fn is_under_way(

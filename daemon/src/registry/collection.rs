@@ -199,6 +199,13 @@ pub struct Actor {
     pub any: bool,
 }
 
+impl Actor {
+    /// Whether it may change what `owner` owns.
+    pub fn may_change(&self, owner: Option<&str>) -> bool {
+        self.any || owner == Some(self.account.as_str())
+    }
+}
+
 /// What of people's collections a run's removal takes away.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Links {
@@ -311,6 +318,14 @@ pub enum CollectionError {
         /// The member.
         member: CollectionName,
     },
+    /// A chain has a run in it that is to go.
+    #[error("run `{run}` is in chain {}", quoted(chains))]
+    Referenced {
+        /// The run.
+        run: RunName,
+        /// The chains.
+        chains: Vec<CollectionName>,
+    },
     /// There is no such dataset.
     #[error("there is no dataset {uuid}")]
     NoDataset {
@@ -342,6 +357,11 @@ fn owned(owner: Option<&str>) -> String {
     )
 }
 
+fn quoted(names: &[CollectionName]) -> String {
+    let names = names.iter().map(|name| format!("`{name}`"));
+    names.collect::<Vec<_>>().join(", ")
+}
+
 impl CollectionError {
     /// What an operator can do about it.
     pub fn hint(&self) -> &'static str {
@@ -356,6 +376,9 @@ impl CollectionError {
             Self::Cycle { .. } => "`runsync collections tree` shows what is in it",
             Self::Ambiguous { .. } => "only a run whose name one origin owns can be named here",
             Self::NoMember { .. } => "`runsync collections tree` shows what is in the chain",
+            Self::Referenced { .. } => {
+                "nothing was removed: take it out with `runsync collections chain --remove` first"
+            }
             Self::NoDataset { .. } => "nothing was changed; `runsync exists` tells what is here",
             Self::Twin { .. } => {
                 "a tagged collection has one dataset of a type and data ID: disassociate the other first"

@@ -220,7 +220,8 @@ pub trait Registry: Send + Sync + Debug {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::RunMissing`] and [`RegistryError::RemovalUnderWay`]: nothing is changed.
+    /// [`RegistryError::RunMissing`], [`RegistryError::RemovalUnderWay`] and, about the chain,
+    /// [`RegistryError::Collection`]: nothing is changed.
     fn remove(&self, removal: &Removal<'_>) -> Result<(), RegistryError>;
 
     /// Removals that are committed and not done, oldest first.

@@ -11,11 +11,14 @@ use jiff::Timestamp;
 use runsync_config::root::RootName;
 use runsync_manifest::checksum::{Adler32, Sha256};
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::{ArtifactPath, DatasetId, DatasetTypeName, ManifestId, RunKey};
+use runsync_manifest::name::{
+    ArtifactPath, CollectionName, DatasetId, DatasetTypeName, ManifestId, RunKey,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::registry::collection::Actor;
 use crate::schema::RunKeySchema;
 
 /// What a removal is: the word of the command that asks for it.
@@ -26,6 +29,10 @@ pub enum Operation {
     RemoveRuns,
     /// Runs leave registry and datastore of this site alone, which is not their origin.
     DropCopy,
+    /// The runs that a chain's name owns leave registry and datastore, as does the chain.
+    Purge,
+    /// The runs that a chain's name owns and that are not in it leave registry and datastore.
+    Cleanup,
     /// Runs, or what of them their origin leaves out, go because a manifest of it says so.
     Follow,
     /// Artifacts and records go and are not wanted any more; datasets stay.
@@ -36,9 +43,11 @@ pub enum Operation {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::RemoveRuns,
         Self::DropCopy,
+        Self::Purge,
+        Self::Cleanup,
         Self::Follow,
         Self::Unstore,
         Self::Forget,
@@ -49,6 +58,8 @@ impl Operation {
         match self {
             Self::RemoveRuns => "remove-runs",
             Self::DropCopy => "drop-copy",
+            Self::Purge => "purge",
+            Self::Cleanup => "cleanup",
             Self::Follow => "follow",
             Self::Unstore => "unstore",
             Self::Forget => "forget",
@@ -58,26 +69,30 @@ impl Operation {
     /// Whether datasets leave the registry, and not only their records.
     pub const fn takes_datasets(self) -> bool {
         match self {
-            Self::RemoveRuns | Self::DropCopy | Self::Follow => true,
+            Self::RemoveRuns | Self::DropCopy | Self::Purge | Self::Cleanup | Self::Follow => true,
             Self::Unstore | Self::Forget => false,
         }
     }
 
     /// Whether artifacts are deleted.
     pub const fn deletes(self) -> bool {
-        match self {
-            Self::RemoveRuns | Self::DropCopy | Self::Follow | Self::Unstore => true,
-            Self::Forget => false,
-        }
+        !matches!(self, Self::Forget)
+    }
+
+    /// Whether this repository removes runs of its own, and tells other sites.
+    pub const fn is_told(self) -> bool {
+        matches!(self, Self::RemoveRuns | Self::Purge | Self::Cleanup)
     }
 
     /// Whether it is the will of the runs' origin, so that nothing of it is left to be done when
     /// its manifest comes.
     pub const fn is_of_origin(self) -> bool {
-        match self {
-            Self::RemoveRuns | Self::Follow => true,
-            Self::DropCopy | Self::Unstore | Self::Forget => false,
-        }
+        self.is_told() || matches!(self, Self::Follow)
+    }
+
+    /// Whether it is about a chain, and chooses its runs itself.
+    pub const fn is_of_chain(self) -> bool {
+        matches!(self, Self::Purge | Self::Cleanup)
     }
 }
 
@@ -207,6 +222,20 @@ pub struct Removal<'a> {
     pub journals: &'a [JournalRef],
     /// What other sites are to be told.
     pub notices: &'a [Notice],
+    /// The chain whose runs these are, where it is about one.
+    pub chain: Option<OfChain<'a>>,
+}
+
+/// What a removal has to see to in its commit where it removes runs of a chain: no chain that stays
+/// has one of them in it.
+#[derive(Debug, Clone, Copy)]
+pub struct OfChain<'a> {
+    /// The chain.
+    pub name: &'a CollectionName,
+    /// Who asks, to whom it has to belong.
+    pub by: &'a Actor,
+    /// The number of the plan by which it goes, too; none: it stays.
+    pub plan: Option<&'a str>,
 }
 
 /// A committed removal that is not done yet.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 
+use runsync_config::root::RootName;
 use runsync_manifest::name::ArtifactPath;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
@@ -18,7 +19,9 @@ use utoipa::ToSchema;
 use super::RemovalError;
 use super::journal::{Artifact, Artifacts, Journal};
 use crate::datastore::{Datastore, Deletion, ToDelete};
+use crate::poison::{lock, unpoisoned};
 use crate::registry::{Registry, RegistryError};
+use crate::telemetry::removals::{self, Artifact as Counted};
 
 /// Files that one thread deletes before it asks whether it still may.
 const TOGETHER: usize = 100;
@@ -59,15 +62,28 @@ impl Deletions {
         self.deleted + self.absent + self.other + self.failed
     }
 
+    /// Counts them.
+    pub(super) fn count(&self, root: &RootName) {
+        for (outcome, count) in [
+            (Counted::Deleted, self.deleted),
+            (Counted::Absent, self.absent),
+            (Counted::Other, self.other),
+            (Counted::Failed, self.failed),
+        ] {
+            removals::artifacts(root, outcome, count);
+        }
+        removals::deleted_bytes(root, self.bytes);
+    }
+
     fn note(&mut self, artifact: &Artifact, deletion: Deletion) {
         if deletion == Deletion::Deleted {
             self.bytes += artifact.identity.map_or(0, |identity| identity.size);
         }
-        self.count(&artifact.path, deletion);
+        self.take(&artifact.path, deletion);
     }
 
-    /// Counts what became of an artifact, but for its bytes.
-    pub(super) fn count(&mut self, path: &ArtifactPath, deletion: Deletion) {
+    /// Takes up what became of an artifact, but for its bytes.
+    pub(super) fn take(&mut self, path: &ArtifactPath, deletion: Deletion) {
         match deletion {
             Deletion::Deleted => self.deleted += 1,
             Deletion::Absent => self.absent += 1,
@@ -143,9 +159,7 @@ impl Deleting<'_> {
             }
             outcome
         })?;
-        Ok(total
-            .into_inner()
-            .unwrap_or_else(std::sync::PoisonError::into_inner))
+        Ok(unpoisoned(total.into_inner()))
     }
 
     fn feed(
@@ -185,7 +199,10 @@ impl Deleting<'_> {
                 continue;
             }
             match self.chunk(&chunk) {
-                Ok(deleted) => lock(total).add(&deleted),
+                Ok(deleted) => {
+                    deleted.count(&self.journal.header.root);
+                    lock(total).add(&deleted);
+                }
                 Err(error) => {
                     self.stop.store(true, Ordering::Relaxed);
                     outcome = outcome.and(Err(error));
@@ -221,10 +238,4 @@ impl Deleting<'_> {
         }
         Ok(deletions)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -45,6 +45,12 @@ pub enum RemovalError {
         /// The run.
         name: RunName,
     },
+    /// The operation is not about what is named.
+    #[error("`{operation}` takes {}", subject(*operation))]
+    OtherSubject {
+        /// The operation.
+        operation: Operation,
+    },
     /// What is to be removed has changed since the plan.
     #[error("the plan {approved} was approved, and what would be removed has changed since")]
     PlanChanged {
@@ -146,15 +152,24 @@ pub enum RemovalError {
     Interrupted,
 }
 
+const fn subject(operation: Operation) -> &'static str {
+    if operation.is_of_chain() {
+        "one chain, and no runs"
+    } else {
+        "runs, and no chain"
+    }
+}
+
 impl RemovalError {
     /// What an operator can do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoRun { .. } => Some("`runsync query runs` lists the runs".to_owned()),
             Self::Ambiguous { .. } => Some("say whose with `--origin`".to_owned()),
-            Self::Foreign { .. } => {
-                Some("`--local` drops the copy at this site and tells nobody".to_owned())
-            }
+            Self::Foreign { .. } => Some(
+                "`runsync remove-runs --local` drops the copy at this site and tells nobody"
+                    .to_owned(),
+            ),
             Self::Own { .. } => Some("leave `--local` away to remove it everywhere".to_owned()),
             Self::PlanChanged { .. } => {
                 Some("look at the plan again: run the command with `--dry-run`".to_owned())
@@ -186,9 +201,11 @@ impl RemovalError {
                 "restore the file that `signing_key_file` names, from a backup of the keys"
                     .to_owned(),
             ),
-            Self::Manifest { .. } | Self::OnlyByManifest | Self::Lock(_) | Self::Interrupted => {
-                None
-            }
+            Self::Manifest { .. }
+            | Self::OnlyByManifest
+            | Self::OtherSubject { .. }
+            | Self::Lock(_)
+            | Self::Interrupted => None,
         }
     }
 
@@ -215,6 +232,7 @@ impl RemovalError {
             | Self::Ambiguous { .. }
             | Self::Foreign { .. }
             | Self::Own { .. }
+            | Self::OtherSubject { .. }
             | Self::PlanChanged { .. }
             | Self::NotApproved { .. }
             | Self::Root { .. }

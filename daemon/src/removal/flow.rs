@@ -30,6 +30,7 @@ use crate::ledger::Ledger;
 use crate::registration_lock::RegistrationLock;
 use crate::registry::removal::{JournalRef, Operation, Removal, RemovalRow};
 use crate::registry::{Registry, RegistryError};
+use crate::telemetry::removals::{self, Begun};
 
 /// Datasets whose rows are reaped with one commit: another writer waits well below a second.
 const REAPED_TOGETHER: usize = 10_000;
@@ -237,19 +238,31 @@ impl Removing {
         progress: &mut Progress<'_>,
     ) -> Result<(), RemovalError> {
         let plan = &mut |_: &mut Progress<'_>| self.plan(request);
-        self.begin_as(removal, plan, Some(consent), requester, progress)
+        let operation = request.operation;
+        self.begin_as(
+            (removal, operation),
+            plan,
+            Some(consent),
+            requester,
+            progress,
+        )
     }
 
     /// The same by a plan that is made under the turn to register.
     pub(super) fn begin_as(
         &self,
-        removal: Uuid,
+        (removal, operation): (Uuid, Operation),
         plan: &mut Planning<'_>,
         consent: Option<&Consent>,
         requester: &Requester,
         progress: &mut Progress<'_>,
     ) -> Result<(), RemovalError> {
         let begun = self.commit(removal, plan, consent, requester, progress);
+        let outcome = match begun {
+            Ok(()) => Begun::Committed,
+            Err(_) => Begun::Refused,
+        };
+        removals::begun(operation.as_str(), outcome);
         self.standings.change(removal, |standing| match &begun {
             Ok(()) => standing.state = State::Waiting,
             Err(error) => {
@@ -280,6 +293,8 @@ impl Removing {
             .acquire(&mut || progress(Phase::Waiting))?;
         let plan = plan(progress)?;
         plan.check(consent)?;
+        plan.check_owner(requester)?;
+        let by = requester.actor();
         let at = self.ground.clock.now();
         let name = journal::name_of(id, at);
         let journals = self.journal(&plan, (id, requester, at), progress);
@@ -299,9 +314,11 @@ impl Removing {
             floors: &floors,
             journals: &journals,
             notices: &plan.notices(at),
+            chain: plan.of_chain(&by),
         };
         if let Err(error) = self.ground.registry.remove(&removal) {
-            self.read_back(id, &name, error)?;
+            self.read_back(id, &name, error)
+                .map_err(|error| plan.told_of(error))?;
         }
         info!(removal = %id, operation = %plan.operation, account = %requester.account,
             runs = parts.len(), "removal committed");
@@ -549,6 +566,7 @@ impl Removing {
             late = late.max(waits);
         }
         self.reap(progress)?;
+        removals::done(removal.operation.as_str());
         info!(removal = %removal.id, "removal done");
         Ok(late)
     }

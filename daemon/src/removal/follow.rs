@@ -60,7 +60,8 @@ impl Removing {
         progress: &mut Progress<'_>,
     ) -> Result<(), RemovalError> {
         let plan = &mut |progress: &mut Progress<'_>| self.plan_under_turn(word, progress);
-        self.begin_as(removal, plan, consent, requester, progress)
+        let begun = (removal, Operation::Follow);
+        self.begin_as(begun, plan, consent, requester, progress)
     }
 
     fn plan_under_turn(
@@ -89,19 +90,20 @@ impl Removing {
                 ..planned(row, word)
             }
         };
-        Plan::of(Operation::Follow, vec![run], &self.ground)
+        Plan::of(Operation::Follow, None, vec![run], &self.ground)
     }
 
-    /// Whether nothing of the run stays: nothing is kept, and nothing is of a higher generation, not
-    /// even half registered.
+    /// Whether nothing of the run stays: nothing is kept, and nothing is of that generation or a higher
+    /// one, not even half registered. What a snapshot names is of its generation, once it is
+    /// registered.
     fn goes_whole(&self, word: &Word<'_>, row: &RunRow) -> Result<bool, RegistryError> {
-        let is_above = |generation: Generation| generation > word.generation;
-        if word.kept.is_some() || row.generation.is_some_and(is_above) {
+        let stays = |generation: Generation| generation >= word.generation;
+        if word.kept.is_some() || row.generation.is_some_and(stays) {
             return Ok(false);
         }
         let registering = self.ground.registry.registering()?;
         let mut of_run = registering.iter().filter(|one| one.run == *word.run);
-        Ok(!of_run.any(|one| is_above(one.generation)))
+        Ok(!of_run.any(|one| stays(one.generation)))
     }
 }
 

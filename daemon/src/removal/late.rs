@@ -168,8 +168,9 @@ impl Removing {
             if deletion == Deletion::Deleted {
                 deletions.bytes += identity.size;
             }
-            deletions.count(&artifact.path, deletion);
+            deletions.take(&artifact.path, deletion);
         }
+        deletions.count(&root.name);
         Ok(deletions)
     }
 }

@@ -31,6 +31,8 @@ pub mod taken;
 
 pub mod request;
 
+pub mod pattern;
+
 pub mod journal;
 
 pub mod delete;
@@ -54,6 +56,7 @@ pub mod worker;
 pub use self::error::RemovalError;
 pub use self::flow::{Ground, NamedRoot, Outcome, Phase, Progress, Removing};
 pub use self::follow::Word;
+pub use self::pattern::PlannedChain;
 pub use self::recover::{JournalRow, JournalState};
 pub use self::request::{Consent, Plan, PlannedRun, Request, Requester};
 pub use self::standing::{Standing, Standings, State};

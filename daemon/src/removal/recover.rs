@@ -1,7 +1,7 @@
 //! What lies in the journal folders, whose it is, and what a crash has left there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use jiff::Timestamp;
 use runsync_config::root::RootName;
@@ -13,10 +13,11 @@ use uuid::Uuid;
 
 use super::RemovalError;
 use super::flow::{Leaving, NamedRoot, Phase, Progress, Removing};
-use super::journal::{Journal, JournalError};
+use super::journal::{self, Journal, JournalError};
 use super::request::Requester;
 use super::standing::{Standing, State};
 use crate::error_chain::error_chain;
+use crate::poison::lock;
 use crate::registry::removal::{Operation, RemovalRow};
 
 /// What is known of a journal.
@@ -160,11 +161,26 @@ impl Removing {
     pub fn journals(&self) -> Result<Vec<JournalRow>, RemovalError> {
         let mut rows = Vec::new();
         for root in &self.ground.roots {
-            for name in journal_names(root)? {
-                rows.push(self.journal_row(root, &name)?);
+            match journal_names(root) {
+                Ok(names) => {
+                    for name in names {
+                        rows.push(self.journal_row(root, &name)?);
+                    }
+                }
+                Err(error) => rows.push(JournalRow::unusable("-", root, error_chain(&error))),
             }
         }
         Ok(rows)
+    }
+
+    /// The roots with the names of their journals. One that does not answer holds up no other.
+    fn listed(&self) -> impl Iterator<Item = (&NamedRoot, Vec<String>)> {
+        self.ground.roots.iter().filter_map(|root| {
+            let names = journal_names(root).inspect_err(|error| {
+                warn!(root = %root.name, error = %error_chain(error), "journals cannot be listed");
+            });
+            Some((root, names.ok()?))
+        })
     }
 
     /// The journal first, the registry then: one that is committed in between is seen as such.
@@ -180,11 +196,34 @@ impl Removing {
         Ok(JournalRow::of(journal, root, removal, registry))
     }
 
+    /// The journals that are none of a committed removal, by their names. The others are not read:
+    /// they may be large, and are looked for often.
+    fn unknown_journals(&self) -> Result<Vec<JournalRow>, RemovalError> {
+        let mut rows = Vec::new();
+        for (root, names) in self.listed().filter(|(_, names)| !names.is_empty()) {
+            let known = self.known_names(root)?;
+            for name in names.iter().filter(|name| !known.contains(*name)) {
+                rows.push(self.journal_row(root, name)?);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// What the open journals of committed removals are called in a root.
+    fn known_names(&self, root: &NamedRoot) -> Result<BTreeSet<String>, RemovalError> {
+        let mut removals = self.ground.registry.removals()?;
+        removals.retain(|removal| removal.journals.iter().any(|one| one.root == root.name));
+        let names = removals.iter();
+        Ok(names
+            .map(|removal| journal::name_of(removal.id, removal.at))
+            .collect())
+    }
+
     /// Drops the journals whose removal was not committed; returns how many. Nobody is between
     /// journal and commit meanwhile: that needs the turn to register, which this has.
     pub fn drop_uncommitted(&self, progress: &mut Progress<'_>) -> Result<usize, RemovalError> {
         let is_dropped = |row: &JournalRow| row.state == JournalState::Uncommitted;
-        if !self.journals()?.iter().any(is_dropped) {
+        if !self.unknown_journals()?.iter().any(is_dropped) {
             return Ok(0);
         }
         let _turn = self
@@ -192,30 +231,39 @@ impl Removing {
             .registration
             .acquire(&mut || progress(Phase::Waiting))?;
         let mut dropped = 0;
-        for row in self.journals()?.iter().filter(|row| is_dropped(row)) {
-            self.remove_journal(row)?;
-            info!(root = %row.root, journal = row.name,
-                "journal of a removal that was not committed dropped");
-            dropped += 1;
+        for row in self
+            .unknown_journals()?
+            .iter()
+            .filter(|row| is_dropped(row))
+        {
+            match self.remove_journal(row) {
+                Ok(()) => {
+                    info!(root = %row.root, journal = row.name,
+                        "journal of a removal that was not committed dropped");
+                    dropped += 1;
+                }
+                Err(error) => warn!(root = %row.root, journal = row.name,
+                    error = %error_chain(&error), "journal cannot be dropped yet"),
+            }
         }
         Ok(dropped)
     }
 
     /// Whose the removals under way are, by removal. One whose journals say nothing is in no list.
-    pub fn requesters(&self) -> Result<BTreeMap<Uuid, Requester>, RemovalError> {
+    pub fn requesters(&self) -> BTreeMap<Uuid, Requester> {
         let mut requesters = BTreeMap::new();
-        for root in &self.ground.roots {
-            for name in journal_names(root)? {
-                match Journal::open(root.datastore.journals(), &name) {
-                    Ok(journal) => {
-                        requesters.insert(journal.header.removal, journal.header.requester);
+        for (root, names) in self.listed() {
+            for name in names {
+                match Journal::header_of(root.datastore.journals(), &name) {
+                    Ok(header) => {
+                        requesters.insert(header.removal, header.requester);
                     }
                     Err(error) => warn!(root = %root.name, journal = name,
                         error = %error_chain(&error), "journal cannot be used"),
                 }
             }
         }
-        Ok(requesters)
+        requesters
     }
 
     /// Lets a removal be continued by whoever asks now: its owner, or somebody who names the owner.
@@ -305,7 +353,7 @@ impl Removing {
         let (removal, owner) = (row.id, &row.account);
         let own = *owner == asking.account
             && self
-                .requesters()?
+                .requesters()
                 .get(&removal)
                 .is_none_or(|requester| requester.uid == asking.uid);
         check_owner(removal, owner, own, asking, as_owner)
@@ -326,7 +374,7 @@ impl Removing {
     }
 
     fn allowed(&self) -> MutexGuard<'_, BTreeSet<Uuid>> {
-        self.allowed.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.allowed)
     }
 }
 

@@ -7,7 +7,9 @@ use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use runsync_config::removal::Removal as Caps;
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::{DatasetTypeName, ManifestId, RepositoryId, RunKey, RunName};
+use runsync_manifest::name::{
+    CollectionName, DatasetTypeName, ManifestId, RepositoryId, RunKey, RunName,
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
@@ -15,8 +17,9 @@ use uuid::Uuid;
 
 use super::RemovalError;
 use super::flow::Ground;
+use super::pattern::{self, PlannedChain};
 use crate::registry::Registry;
-use crate::registry::collection::Links;
+use crate::registry::collection::{Actor, Links};
 use crate::registry::record::RunRow;
 use crate::registry::removal::{Extent, Notice, Operation, RunPart, Which};
 use crate::schema::{GenerationSchema, RunKeySchema};
@@ -39,6 +42,20 @@ pub struct Requester {
     pub uid: Option<u32>,
     /// Whether a daemon was asked, which then sees it through.
     pub daemon: bool,
+    /// Whether it may change what others own: root, and the daemon's account. Nothing that is written
+    /// down may say that.
+    #[serde(skip)]
+    pub any: bool,
+}
+
+impl Requester {
+    /// Whoever asks, as collections know accounts.
+    pub fn actor(&self) -> Actor {
+        Actor {
+            account: self.account.clone(),
+            any: self.any,
+        }
+    }
 }
 
 /// Says yes to a plan.
@@ -58,9 +75,14 @@ pub struct Consent {
 pub struct Request {
     /// What is to be done.
     pub operation: Operation,
-    /// The names of the runs.
+    /// The names of the runs; none where a chain is named.
+    #[serde(default)]
     #[schema(value_type = Vec<String>)]
     pub runs: Vec<RunName>,
+    /// The chain, of `purge` and `cleanup`, which choose its runs themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub chain: Option<CollectionName>,
     /// The origin of all of them, where several repositories own runs of these names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -80,6 +102,9 @@ pub struct Plan {
     pub operation: Operation,
     /// The runs, by name.
     pub runs: Vec<PlannedRun>,
+    /// The chain whose runs they are, where one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<PlannedChain>,
     /// All of them together.
     pub total: Extent,
     /// Why it is larger than a removal may be without being approved by its number; empty where it is
@@ -146,18 +171,26 @@ impl Plan {
         let mut names = request.runs.clone();
         names.sort_unstable();
         names.dedup();
-        let mut runs = Vec::with_capacity(names.len());
+        let (chain, mut rows) = pattern::choose(request, &*ground.registry)?;
         for name in &names {
-            let row = find(name, request.origin, &*ground.registry)?;
-            check_owner(&row.key, operation, ground.repository)?;
-            runs.push(planned(row, request, ground)?);
+            rows.push(find(name, request.origin, &*ground.registry)?);
         }
-        Self::of(operation, runs, ground)
+        let mut runs = Vec::with_capacity(rows.len());
+        for row in rows {
+            check_owner(&row.key, operation, ground.repository)?;
+            let mut run = planned(row, request, ground)?;
+            if let Some(chain) = &chain {
+                run.links.chains.retain(|name| !chain.takes_away(name));
+            }
+            runs.push(run);
+        }
+        Self::of(operation, chain, runs, ground)
     }
 
     /// A plan over runs that were looked at.
     pub(super) fn of(
         operation: Operation,
+        chain: Option<PlannedChain>,
         runs: Vec<PlannedRun>,
         ground: &Ground,
     ) -> Result<Self, RemovalError> {
@@ -169,6 +202,7 @@ impl Plan {
             id: String::new(),
             operation,
             runs,
+            chain,
             total,
             above: Vec::new(),
         };
@@ -243,7 +277,7 @@ impl Plan {
 
     /// What other sites are to be told.
     pub(super) fn notices(&self, created_at: Timestamp) -> Vec<Notice> {
-        if self.operation != Operation::RemoveRuns {
+        if !self.operation.is_told() {
             return Vec::new();
         }
         let notice = |(run, generation)| Notice {
@@ -259,6 +293,9 @@ impl Plan {
     fn number(&self) -> String {
         let mut digest = Sha256::new();
         digest.update(self.operation.as_str());
+        if let Some(chain) = &self.chain {
+            digest.update(chain.text());
+        }
         for run in &self.runs {
             let said = |generation: Option<Generation>| {
                 generation.map_or_else(|| "-".to_owned(), |generation| generation.to_string())
@@ -296,9 +333,14 @@ fn links_text(Links { chains, tags }: &Links) -> String {
 fn planned(row: RunRow, request: &Request, ground: &Ground) -> Result<PlannedRun, RemovalError> {
     let run = row.key;
     let floor = match request.operation {
-        Operation::RemoveRuns => Some(ground.taken(&run)?.choose(&run, None)?),
+        operation if operation.is_told() => Some(ground.taken(&run)?.choose(&run, None)?),
         Operation::DropCopy => ground.taken(&run)?.last(),
-        Operation::Follow | Operation::Unstore | Operation::Forget => None,
+        Operation::RemoveRuns
+        | Operation::Purge
+        | Operation::Cleanup
+        | Operation::Follow
+        | Operation::Unstore
+        | Operation::Forget => None,
     };
     let links = if request.operation.takes_datasets() {
         ground.registry.links(&run)?
@@ -345,10 +387,14 @@ fn check_owner(
     let own = run.origin == repository;
     let name = || run.name.clone();
     match operation {
-        Operation::RemoveRuns if !own => Err(RemovalError::Foreign { name: name() }),
+        Operation::RemoveRuns | Operation::Purge | Operation::Cleanup if !own => {
+            Err(RemovalError::Foreign { name: name() })
+        }
         Operation::DropCopy if own => Err(RemovalError::Own { name: name() }),
         Operation::RemoveRuns
         | Operation::DropCopy
+        | Operation::Purge
+        | Operation::Cleanup
         | Operation::Follow
         | Operation::Unstore
         | Operation::Forget => Ok(()),

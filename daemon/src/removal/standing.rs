@@ -3,7 +3,7 @@
 //! Only memory: what must not be forgotten is in the registry and in the journals.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use runsync_manifest::name::RunKey;
@@ -15,6 +15,7 @@ use super::RemovalError;
 use super::delete::Deletions;
 use super::flow::Outcome;
 use crate::error_chain::error_chain;
+use crate::poison::lock;
 use crate::registry::removal::{Operation, RemovalRow};
 use crate::schema::RunKeySchema;
 
@@ -172,6 +173,6 @@ impl Standings {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Uuid, Standing>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::RemovalError;
-use super::flow::{Phase, Removing};
+use super::flow::{Progress, Removing};
 use crate::clock::later;
 use crate::error_chain::error_chain;
 use crate::registry::removal::RemovalRow;
@@ -49,8 +49,13 @@ impl RemovalWorker {
         }
     }
 
-    fn work(&mut self, pulse: &Pulse) -> Result<(), RemovalError> {
-        let progress = &mut |_: Phase| advance(pulse);
+    /// One look at all that is under way. `progress` may break off.
+    ///
+    /// # Errors
+    ///
+    /// Where the registry fails, the lease is lost, or `progress` broke off. A removal that does not go
+    /// on holds up no other.
+    pub fn work(&mut self, progress: &mut Progress<'_>) -> Result<(), RemovalError> {
         self.removing.drop_uncommitted(progress)?;
         let removals = self.removing.ground().registry.removals()?;
         self.failed
@@ -63,7 +68,7 @@ impl RemovalWorker {
         if removals.is_empty() {
             return Ok(());
         }
-        let requesters = self.removing.requesters()?;
+        let requesters = self.removing.requesters();
         for removal in &removals {
             // What a command without a daemon has left is its account's to continue.
             let asked = requesters.get(&removal.id);
@@ -75,7 +80,7 @@ impl RemovalWorker {
             }
             let is_ours = is_ours || self.taken_over.contains(&removal.id);
             if is_ours && self.is_due(removal, now) {
-                self.see_through(removal.id, now, pulse)?;
+                self.see_through(removal.id, now, progress)?;
             }
         }
         Ok(())
@@ -89,8 +94,13 @@ impl RemovalWorker {
         is_over || self.failed.get(&removal.id).is_none_or(waited)
     }
 
-    fn see_through(&mut self, id: Uuid, now: Timestamp, pulse: &Pulse) -> Result<(), RemovalError> {
-        match self.removing.resume(id, &mut |_| advance(pulse)) {
+    fn see_through(
+        &mut self,
+        id: Uuid,
+        now: Timestamp,
+        progress: &mut Progress<'_>,
+    ) -> Result<(), RemovalError> {
+        match self.removing.resume(id, progress) {
             Ok(outcome) if outcome.late_until.is_some() => self.put_off(id, now),
             Ok(outcome) if outcome.done => {
                 info!(removal = %id, deleted = outcome.deletions.deleted, "removal seen through");
@@ -134,7 +144,7 @@ impl RemovalWorker {
 
 impl Worker for RemovalWorker {
     fn step(&mut self, pulse: &Pulse) -> Result<Next, StepError> {
-        match self.work(pulse) {
+        match self.work(&mut |_| advance(pulse)) {
             Ok(()) => Ok(Next::Idle(Some(ASK_INTERVAL))),
             Err(error) if error.is_interruption() || error.is_fenced() => {
                 debug!(%error, "step ended early");

@@ -1,7 +1,7 @@
 //! An open file, written under a fence and read beside it.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rusqlite::{Connection, Transaction};
@@ -15,6 +15,7 @@ use super::fence::{fence, stamp};
 use super::schema::{bring_to, version};
 use super::{Schema, SqliteError, Unfenced};
 use crate::lease::{Fence, Fenced, Tenure};
+use crate::poison::{lock, unpoisoned};
 
 /// Idle reading connections kept open: as many as usually read at a time. One that is opened anew
 /// for every look-up begins with an empty cache and leaves its memory in pieces.
@@ -157,7 +158,7 @@ impl Database {
             tenure.check_lasts()?;
         }
         // A panic while the lock was held has rolled its transaction back.
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = lock(&self.writer);
         let mut begun = begin(&mut writer)?;
         if let Some(tenure) = &self.tenure {
             tenure.check(fence(&begun)?)?;
@@ -205,7 +206,7 @@ impl Database {
     }
 
     fn idle_readers(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.readers)
     }
 }
 
@@ -215,10 +216,7 @@ impl Drop for Database {
             return;
         }
         self.idle_readers().clear();
-        let writer = self
-            .writer
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
+        let writer = unpoisoned(self.writer.get_mut());
         fold(writer, &self.path);
     }
 }

@@ -1,7 +1,7 @@
 //! A file written without a fence: by the lease, which gives the fences, and by creation.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rusqlite::{Connection, Transaction};
@@ -10,6 +10,7 @@ use rustix::fs::Access;
 use super::connect::{begin, connect_looker, connect_writer, create_file, fold};
 use super::schema::{bring_to, has_tables, migrate, version};
 use super::{Schema, SqliteError};
+use crate::poison::{lock, unpoisoned};
 
 /// An open file, for a few small transactions.
 #[derive(Debug)]
@@ -133,18 +134,13 @@ impl Unfenced {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Connection> {
         // A panic while the lock was held has rolled its transaction back.
-        self.connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.connection)
     }
 }
 
 impl Drop for Unfenced {
     fn drop(&mut self) {
-        let connection = self
-            .connection
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
+        let connection = unpoisoned(self.connection.get_mut());
         fold(connection, &self.path);
     }
 }

@@ -324,6 +324,7 @@ pub fn install() -> Result<Rendering, MetricsError> {
         .set_buckets_for_metric(Matcher::Full(REQUEST_SECONDS.to_owned()), &BUCKETS)?
         .install_recorder()?;
     describe();
+    super::removals::describe();
     counter!(OVERFLOWS).increment(0);
     gauge!(IN_FLIGHT).set(0.0);
     for socket in ["unix", "tcp"] {

@@ -4,4 +4,6 @@ mod log;
 
 pub mod metrics;
 
+pub mod removals;
+
 pub use self::log::{TelemetryError, filter, start};

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 use super::{Activity, Next, Pulse, StepError, Wake, Worker, WorkerStatus};
 use crate::clock::Clock;
 use crate::error_chain::error_chain;
+use crate::poison::lock;
 
 /// The wait after a first failure: long enough not to spin, short enough for a hiccup.
 const BACK_OFF_MIN: Duration = Duration::from_secs(1);
@@ -144,7 +145,7 @@ impl Driver {
     }
 
     fn pulses(&self) -> std::sync::MutexGuard<'_, Vec<Pulse>> {
-        self.pulses.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pulses)
     }
 }
 

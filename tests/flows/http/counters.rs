@@ -86,6 +86,54 @@ fn counters_start_at_zero_and_sum_up() {
     daemon.stop();
 }
 
+#[test]
+fn removals_are_counted_by_operation_and_their_artifacts_by_what_became_of_them() {
+    let site = site("");
+    let daemon = Daemon::start(&site);
+    let socket = socket(&site);
+    let scrape = || metrics(&Request::get("/metrics").at(&socket).text());
+    let zero = scrape();
+    for operation in ["remove-runs", "drop-copy", "purge", "cleanup"] {
+        for outcome in ["committed", "refused"] {
+            let labels = format!("operation=\"{operation}\",outcome=\"{outcome}\"");
+            let series = format!("runsync_removal_commit_total{{{labels}}}");
+            assert_eq!(zero[&series], 0.0, "{series}");
+        }
+        let series = format!("runsync_removal_done_total{{operation=\"{operation}\"}}");
+        assert_eq!(zero[&series], 0.0, "{series}");
+    }
+    let deleted = |scraped: &BTreeMap<String, f64>| {
+        ["deleted", "absent", "other", "failed"].map(|outcome| {
+            let labels = format!("root=\"main\",outcome=\"{outcome}\"");
+            scraped[&format!("runsync_removal_delete_total{{{labels}}}")]
+        })
+    };
+    assert_eq!(deleted(&zero), [0.0; 4]);
+    assert_eq!(zero["runsync_removals"], 0.0);
+    assert_eq!(zero["runsync_journals{root=\"main\"}"], 0.0);
+
+    site.place(&half(&site));
+    let seen = site.watch();
+    daemon.until("one artifact is confirmed", || {
+        seen.run(RUN).is_some_and(|run| run.waiting == 1)
+    });
+    let request = json!({"operation": "remove-runs", "runs": [RUN]});
+    let plan = Request::post("/v1/removals/plan").json(&request);
+    let plan = plan.at(&socket).json();
+    let body = json!({"request": request, "consent": {"plan": plan["id"]}});
+    let taken = Request::post("/v1/removals").json(&body).at(&socket);
+    assert_eq!(taken.status, 200);
+    let done = "runsync_removal_done_total{operation=\"remove-runs\"}";
+    daemon.until("it is done", || scrape()[done] == 1.0);
+    let scraped = scrape();
+    let committed = "runsync_removal_commit_total{operation=\"remove-runs\",outcome=\"committed\"}";
+    assert_eq!(scraped[committed], 1.0);
+    assert_eq!(deleted(&scraped), [1.0, 1.0, 0.0, 0.0]);
+    let bytes = "runsync_removal_deleted_bytes_total{root=\"main\"}";
+    assert_eq!(scraped[bytes], 10.0);
+    daemon.stop();
+}
+
 fn manifest_of(origin: runsync_manifest::name::RepositoryId) -> Manifest {
     Manifest::new(origin, "u/stranger", "1-1", Content::Additions)
 }

@@ -221,6 +221,7 @@ fn commit(subject: &Subject) -> Result<(Uuid, Duration)> {
     let request = Request {
         operation: Operation::RemoveRuns,
         runs: vec![subject.run()?.name],
+        chain: None,
         origin: None,
         dataset_type: None,
     };
@@ -228,6 +229,7 @@ fn commit(subject: &Subject) -> Result<(Uuid, Duration)> {
         account: "root".to_owned(),
         uid: Some(rustix::process::getuid().as_raw()),
         daemon: false,
+        any: false,
     };
     let plan = removing.plan(&request)?;
     let consent = Consent {

@@ -1,8 +1,10 @@
 //! Breaks off what other threads do, also while they wait.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex};
 use std::time::Duration;
+
+use crate::poison::{lock, unpoisoned};
 
 /// Pulled once, by whoever wants the others to end.
 #[derive(Debug, Default)]
@@ -15,7 +17,7 @@ pub(super) struct Brake {
 impl Brake {
     pub(super) fn pull(&self) {
         // Under the lock, so that nobody begins to wait in between.
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = lock(&self.waiting);
         self.pulled.store(true, Ordering::SeqCst);
         drop(waiting);
         self.changed.notify_all();
@@ -30,10 +32,10 @@ impl Brake {
         if time.is_zero() {
             return;
         }
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = lock(&self.waiting);
         let goes_on = |(): &mut ()| !self.pulled.load(Ordering::SeqCst);
         let waited = self.changed.wait_timeout_while(waiting, time, goes_on);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        drop(unpoisoned(waited));
     }
 }
 

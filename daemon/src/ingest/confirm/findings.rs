@@ -4,7 +4,7 @@
 //! shows that the daemon lives, needs it for every look.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use jiff::Timestamp;
 use runsync_config::root::Root;
@@ -16,6 +16,7 @@ use crate::file_identity::FileIdentity;
 use crate::ingest::flow::Flow;
 use crate::ledger::LedgerError;
 use crate::ledger::record::Finding;
+use crate::poison::lock;
 use crate::registry::record::WaitingArtifact;
 use crate::telemetry::metrics::{self, Artifacts};
 
@@ -177,10 +178,6 @@ pub(super) fn path_of<'a>(ours: &str, finding: &'a Finding) -> Option<&'a str> {
 pub(super) fn run_of(finding: &Finding) -> Option<&str> {
     let (name, _) = finding.detail.strip_prefix("run `")?.split_once('`')?;
     Some(name)
-}
-
-fn lock(faulty: &Mutex<Faulty>) -> MutexGuard<'_, Faulty> {
-    faulty.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn has_settled(identity: FileIdentity, root: &Root, now: Timestamp) -> bool {

@@ -4,8 +4,10 @@
 //! this one must show a sign of life while it is full.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use crate::poison::{lock, unpoisoned};
 
 /// A queue of items, each of which takes up room by its weight.
 #[derive(Debug)]
@@ -70,7 +72,7 @@ impl<T> Queue<T> {
         let waited = self
             .changed
             .wait_timeout_while(self.state(), patience, full);
-        let (mut state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (mut state, timeout) = unpoisoned(waited);
         if state.closed {
             return Put::Closed;
         }
@@ -97,7 +99,7 @@ impl<T> Queue<T> {
             }
             let Some(until) = until else {
                 let waited = self.changed.wait(state);
-                state = waited.unwrap_or_else(PoisonError::into_inner);
+                state = unpoisoned(waited);
                 continue;
             };
             let left = until.saturating_duration_since(Instant::now());
@@ -105,7 +107,7 @@ impl<T> Queue<T> {
                 return Taken::Late;
             }
             let waited = self.changed.wait_timeout(state, left);
-            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            (state, _) = unpoisoned(waited);
         }
     }
 
@@ -127,7 +129,7 @@ impl<T> Queue<T> {
 
     /// A panic of another thread has left the queue whole.
     fn state(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

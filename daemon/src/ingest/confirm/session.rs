@@ -15,7 +15,7 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,7 @@ use super::throttle::Throttle;
 use crate::datastore::Look;
 use crate::ingest::IngestError;
 use crate::ingest::flow::Flow;
+use crate::poison::lock;
 use crate::registry::record::WaitingArtifact;
 
 /// Asked now and then whether to go on.
@@ -290,7 +291,7 @@ impl<'a> Session<'a> {
     }
 
     fn faulty(&self) -> MutexGuard<'_, Faulty> {
-        self.faulty.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(self.faulty)
     }
 }
 

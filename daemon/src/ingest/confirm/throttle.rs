@@ -4,10 +4,12 @@
 //! afterwards, so that a file larger than a second's worth passes too.
 
 use std::num::NonZeroU64;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use runsync_config::root::Root;
+
+use crate::poison::lock;
 
 /// Unused time that may be caught up with: short against the second that the rates are about.
 const BURST: Duration = Duration::from_millis(100);
@@ -80,7 +82,7 @@ impl Bucket {
 
     /// Takes `count` and returns how long to wait before the next is used.
     fn take(&self, count: usize, now: Instant) -> Duration {
-        let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut paid = lock(&self.paid);
         let earliest = now.checked_sub(BURST).unwrap_or(now);
         let start = paid.map_or(now, |paid| paid.max(earliest));
         let until = start + self.worth(count);

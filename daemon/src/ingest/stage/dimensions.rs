@@ -6,7 +6,7 @@ use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use runsync_manifest::dimension::DimensionRecords;
 use runsync_manifest::entry::{DataId, DataValue};
@@ -14,6 +14,7 @@ use runsync_manifest::universe::{self, Element};
 
 use super::encode;
 use super::sorter::{Cursor, Sorted, Sorter};
+use crate::poison::lock;
 use crate::registry::record::{DimensionKeyCursor, DimensionRow};
 
 /// Keys remembered as already staged. Data IDs repeat few keys many times; what is forgotten
@@ -189,7 +190,7 @@ impl StagedDimensions {
         &self,
         each: &mut dyn FnMut(DimensionRow<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let mut file = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = lock(&self.records);
         file.rewind()?;
         let mut reader = BufReader::new(&mut *file);
         let (mut element, mut key, mut record) = (String::new(), String::new(), String::new());

@@ -13,7 +13,8 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tracing::warn;
 
 use super::poll::Degraded;
-use super::source::{self, Change, lock};
+use super::source::{self, Change};
+use crate::poison::lock;
 use crate::worker::Wake;
 
 /// How often a folder is sought anew that comes and goes while it is being watched.

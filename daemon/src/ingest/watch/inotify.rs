@@ -13,8 +13,9 @@ use tracing::info;
 
 use super::hints::{Hints, Inbox};
 use super::poll::Degraded;
-use super::source::{self, Change, lock};
+use super::source::{self, Change};
 use crate::datastore::manifest_path::{MANIFEST_FOLDER, check_manifest_path};
+use crate::poison::lock;
 use crate::worker::Wake;
 
 /// The folder that is always there; watched itself, so that the manifest folder may come later.

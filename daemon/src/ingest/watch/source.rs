@@ -2,14 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RemoveKind};
 use notify::{Config, ErrorKind, EventHandler, EventKind, RecommendedWatcher, Watcher as _};
 use rustix::io::Errno;
 
 use super::poll::{Degraded, untrusted};
-
 use crate::telemetry::metrics;
 
 /// Starts an inotify instance for a root, where that makes sense.
@@ -87,9 +85,4 @@ pub(super) fn change(event: notify::Event) -> Change {
 /// Whether a path leads to a folder, and not to a link to one: a watch would follow it.
 pub(super) fn is_folder(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|status| status.is_dir())
-}
-
-/// Locks; a panic elsewhere has left nothing half done, because hints are complete one by one.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

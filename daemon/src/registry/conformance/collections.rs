@@ -14,7 +14,7 @@ use crate::registry::{Registry, RegistryError};
 
 type Changed = Result<u64, RegistryError>;
 
-fn named(name: &str) -> CollectionName {
+pub(super) fn named(name: &str) -> CollectionName {
     name.parse().unwrap()
 }
 
@@ -63,7 +63,7 @@ fn get(registry: &dyn Registry, name: &str) -> Collection {
 }
 
 /// The places of a chain as people see them.
-fn places(registry: &dyn Registry, name: &str) -> Vec<String> {
+pub(super) fn places(registry: &dyn Registry, name: &str) -> Vec<String> {
     let places = get(registry, name).places.into_iter();
     places
         .map(|place| match place.kind {
@@ -93,7 +93,7 @@ fn refusal<T: std::fmt::Debug>(refused: Result<T, RegistryError>) -> CollectionE
 }
 
 /// A site with run `u/a` of datasets 0 to 9 and run `u/b` of 10 to 19.
-fn site(open: &Open) -> Site<'_> {
+pub(super) fn site(open: &Open) -> Site<'_> {
     let site = Site::new(open);
     for (name, numbers) in [("u/a", 0..10), ("u/b", 10..20)] {
         let manifest = Manifest::new(&run(name), 1, claims(numbers));
@@ -119,6 +119,7 @@ fn remove_run(registry: &dyn Registry, name: &str) -> Uuid {
         floors: &[(run, generation)],
         journals: &[],
         notices: &[],
+        chain: None,
     };
     registry.remove(&removal).unwrap();
     id

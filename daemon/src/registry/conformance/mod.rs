@@ -14,6 +14,8 @@ pub(crate) mod fencing;
 
 pub(crate) mod collections;
 
+pub(crate) mod chain_removals;
+
 mod support;
 
 pub(crate) use support::Opened;
@@ -99,6 +101,10 @@ macro_rules! conformance {
                 tags_of_a_removed_run_vanish_at_once_and_its_rows_are_reaped
                 a_removed_collection_leaves_its_place_and_its_members
                 a_removal_of_collections_that_would_do_something_else_is_refused;
+            chain_removals:
+                a_chain_goes_in_the_commit_that_removes_its_runs
+                a_chain_stays_where_only_what_it_has_lost_is_removed
+                a_removal_of_a_chains_runs_is_refused_as_a_whole;
         }
     };
 }

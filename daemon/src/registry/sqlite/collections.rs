@@ -173,7 +173,7 @@ fn flag(
 }
 
 pub(super) fn check_owner(row: &CollectionRow, by: &Actor) -> Result<(), Failure> {
-    if by.any || row.owner.as_ref() == Some(&by.account) {
+    if by.may_change(row.owner.as_deref()) {
         return Ok(());
     }
     let (name, owner) = (row.name.clone(), row.owner.clone());

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::failure::Failure;
 use super::hidden::{EVERY_TYPE, HIDES, OMITTED};
 use super::rows::CONFIRMED;
-use super::{chains, names, notices, rows, unwanted};
+use super::{chains, names, notices, rows, unlink, unwanted};
 use crate::registry::RegistryError;
 use crate::registry::removal::{
     Extent, JournalRef, NamedArtifact, Operation, Removal, RemovalRow, RunPart, Which,
@@ -189,6 +189,9 @@ pub(super) fn remove(connection: &Connection, removal: &Removal<'_>) -> Result<b
                 journal.digest.0
             ])?;
     }
+    if let Some(chain) = &removal.chain {
+        unlink::of_removal(connection, chain, removal.parts)?;
+    }
     for (part, extent) in removal.parts {
         hide(connection, (removal_id, removal), part, extent)?;
     }
@@ -235,10 +238,15 @@ fn hide(
     count_away(connection, run_id, part, extent, datasets)?;
     match removal.operation {
         Operation::Unstore => unwanted::add(connection, ids, removal)?,
-        Operation::RemoveRuns | Operation::DropCopy if dataset_type_id == EVERY_TYPE => {
+        operation if operation.takes_datasets() && dataset_type_id == EVERY_TYPE => {
             unwanted::drop_all(connection, run_id)?;
         }
-        Operation::RemoveRuns | Operation::DropCopy | Operation::Follow | Operation::Forget => {}
+        Operation::RemoveRuns
+        | Operation::DropCopy
+        | Operation::Purge
+        | Operation::Cleanup
+        | Operation::Follow
+        | Operation::Forget => {}
     }
     if datasets && dataset_type_id == EVERY_TYPE {
         chains::lose_run(connection, run_id)?;

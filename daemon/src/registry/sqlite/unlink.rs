@@ -1,5 +1,7 @@
 //! What leaves collections: a run's places and tags, and collections themselves.
 
+use std::slice;
+
 use runsync_manifest::name::{CollectionName, RunKey};
 use rusqlite::Connection;
 
@@ -9,6 +11,7 @@ use super::{chains, names, tags};
 use crate::registry::collection::{
     Actor, CollectionError, CollectionPlan, Kind, Links, PlannedCollection,
 };
+use crate::registry::removal::{Extent, OfChain, RunPart};
 
 pub(super) fn links(connection: &Connection, run: &RunKey) -> Result<Links, Failure> {
     let Some(run_id) = names::find_run(connection, run)? else {
@@ -79,6 +82,35 @@ pub(super) fn remove(
         remove_one(connection, id)?;
     }
     Ok(())
+}
+
+/// What the commit of a removal of a chain's runs does about the chain, before they are hidden.
+pub(super) fn of_removal(
+    connection: &Connection,
+    chain: &OfChain<'_>,
+    parts: &[(RunPart, Extent)],
+) -> Result<(), Failure> {
+    collections::existing(connection, chain.name, Kind::Chained, chain.by)?;
+    if let Some(plan) = chain.plan {
+        remove(connection, slice::from_ref(chain.name), plan, chain.by)?;
+    }
+    for (part, _) in parts {
+        check_unreferenced(connection, &part.run)?;
+    }
+    Ok(())
+}
+
+/// Somebody may have put it into a chain since the plan was made.
+fn check_unreferenced(connection: &Connection, run: &RunKey) -> Result<(), Failure> {
+    let Some(run_id) = names::find_run(connection, run)? else {
+        return Ok(());
+    };
+    let chains = chains::with_member(connection, "run_id", run_id)?;
+    if chains.is_empty() {
+        return Ok(());
+    }
+    let run = run.name.clone();
+    Err(CollectionError::Referenced { run, chains }.into())
 }
 
 fn remove_one(connection: &Connection, id: i64) -> Result<(), Failure> {

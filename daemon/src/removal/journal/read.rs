@@ -68,6 +68,11 @@ impl Journal {
         })
     }
 
+    /// Reads what a journal begins with, and nothing else: whether it is whole is not known.
+    pub fn header_of(journals: &dyn Journals, name: &str) -> Result<Header, JournalError> {
+        Lines::open(journals, name)?.header()
+    }
+
     /// Writes into it that it was committed, which is known: from then on the registry is not needed.
     pub fn mark_committed(
         &self,
