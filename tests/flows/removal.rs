@@ -706,6 +706,38 @@ fn a_removal_above_the_caps_needs_the_number_of_its_plan() {
 }
 
 #[test]
+fn what_was_given_up_is_never_deleted_although_its_journal_could_not_be_removed() {
+    let (site, mut open) = site();
+    let root = Arc::new(Faulty::new(LocalRoot::open(&site.root()).unwrap()));
+    let removing = removing_over(&site, &open, Arc::clone(&root) as Arc<dyn Datastore>);
+    let removal = begin(&removing, &[RUN]);
+    let journal = journals(&site).remove(0);
+    root.fail_at(&format!("runsync/journal/{journal}"));
+    let refused = removing.give_up(removal, &alice(), None, &mut go_on);
+    assert!(
+        matches!(refused, Err(RemovalError::Root { .. })),
+        "{refused:?}"
+    );
+    // Its rows guard its paths as long as its journal is there.
+    removing.reap(&mut go_on).unwrap();
+    let mut same = run_of(&site, OTHER, "1-2", &[(16, "a/2")]);
+    same.entries[0].checksums = run_of(&site, RUN, "1-1", &[(2, "a/2")]).entries[0].checksums;
+    site.place(&same);
+    open.work();
+    assert_eq!(presence(&open, &[16]), [Presence::No]);
+    root.heal();
+    let outcome = removing.resume(removal, &mut go_on).unwrap();
+    assert_eq!(outcome.deletions.total(), 0);
+    for path in ["a/1", "a/2", "b/3"] {
+        assert!(is_there(&site, path), "{path}");
+    }
+    assert_eq!(journals(&site), [""; 0]);
+    open.work();
+    open.confirm();
+    assert_eq!(presence(&open, &[16]), [Presence::Yes]);
+}
+
+#[test]
 fn a_removal_that_is_given_up_leaves_its_artifacts_and_nothing_else() {
     let (site, open) = site();
     let removing = &open.assembly.removing;

@@ -70,6 +70,14 @@ impl<D: Datastore> Faulty<D> {
         lock(&self.paths)
     }
 
+    /// A journal fails with its folder, and alone.
+    fn pass_journal(&self, attempt: &'static str, name: &str) -> Result<(), DatastoreError> {
+        if self.paths().contains(JOURNAL_FOLDER) {
+            return self.pass(attempt, JOURNAL_FOLDER);
+        }
+        self.pass(attempt, &format!("{JOURNAL_FOLDER}/{name}"))
+    }
+
     fn pass(&self, attempt: &'static str, path: &str) -> Result<(), DatastoreError> {
         let next_fails = !take_one(&self.passing) && take_one(&self.failures);
         if next_fails || self.paths().contains(path) {
@@ -187,17 +195,17 @@ impl<D: Datastore> Journals for Faulty<D> {
     }
 
     fn open_journal(&self, name: &str) -> Result<File, DatastoreError> {
-        self.pass("open", JOURNAL_FOLDER)?;
+        self.pass_journal("open", name)?;
         self.root.journals().open_journal(name)
     }
 
     fn append(&self, name: &str, line: &str) -> Result<(), DatastoreError> {
-        self.pass("write to", JOURNAL_FOLDER)?;
+        self.pass_journal("write to", name)?;
         self.root.journals().append(name, line)
     }
 
     fn remove(&self, name: &str) -> Result<(), DatastoreError> {
-        self.pass("remove", JOURNAL_FOLDER)?;
+        self.pass_journal("remove", name)?;
         self.root.journals().remove(name)
     }
 }

@@ -2,11 +2,14 @@
 
 use std::ops::ControlFlow;
 
+use jiff::Timestamp;
 use runsync_manifest::generation::Generation;
+use uuid::Uuid;
 
 use super::support::{Manifest, Open, Site, claims, root, run};
 use crate::registry::RegistryError;
 use crate::registry::collection::Chaining;
+use crate::registry::removal::{Extent, Operation, Removal, RunPart};
 
 pub(crate) fn an_old_fence_writes_nothing(open: &Open) {
     let site = Site::new(open);
@@ -21,7 +24,32 @@ pub(crate) fn an_old_fence_writes_nothing(open: &Open) {
     let registered = old.register(&[manifest.registration()], &mut |_| {
         ControlFlow::Continue(())
     });
+    let (key, id) = (run("u/a"), Uuid::new_v4());
+    let parts = [(RunPart::whole(key.clone()), Extent::default())];
+    let removal = Removal {
+        id,
+        operation: Operation::DropCopy,
+        account: "alice",
+        at: Timestamp::UNIX_EPOCH,
+        parts: &parts,
+        floors: &[],
+        journals: &[],
+        notices: &[],
+        chain: None,
+    };
     for (method, refused) in [
+        ("check_fence", old.check_fence()),
+        ("remove", old.remove(&removal)),
+        ("may_reap", old.may_reap(id)),
+        ("reap", old.reap(10).map(drop)),
+        ("journal_closed", old.journal_closed(id, &root())),
+        (
+            "wait_for_late",
+            old.wait_for_late(id, &root(), Timestamp::UNIX_EPOCH),
+        ),
+        ("followed", old.followed(&key, Generation::FIRST)),
+        ("restore", old.restore(&[parts[0].0.clone()])),
+        ("bring_back", old.bring_back(10).map(drop)),
         ("register", registered.map(drop)),
         (
             "raise_floor",
@@ -41,6 +69,7 @@ pub(crate) fn an_old_fence_writes_nothing(open: &Open) {
     }
     assert_eq!(site.dump(), before, "and it still reads");
     assert_eq!(new.changes().unwrap(), changes);
+    new.check_fence().unwrap();
     assert_eq!(new.confirm(&run("u/a"), &root(), &waiting).unwrap(), 10);
 }
 

@@ -16,6 +16,8 @@ pub(crate) mod collections;
 
 pub(crate) mod chain_removals;
 
+pub(crate) mod removals;
+
 mod support;
 
 pub(crate) use support::Opened;
@@ -105,6 +107,14 @@ macro_rules! conformance {
                 a_chain_goes_in_the_commit_that_removes_its_runs
                 a_chain_stays_where_only_what_it_has_lost_is_removed
                 a_removal_of_a_chains_runs_is_refused_as_a_whole;
+            removals:
+                the_records_of_one_type_go_and_its_datasets_stay
+                what_is_unwanted_waits_for_nothing_until_it_is_restored
+                a_later_generation_wants_what_was_forgotten
+                what_a_generation_leaves_out_is_listed_hidden_and_reaped
+                rows_are_reaped_only_once_no_journal_is_open_or_all_of_them_are_late
+                what_is_to_be_told_is_committed_with_its_removal
+                an_interrupted_registration_meets_what_is_on_its_way_out;
         }
     };
 }
