@@ -21,6 +21,7 @@ use crate::clock::SystemClock;
 use crate::http::{Approved, AsOwner, Client, Committed, GivenUp, path};
 use crate::lease::Held;
 use crate::removal::{Consent, JournalRow, Phase, Plan, Request, Requester, Standing, State};
+use crate::telemetry;
 
 /// Pause between two questions how a removal stands.
 const ASK_PAUSE: Duration = Duration::from_millis(100);
@@ -46,6 +47,7 @@ impl Remover {
         if !way.direct {
             return Ok(Self::Daemon(Client::connect(&site.http.socket)?));
         }
+        telemetry::start_for_a_command(&site.log)?;
         let (held, assembly) = turn::take(site, context, |tenure| {
             Assembly::open(site, tenure, Arc::new(SystemClock))
         })?;

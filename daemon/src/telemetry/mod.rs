@@ -4,4 +4,4 @@ mod log;
 
 pub mod metrics;
 
-pub use self::log::{TelemetryError, filter, start};
+pub use self::log::{TelemetryError, filter, start, start_for_a_command};
