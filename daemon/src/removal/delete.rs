@@ -6,7 +6,7 @@
 //! next owner would delete too.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 
@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use super::RemovalError;
 use super::journal::{Artifact, Artifacts, Journal};
-use crate::datastore::{Datastore, Deletion, ToDelete};
+use crate::datastore::{Datastore, Deletion, StorageFault, ToDelete};
 use crate::registry::{Registry, RegistryError};
 
 /// Files that one thread deletes before it asks whether it still may.
@@ -67,13 +67,7 @@ impl Deletions {
             Deletion::Absent => self.absent += 1,
             // Nothing that the journal names is there any more.
             Deletion::Other(_) | Deletion::Irregular => self.other += 1,
-            Deletion::Failed(fault) => {
-                self.failed += 1;
-                if self.failed <= FAILURES_LOGGED {
-                    let path = &artifact.path;
-                    warn!(%path, error = %fault, "artifact cannot be deleted");
-                }
-            }
+            Deletion::Failed(_) => self.failed += 1,
         }
     }
 }
@@ -102,6 +96,7 @@ pub(super) fn delete(
         datastore,
         registry,
         stop: AtomicBool::new(false),
+        failures: AtomicU64::new(0),
     }
     .run(artifacts, progress)?;
     datastore.sync().map_err(root)?;
@@ -113,6 +108,7 @@ struct Deleting<'a> {
     datastore: &'a dyn Datastore,
     registry: &'a dyn Registry,
     stop: AtomicBool,
+    failures: AtomicU64,
 }
 
 impl Deleting<'_> {
@@ -207,9 +203,20 @@ impl Deleting<'_> {
             source,
         })?;
         for (artifact, deletion) in there.into_iter().zip(done) {
+            if let Deletion::Failed(fault) = deletion {
+                self.tell(artifact, fault);
+            }
             deletions.note(artifact, deletion);
         }
         Ok(deletions)
+    }
+
+    /// Names what cannot be deleted, for the first few of a pass.
+    fn tell(&self, artifact: &Artifact, fault: StorageFault) {
+        if self.failures.fetch_add(1, Ordering::Relaxed) < FAILURES_LOGGED {
+            let path = &artifact.path;
+            warn!(%path, error = %fault, "artifact cannot be deleted");
+        }
     }
 }
 

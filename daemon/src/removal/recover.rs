@@ -232,8 +232,9 @@ impl Removing {
             }
             // Nobody but its own account may say that it does not matter.
             Err(RemovalError::Gone { .. }) if !journals.is_empty() => {
+                let requesters = self.requesters()?;
                 for row in &journals {
-                    check_account(row, asking, as_owner)?;
+                    check_account(row, requesters.get(&removal), asking, as_owner)?;
                     self.remove_journal(row)?;
                 }
             }
@@ -298,12 +299,14 @@ fn journal_names(root: &NamedRoot) -> Result<Vec<String>, RemovalError> {
 
 fn check_account(
     row: &JournalRow,
+    requester: Option<&Requester>,
     asking: &Requester,
     as_owner: Option<&str>,
 ) -> Result<(), RemovalError> {
     match &row.of {
         Some(of) => {
-            let own = of.account == asking.account;
+            let own = of.account == asking.account
+                && requester.is_none_or(|requester| requester.uid == asking.uid);
             check_owner(of.removal, &of.account, own, asking, as_owner)
         }
         None => Ok(()),

@@ -23,7 +23,7 @@ const BETWEEN: &str = " | ";
 
 /// Fewest cases of each proof, without those of random moments.
 const CRASH_BAR: u64 = 80;
-const FAULTS_BAR: u64 = 60;
+const FAULTS_BAR: u64 = 65;
 const ACCOUNTS_BAR: u64 = 35;
 
 /// How often to kill at a random moment.

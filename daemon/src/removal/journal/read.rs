@@ -29,6 +29,8 @@ pub struct Journal {
     pub artifacts: u64,
     /// Whether it says itself that it was committed.
     pub committed: bool,
+    /// Whether its end is the begin of a line: somebody did not come to the end of saying so.
+    torn_mark: bool,
 }
 
 impl Journal {
@@ -52,13 +54,14 @@ impl Journal {
             }
         }
         let digest = lines.digest();
-        let committed = matches!(lines.next(), Ok(Some(Line::Committed { .. })));
+        let (committed, torn_mark) = lines.mark();
         Ok(Self {
             name: name.to_owned(),
             header,
             digest,
             artifacts,
             committed,
+            torn_mark,
         })
     }
 
@@ -69,10 +72,13 @@ impl Journal {
         at: Timestamp,
     ) -> Result<(), JournalError> {
         let line = serde_json::to_string(&Line::Committed { at });
-        let line = line.map_err(|error| JournalError::Read {
+        let mut line = line.map_err(|error| JournalError::Read {
             name: self.name.clone(),
             source: error.into(),
         })?;
+        if self.torn_mark {
+            line.insert(0, '\n');
+        }
         let appended = journals.append(&self.name, &line);
         appended.map_err(|source| JournalError::Root {
             name: self.name.clone(),
@@ -181,6 +187,22 @@ impl Lines {
         }
         self.hash.update(&self.line);
         Ok(Some(line))
+    }
+
+    /// Looks behind the last line: whether it is said there that the removal was committed, and whether
+    /// somebody has begun a line there and not ended it.
+    fn mark(&mut self) -> (bool, bool) {
+        loop {
+            match self.next() {
+                Ok(Some(Line::Committed { .. })) => return (true, false),
+                Err(JournalError::Torn { .. }) if self.line.last() != Some(&b'\n') => {
+                    return (false, true);
+                }
+                // What is left of a line that was begun and is followed by another.
+                Ok(Some(_)) | Err(JournalError::Torn { .. }) => {}
+                Ok(None) | Err(_) => return (false, false),
+            }
+        }
     }
 
     /// False at the end. A line without its end was not written whole.
