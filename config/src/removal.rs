@@ -58,6 +58,19 @@ impl Value for Percent {
     }
 }
 
+/// A time that may be none at all: `"0s"`.
+#[derive(Debug, Clone, Copy)]
+struct Grace(Duration);
+
+impl Value for Grace {
+    fn read(value: &DeValue<'_>) -> Result<Self, Reason> {
+        match text(value, "a duration") {
+            Ok("0s" | "0") => Ok(Self(Duration::ZERO)),
+            _ => Duration::read(value).map(Self),
+        }
+    }
+}
+
 /// What a removal may take away without being approved by its number, and what it waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Removal {
@@ -71,7 +84,7 @@ pub struct Removal {
     /// Share of all datasets of the site.
     pub share_max: Percent,
     /// How long artifacts that had not been seen here are waited for, and deleted where they still
-    /// arrive.
+    /// arrive; none: not at all.
     #[serde(serialize_with = "duration::serialize")]
     pub late_arrivals: Duration,
 }
@@ -96,7 +109,7 @@ impl Removal {
             datasets_max: section.or("datasets_max", DATASETS_MAX),
             bytes_max: section.or("bytes_max", Bytes(BYTES_MAX)).0,
             share_max: section.or("share_max", SHARE_MAX),
-            late_arrivals: section.or("late_arrivals", LATE_ARRIVALS),
+            late_arrivals: section.or("late_arrivals", Grace(LATE_ARRIVALS)).0,
         };
         section.finish();
         removal

@@ -782,6 +782,13 @@ fn a_journal_that_the_registry_knows_nothing_of_is_kept_until_it_is_dropped() {
     let rows = removing.journals().unwrap();
     assert_eq!(rows[0].state, JournalState::Unknown);
     assert!(is_there(&site, "a/1"));
+    // A name alone is no account.
+    let impostor = Requester {
+        uid: Some(1001),
+        ..alice()
+    };
+    let refused = removing.give_up(removal, &impostor, None, &mut go_on);
+    assert!(matches!(refused, Err(RemovalError::NotYours { .. })));
     assert_eq!(
         removing
             .give_up(removal, &alice(), None, &mut go_on)

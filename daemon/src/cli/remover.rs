@@ -12,6 +12,7 @@ use indicatif::ProgressBar;
 use nix::unistd::Uid;
 use runsync_config::site::Site;
 use runsync_manifest::name::ManifestId;
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::assembly::Assembly;
@@ -21,12 +22,14 @@ use crate::cli::failure::Failure;
 use crate::cli::source::{Way, all};
 use crate::cli::{progress, turn};
 use crate::clock::SystemClock;
+use crate::error_chain::error_chain;
 use crate::http::{Approved, AsOwner, Client, Committed, GivenUp, Restored, Wanted, path};
 use crate::ingest::following::Asked;
 use crate::lease::Held;
 use crate::registry::collection::Actor;
 use crate::registry::removal::Unwanted;
 use crate::removal::{Consent, JournalRow, Phase, Plan, Request, Requester, Standing, State};
+use crate::telemetry;
 
 /// Pause between two questions how a removal stands.
 const ASK_PAUSE: Duration = Duration::from_millis(100);
@@ -54,6 +57,7 @@ impl Remover {
         if !way.direct {
             return Ok(Self::Daemon(Client::connect(&site.http.socket)?));
         }
+        telemetry::start_for_a_command(&site.log)?;
         let (held, assembly) = turn::take(site, context, |tenure| {
             Assembly::open(site, tenure, Arc::new(SystemClock))
         })?;
@@ -61,6 +65,9 @@ impl Remover {
         assembly.removing.drop_uncommitted(&mut go_on)?;
         assembly.removing.reap(&mut go_on)?;
         assembly.removing.bring_back(&mut go_on)?;
+        if let Err(error) = assembly.removing.tell() {
+            warn!(error = %error_chain(&error), "other sites cannot be told what was removed");
+        }
         Ok(Self::Direct {
             _held: held,
             assembly,

@@ -6,19 +6,18 @@
 //! next owner would delete too.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 
 use runsync_config::root::RootName;
-use runsync_manifest::name::ArtifactPath;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 use utoipa::ToSchema;
 
 use super::RemovalError;
 use super::journal::{Artifact, Artifacts, Journal};
-use crate::datastore::{Datastore, Deletion, ToDelete};
+use crate::datastore::{Datastore, Deletion, StorageFault, ToDelete};
 use crate::poison::{lock, unpoisoned};
 use crate::registry::{Registry, RegistryError};
 use crate::telemetry::removals::{self, Artifact as Counted};
@@ -79,22 +78,17 @@ impl Deletions {
         if deletion == Deletion::Deleted {
             self.bytes += artifact.identity.map_or(0, |identity| identity.size);
         }
-        self.take(&artifact.path, deletion);
+        self.take(deletion);
     }
 
     /// Takes up what became of an artifact, but for its bytes.
-    pub(super) fn take(&mut self, path: &ArtifactPath, deletion: Deletion) {
+    pub(super) const fn take(&mut self, deletion: Deletion) {
         match deletion {
             Deletion::Deleted => self.deleted += 1,
             Deletion::Absent => self.absent += 1,
             // Nothing that the journal names is there any more.
             Deletion::Other(_) | Deletion::Irregular => self.other += 1,
-            Deletion::Failed(fault) => {
-                self.failed += 1;
-                if self.failed <= FAILURES_LOGGED {
-                    warn!(%path, error = %fault, "artifact cannot be deleted");
-                }
-            }
+            Deletion::Failed(_) => self.failed += 1,
         }
     }
 }
@@ -123,6 +117,7 @@ pub(super) fn delete(
         datastore,
         registry,
         stop: AtomicBool::new(false),
+        failures: AtomicU64::new(0),
     }
     .run(artifacts, progress)?;
     datastore.sync().map_err(root)?;
@@ -134,6 +129,7 @@ struct Deleting<'a> {
     datastore: &'a dyn Datastore,
     registry: &'a dyn Registry,
     stop: AtomicBool,
+    failures: AtomicU64,
 }
 
 impl Deleting<'_> {
@@ -234,8 +230,19 @@ impl Deleting<'_> {
             source,
         })?;
         for (artifact, deletion) in there.into_iter().zip(done) {
+            if let Deletion::Failed(fault) = deletion {
+                self.tell(artifact, fault);
+            }
             deletions.note(artifact, deletion);
         }
         Ok(deletions)
+    }
+
+    /// Names what cannot be deleted, for the first few of a pass.
+    fn tell(&self, artifact: &Artifact, fault: StorageFault) {
+        if self.failures.fetch_add(1, Ordering::Relaxed) < FAILURES_LOGGED {
+            let path = &artifact.path;
+            warn!(%path, error = %fault, "artifact cannot be deleted");
+        }
     }
 }

@@ -165,10 +165,14 @@ impl Removing {
         let done = root.datastore.delete(&to_delete).map_err(failed)?;
         let mut deletions = Deletions::default();
         for ((artifact, identity), deletion) in arrived.into_iter().zip(done) {
+            if let Deletion::Failed(fault) = deletion {
+                let path = &artifact.path;
+                warn!(%path, error = %fault, "what came late cannot be deleted");
+            }
             if deletion == Deletion::Deleted {
                 deletions.bytes += identity.size;
             }
-            deletions.take(&artifact.path, deletion);
+            deletions.take(deletion);
         }
         deletions.count(&root.name);
         Ok(deletions)

@@ -27,7 +27,7 @@ impl Removing {
     /// # Errors
     ///
     /// The first one: the others are written all the same.
-    pub(super) fn tell(&self) -> Result<(), RemovalError> {
+    pub fn tell(&self) -> Result<(), RemovalError> {
         let notices = self.ground.registry.notices()?;
         if notices.is_empty() {
             return Ok(());

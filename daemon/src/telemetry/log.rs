@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use runsync_config::log::{Log, LogFormat};
 use thiserror::Error;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{FilterExt, LevelFilter, ParseError};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
@@ -30,7 +30,17 @@ pub enum TelemetryError {
 
 /// Starts logging as `log` says, for the rest of the process.
 pub fn start(log: &Log) -> Result<(), TelemetryError> {
-    let filter = filter(&log.filter)?;
+    start_up_to(log, LevelFilter::TRACE)
+}
+
+/// The same for a command that does a daemon's work: what it warns of must not be lost, and the rest it
+/// prints itself.
+pub fn start_for_a_command(log: &Log) -> Result<(), TelemetryError> {
+    start_up_to(log, LevelFilter::WARN)
+}
+
+fn start_up_to(log: &Log, level: LevelFilter) -> Result<(), TelemetryError> {
+    let filter = filter(&log.filter)?.and(level);
     let stderr = std::io::stderr;
     let lines = fmt::layer()
         .with_writer(stderr)

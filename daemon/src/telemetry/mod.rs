@@ -6,4 +6,4 @@ pub mod metrics;
 
 pub mod removals;
 
-pub use self::log::{TelemetryError, filter, start};
+pub use self::log::{TelemetryError, filter, start, start_for_a_command};

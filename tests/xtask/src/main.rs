@@ -26,6 +26,7 @@ mod out;
 mod process;
 mod python;
 mod random;
+mod removal_proofs;
 mod rounds;
 mod runsync_command;
 mod schemathesis;
@@ -88,6 +89,12 @@ enum Task {
     BenchReplay(bench_replay::Arguments),
     /// Proof: of two daemons one works, and the other takes over from one that is killed or stopped
     TwoDaemons(two_daemons::Arguments),
+    /// Proof: a removal killed at any step, or whose commit's reply is lost, ends untouched or gone
+    CrashRemoval(removal_proofs::CrashArguments),
+    /// Proof: what a removal comes to where storage, permissions or databases fail at any step
+    FaultsRemoval,
+    /// Proof: of two accounts on one root, neither deletes what is the other's to delete
+    TwoAccounts,
     /// What a daemon takes that has nothing to do: processor and memory
     Idle(idle::Arguments),
     /// Proof: systemd accepts the units, and finds them hardened
@@ -112,6 +119,9 @@ fn main() -> ExitCode {
         Task::BenchParse(arguments) => bench_parse::run(arguments),
         Task::BenchReplay(arguments) => bench_replay::run(&arguments),
         Task::TwoDaemons(arguments) => two_daemons::run(&arguments),
+        Task::CrashRemoval(arguments) => removal_proofs::crash(arguments),
+        Task::FaultsRemoval => removal_proofs::faults(),
+        Task::TwoAccounts => removal_proofs::accounts(),
         Task::Idle(arguments) => idle::run(arguments),
         Task::Units => units::run(),
     };

@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 use super::format::{Artifact, FORMAT, Header, Line};
 use super::read::LINE_BYTES_MAX;
 use super::{JournalError, name_of};
-use crate::datastore::{Datastore, Look, StorageFault};
+use crate::datastore::journals::JOURNAL_FOLDER;
+use crate::datastore::{Datastore, DatastoreError, Look, StorageFault};
 use crate::registry::removal::{NamedArtifact, RunPart};
 use crate::registry::{Registry, RegistryError};
 use crate::removal::RemovalError;
@@ -211,13 +212,18 @@ impl<'a> Lines<'a> {
 
 fn write_error(header: &Header, source: io::Error) -> RemovalError {
     let name = name_of(header.removal, header.created_at);
-    JournalError::Read { name, source }.into()
+    let source = DatastoreError::Io {
+        attempt: "write",
+        path: format!("{JOURNAL_FOLDER}/{name}"),
+        source,
+    };
+    JournalError::Root { name, source }.into()
 }
 
 fn unreadable(header: &Header, path: &ArtifactPath, errno: i32) -> RemovalError {
     RemovalError::Root {
         root: header.root.clone(),
-        source: crate::datastore::DatastoreError::Io {
+        source: DatastoreError::Io {
             attempt: "look at",
             path: path.to_string(),
             source: io::Error::from_raw_os_error(errno),
