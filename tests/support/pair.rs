@@ -16,14 +16,18 @@ use runsync_config::key_file::PublicKeyFile;
 
 use crate::support::{TestSite, write};
 
+/// What a site says of an origin whose runs it accepts.
+pub fn peer(origin: &TestSite, policy: &str) -> String {
+    format!(
+        "[[peer]]\nsite = \"SITE_A\"\norigin = \"{}\"\nrun_prefixes = [\"u\"]\nremovals = \"{policy}\"\n",
+        origin.repository
+    )
+}
+
 /// A site that holds copies of an origin's runs, and what it does when those are removed.
 pub fn copy_of(origin: &TestSite, policy: &str, more: &str) -> TestSite {
     let site = TestSite::in_memory_as("SITE_B", 0xC, "size");
-    let peer = format!(
-        "[[peer]]\nsite = \"SITE_A\"\norigin = \"{}\"\nrun_prefixes = [\"u\"]\nremovals = \"{policy}\"\n{more}",
-        origin.repository
-    );
-    site.configure("size", &peer);
+    site.configure("size", &format!("{}{more}", peer(origin, policy)));
     let key = PublicKeyFile {
         site: "SITE_A".parse().unwrap(),
         repository: origin.repository,

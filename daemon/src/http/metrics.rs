@@ -59,6 +59,7 @@ fn measure_site(surface: &Surface) -> Result<(), Problem> {
     for (name, of, value) in [
         (metrics::RUNS, "waiting", counts.waiting),
         (metrics::RUNS, "complete", counts.complete),
+        (metrics::RUNS, "removed", counts.removed),
         (metrics::ARTIFACTS, "confirmed", counts.confirmed),
         (metrics::ARTIFACTS, "waiting", waiting),
     ] {

@@ -310,6 +310,7 @@ impl From<RemovalError> for Problem {
         let refused = matches!(
             error,
             RemovalError::NoRun { .. }
+                | RemovalError::Removed { .. }
                 | RemovalError::Ambiguous { .. }
                 | RemovalError::Foreign { .. }
                 | RemovalError::Own { .. }
@@ -338,7 +339,7 @@ impl From<FollowError> for Problem {
     fn from(error: FollowError) -> Self {
         match error {
             FollowError::Missing { .. } => Self::missing(error.to_string())
-                .hint("`GET /v1/asked-removals` lists what origins have removed"),
+                .hint("`runsync removal list`, or `GET /v1/asked-removals`, lists what origins have removed"),
             FollowError::Unreadable { .. } => {
                 let hint = error.hint();
                 Self::below(&error, Disposition::Retry, hint)

@@ -90,8 +90,10 @@ pub struct RootStatus {
 pub struct RunCounts {
     /// All of them.
     pub total: u64,
-    /// Those whose artifacts are all confirmed.
+    /// Those whose artifacts are all confirmed; removed ones are none of them.
     pub complete: u64,
+    /// Those of which nothing but their row is left.
+    pub removed: u64,
     /// Runs that wait for artifacts.
     pub waiting: u64,
     /// Datasets known.
@@ -269,7 +271,8 @@ pub(super) fn count_runs(runs: &[RunRow]) -> RunCounts {
     let mut counts = RunCounts::default();
     for run in runs {
         counts.total += 1;
-        counts.complete += u64::from(run.waiting == 0);
+        counts.removed += u64::from(run.is_removed());
+        counts.complete += u64::from(run.waiting == 0 && !run.is_removed());
         counts.waiting += u64::from(run.waiting > 0);
         counts.datasets = counts.datasets.saturating_add(run.datasets);
         counts.claims = counts.claims.saturating_add(run.claims);

@@ -220,6 +220,12 @@ pub struct RunRow {
 }
 
 impl RunRow {
+    /// Whether nothing but this row is left of the run, at least for now.
+    pub fn is_removed(&self) -> bool {
+        let below = |floor| self.generation.is_none_or(|generation| generation <= floor);
+        self.datasets == 0 && self.floor.is_some_and(below)
+    }
+
     /// Claims that are confirmed.
     pub fn confirmed(&self) -> u64 {
         self.claims.saturating_sub(self.waiting)

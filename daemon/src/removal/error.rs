@@ -25,6 +25,12 @@ pub enum RemovalError {
         /// The name.
         name: RunName,
     },
+    /// Nothing but its row is left of the run.
+    #[error("run `{name}` is removed already")]
+    Removed {
+        /// The run.
+        name: RunName,
+    },
     /// Several origins own a run of that name.
     #[error("{count} origins own a run `{name}`")]
     Ambiguous {
@@ -164,6 +170,10 @@ impl RemovalError {
     /// What an operator can do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Removed { .. } => Some(
+                "`runsync journal list` and `runsync status` show whether anything of it is under way"
+                    .to_owned(),
+            ),
             Self::NoRun { .. } => Some("`runsync query runs` lists the runs".to_owned()),
             Self::Ambiguous { .. } => Some("say whose with `--origin`".to_owned()),
             Self::Foreign { .. } => Some(
@@ -229,6 +239,7 @@ impl RemovalError {
         match self {
             Self::Registry(error) => error.disposition(),
             Self::NoRun { .. }
+            | Self::Removed { .. }
             | Self::Ambiguous { .. }
             | Self::Foreign { .. }
             | Self::Own { .. }

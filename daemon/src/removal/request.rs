@@ -18,10 +18,11 @@ use uuid::Uuid;
 use super::RemovalError;
 use super::flow::Ground;
 use super::pattern::{self, PlannedChain};
-use crate::registry::Registry;
 use crate::registry::collection::{Actor, Links};
+use crate::registry::conflict::Conflict;
 use crate::registry::record::RunRow;
 use crate::registry::removal::{Extent, Notice, Operation, RunPart, Which};
+use crate::registry::{Registry, RegistryError};
 use crate::schema::{GenerationSchema, RunKeySchema};
 
 /// Datasets of a removal from which on its share of the site is asked for: a small site is soon
@@ -178,6 +179,7 @@ impl Plan {
         let mut runs = Vec::with_capacity(rows.len());
         for row in rows {
             check_owner(&row.key, operation, ground.repository)?;
+            check_there(&row, ground)?;
             let mut run = planned(row, request, ground)?;
             if let Some(chain) = &chain {
                 run.links.chains.retain(|name| !chain.takes_away(name));
@@ -377,6 +379,27 @@ pub(super) fn find(
             count: others + 1,
         }),
     }
+}
+
+/// Checks that there is anything of the run, if only half registered.
+fn check_there(row: &RunRow, ground: &Ground) -> Result<(), RemovalError> {
+    if !row.is_removed() {
+        return Ok(());
+    }
+    let run = row.key.clone();
+    if ground
+        .registry
+        .still_stands(&Conflict::RemovalUnderWay { run })?
+    {
+        let run = row.key.clone();
+        return Err(RegistryError::RemovalUnderWay { run }.into());
+    }
+    let registering = ground.registry.registering()?;
+    if registering.iter().any(|one| one.run == row.key) {
+        return Ok(());
+    }
+    let name = row.key.name.clone();
+    Err(RemovalError::Removed { name })
 }
 
 fn check_owner(

@@ -37,6 +37,7 @@ mod tools;
 mod two_daemons;
 mod units;
 mod verdict;
+mod walkthrough;
 mod workspace;
 
 use std::process::ExitCode;
@@ -95,6 +96,8 @@ enum Task {
     FaultsRemoval,
     /// Proof: of two accounts on one root, neither deletes what is the other's to delete
     TwoAccounts,
+    /// Types every command of docs/WALKTHROUGH.md and compares what it prints
+    Walkthrough,
     /// What a daemon takes that has nothing to do: processor and memory
     Idle(idle::Arguments),
     /// Proof: systemd accepts the units, and finds them hardened
@@ -122,6 +125,7 @@ fn main() -> ExitCode {
         Task::CrashRemoval(arguments) => removal_proofs::crash(arguments),
         Task::FaultsRemoval => removal_proofs::faults(),
         Task::TwoAccounts => removal_proofs::accounts(),
+        Task::Walkthrough => walkthrough::run(),
         Task::Idle(arguments) => idle::run(arguments),
         Task::Units => units::run(),
     };

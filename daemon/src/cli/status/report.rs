@@ -64,8 +64,8 @@ impl Report {
         let runs = &self.0.runs;
         writeln!(
             f,
-            "runs       {}: {} complete, {} waiting",
-            runs.total, runs.complete, runs.waiting
+            "runs       {}: {} complete, {} waiting, {} removed",
+            runs.total, runs.complete, runs.waiting, runs.removed
         )?;
         writeln!(
             f,

@@ -32,7 +32,7 @@ fn of_type(key: &RunKey, name: &str) -> RunPart {
 }
 
 /// A removal that nothing has to be deleted for.
-fn removal<'a>(operation: Operation, parts: &'a [(RunPart, Extent)]) -> Removal<'a> {
+fn removal(operation: Operation, parts: &[(RunPart, Extent)]) -> Removal<'_> {
     Removal {
         id: Uuid::new_v4(),
         operation,
@@ -94,7 +94,7 @@ pub(crate) fn the_records_of_one_type_go_and_its_datasets_stay(open: &Open) {
     let extent = site.registry().extent(&part).unwrap();
     assert_eq!(extent.datasets, of_first.len() as u64);
     let row = hide(&site, Operation::Forget, part.clone());
-    assert_eq!(row.parts, [part.clone()]);
+    assert_eq!(row.parts, std::slice::from_ref(&part));
     let after = site.registry().run(&key).unwrap().unwrap();
     assert_eq!(after.datasets, before.datasets, "datasets stay");
     assert_eq!(after.claims, before.claims - extent.claims);
@@ -213,7 +213,7 @@ pub(crate) fn what_a_generation_leaves_out_is_listed_hidden_and_reaped(open: &Op
     assert_eq!(registry.extent(&part).unwrap(), extent);
     let mut named = Vec::new();
     registry
-        .artifacts_of(&[part.clone()], &root(), &mut |artifact| {
+        .artifacts_of(std::slice::from_ref(&part), &root(), &mut |artifact| {
             named.push(artifact.datasets[0].0);
             ControlFlow::Continue(())
         })
