@@ -210,3 +210,36 @@ fn a_site_unstores_forgets_and_restores_with_and_without_a_daemon() {
     daemon.until("its artifacts are found", || complete_here(&b, &a));
     daemon.stop();
 }
+
+#[test]
+fn the_plan_of_an_origin_that_unstores_says_what_is_not_known() {
+    let (a, b) = sites("apply");
+    complete([&a, &b]);
+    let own = a.directly(&["unstore", RUN, "--dry-run"]);
+    let unknown = "whether another site has a copy is not known here";
+    assert!(own.contains(unknown), "{own}");
+    let copy = b.directly(&["unstore", RUN, "--dry-run"]);
+    assert!(!copy.contains(unknown), "{copy}");
+    assert!(complete_here(&a, &a) && complete_here(&b, &a));
+}
+
+#[test]
+fn no_command_that_removes_takes_an_empty_name_or_a_pattern() {
+    let (a, b) = sites("apply");
+    complete([&a, &b]);
+    for command in [
+        "remove-runs",
+        "unstore",
+        "forget",
+        "purge",
+        "cleanup",
+        "remove-collections",
+    ] {
+        for name in ["", "*", "u/*", "u/test/?un", "/", "u//run", "u/test/"] {
+            let refused = a.run_command(&[command, name, "--yes", "--direct"]);
+            let code = refused.status.code();
+            assert!(matches!(code, Some(1 | 2)), "{command} {name:?}: {code:?}");
+        }
+    }
+    assert!(complete_here(&a, &a));
+}

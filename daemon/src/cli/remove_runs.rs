@@ -182,6 +182,12 @@ impl fmt::Display for Shown<'_> {
                 HumanBytes(extent.bytes)
             )?;
             write_links(f, &run.links)?;
+            if run.own && plan.operation == Operation::Unstore {
+                writeln!(
+                    f,
+                    "    this repository owns it, and whether another site has a copy is not known here"
+                )?;
+            }
             if let (true, Some(generation)) = (plan.operation.is_told(), run.floor) {
                 writeln!(
                     f,

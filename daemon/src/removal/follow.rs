@@ -79,6 +79,7 @@ impl Removing {
                 extent: registry.extent(&RunPart::whole(row.key.clone()))?,
                 links: registry.links(&row.key)?,
                 omitted: false,
+                own: word.run.origin == self.ground.repository,
                 ..planned(row, word)
             }
         } else {
@@ -87,6 +88,7 @@ impl Removing {
             PlannedRun {
                 extent: registry.list_omitted(word.run, below, kept, &mut listed)?,
                 omitted: true,
+                own: word.run.origin == self.ground.repository,
                 ..planned(row, word)
             }
         };
@@ -112,6 +114,7 @@ fn planned(row: RunRow, word: &Word<'_>) -> PlannedRun {
         run: row.key,
         dataset_type: None,
         omitted: false,
+        own: false,
         generation: row.generation,
         floor: Some(word.generation),
         extent: crate::registry::removal::Extent::default(),

@@ -127,6 +127,9 @@ pub struct PlannedRun {
     /// Only what its origin leaves out, and keeps the others.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub omitted: bool,
+    /// Whether it is this repository's own.
+    #[serde(default)]
+    pub own: bool,
     /// The highest generation registered.
     #[schema(value_type = Option<GenerationSchema>)]
     pub generation: Option<Generation>,
@@ -354,6 +357,7 @@ fn planned(row: RunRow, request: &Request, ground: &Ground) -> Result<PlannedRun
         extent: ground.registry.extent(&part)?,
         dataset_type: request.dataset_type.clone(),
         omitted: false,
+        own: run.origin == ground.repository,
         generation: row.generation,
         floor,
         links,

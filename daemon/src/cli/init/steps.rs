@@ -14,6 +14,7 @@ use crate::assembly;
 use crate::cli::failure::{Failure, Hint};
 use crate::cli::identity;
 use crate::datastore::RepositoryFile;
+use crate::datastore::journals::JOURNAL_FOLDER;
 use crate::datastore::repository_file::FORMAT;
 use crate::durable::{self, WriteError};
 
@@ -27,7 +28,7 @@ const OPEN_FILE: u32 = 0o644;
 const OPEN_FOLDER: u32 = 0o755;
 
 /// Makes what the intent says, whatever of it is there already: keys, state (registry and ledger),
-/// manifest folder, configuration, and last the binding of the root.
+/// the folders of manifests and journals, configuration, and last the binding of the root.
 pub(super) fn make(
     intent: &Intent,
     new: &NewSite,
@@ -39,13 +40,17 @@ pub(super) fn make(
     durable::create_folder(&site.state_directory, SECRET_FOLDER)?;
     assembly::create(site, intent.registry)?;
     let manifests = new.root.join("runsync/manifests");
-    durable::create_folder(&manifests, OPEN_FOLDER)?;
+    let journals = new.root.join(JOURNAL_FOLDER);
+    for folder in [&manifests, &journals] {
+        durable::create_folder(folder, OPEN_FOLDER)?;
+    }
     create(&site.config_file, new.to_toml().as_bytes(), OPEN_FILE)?;
     if let Some(owner) = owner {
         owner.give_all(keys_folder(site))?;
         owner.give_all(&site.state_directory)?;
         owner.give(&new.root.join("runsync"))?;
         owner.give(&manifests)?;
+        owner.give(&journals)?;
     }
     bind_root(intent, new, owner)?;
     Intent::end(site)
