@@ -120,6 +120,7 @@ pass_on! {
     fn notice_sent(manifest: ManifestId) -> ();
     fn unwanted() -> Vec<Unwanted>;
     fn restore(parts: &[RunPart]) -> ();
+    fn check_settled() -> ();
     fn bring_back(most: usize) -> bool;
     fn collections_after(prefix: Option<&str>, all: bool, after: Option<(&str, RepositoryId)>, limit: usize) -> Vec<CollectionRow>;
     fn collection(name: &CollectionName) -> Option<Collection>;

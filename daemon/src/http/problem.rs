@@ -321,7 +321,9 @@ impl From<RemovalError> for Problem {
                 | RemovalError::OnlyWhole { .. }
                 | RemovalError::OnlyByManifest
                 | RemovalError::Registry(
-                    RegistryError::RemovalUnderWay { .. } | RegistryError::UnwantedWhole { .. }
+                    RegistryError::RemovalUnderWay { .. }
+                        | RegistryError::UnwantedWhole { .. }
+                        | RegistryError::Restoring { .. }
                 )
         );
         if !refused {

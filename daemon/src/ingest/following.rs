@@ -216,18 +216,27 @@ impl Following {
     ///
     /// Where there is none of that UUID, or the ledger fails.
     pub fn refuse(&self, manifest: ManifestId, account: &str) -> Result<Asked, FollowError> {
-        let mut found = self.find(manifest)?;
-        found.omission.refused = Some(account.to_owned());
+        // Whoever follows looks at the row in its own turn.
+        let turn = self
+            .removing
+            .ground()
+            .registration
+            .acquire(&mut || ControlFlow::Continue(()))
+            .map_err(RemovalError::from)?;
+        let found = self.find(manifest)?;
+        if self.is_followed(&found)? {
+            return Err(FollowError::Missing { manifest });
+        }
         let flow = self.flow(&found.row.location.root)?;
-        let blocker = Blocker::Removal(found.omission.clone());
-        found.row.blocker = serde_json::to_string(&blocker).ok();
-        let datasets = found.omission.datasets;
-        found.row.reason = Some(format!(
-            "{datasets} datasets stay here: {account} has refused"
-        ));
-        found.row.hint = Some("`runsync removal confirm` removes them all the same".to_owned());
-        let ledger = &flow.site().ledger;
-        ledger.record(std::slice::from_ref(&found.row))?;
+        self.change(&found, |row, omission| {
+            omission.refused = Some(account.to_owned());
+            let datasets = omission.datasets;
+            row.reason = Some(format!(
+                "{datasets} datasets stay here: {account} has refused"
+            ));
+            row.hint = Some("`runsync removal confirm` removes them all the same".to_owned());
+        })?;
+        drop(turn);
         info!(run = %found.summary.run.name, account, "what the origin has removed is kept");
         if found.summary.content == Content::Snapshot && !found.omission.registered {
             let path = found.row.location.path.clone();
@@ -235,6 +244,51 @@ impl Following {
             flow.decide(vec![settled], false, &mut |_| ControlFlow::Continue(()))?;
         }
         self.get(manifest)
+    }
+
+    /// Changes the rows of a manifest, in whichever roots it lies.
+    fn change(
+        &self,
+        found: &Found,
+        change: impl Fn(&mut ManifestRow, &mut Omission),
+    ) -> Result<(), FollowError> {
+        let ledger = &self.removing.ground().ledger;
+        let mut rows = ledger.of_run(&found.summary.run)?;
+        rows.retain_mut(|row| {
+            let summary = row.summary.as_ref();
+            let is_it = summary.is_some_and(|one| one.manifest == found.summary.manifest);
+            let Some(Blocker::Removal(mut omission)) = blocker(row).filter(|_| is_it) else {
+                return false;
+            };
+            change(row, &mut omission);
+            row.blocker = serde_json::to_string(&Blocker::Removal(omission)).ok();
+            true
+        });
+        Ok(ledger.record(&rows)?)
+    }
+
+    /// Whether its removal is committed already.
+    fn is_followed(&self, found: &Found) -> Result<bool, FollowError> {
+        let registry = &self.removing.ground().registry;
+        let run = &found.summary.run;
+        let followed = registry.run(run)?.and_then(|row| row.followed);
+        let committed = followed.is_some_and(|followed| followed >= found.summary.generation);
+        Ok(committed || is_under_way(&**registry, run)?)
+    }
+
+    /// Whether nobody has refused it meanwhile.
+    fn still_stands(&self, found: &Found) -> Result<bool, RemovalError> {
+        let row = self
+            .removing
+            .ground()
+            .ledger
+            .manifest(&found.row.location)?;
+        Ok(match row.as_ref().and_then(blocker) {
+            Some(Blocker::Removal(omission)) => omission.refused.is_none(),
+            Some(Blocker::Conflict(_) | Blocker::Fork | Blocker::Frozen | Blocker::Held) | None => {
+                false
+            }
+        })
     }
 
     fn asked(&self, found: Found) -> Result<Asked, FollowError> {
@@ -295,7 +349,7 @@ impl Following {
             else {
                 continue;
             };
-            if seen.insert(summary.manifest) && self.flow(&row.location.root).is_ok() {
+            if self.flow(&row.location.root).is_ok() && seen.insert(summary.manifest) {
                 found.push(Found {
                     row,
                     summary,
@@ -310,7 +364,7 @@ impl Following {
         Ok(found)
     }
 
-    /// Calls `act` with what the manifest says, which is read again where it names what stays.
+    /// Calls `act` with what the manifest says, which is read again.
     fn with_word<T>(
         &self,
         found: &Found,
@@ -322,16 +376,16 @@ impl Following {
             generation: summary.generation,
             kept: None,
         };
-        if summary.content != Content::Snapshot || found.omission.registered {
-            return Ok(act(&word)?);
-        }
         let path = &found.row.location.path;
         let unreadable = || FollowError::Unreadable { path: path.clone() };
         let flow = self.flow(&found.row.location.root)?;
         let again = flow.read_again(path)?;
         let same = again.filter(|again| summary.digest == Some(again.parsed().trailer().sha256));
+        // Read again also where it names nothing: it counts only as long as its origin is trusted.
         let manifest = same.ok_or_else(unreadable)?;
-        word.kept = Some(manifest.parsed().rows());
+        if summary.content == Content::Snapshot && !found.omission.registered {
+            word.kept = Some(manifest.parsed().rows());
+        }
         Ok(act(&word)?)
     }
 }
@@ -377,20 +431,11 @@ impl FollowWorker {
             let flow = following.flow(&found.row.location.root)?;
             let is_ours = found.omission.refused.is_none()
                 && flow.policy(&found.summary.run) == RemovalPolicy::Apply;
-            if is_ours && is_due && !self.is_followed(&found)? {
+            if is_ours && is_due && !following.is_followed(&found)? {
                 followed += usize::from(self.follow(found, now, progress)?);
             }
         }
         Ok(followed)
-    }
-
-    /// Whether its removal is committed already.
-    fn is_followed(&self, found: &Found) -> Result<bool, FollowError> {
-        let registry = &self.following.removing.ground().registry;
-        let run = &found.summary.run;
-        let followed = registry.run(run)?.and_then(|row| row.followed);
-        let committed = followed.is_some_and(|followed| followed >= found.summary.generation);
-        Ok(committed || is_under_way(&**registry, run)?)
     }
 
     fn follow(
@@ -408,7 +453,8 @@ impl FollowWorker {
         let following = Arc::clone(&self.following);
         let followed = following.with_word(&found, |word| {
             let removing = &following.removing;
-            removing.follow(Uuid::new_v4(), word, None, &requester, progress)
+            let stands = &mut || following.still_stands(&found);
+            removing.follow_where(Uuid::new_v4(), word, stands, &requester, progress)
         });
         let run = &found.summary.run.name;
         match followed {
@@ -426,7 +472,7 @@ impl FollowWorker {
                 warn!(%run, error = %error_chain(&error), "its origin is not followed yet");
                 let manifest = found.summary.manifest;
                 if let FollowError::Removal(RemovalError::NotApproved { above, .. }) = &error {
-                    following.hold_up(found, above)?;
+                    following.hold_up(&found, above)?;
                 }
                 self.put_off(manifest, now);
                 Ok(false)
@@ -446,18 +492,20 @@ impl FollowWorker {
 
 impl Following {
     /// Says that a removal waits for approval.
-    fn hold_up(&self, mut found: Found, above: &str) -> Result<(), FollowError> {
-        found.omission.above = Some(above.to_owned());
-        found.row.blocker = serde_json::to_string(&Blocker::Removal(found.omission)).ok();
-        found.row.reason = Some(format!(
-            "what its origin has removed waits for approval: it is {above}"
-        ));
-        found.row.hint = Some(
-            "`runsync removal confirm --dry-run` shows the plan, `--approve` with its number does it"
-                .to_owned(),
-        );
-        let flow = self.flow(&found.row.location.root)?;
-        Ok(flow.site().ledger.record(&[found.row])?)
+    fn hold_up(&self, found: &Found, above: &str) -> Result<(), FollowError> {
+        self.change(found, |row, omission| {
+            if omission.refused.is_some() {
+                return;
+            }
+            omission.above = Some(above.to_owned());
+            row.reason = Some(format!(
+                "what its origin has removed waits for approval: it is {above}"
+            ));
+            row.hint = Some(
+                "`runsync removal confirm --dry-run` shows the plan, `--approve` with its number does it"
+                    .to_owned(),
+            );
+        })
     }
 }
 

@@ -47,6 +47,7 @@ impl Flow {
                     datasets,
                     registered: false,
                     refused,
+                    conflict: None,
                     above: None,
                 };
                 let content = verified.parsed().header().content;
@@ -58,7 +59,43 @@ impl Flow {
         }
         let root = &self.root().name;
         let compared = &mut |rows| progress(Progress::Compared { rows });
-        Ok(verify::judge_conflicts(verified, registry, root, compared)?)
+        let refused = self.refused(&verified)?;
+        let verdict = verify::judge_conflicts(verified, registry, root, compared)?;
+        Ok(match (verdict, omitted) {
+            (Verdict::Refuse(parsed, refusal), Some(datasets)) => {
+                let refusal = self.omission_beside(&run, (datasets, refused), refusal);
+                Verdict::Refuse(parsed, refusal)
+            }
+            (verdict, _) => verdict,
+        })
+    }
+
+    /// What a snapshot leaves out stays, and something keeps out what it brings: both are told, so that
+    /// whichever changes frees it.
+    fn omission_beside(
+        &self,
+        run: &RunKey,
+        (datasets, refused): (u64, Option<String>),
+        refusal: Refusal,
+    ) -> Refusal {
+        let Some(Blocker::Conflict(conflict)) = refusal.blocker.as_deref().cloned() else {
+            return refusal;
+        };
+        let omission = Omission {
+            datasets,
+            registered: false,
+            refused,
+            conflict: Some(Box::new(conflict)),
+            above: None,
+        };
+        let beside = self.omission(run, Content::Snapshot, omission);
+        Refusal {
+            reason: format!(
+                "{}; what else it says is kept out: {}",
+                beside.reason, refusal.reason
+            ),
+            ..beside
+        }
     }
 
     /// What is to be said of a snapshot that is registered, where what it leaves out is still here.
@@ -77,6 +114,7 @@ impl Flow {
             datasets,
             registered: true,
             refused: self.refused(verified)?,
+            conflict: None,
             above: None,
         };
         let refusal = self.omission(verified.run(), header.content, omission);

@@ -33,6 +33,9 @@ pub struct Omission {
     pub registered: bool,
     /// The account that has refused to follow.
     pub refused: Option<String>,
+    /// What keeps out the rest of what it says, where what it removes stays.
+    #[serde(default)]
+    pub conflict: Option<Box<Conflict>>,
     /// Why it waits for approval although it would be followed without a word: what is above what a
     /// removal may take away.
     pub above: Option<String>,

@@ -10,7 +10,7 @@ use tracing::info;
 use super::IngestError;
 use super::flow::{Decision, Flow, Progress};
 use super::hear::is_under_way;
-use super::refuse::{Blocker, blocker, is_held};
+use super::refuse::{Blocker, Omission, blocker, is_held};
 use super::settle::{Fault, Judgement, Patience, Settled, Settling};
 use super::unreadable::Unreadable;
 use crate::datastore::{DatastoreError, Look};
@@ -301,22 +301,33 @@ impl Arrivals {
                 Ok(!self.flow.site().registry.still_stands(&conflict)?)
             }
             Some(Blocker::Frozen) => self.is_thawed(row),
-            Some(Blocker::Removal(_)) => self.is_followed(row),
+            Some(Blocker::Removal(omission)) => self.is_heard(row, &omission),
             Some(Blocker::Fork | Blocker::Held) => Ok(false),
             // Written by another version: reading the manifest again tells.
             None => Ok(true),
         }
     }
 
-    /// Whether what a manifest removes is gone.
-    fn is_followed(&self, row: &ManifestRow) -> Result<bool, IngestError> {
+    /// Whether what a manifest removes is gone, or what kept out the rest of it.
+    fn is_heard(&self, row: &ManifestRow, omission: &Omission) -> Result<bool, IngestError> {
         let Some(summary) = &row.summary else {
             return Ok(true);
         };
         let registry = &self.flow.site().registry;
-        let followed = registry.run(&summary.run)?.and_then(|run| run.followed);
+        if is_under_way(&**registry, &summary.run)? {
+            return Ok(false);
+        }
+        if let Some(conflict) = &omission.conflict
+            && !registry.still_stands(conflict)?
+        {
+            return Ok(true);
+        }
+        let run = registry.run(&summary.run)?;
+        let followed = run.as_ref().and_then(|run| run.followed);
         let is_done = followed.is_some_and(|followed| followed >= summary.generation);
-        Ok(is_done && !is_under_way(&**registry, &summary.run)?)
+        // It came while something else took the run away.
+        let is_nothing = omission.datasets == 0 || run.is_none_or(|run| run.datasets == 0);
+        Ok(is_done || is_nothing)
     }
 
     /// Whether no fork above its floor freezes the run any more.

@@ -50,11 +50,14 @@ impl Trust {
         repository == self.local || self.site.peer(repository).is_some()
     }
 
-    /// What is done when a repository has removed runs: our own word is followed.
+    /// What is done when a repository has removed runs: our own word is followed, and that of one which
+    /// the configuration does not name (any more) is only listed.
     pub(super) fn removal_policy(&self, repository: RepositoryId) -> RemovalPolicy {
+        if repository == self.local {
+            return RemovalPolicy::Apply;
+        }
         let peer = self.site.peer(repository);
-        peer.filter(|_| repository != self.local)
-            .map_or(RemovalPolicy::Apply, |peer| peer.removals)
+        peer.map_or(RemovalPolicy::Report, |peer| peer.removals)
     }
 
     /// Whether a repository may own a run of that name.

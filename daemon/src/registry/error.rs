@@ -54,6 +54,12 @@ pub enum RegistryError {
         /// The run.
         run: RunKey,
     },
+    /// Nothing is removed while a run is being restored: what it names is not settled.
+    #[error("run `{}` is being restored", run.name)]
+    Restoring {
+        /// The run.
+        run: RunKey,
+    },
     /// A dataset type cannot be wanted again where its run is not wanted at all.
     #[error("run `{}` is not wanted here as a whole", run.name)]
     UnwantedWhole {
@@ -82,6 +88,9 @@ impl RegistryError {
             Self::Collection(error) => Some(error.hint()),
             Self::RunMissing { .. } => Some("`runsync query runs` lists the runs"),
             Self::RemovalUnderWay { .. } => Some("`runsync journal list` shows how far it is"),
+            Self::Restoring { .. } => {
+                Some("try again in a moment: its claims are being brought back")
+            }
             Self::UnwantedWhole { .. } => Some("restore the whole run, then unstore other types"),
             Self::Rows(_)
             | Self::DatasetTypeIndex { .. }
@@ -106,6 +115,7 @@ impl RegistryError {
             | Self::RunMissing { .. }
             | Self::RemovalUnderWay { .. }
             | Self::UnwantedWhole { .. }
+            | Self::Restoring { .. }
             | Self::Collection(_)
             | Self::Interrupted
             | Self::Fenced(_) => Disposition::Retry,

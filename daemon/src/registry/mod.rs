@@ -297,6 +297,14 @@ pub trait Registry: Send + Sync + Debug {
     /// is changed.
     fn restore(&self, parts: &[RunPart]) -> Result<(), RegistryError>;
 
+    /// Checks that no run is being restored: until its claims are brought back it is not settled which
+    /// artifacts are shared.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Restoring`] where one is.
+    fn check_settled(&self) -> Result<(), RegistryError>;
+
     /// Lets the claims of at most `most` datasets of restored parts wait again, in one commit. False
     /// where nothing is left.
     fn bring_back(&self, most: usize) -> Result<bool, RegistryError>;

@@ -120,6 +120,9 @@ pub enum RemovalError {
         /// The operation.
         operation: Operation,
     },
+    /// Somebody has refused to follow the origin meanwhile.
+    #[error("it has been refused meanwhile")]
+    Withdrawn,
     /// Only a manifest of its origin says what of a run is to be followed.
     #[error("an origin is followed by its manifests: see `runsync removal list`")]
     OnlyByManifest,
@@ -213,6 +216,7 @@ impl RemovalError {
             ),
             Self::Manifest { .. }
             | Self::OnlyByManifest
+            | Self::Withdrawn
             | Self::OtherSubject { .. }
             | Self::Lock(_)
             | Self::Interrupted => None,
@@ -254,6 +258,7 @@ impl RemovalError {
             | Self::Undecided { .. }
             | Self::OnlyWhole { .. }
             | Self::OnlyByManifest
+            | Self::Withdrawn
             | Self::Generation(_)
             | Self::Ledger(_)
             | Self::Manifest { .. }

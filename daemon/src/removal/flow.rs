@@ -148,6 +148,11 @@ pub struct Ground {
 }
 
 impl Ground {
+    /// The generations of a run that this site has taken in.
+    pub(super) fn heard_of(&self, run: &RunKey) -> Result<Taken, GenerationError> {
+        Taken::of(run, &*self.registry, &*self.ledger, [])
+    }
+
     /// The generations of a run that are taken.
     pub(super) fn taken(&self, run: &RunKey) -> Result<Taken, GenerationError> {
         let roots = self.roots.iter();
@@ -291,6 +296,7 @@ impl Removing {
             .ground
             .registration
             .acquire(&mut || progress(Phase::Waiting))?;
+        self.ground.registry.check_settled()?;
         let plan = plan(progress)?;
         plan.check(consent)?;
         plan.check_owner(requester)?;

@@ -64,6 +64,29 @@ impl Removing {
         self.begin_as(begun, plan, consent, requester, progress)
     }
 
+    /// The same without anybody's consent, where it still `stands` when the turn has come.
+    ///
+    /// # Errors
+    ///
+    /// As [`follow`](Self::follow); [`RemovalError::Withdrawn`] where it does not stand any more.
+    pub fn follow_where(
+        &self,
+        removal: Uuid,
+        word: &Word<'_>,
+        stands: &mut dyn FnMut() -> Result<bool, RemovalError>,
+        requester: &Requester,
+        progress: &mut Progress<'_>,
+    ) -> Result<(), RemovalError> {
+        let plan = &mut |progress: &mut Progress<'_>| {
+            if !stands()? {
+                return Err(RemovalError::Withdrawn);
+            }
+            self.plan_under_turn(word, progress)
+        };
+        let begun = (removal, Operation::Follow);
+        self.begin_as(begun, plan, None, requester, progress)
+    }
+
     fn plan_under_turn(
         &self,
         word: &Word<'_>,

@@ -8,6 +8,7 @@
 
 use jiff::Timestamp;
 use runsync_manifest::checksum::{Wanted, checksum};
+use runsync_manifest::content::Content;
 use runsync_manifest::name::{ArtifactPath, RunKey};
 use tracing::{info, warn};
 
@@ -18,6 +19,7 @@ use super::journal::{self, Artifact, Journal, JournalError};
 use crate::clock::later;
 use crate::datastore::{Datastore, DatastoreError, Deletion, Look, ToDelete};
 use crate::error_chain::error_chain;
+use crate::file_identity::FileIdentity;
 use crate::ledger::record::ManifestState;
 use crate::registry::removal::{JournalRef, RemovalRow};
 
@@ -101,16 +103,19 @@ impl Removing {
             if chunk.is_empty() {
                 break;
             }
-            let _turn = self
-                .ground
-                .registration
-                .acquire(&mut || progress(Phase::Waiting))?;
-            for run in &journal.header.runs {
-                if self.may_be_claimed(run)? {
-                    return Ok(deletions);
+            let arrived = arrived(&chunk, root, progress)?;
+            if !arrived.is_empty() {
+                let _turn = self
+                    .ground
+                    .registration
+                    .acquire(&mut || progress(Phase::Waiting))?;
+                for run in &journal.header.runs {
+                    if self.may_be_claimed(run)? {
+                        return Ok(deletions);
+                    }
                 }
+                deletions.add(&self.delete_arrived(&arrived, root)?);
             }
-            deletions.add(&self.delete_chunk(&chunk, root)?);
             if progress(Phase::Deleting(deletions.total())).is_break() {
                 return Err(RemovalError::Interrupted);
             }
@@ -126,7 +131,15 @@ impl Removing {
     /// Whether a manifest of the run is there that is not decided for good and may name its artifacts
     /// again.
     fn may_be_claimed(&self, run: &RunKey) -> Result<bool, RemovalError> {
-        let rows = self.ground.ledger.of_run(run)?;
+        // One that was interrupted may have no row yet.
+        if !self.ground.registry.registering()?.is_empty() {
+            return Ok(true);
+        }
+        let mut rows = self.ground.ledger.of_run(run)?;
+        rows.retain(|row| {
+            let summary = row.summary.as_ref();
+            summary.is_none_or(|summary| summary.content != Content::Inventory)
+        });
         Ok(rows.iter().any(|row| match row.state {
             ManifestState::Blocked | ManifestState::Untrusted => true,
             ManifestState::Registered | ManifestState::Quarantined | ManifestState::Superseded => {
@@ -135,36 +148,30 @@ impl Removing {
         }))
     }
 
-    fn delete_chunk(
+    /// Deletes what has arrived and nobody claims, each only where it is still the file that was read.
+    fn delete_arrived(
         &self,
-        chunk: &[Artifact],
+        arrived: &[Arrived<'_>],
         root: &NamedRoot,
     ) -> Result<Deletions, RemovalError> {
-        let failed = |source| RemovalError::Root {
-            root: root.name.clone(),
-            source,
-        };
         let registry = &self.ground.registry;
         registry.check_fence()?;
-        let paths: Vec<&ArtifactPath> = chunk.iter().map(|artifact| &artifact.path).collect();
-        let looks = root.datastore.look(&paths).map_err(failed)?;
+        let paths: Vec<&ArtifactPath> = arrived.iter().map(|(one, _)| &one.path).collect();
         let claimed = registry.claimed(&root.name, &paths)?;
-        let mut arrived = Vec::new();
-        for ((artifact, look), claimed) in chunk.iter().zip(looks).zip(claimed) {
-            let Look::File(identity) = look else { continue };
-            let is_it = !claimed && identity.size == artifact.size;
-            if is_it && is_the_same(artifact, &*root.datastore) {
-                arrived.push((artifact, identity));
-            }
-        }
-        let to_delete = arrived.iter().map(|(artifact, identity)| ToDelete {
+        let nobodys = arrived.iter().zip(claimed).filter(|(_, claimed)| !claimed);
+        let nobodys: Vec<&Arrived<'_>> = nobodys.map(|(one, _)| one).collect();
+        let to_delete = nobodys.iter().map(|(artifact, identity)| ToDelete {
             path: &artifact.path,
             identity: *identity,
         });
         let to_delete: Vec<ToDelete<'_>> = to_delete.collect();
-        let done = root.datastore.delete(&to_delete).map_err(failed)?;
+        let done = root.datastore.delete(&to_delete);
+        let done = done.map_err(|source| RemovalError::Root {
+            root: root.name.clone(),
+            source,
+        })?;
         let mut deletions = Deletions::default();
-        for ((artifact, identity), deletion) in arrived.into_iter().zip(done) {
+        for ((artifact, identity), deletion) in nobodys.into_iter().zip(done) {
             if let Deletion::Failed(fault) = deletion {
                 let path = &artifact.path;
                 warn!(%path, error = %fault, "what came late cannot be deleted");
@@ -177,6 +184,35 @@ impl Removing {
         deletions.count(&root.name);
         Ok(deletions)
     }
+}
+
+/// An artifact that has come, and the file that was read.
+type Arrived<'a> = (&'a Artifact, FileIdentity);
+
+/// Those of a chunk that are there and are what the removed run named. Files are read, which takes
+/// its time.
+fn arrived<'a>(
+    chunk: &'a [Artifact],
+    root: &NamedRoot,
+    progress: &mut Progress<'_>,
+) -> Result<Vec<Arrived<'a>>, RemovalError> {
+    let paths: Vec<&ArtifactPath> = chunk.iter().map(|artifact| &artifact.path).collect();
+    let looks = root.datastore.look(&paths);
+    let looks = looks.map_err(|source| RemovalError::Root {
+        root: root.name.clone(),
+        source,
+    })?;
+    let mut arrived = Vec::new();
+    for (artifact, look) in chunk.iter().zip(looks) {
+        let Look::File(identity) = look else { continue };
+        if identity.size == artifact.size && is_the_same(artifact, &*root.datastore) {
+            arrived.push((artifact, identity));
+        }
+        if progress(Phase::Waiting).is_break() {
+            return Err(RemovalError::Interrupted);
+        }
+    }
+    Ok(arrived)
 }
 
 fn open(

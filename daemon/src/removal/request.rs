@@ -339,7 +339,8 @@ fn planned(row: RunRow, request: &Request, ground: &Ground) -> Result<PlannedRun
     let run = row.key;
     let floor = match request.operation {
         operation if operation.is_told() => Some(ground.taken(&run)?.choose(&run, None)?),
-        Operation::DropCopy => ground.taken(&run)?.last(),
+        // What lies in the root is another's to write, and names are not to be believed.
+        Operation::DropCopy => ground.heard_of(&run)?.last(),
         Operation::RemoveRuns
         | Operation::Purge
         | Operation::Cleanup

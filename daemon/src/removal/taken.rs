@@ -11,6 +11,7 @@ use runsync_manifest::generation::Generation;
 use runsync_manifest::name::{RunKey, RunName};
 
 use crate::datastore::{Datastore, DatastoreError, ManifestFile, manifest_folder, manifest_path};
+use crate::ledger::record::ManifestState;
 use crate::ledger::{Ledger, LedgerError};
 use crate::registry::{Registry, RegistryError};
 
@@ -118,7 +119,12 @@ impl Taken {
     fn ask_ledger(&mut self, run: &RunKey, ledger: &dyn Ledger) -> Result<(), LedgerError> {
         let accepted = ledger.accepted_generations(&[run])?;
         self.generations.extend(accepted.into_iter().flatten());
-        let seen = ledger.of_run(run)?;
+        // Whatever a stranger says of a run takes nothing of it.
+        let mut seen = ledger.of_run(run)?;
+        seen.retain(|row| match row.state {
+            ManifestState::Registered | ManifestState::Blocked | ManifestState::Superseded => true,
+            ManifestState::Untrusted | ManifestState::Quarantined => false,
+        });
         let seen = seen.iter().filter_map(|row| row.summary.as_ref());
         self.generations.extend(seen.map(|one| one.generation));
         Ok(())

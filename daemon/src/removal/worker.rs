@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::RemovalError;
-use super::flow::{Progress, Removing};
+use super::flow::{Outcome, Progress, Removing};
 use crate::clock::later;
 use crate::error_chain::error_chain;
 use crate::registry::removal::RemovalRow;
@@ -86,12 +86,10 @@ impl RemovalWorker {
         Ok(())
     }
 
-    /// Whether the pause after a failure is over, or the time of late arrivals.
+    /// Whether the pause after the last pass is over.
     fn is_due(&self, removal: &RemovalRow, now: Timestamp) -> bool {
-        let mut until = removal.journals.iter().filter_map(|one| one.late_until);
-        let is_over = until.any(|until| until <= now);
         let waited = |(at, _): &(Timestamp, Duration)| *at <= now;
-        is_over || self.failed.get(&removal.id).is_none_or(waited)
+        self.failed.get(&removal.id).is_none_or(waited)
     }
 
     fn see_through(
@@ -101,7 +99,16 @@ impl RemovalWorker {
         progress: &mut Progress<'_>,
     ) -> Result<(), RemovalError> {
         match self.removing.resume(id, progress) {
-            Ok(outcome) if outcome.late_until.is_some() => self.put_off(id, now),
+            Ok(Outcome {
+                late_until: Some(until),
+                ..
+            }) => {
+                self.put_off(id, now);
+                // The last look comes when the time is over, and not later.
+                if let Some((at, _)) = self.failed.get_mut(&id).filter(|_| until > now) {
+                    *at = until.min(*at);
+                }
+            }
             Ok(outcome) if outcome.done => {
                 info!(removal = %id, deleted = outcome.deletions.deleted, "removal seen through");
                 self.failed.remove(&id);

@@ -289,7 +289,9 @@ pub(super) fn records(
         .prepare_cached(&format!(
             "SELECT {}
              FROM (SELECT uuid FROM dataset INDEXED BY dataset_by_run
-                   WHERE run_id = ?1 AND uuid > ?2 {shown} ORDER BY uuid LIMIT ?3) AS page
+                   WHERE run_id = ?1 AND uuid > ?2 AND EXISTS (SELECT 1 FROM record AS live
+                           WHERE live.uuid = dataset.uuid AND live.confirmed < 2) {shown}
+                   ORDER BY uuid LIMIT ?3) AS page
              CROSS JOIN record ON record.uuid = page.uuid AND record.confirmed < 2
              ORDER BY record.uuid, record.component",
             rows::RECORD_COLUMNS

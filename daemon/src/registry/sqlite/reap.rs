@@ -4,7 +4,8 @@
 //! is hidden by its run, which only the dataset's row tells. Look-ups without their dataset count for
 //! nothing, so they may go before it or after. Where datasets stay, their claims become absent.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
 
 use super::failure::Failure;
 use super::hidden::{EVERY_TYPE, OMITTED};
@@ -169,10 +170,14 @@ fn reap_to(connection: &Connection, part: &Part, end: &[u8]) -> Result<(), Failu
     let claims = part.chunk("CROSS JOIN record ON record.uuid = dataset.uuid");
     let datasets = part.chunk("");
     if part.dataset_type_id != EVERY_TYPE {
-        run(&format!(
-            "DELETE FROM waiting WHERE (run_id, root_id, path, uuid, component) IN
-                 (SELECT ?1, record.root_id, record.path, record.uuid, record.component {claims})"
-        ))?;
+        delete_each(
+            connection,
+            chunk,
+            &format!("SELECT record.root_id, record.path, record.uuid, record.component {claims}"),
+            "DELETE FROM waiting WHERE run_id = ?1 AND root_id = ?2 AND path = ?3 AND uuid = ?4
+                 AND component = ?5",
+            part.run_id,
+        )?;
     }
     if part.datasets {
         run(&format!(
@@ -183,10 +188,16 @@ fn reap_to(connection: &Connection, part: &Part, end: &[u8]) -> Result<(), Failu
             "DELETE FROM record WHERE uuid IN (SELECT dataset.uuid {datasets})"
         ))?;
         if part.dataset_type_id != EVERY_TYPE {
-            run(&format!(
-                "DELETE FROM dataset_by_data_id WHERE (run_id, dataset_type_id, data_id, uuid) IN
-                     (SELECT ?1, dataset.dataset_type_id, dataset.data_id, dataset.uuid {datasets})"
-            ))?;
+            delete_each(
+                connection,
+                chunk,
+                &format!(
+                    "SELECT dataset.dataset_type_id, dataset.data_id, dataset.uuid {datasets}"
+                ),
+                "DELETE FROM dataset_by_data_id WHERE run_id = ?1 AND dataset_type_id = ?2
+                     AND data_id = ?3 AND uuid = ?4",
+                part.run_id,
+            )?;
         }
         run(&format!(
             "DELETE FROM tag WHERE run_id = ?1 AND uuid IN (SELECT dataset.uuid {datasets})"
@@ -207,6 +218,29 @@ fn reap_to(connection: &Connection, part: &Part, end: &[u8]) -> Result<(), Failu
     Ok(())
 }
 
+/// Deletes rows of a run one by one, each by its whole key: a list of keys would be compared with
+/// every row of the run.
+fn delete_each(
+    connection: &Connection,
+    chunk: &[&dyn ToSql],
+    keys: &str,
+    delete: &str,
+    run_id: i64,
+) -> Result<(), Failure> {
+    let mut keys = connection.prepare_cached(keys)?;
+    let columns = keys.column_count();
+    let mut delete = connection.prepare_cached(delete)?;
+    let mut rows = keys.query(chunk)?;
+    while let Some(row) = rows.next()? {
+        let mut key = vec![Value::Integer(run_id)];
+        for column in 0..columns {
+            key.push(row.get(column)?);
+        }
+        delete.execute(params_from_iter(key))?;
+    }
+    Ok(())
+}
+
 fn end_part(connection: &Connection, part: &Part) -> Result<(), Failure> {
     connection
         .prepare_cached("DELETE FROM hidden WHERE run_id = ?1 AND dataset_type_id = ?2")?
@@ -217,12 +251,22 @@ fn end_part(connection: &Connection, part: &Part) -> Result<(), Failure> {
             .execute([part.run_id])?;
     }
     if part.dataset_type_id != EVERY_TYPE {
-        // What was confirmed since it was counted is not known.
+        // What was confirmed since it was counted is not known. Claims of a manifest that is only half
+        // registered count already, and do not wait yet.
+        let registering = connection
+            .prepare_cached("SELECT 1 FROM registering WHERE run_id = ?1")?
+            .exists([part.run_id])?;
+        let counted = if registering {
+            "SELECT count(*) FROM dataset INDEXED BY dataset_by_run
+             CROSS JOIN record ON record.uuid = dataset.uuid AND record.confirmed = 0
+             WHERE dataset.run_id = ?1"
+        } else {
+            "SELECT count(*) FROM waiting WHERE run_id = ?1"
+        };
         connection
-            .prepare_cached(
-                "UPDATE run SET waiting = (SELECT count(*) FROM waiting WHERE run_id = ?1)
-                 WHERE run_id = ?1",
-            )?
+            .prepare_cached(&format!(
+                "UPDATE run SET waiting = ({counted}) WHERE run_id = ?1"
+            ))?
             .execute([part.run_id])?;
     }
     forget_done(connection, part.removal_id)

@@ -177,6 +177,7 @@ pub(super) fn remove(connection: &Connection, removal: &Removal<'_>) -> Result<b
     if added == 0 {
         return Ok(false);
     }
+    unwanted::check_settled(connection)?;
     let removal_id = connection.last_insert_rowid();
     for journal in removal.journals {
         connection
@@ -259,13 +260,10 @@ fn hide(
 }
 
 fn is_under_way(connection: &Connection, run_id: i64) -> Result<bool, Failure> {
-    let restoring = connection
-        .prepare_cached("SELECT 1 FROM restoring WHERE run_id = ?1")?
-        .exists([run_id])?;
     let hidden = connection
         .prepare_cached("SELECT 1 FROM hidden WHERE run_id = ?1")?
         .exists([run_id])?;
-    Ok(restoring || hidden)
+    Ok(hidden)
 }
 
 fn count_away(
@@ -480,7 +478,9 @@ pub(super) fn claimed(
          CROSS JOIN record ON record.uuid = by_path.uuid
              AND record.component = by_path.component
              AND record.root_id = by_path.root_id AND record.path = by_path.path
-         WHERE by_path.path = ?1 AND by_path.root_id = ?2",
+         CROSS JOIN dataset ON dataset.uuid = record.uuid
+         WHERE by_path.path = ?1 AND by_path.root_id = ?2 AND (record.confirmed < 2
+             OR EXISTS (SELECT 1 FROM restoring WHERE restoring.run_id = dataset.run_id))",
     )?;
     let is_claimed = |path: &&ArtifactPath| claimed.exists(params![path.as_str(), root_id]);
     Ok(paths

@@ -396,6 +396,12 @@ impl Registry for SqliteRegistry {
         })
     }
 
+    fn check_settled(&self) -> Result<(), RegistryError> {
+        self.read("look for runs that are being restored", |connection| {
+            unwanted::check_settled(connection)
+        })
+    }
+
     fn bring_back(&self, most: usize) -> Result<bool, RegistryError> {
         self.write("bring claims back", |connection| {
             unwanted::bring_back(connection, most)

@@ -8,7 +8,8 @@ use std::collections::HashSet;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::failure::Failure;
-use super::hidden::{EVERY_TYPE, Hidden};
+use super::hidden::EVERY_TYPE;
+use super::names;
 use super::removal::{PartIds, find_part, nanoseconds, time};
 use super::rows::{self, AWAITED};
 use crate::registry::RegistryError;
@@ -86,17 +87,45 @@ pub(super) fn all(connection: &Connection) -> Result<Vec<Unwanted>, Failure> {
         .collect()
 }
 
+/// The run that is being restored, if any is: nothing is removed meanwhile, because a path that it
+/// claims may be another's to delete.
+pub(super) fn check_settled(connection: &Connection) -> Result<(), Failure> {
+    let restoring = connection
+        .prepare_cached("SELECT run_id FROM restoring LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    match restoring {
+        None => Ok(()),
+        Some(run_id) => {
+            let run = names::run_key(connection, run_id)?;
+            Err(RegistryError::Restoring { run }.into())
+        }
+    }
+}
+
+/// Checks that no removal is under way, which may have journaled a path that is claimed again.
+fn check_quiet(connection: &Connection) -> Result<(), Failure> {
+    let hidden = connection
+        .prepare_cached("SELECT run_id FROM hidden LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    match hidden {
+        None => Ok(()),
+        Some(run_id) => {
+            let run = names::run_key(connection, run_id)?;
+            Err(RegistryError::RemovalUnderWay { run }.into())
+        }
+    }
+}
+
 /// Wants parts again. A whole run takes its types along; a type of a run that is not wanted whole
 /// cannot come alone.
 pub(super) fn restore(connection: &Connection, parts: &[RunPart]) -> Result<(), Failure> {
+    check_quiet(connection)?;
     for part in parts {
         let Some(ids) = find_part(connection, part)? else {
             continue;
         };
-        if Hidden::load(connection)?.concerns(ids.run_id) {
-            let run = part.run.clone();
-            return Err(RegistryError::RemovalUnderWay { run }.into());
-        }
         let PartIds {
             run_id,
             dataset_type_id,
