@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::datastore::Datastore;
 use crate::error_chain::error_chain;
 use crate::ledger::Ledger;
+use crate::ledger::record::ManifestRow;
 use crate::registration_lock::RegistrationLock;
 use crate::registry::removal::{JournalRef, Operation, Removal, RemovalRow};
 use crate::registry::{Registry, RegistryError};
@@ -323,7 +324,7 @@ impl Removing {
         info!(removal = %id, operation = %plan.operation, account = %requester.account,
             runs = parts.len(), "removal committed");
         // Both are done again where they fail: what matters is in the registry.
-        self.overtake(&floors);
+        self.overtake(&floors, plan.operation);
         if let Err(error) = self.tell() {
             warn!(error = %error_chain(&error), "other sites cannot be told yet");
         }
@@ -332,13 +333,21 @@ impl Removing {
     }
 
     /// Manifests below a floor are shown as what they are from then on.
-    fn overtake(&self, floors: &[(RunKey, Generation)]) {
+    fn overtake(&self, floors: &[(RunKey, Generation)], operation: Operation) {
         let ledger = &self.ground.ledger;
         let now = self.ground.clock.now();
         for (run, floor) in floors {
             let overtaken = ledger.of_run(run).and_then(|rows| {
-                let rows = rows.into_iter();
-                let rows: Vec<_> = rows.filter_map(|row| row.overtaken(*floor, now)).collect();
+                let overtaken = |row: ManifestRow| match operation {
+                    Operation::DropCopy => row.dropped(*floor, now),
+                    Operation::RemoveRuns
+                    | Operation::Purge
+                    | Operation::Cleanup
+                    | Operation::Follow
+                    | Operation::Unstore
+                    | Operation::Forget => row.overtaken(*floor, now),
+                };
+                let rows: Vec<_> = rows.into_iter().filter_map(overtaken).collect();
                 ledger.record(&rows)
             });
             if let Err(error) = overtaken {
