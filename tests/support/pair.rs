@@ -1,6 +1,15 @@
 //! Two sites: an origin, and one that holds copies of its runs. What Rucio carries between them is
 //! carried here by hand.
 
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    reason = "test support, of which each target uses a part"
+)]
+
 use std::fs;
 
 use runsync_config::key_file::PublicKeyFile;
