@@ -432,7 +432,7 @@ impl FollowWorker {
             let is_ours = found.omission.refused.is_none()
                 && flow.policy(&found.summary.run) == RemovalPolicy::Apply;
             if is_ours && is_due && !following.is_followed(&found)? {
-                followed += usize::from(self.follow(found, now, progress)?);
+                followed += usize::from(self.follow(&found, now, progress)?);
             }
         }
         Ok(followed)
@@ -440,7 +440,7 @@ impl FollowWorker {
 
     fn follow(
         &mut self,
-        found: Found,
+        found: &Found,
         now: Timestamp,
         progress: &mut dyn FnMut(Phase) -> ControlFlow<()>,
     ) -> Result<bool, FollowError> {
@@ -451,9 +451,9 @@ impl FollowWorker {
             any: false,
         };
         let following = Arc::clone(&self.following);
-        let followed = following.with_word(&found, |word| {
+        let followed = following.with_word(found, |word| {
             let removing = &following.removing;
-            let stands = &mut || following.still_stands(&found);
+            let stands = &mut || following.still_stands(found);
             removing.follow_where(Uuid::new_v4(), word, stands, &requester, progress)
         });
         let run = &found.summary.run.name;
@@ -472,7 +472,7 @@ impl FollowWorker {
                 warn!(%run, error = %error_chain(&error), "its origin is not followed yet");
                 let manifest = found.summary.manifest;
                 if let FollowError::Removal(RemovalError::NotApproved { above, .. }) = &error {
-                    following.hold_up(&found, above)?;
+                    following.hold_up(found, above)?;
                 }
                 self.put_off(manifest, now);
                 Ok(false)

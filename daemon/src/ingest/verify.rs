@@ -200,9 +200,13 @@ pub(super) fn verify(
             Some(conflict) => Verdict::Refuse(verified.parsed, conflict.into()),
         });
     }
-    let floor = registry.run(&run)?.and_then(|run| run.floor);
+    let row = registry.run(&run)?;
+    let floor = row.as_ref().and_then(|run| run.floor);
+    let followed = row.as_ref().and_then(|run| run.followed);
     let history = History {
         floor,
+        // Nothing but that raises the one above the other.
+        dropped: floor.filter(|floor| followed.is_some_and(|followed| followed > *floor)),
         accepted: ledger.accepted_digest(&run, header.generation)?,
         rows: ledger.of_run(&run)?,
     };
@@ -235,6 +239,8 @@ fn is_interrupted(
 /// What is known of a run before a manifest of it is judged.
 struct History {
     floor: Option<Generation>,
+    /// The floor, where it is that of a copy that was dropped, and nothing at it counts either.
+    dropped: Option<Generation>,
     /// The digest first accepted as the manifest's generation.
     accepted: Option<Sha256>,
     rows: Vec<ManifestRow>,
@@ -248,6 +254,9 @@ impl History {
         let digest = parsed.trailer().sha256;
         if let Some(floor) = self.floor.filter(|floor| header.generation < *floor) {
             return Some(superseded(header.generation, floor));
+        }
+        if let Some(dropped) = self.dropped.filter(|floor| header.generation == *floor) {
+            return Some(superseded(header.generation, dropped));
         }
         if self.accepted.is_some_and(|accepted| accepted != digest) {
             return Some(fork(header));

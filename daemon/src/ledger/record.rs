@@ -104,6 +104,27 @@ impl ManifestRow {
     /// additions manifest at it. An inventory is no part of the run's history.
     #[must_use]
     pub fn overtaken(self, floor: Generation, now: Timestamp) -> Option<Self> {
+        self.superseded_where(floor, now, |summary| match summary.content {
+            Content::Additions => summary.generation <= floor,
+            Content::Removal | Content::Snapshot => summary.generation < floor,
+            Content::Inventory => false,
+        })
+    }
+
+    /// The same where a copy was dropped: whatever is at the floor counts for nothing, too.
+    #[must_use]
+    pub fn dropped(self, floor: Generation, now: Timestamp) -> Option<Self> {
+        self.superseded_where(floor, now, |summary| {
+            summary.content != Content::Inventory && summary.generation <= floor
+        })
+    }
+
+    fn superseded_where(
+        self,
+        floor: Generation,
+        now: Timestamp,
+        is_overtaken: impl FnOnce(&ManifestSummary) -> bool,
+    ) -> Option<Self> {
         let judged = match self.state {
             ManifestState::Registered | ManifestState::Blocked => true,
             ManifestState::Untrusted | ManifestState::Quarantined | ManifestState::Superseded => {
@@ -111,12 +132,7 @@ impl ManifestRow {
             }
         };
         let summary = self.summary.as_ref().filter(|_| judged)?;
-        let is_overtaken = match summary.content {
-            Content::Additions => summary.generation <= floor,
-            Content::Removal | Content::Snapshot => summary.generation < floor,
-            Content::Inventory => false,
-        };
-        is_overtaken.then(|| Self {
+        is_overtaken(summary).then(|| Self {
             reason: Some(below_floor(summary.generation, floor)),
             state: ManifestState::Superseded,
             hint: None,

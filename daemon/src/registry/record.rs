@@ -206,7 +206,8 @@ pub struct RunRow {
     /// Manifests at or below it are superseded.
     #[schema(value_type = Option<GenerationSchema>)]
     pub floor: Option<Generation>,
-    /// Up to it what the run's origin has removed is removed here.
+    /// What is below it and was removed by the run's origin is removed here. Above the floor where a
+    /// copy was dropped: then nothing at the floor counts either.
     #[schema(value_type = Option<GenerationSchema>)]
     pub followed: Option<Generation>,
     /// Datasets known.

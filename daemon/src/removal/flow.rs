@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::datastore::Datastore;
 use crate::error_chain::error_chain;
 use crate::ledger::Ledger;
+use crate::ledger::record::ManifestRow;
 use crate::registration_lock::RegistrationLock;
 use crate::registry::removal::{JournalRef, Operation, Removal, RemovalRow};
 use crate::registry::{Registry, RegistryError};
@@ -150,14 +151,16 @@ pub struct Ground {
 impl Ground {
     /// The generations of a run that this site has taken in.
     pub(super) fn heard_of(&self, run: &RunKey) -> Result<Taken, GenerationError> {
-        Taken::of(run, &*self.registry, &*self.ledger, [])
+        Taken::believed(run, &*self.registry, &*self.ledger, self.named_roots())
+    }
+
+    fn named_roots(&self) -> impl Iterator<Item = (&RootName, &dyn Datastore)> {
+        self.roots.iter().map(|root| (&root.name, &*root.datastore))
     }
 
     /// The generations of a run that are taken.
     pub(super) fn taken(&self, run: &RunKey) -> Result<Taken, GenerationError> {
-        let roots = self.roots.iter();
-        let roots = roots.map(|root| (root.name.as_str(), &*root.datastore));
-        Taken::of(run, &*self.registry, &*self.ledger, roots)
+        Taken::of(run, &*self.registry, &*self.ledger, self.named_roots())
     }
 }
 
@@ -329,7 +332,7 @@ impl Removing {
         info!(removal = %id, operation = %plan.operation, account = %requester.account,
             runs = parts.len(), "removal committed");
         // Both are done again where they fail: what matters is in the registry.
-        self.overtake(&floors);
+        self.overtake(&floors, plan.operation);
         if let Err(error) = self.tell() {
             warn!(error = %error_chain(&error), "other sites cannot be told yet");
         }
@@ -338,13 +341,21 @@ impl Removing {
     }
 
     /// Manifests below a floor are shown as what they are from then on.
-    fn overtake(&self, floors: &[(RunKey, Generation)]) {
+    fn overtake(&self, floors: &[(RunKey, Generation)], operation: Operation) {
         let ledger = &self.ground.ledger;
         let now = self.ground.clock.now();
         for (run, floor) in floors {
             let overtaken = ledger.of_run(run).and_then(|rows| {
-                let rows = rows.into_iter();
-                let rows: Vec<_> = rows.filter_map(|row| row.overtaken(*floor, now)).collect();
+                let overtaken = |row: ManifestRow| match operation {
+                    Operation::DropCopy => row.dropped(*floor, now),
+                    Operation::RemoveRuns
+                    | Operation::Purge
+                    | Operation::Cleanup
+                    | Operation::Follow
+                    | Operation::Unstore
+                    | Operation::Forget => row.overtaken(*floor, now),
+                };
+                let rows: Vec<_> = rows.into_iter().filter_map(overtaken).collect();
                 ledger.record(&rows)
             });
             if let Err(error) = overtaken {

@@ -339,7 +339,7 @@ fn planned(row: RunRow, request: &Request, ground: &Ground) -> Result<PlannedRun
     let run = row.key;
     let floor = match request.operation {
         operation if operation.is_told() => Some(ground.taken(&run)?.choose(&run, None)?),
-        // What lies in the root is another's to write, and names are not to be believed.
+        // What lies in the root is another's to write: what was turned away there counts for nothing.
         Operation::DropCopy => ground.heard_of(&run)?.last(),
         Operation::RemoveRuns
         | Operation::Purge

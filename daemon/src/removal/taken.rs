@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use runsync_config::root::RootName;
 use runsync_manifest::generation::Generation;
 use runsync_manifest::name::{RunKey, RunName};
 
@@ -87,7 +88,35 @@ impl Taken {
         run: &RunKey,
         registry: &dyn Registry,
         ledger: &dyn Ledger,
-        roots: impl IntoIterator<Item = (&'a str, &'a dyn Datastore)>,
+        roots: impl IntoIterator<Item = (&'a RootName, &'a dyn Datastore)>,
+    ) -> Result<Self, GenerationError> {
+        Self::where_files(run, registry, ledger, roots, |_, _| Ok(true))
+    }
+
+    /// The same without files that were read and turned away: whoever can put a file into a root could
+    /// take every generation by its name.
+    ///
+    /// # Errors
+    ///
+    /// Where one of them does not tell.
+    pub fn believed<'a>(
+        run: &RunKey,
+        registry: &dyn Registry,
+        ledger: &dyn Ledger,
+        roots: impl IntoIterator<Item = (&'a RootName, &'a dyn Datastore)>,
+    ) -> Result<Self, GenerationError> {
+        Self::where_files(run, registry, ledger, roots, |root, path| {
+            let rows = ledger.manifests_at(root, &[path])?;
+            Ok(rows.iter().all(|row| is_taken_in(row.state)))
+        })
+    }
+
+    fn where_files<'a>(
+        run: &RunKey,
+        registry: &dyn Registry,
+        ledger: &dyn Ledger,
+        roots: impl IntoIterator<Item = (&'a RootName, &'a dyn Datastore)>,
+        counts: impl Fn(&RootName, &str) -> Result<bool, LedgerError>,
     ) -> Result<Self, GenerationError> {
         let mut taken = Self::default();
         taken.ask_registry(run, registry)?;
@@ -95,10 +124,19 @@ impl Taken {
         let folder = manifest_folder(run.origin, &run.name);
         for (name, datastore) in roots {
             let failed = |source| GenerationError::Root {
-                root: name.to_owned(),
+                root: name.to_string(),
                 source,
             };
-            let (files, errors) = datastore.list_manifests_of(run).map_err(failed)?;
+            let (mut files, errors) = datastore.list_manifests_of(run).map_err(failed)?;
+            let mut asked = Ok(());
+            files.retain(|file| {
+                let counted = counts(name, &file.path);
+                counted.unwrap_or_else(|error| {
+                    asked = Err(error);
+                    false
+                })
+            });
+            asked?;
             let lying = generations_in(&folder, &files, errors).map_err(failed)?;
             taken.generations.extend(lying);
         }
@@ -121,10 +159,7 @@ impl Taken {
         self.generations.extend(accepted.into_iter().flatten());
         // Whatever a stranger says of a run takes nothing of it.
         let mut seen = ledger.of_run(run)?;
-        seen.retain(|row| match row.state {
-            ManifestState::Registered | ManifestState::Blocked | ManifestState::Superseded => true,
-            ManifestState::Untrusted | ManifestState::Quarantined => false,
-        });
+        seen.retain(|row| is_taken_in(row.state));
         let seen = seen.iter().filter_map(|row| row.summary.as_ref());
         self.generations.extend(seen.map(|one| one.generation));
         Ok(())
@@ -176,6 +211,14 @@ impl Taken {
             run: run.name.clone(),
             epoch: last.epoch,
         })
+    }
+}
+
+/// Whether a manifest in that state was let in, whatever became of it.
+fn is_taken_in(state: ManifestState) -> bool {
+    match state {
+        ManifestState::Registered | ManifestState::Blocked | ManifestState::Superseded => true,
+        ManifestState::Untrusted | ManifestState::Quarantined => false,
     }
 }
 

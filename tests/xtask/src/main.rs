@@ -20,6 +20,7 @@ mod files;
 mod idle;
 mod links;
 mod load_http;
+mod model_removal;
 mod no_storage;
 mod order;
 mod out;
@@ -66,6 +67,8 @@ enum Task {
     Demo(demo::Arguments),
     /// Proof: in whatever order things arrive, the registry ends the same
     Order(order::Arguments),
+    /// Proof: whatever two sites do, in whatever order, they end as a model in set algebra says
+    ModelRemoval(model_removal::Arguments),
     /// Proof: a million existence questions are answered without a look at storage
     NoStorage(no_storage::Arguments),
     /// Datasets per second, beside what SQLite itself can do, and peak memory
@@ -110,6 +113,7 @@ fn main() -> ExitCode {
         Task::Test => test::run(),
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Order(arguments) => order::run(arguments),
+        Task::ModelRemoval(arguments) => model_removal::run(arguments),
         Task::NoStorage(arguments) => no_storage::run(arguments),
         Task::BenchIngest(arguments) => bench_ingest::run(&arguments),
         Task::BenchExists(arguments) => bench_exists::run(&arguments),

@@ -142,7 +142,7 @@ fn choose(run: &RunKey, site: &Site, asked: Option<Generation>) -> Result<Genera
     for root in &site.roots {
         let opened = LocalRoot::open(&root.directory);
         let doing = || format!("cannot tell which generations root `{}` holds", root.name);
-        roots.push((root.name.as_str(), opened.while_doing(doing())?));
+        roots.push((&root.name, opened.while_doing(doing())?));
     }
     let Readers { registry, ledger } = Readers::open(site)?;
     let roots = roots.iter();

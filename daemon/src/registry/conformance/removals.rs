@@ -157,7 +157,7 @@ pub(crate) fn what_is_unwanted_waits_for_nothing_until_it_is_restored(open: &Ope
     let part = (RunPart::whole(key.clone()), Extent::default());
     let refused = registry.remove(&removal(Operation::Forget, &[part]));
     assert!(
-        matches!(refused, Err(RegistryError::RemovalUnderWay { .. })),
+        matches!(refused, Err(RegistryError::Restoring { .. })),
         "it is being brought back"
     );
     while registry.bring_back(4).unwrap() {}

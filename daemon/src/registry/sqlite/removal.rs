@@ -202,6 +202,10 @@ pub(super) fn remove(connection: &Connection, removal: &Removal<'_>) -> Result<b
         if removal.operation.is_of_origin() {
             raise_followed(connection, run_id, *floor)?;
         }
+        if removal.operation == Operation::DropCopy {
+            // What is of the floor's own generation goes, too.
+            raise_followed(connection, run_id, floor.next().unwrap_or(*floor))?;
+        }
     }
     for notice in removal.notices {
         notices::add(connection, notice)?;
