@@ -33,7 +33,12 @@ impl Flow {
         let run = verified.run().clone();
         let generation = verified.parsed().header().generation;
         let (registry, ledger) = (&*self.site().registry, &*self.site().ledger);
-        registry.raise_floor(&run, generation)?;
+        // Said again it changes nothing, and must not look like a change: what is blocked is tried again
+        // after each.
+        let floor = registry.run(&run)?.and_then(|row| row.floor);
+        if floor.is_none_or(|floor| floor < generation) {
+            registry.raise_floor(&run, generation)?;
+        }
         let now = self.site().clock.now();
         let older = ledger.of_run(&run)?.into_iter();
         rows.extend(older.filter_map(|older| older.overtaken(generation, now)));
