@@ -10,6 +10,7 @@ use crate::problem::{KeyPath, Reason};
 use crate::raw::Document;
 use crate::registry::RegistryBackend;
 use crate::root::Root;
+use crate::rucio::Rucio;
 use crate::site::Own;
 
 /// Reports every disagreement. `roots` and `peers` are those of the file, `None` where one could
@@ -45,6 +46,23 @@ pub(crate) fn check(
     check_folders(document, &roots);
     check_outside_roots(document, own, registry, &roots, http);
     check_prefixes(document, &own.run_prefixes, &peers);
+}
+
+/// Reports where Rucio and the roots do not fit together.
+pub(crate) fn check_rucio(document: &Document<'_>, rucio: &Rucio, roots: &[Option<Root>]) {
+    let roots: Vec<_> = numbered("root", roots).collect();
+    let rses = roots
+        .iter()
+        .filter_map(|(at, root)| Some((at.key("rse"), root.rse.as_ref()?)));
+    check_differ(document, "RSE", rses.clone());
+    if rses.count() == 0 && !roots.is_empty() {
+        let reason = Reason::new("is of no use: no root is an RSE");
+        let hint = "name the `rse` of the `[[root]]` that Rucio knows";
+        document.report(KeyPath::of("rucio"), reason.hint(hint));
+    }
+    let (way, key, file) = rucio.login.secrets();
+    let path = KeyPath::of("rucio").key(way).key(key);
+    check_outside(document, path, file, &roots);
 }
 
 fn numbered<'p, T>(
@@ -129,15 +147,19 @@ fn check_outside_roots(
         ours.push((key, &token.file));
     }
     for (path, place) in ours {
-        if let Some((_, root)) = roots
-            .iter()
-            .find(|(_, root)| place.starts_with(&root.directory))
-        {
-            let (place, name) = (place.display(), &root.name);
-            let reason = format!("is {place}, inside the datastore root `{name}`");
-            let hint = "what lies in a root may be carried to other sites: choose a folder outside";
-            document.report(path, Reason::new(reason).hint(hint));
-        }
+        check_outside(document, path, place, roots);
+    }
+}
+
+fn check_outside(document: &Document<'_>, path: KeyPath, place: &Path, roots: &[(KeyPath, &Root)]) {
+    if let Some((_, root)) = roots
+        .iter()
+        .find(|(_, root)| place.starts_with(&root.directory))
+    {
+        let (place, name) = (place.display(), &root.name);
+        let reason = format!("is {place}, inside the datastore root `{name}`");
+        let hint = "what lies in a root may be carried to other sites: choose a folder outside";
+        document.report(path, Reason::new(reason).hint(hint));
     }
 }
 

@@ -35,6 +35,8 @@ pub mod lease;
 
 pub mod removal;
 
+pub mod rucio;
+
 pub mod log;
 
 pub mod http;

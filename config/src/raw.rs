@@ -115,6 +115,16 @@ impl<'d, 't> Section<'d, 't> {
         self.document.report(self.path(key), reason);
     }
 
+    /// Notes a problem with the table as a whole.
+    pub(crate) fn report_here(&self, reason: impl Into<Reason>) {
+        self.document.report(self.path.clone(), reason);
+    }
+
+    /// Whether a key is there, be it of the wrong kind.
+    pub(crate) fn has(&mut self, key: &'static str) -> bool {
+        self.find(key).is_some()
+    }
+
     /// A value that may be missing.
     pub(crate) fn optional<T: Value>(&mut self, key: &'static str) -> Option<T> {
         let value = self.find(key)?;

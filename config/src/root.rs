@@ -16,7 +16,7 @@ use toml::de::DeValue;
 use crate::bytes::Bytes;
 use crate::problem::Reason;
 use crate::raw::Section;
-use crate::value::{Value, text};
+use crate::value::{Value, text, word};
 
 /// Events may be lost (queue overflow, network filesystems); the sweep bounds how long that hides
 /// an arrival.
@@ -97,6 +97,49 @@ pub enum ConfirmLevel {
     Checksum,
 }
 
+/// How an artifact's path in the root follows from where Rucio has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PathMapping {
+    /// It is the name of its DID: the root is the folder that the RSE keeps the scope's files in.
+    Identity,
+    /// It is the name of its DID, and Rucio has the artifact elsewhere in the root: by the RSE's own
+    /// algorithm. It has two names there, and one copy.
+    Rucio,
+}
+
+impl Value for PathMapping {
+    fn read(value: &DeValue<'_>) -> Result<Self, Reason> {
+        word(
+            value,
+            &[("identity", Self::Identity), ("rucio", Self::Rucio)],
+        )
+    }
+}
+
+/// What the PFNs of a root's files begin with, where that is not the root's own URL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct PfnPrefix(String);
+
+impl PfnPrefix {
+    /// The prefix; it ends with `/`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Value for PfnPrefix {
+    fn read(value: &DeValue<'_>) -> Result<Self, Reason> {
+        let text = text(value, "the beginning of PFNs")?;
+        if !text.contains("://") || !text.ends_with('/') {
+            return Err(Reason::new("must be a URL that ends with `/`")
+                .hint("such as \"davs://dav.example.org:443/rucio/hsc/\""));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
 /// One datastore root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Root {
@@ -107,6 +150,11 @@ pub struct Root {
     pub directory: PathBuf,
     /// The RSE it is, where Rucio knows it.
     pub rse: Option<RseName>,
+    /// How its paths follow from Rucio's.
+    pub path_mapping: PathMapping,
+    /// What the PFNs of its files begin with; none: its own URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pfn_prefix: Option<PfnPrefix>,
     /// How arrivals are confirmed.
     pub confirm: ConfirmLevel,
     /// Whether to use inotify; without it the sweep alone finds arrivals.
@@ -156,6 +204,8 @@ impl Root {
         let name = section.required("name", "\"main\"");
         let directory = section.required::<Directory>("url", "\"file:///data/site_a\"");
         let rse = section.optional("rse");
+        let path_mapping = section.or("path_mapping", PathMapping::Identity);
+        let pfn_prefix = section.optional("pfn_prefix");
         let confirm = section.or("confirm", ConfirmLevel::Size);
         let events = section.or("events", true);
         let sweep_interval = section.or("sweep_interval", SWEEP_INTERVAL);
@@ -178,6 +228,8 @@ impl Root {
             name: name?,
             directory: directory?.0,
             rse,
+            path_mapping,
+            pfn_prefix,
             confirm,
             events,
             sweep_interval,

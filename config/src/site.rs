@@ -14,6 +14,7 @@ use crate::raw::{Document, Section};
 use crate::registry::RegistryBackend;
 use crate::removal::Removal;
 use crate::root::Root;
+use crate::rucio::Rucio;
 use crate::{consistency, limits, trust};
 
 /// Everything that configuration says, checked.
@@ -47,6 +48,8 @@ pub struct Site {
     pub lease: Lease,
     /// What a removal may take away without being approved.
     pub removal: Removal,
+    /// Rucio, where the site has one.
+    pub rucio: Option<Rucio>,
     /// How the service logs.
     pub log: Log,
 }
@@ -79,10 +82,16 @@ impl Site {
         let http = Http::read(top.section("http"), base, &own.state_directory);
         let lease = Lease::read(top.section("lease"));
         let removal = Removal::read(top.section("removal"));
+        let rucio = top
+            .has("rucio")
+            .then(|| Rucio::read(top.section("rucio"), base));
         let log = Log::read(top.section("log"));
         top.finish();
         trust::attach(document, &own.trusted_keys_directory, &mut peers);
         consistency::check(document, &own, &registry, &roots, &peers, &http);
+        if let Some(Some(rucio)) = &rucio {
+            consistency::check_rucio(document, rucio, &roots);
+        }
         Some(Self {
             config_file: file.to_owned(),
             name: own.name?,
@@ -97,6 +106,10 @@ impl Site {
             http,
             lease,
             removal,
+            rucio: match rucio {
+                Some(read) => Some(read?),
+                None => None,
+            },
             log,
         })
     }
@@ -140,6 +153,8 @@ impl Serialize for Site {
             http: &'s Http,
             lease: Lease,
             removal: Removal,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            rucio: Option<&'s Rucio>,
             log: &'s Log,
         }
         #[derive(Serialize)]
@@ -165,6 +180,7 @@ impl Serialize for Site {
             http: &self.http,
             lease: self.lease,
             removal: self.removal,
+            rucio: self.rucio.as_ref(),
             log: &self.log,
         };
         written.serialize(to)

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use runsync_manifest::name::{RepositoryId, RseName, RunPrefix, SiteName};
+use runsync_manifest::name::{RepositoryId, RseName, RunPrefix, Scope, SiteName};
 use toml::de::DeValue;
 
 use crate::http::{Accounts, Role};
@@ -76,11 +76,12 @@ parsed! {
     RootName: "a root's name",
     RseName: "an RSE's name",
     RunPrefix: "the start of run names",
+    Scope: "a scope",
     SiteName: "a site's name",
 }
 
 /// Reads one word of a fixed set.
-fn word<T: Copy>(value: &DeValue<'_>, words: &[(&'static str, T)]) -> Result<T, Reason> {
+pub(crate) fn word<T: Copy>(value: &DeValue<'_>, words: &[(&'static str, T)]) -> Result<T, Reason> {
     let names: Vec<_> = words.iter().map(|(name, _)| format!("`{name}`")).collect();
     let found = text(value, &format!("one of {}", names.join(", ")))?;
     let meant = words.iter().find(|(name, _)| *name == found);
