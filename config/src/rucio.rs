@@ -18,8 +18,10 @@ use crate::value::{Value, text, word};
 
 /// Most items of one bulk call: `maxItems` of Rucio's own schema (`rucio/common/schema/generic.py`).
 pub const BULK_MAX: usize = 1000;
-/// A bulk call of 1,000 files takes Rucio some 10 s, and a database under load many times that.
-const TIMEOUT: Duration = Duration::from_secs(300);
+/// A bulk call of 1,000 files takes Rucio some 10 s, and many times that under load.
+const TIMEOUT: Duration = Duration::from_secs(90);
+/// The daemon's watchdog takes a thread that waits longer for one that hangs.
+const TIMEOUT_MAX: Duration = Duration::from_secs(100);
 /// An address that does not answer within this is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the daemon looks for runs to publish where nothing wakes it.
@@ -278,6 +280,13 @@ impl Rucio {
             section.report("bulk", format!("must be from 1 to {BULK_MAX}"));
         }
         let timeout = section.or("timeout", TIMEOUT);
+        if timeout > TIMEOUT_MAX {
+            let reason = Reason::new(format!("must be at most {} s", TIMEOUT_MAX.as_secs()));
+            section.report(
+                "timeout",
+                reason.hint("lower `bulk` where the server is slow"),
+            );
+        }
         let connect_timeout = section.or("connect_timeout", CONNECT_TIMEOUT);
         let login = read_login(&mut section, base);
         let publish = Publish::read(section.section("publish"));

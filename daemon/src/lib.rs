@@ -33,6 +33,8 @@ pub mod ledger;
 
 pub mod datastore;
 
+pub mod rucio;
+
 pub mod worker;
 
 pub mod removal;

@@ -1,0 +1,333 @@
+//! Replicas: which files are where.
+//!
+//! The server answers 201 for a replica that is there already, ignores another size or checksum than
+//! it knows, and at a new RSE stores one that contradicts the file's own. So whatever is registered
+//! is read back and compared, and a call that got no answer is read back before it is sent again.
+
+use std::collections::BTreeMap;
+
+use reqwest::Method;
+use runsync_manifest::checksum::{Adler32, Md5};
+use runsync_manifest::name::{RseName, Scope};
+use serde::{Deserialize, Serialize};
+
+use super::client::{Call, Rucio};
+use super::did::Did;
+use super::error::RucioError;
+use super::exception::Refusal;
+use super::lines::Lines;
+
+/// A file to be registered at an RSE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewReplica {
+    /// The file.
+    pub did: Did,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Its Adler-32 checksum.
+    pub adler32: Adler32,
+    /// Its MD5 checksum, where it is known.
+    pub md5: Option<Md5>,
+    /// Where it lies; needed where the RSE does not decide it.
+    pub pfn: Option<String>,
+}
+
+/// A file and its replicas, as the server lists them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Replica {
+    /// Its scope.
+    pub scope: Scope,
+    /// Its name.
+    pub name: String,
+    /// Its size in bytes.
+    pub bytes: Option<u64>,
+    /// Its Adler-32 checksum in hexadecimal.
+    pub adler32: Option<String>,
+    /// Its MD5 checksum in hexadecimal.
+    pub md5: Option<String>,
+    /// The PFNs at each RSE.
+    #[serde(default)]
+    pub rses: BTreeMap<String, Vec<String>>,
+    /// The state at each RSE, such as `AVAILABLE`.
+    #[serde(default)]
+    pub states: BTreeMap<String, String>,
+}
+
+/// The state of a replica that can be read.
+pub const AVAILABLE: &str = "AVAILABLE";
+
+/// What registering a file came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Registered {
+    /// It is registered by this, and lies there.
+    Done(Place),
+    /// It was registered before, with this size and checksum.
+    Equal(Place),
+    /// The server knows another size or checksum.
+    Conflict {
+        /// What differs, for people.
+        what: String,
+    },
+    /// The server does not take it.
+    Refused(Refusal),
+    /// The server says that it took it, and does not list it.
+    Missing,
+}
+
+/// Where a replica lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The URLs by which the RSE is reached, one of each of its protocols.
+    pub pfns: Vec<String>,
+    /// Its state.
+    pub state: String,
+}
+
+/// Whether the server is asked before it is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Nothing of it should be there.
+    After,
+    /// Some of it may be there: what is there and equal is not sent again.
+    First,
+}
+
+#[derive(Serialize)]
+struct AddReplicas<'a> {
+    rse: &'a RseName,
+    files: Vec<AddReplica<'a>>,
+}
+
+#[derive(Serialize)]
+struct AddReplica<'a> {
+    scope: &'a Scope,
+    name: &'a str,
+    bytes: u64,
+    adler32: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    md5: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pfn: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ListReplicas<'a> {
+    dids: Vec<&'a Did>,
+    all_states: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rse_expression: Option<&'a RseName>,
+}
+
+impl Rucio {
+    /// Registers files at an RSE, and reads them back. Answers in the order asked; sending the same
+    /// again changes nothing. No two files may have the same name.
+    ///
+    /// # Errors
+    ///
+    /// Where a call fails for another reason than one of its files: some may be registered.
+    pub fn add_replicas(
+        &self,
+        rse: &RseName,
+        files: &[NewReplica],
+        look: Look,
+    ) -> Result<Vec<Registered>, RucioError> {
+        for file in files {
+            self.schema().check(&file.did)?;
+        }
+        let mut answers: Vec<Option<Registered>> = vec![None; files.len()];
+        if look == Look::First {
+            for (answer, found) in answers.iter_mut().zip(self.find(rse, files)?) {
+                *answer = found.map(|found| found.into_registered(Registered::Equal));
+            }
+        }
+        let left: Vec<usize> = (0..files.len())
+            .filter(|index| answers.get(*index).is_some_and(Option::is_none))
+            .collect();
+        let sent: Vec<&NewReplica> = left.iter().filter_map(|index| files.get(*index)).collect();
+        let refused = self.in_bulk(&sent, |chunk| self.post_replicas(rse, chunk))?;
+        for item in refused {
+            if let Some(answer) = left.get(item.index).and_then(|at| answers.get_mut(*at)) {
+                *answer = Some(Registered::Refused(item.refusal));
+            }
+        }
+        let sent: Vec<NewReplica> = sent.into_iter().cloned().collect();
+        for (index, found) in left.into_iter().zip(self.find(rse, &sent)?) {
+            let Some(answer) = answers.get_mut(index).filter(|answer| answer.is_none()) else {
+                continue;
+            };
+            *answer = Some(found.map_or(Registered::Missing, |found| {
+                found.into_registered(Registered::Done)
+            }));
+        }
+        Ok(answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or(Registered::Missing))
+            .collect())
+    }
+
+    /// One call. Where nobody knows what came of it, it is read back: it is one transaction, and
+    /// so whole or not at all; only what is not there is sent again.
+    fn post_replicas(&self, rse: &RseName, files: &[&NewReplica]) -> Result<(), RucioError> {
+        let body = AddReplicas {
+            rse,
+            files: files.iter().map(|file| AddReplica::of(file)).collect(),
+        };
+        let call = Call::new(Method::POST, "/replicas", &[]).body(&body)?;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.act(&call) {
+                Err(error @ RucioError::Unknown { .. }) => {
+                    let files: Vec<NewReplica> = files.iter().map(|file| (*file).clone()).collect();
+                    if self.find(rse, &files)?.iter().all(Option::is_some) {
+                        return Ok(());
+                    }
+                    if tries >= 3 {
+                        return Err(error);
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// What the server knows of each file at an RSE.
+    fn find(&self, rse: &RseName, files: &[NewReplica]) -> Result<Vec<Option<Found>>, RucioError> {
+        let mut found = Vec::with_capacity(files.len());
+        for chunk in files.chunks(self.config().bulk) {
+            let dids: Vec<&Did> = chunk.iter().map(|file| &file.did).collect();
+            let mut listed: BTreeMap<String, Replica> = BTreeMap::new();
+            for replica in self.replicas(&dids, Some(rse))? {
+                let replica = replica?;
+                listed.insert(replica.name.clone(), replica);
+            }
+            found.extend(chunk.iter().map(|file| {
+                let replica = listed.remove(&file.did.name)?;
+                (replica.scope == file.did.scope).then(|| Found::of(file, rse, replica))?
+            }));
+        }
+        Ok(found)
+    }
+
+    /// The replicas of files, in every state; at one RSE or at all. What is not there is left out. At
+    /// most as many as one bulk call takes.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no answer.
+    pub fn replicas(
+        &self,
+        dids: &[&Did],
+        rse: Option<&RseName>,
+    ) -> Result<Lines<Replica>, RucioError> {
+        let body = ListReplicas {
+            dids: dids.to_vec(),
+            all_states: true,
+            rse_expression: rse,
+        };
+        let call = Call::new(Method::POST, "/replicas/list", &[])
+            .body(&body)?
+            .repeatable();
+        self.lines(&call)
+    }
+}
+
+impl<'a> AddReplica<'a> {
+    fn of(file: &'a NewReplica) -> Self {
+        Self {
+            scope: &file.did.scope,
+            name: &file.did.name,
+            bytes: file.bytes,
+            adler32: file.adler32.to_string(),
+            md5: file.md5.map(|md5| md5.to_string()),
+            pfn: file.pfn.as_deref(),
+        }
+    }
+}
+
+/// What the server knows of a file.
+enum Found {
+    Equal(Place),
+    Differs(String),
+}
+
+impl Found {
+    fn of(file: &NewReplica, rse: &RseName, mut replica: Replica) -> Option<Self> {
+        let pfns = replica.rses.remove(rse.as_str())?;
+        let state = replica.states.remove(rse.as_str()).unwrap_or_default();
+        Some(match difference(file, &replica) {
+            None => Self::Equal(Place { pfns, state }),
+            Some(what) => Self::Differs(what),
+        })
+    }
+
+    fn into_registered(self, equal: fn(Place) -> Registered) -> Registered {
+        match self {
+            Self::Equal(place) => equal(place),
+            Self::Differs(what) => Registered::Conflict { what },
+        }
+    }
+}
+
+/// What differs between a file and what the server knows of it.
+fn difference(file: &NewReplica, replica: &Replica) -> Option<String> {
+    let ours = [
+        (
+            "size",
+            Some(file.bytes.to_string()),
+            replica.bytes.map(|bytes| bytes.to_string()),
+        ),
+        (
+            "adler32",
+            Some(file.adler32.to_string()),
+            replica.adler32.clone(),
+        ),
+        (
+            "md5",
+            file.md5.map(|md5| md5.to_string()),
+            replica.md5.clone(),
+        ),
+    ];
+    ours.into_iter().find_map(|(what, ours, theirs)| {
+        let (ours, theirs) = (ours?, theirs?);
+        let equal = ours.eq_ignore_ascii_case(theirs.trim());
+        (!equal).then(|| format!("{what} is {theirs} in Rucio, and {ours} here"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> NewReplica {
+        NewReplica {
+            did: Did::new(&"hsc".parse().unwrap(), "a"),
+            bytes: 7,
+            adler32: "0a0b0c0d".parse().unwrap(),
+            md5: None,
+            pfn: None,
+        }
+    }
+
+    fn replica(json: &str) -> Replica {
+        let json = format!(r#"{{"scope": "hsc", "name": "a", {json}}}"#);
+        serde_json::from_str(&json).unwrap()
+    }
+
+    #[test]
+    fn checksums_are_compared_as_numbers_are_written() {
+        let equal = replica(r#""bytes": 7, "adler32": "0A0B0C0D", "md5": "x""#);
+        assert_eq!(difference(&file(), &equal), None);
+        let other = replica(r#""bytes": 7, "adler32": "0a0b0c0e", "md5": null"#);
+        assert_eq!(
+            difference(&file(), &other).unwrap(),
+            "adler32 is 0a0b0c0e in Rucio, and 0a0b0c0d here"
+        );
+        let other = replica(r#""bytes": 8, "adler32": null, "md5": null"#);
+        assert!(
+            difference(&file(), &other)
+                .unwrap()
+                .starts_with("size is 8")
+        );
+    }
+}
