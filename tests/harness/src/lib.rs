@@ -1,0 +1,33 @@
+//! Starts a real Rucio server on the loopback, with all it needs, for tests.
+//!
+//! What runsync says to Rucio is only right if Rucio thinks so too. A stand-in for Rucio would agree
+//! with whoever wrote it; so tests and proofs speak to Rucio itself: its REST server, its daemons,
+//! its tables, its message broker. [`Rucio::start`] brings them up in seconds, each time in a folder
+//! and on ports of their own, and takes them down again when it is dropped, or when its process
+//! dies, however it dies.
+//!
+//! # What is a stand-in
+//!
+//! - The FTS server, which moves bytes between storage systems for Rucio. The stand-in copies files
+//!   between folders and checks their checksums; Rucio's daemons talk to it as to the real one.
+//!
+//! # Invariants
+//!
+//! - Nothing listens beyond the loopback.
+//! - Nothing outlives its harness: one child, the supervisor, keeps all processes, and ends them and
+//!   removes the folder once its standard input ends.
+//! - A part that cannot be started is an error. No test is skipped.
+
+mod database;
+mod fixtures;
+mod install;
+mod ports;
+mod rest;
+mod rucio;
+mod scratch;
+mod supervisor;
+
+pub use fixtures::{Naming, Rse};
+pub use install::prepare;
+pub use rest::Answer;
+pub use rucio::{Parts, Rucio};
