@@ -25,6 +25,9 @@ impl Quota {
     }
 }
 
+/// What no limit reaches: 2 to the power of 63.
+const LIMIT_END: f64 = 9_223_372_036_854_775_808.0;
+
 #[derive(Deserialize)]
 struct Usage {
     bytes: u64,
@@ -75,12 +78,12 @@ impl Rucio {
     }
 }
 
-/// A limit as Rucio writes it: negative or infinite for none.
+/// A limit as Rucio writes it: negative or infinite for none. Its own numbers have 63 bits.
 fn bytes(limit: f64) -> Option<u64> {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a number out of range becomes the nearest one"
     )]
-    (limit.is_finite() && limit >= 0.0).then_some(limit as u64)
+    (0.0..LIMIT_END).contains(&limit).then_some(limit as u64)
 }

@@ -20,6 +20,7 @@ use tracing::debug;
 use super::breaker::Breakers;
 use super::error::RucioError;
 use super::exception::Refusal;
+use super::json;
 use super::lines::Lines;
 use super::login::{Login, Token};
 use super::patience::Patience;
@@ -348,7 +349,7 @@ impl Rucio {
             .request(call.method.clone(), format!("{url}{}", call.path))
             .query(&call.query);
         if let Some(token) = token {
-            request = request.header("X-Rucio-Auth-Token", token.expose());
+            request = request.header("X-Rucio-Auth-Token", token.header());
         }
         if let Some(body) = &call.body {
             request = request
@@ -446,7 +447,7 @@ fn whole<T: DeserializeOwned>(call: &Call, response: Response) -> Result<T, Ruci
         let source = source.into();
         return Err(RucioError::Unknown { request, source });
     }
-    serde_json::from_slice(&body).map_err(|error| RucioError::NotUnderstood {
+    json::read(&body).map_err(|error| RucioError::NotUnderstood {
         request,
         what: format!("{error}: {}", text_of(&body)),
     })

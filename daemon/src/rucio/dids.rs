@@ -182,12 +182,13 @@ impl Rucio {
         struct Status {
             open: bool,
         }
+        let is_closed = || {
+            let status = self.did(did)?;
+            Ok::<_, RucioError>(status.is_some_and(|status| status.open == Some(false)))
+        };
         for tried in 1.. {
             // A closed one cannot be closed.
-            if self
-                .did(did)?
-                .is_some_and(|status| status.open == Some(false))
-            {
+            if is_closed()? {
                 return Ok(());
             }
             let parts = [did.scope.as_str(), &did.name];
@@ -195,6 +196,10 @@ impl Rucio {
             call.push("status");
             match self.act(&call) {
                 Err(RucioError::Unknown { .. }) if tried < UNKNOWN_TRIES => {}
+                // Closed meanwhile: by a call whose answer did not come, or by somebody else.
+                Err(error) if error.is(&Exception::UnsupportedOperation) => {
+                    return if is_closed()? { Ok(()) } else { Err(error) };
+                }
                 other => return other,
             }
         }

@@ -13,6 +13,16 @@ use serde::Deserialize;
 
 /// Longest message that is kept, in characters: a refused bulk call repeats the whole of it.
 const MESSAGE_MAX: usize = 500;
+/// What is said of a token that is not good. No name holds any of it: names are without spaces.
+const ABOUT_TOKEN: [&str; 7] = [
+    "token must be set",
+    "token expired",
+    "token has expired",
+    "token is expired",
+    "expired token",
+    "invalid token",
+    "token is not valid",
+];
 
 /// Classes of `rucio/common/exception.py`, as far as anything depends on them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,15 +203,17 @@ impl Refusal {
     /// Whether it is about the login: renewing the token may help. An expired token also came as 500
     /// (rucio/rucio issue 5986), and none at all comes as 400.
     pub(super) fn is_about_login(&self) -> bool {
-        if self.exception == Exception::AccessDenied {
-            return false;
+        match self.exception {
+            Exception::AccessDenied => false,
+            Exception::CannotAuthenticate => true,
+            _ if self.status == 401 => true,
+            // Others repeat names, which may speak of tokens.
+            Exception::DatabaseException | Exception::Other(_) => {
+                let message = self.message.to_ascii_lowercase();
+                ABOUT_TOKEN.iter().any(|words| message.contains(words))
+            }
+            _ => false,
         }
-        let message = self.message.to_ascii_lowercase();
-        let about_token = message.contains("token")
-            && ["expired", "invalid", "must be set", "not valid", "validat"]
-                .iter()
-                .any(|word| message.contains(word));
-        self.exception == Exception::CannotAuthenticate || self.status == 401 || about_token
     }
 
     /// Whether the same request may succeed a moment later.
@@ -285,5 +297,8 @@ mod tests {
         assert!(about_login(500, "DatabaseException", "token expired"));
         assert!(!about_login(401, "AccessDenied", "Account svc can not add"));
         assert!(!about_login(500, "InvalidObject", "token is not a name"));
+        let named = "Data identifier 'hsc:token_expired/invalid-token' not found";
+        assert!(!about_login(404, "DataIdentifierNotFound", named));
+        assert!(!about_login(409, "Elsewhere", named));
     }
 }

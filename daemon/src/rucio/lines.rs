@@ -11,6 +11,7 @@ use reqwest::blocking::Response;
 use serde::de::DeserializeOwned;
 
 use super::error::RucioError;
+use super::json;
 
 /// Longest line: a file's replicas at a hundred RSEs take some 30 KiB.
 const LINE_MAX: u64 = 16 << 20;
@@ -66,7 +67,7 @@ impl<T: DeserializeOwned> Lines<T> {
             if line.is_empty() {
                 continue;
             }
-            return match serde_json::from_slice(line) {
+            return match json::read(line) {
                 Ok(value) => Ok(Some(value)),
                 Err(error) => Err(RucioError::NotUnderstood {
                     request: self.request.clone(),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use data_encoding::BASE64URL_NOPAD;
 use reqwest::StatusCode;
 use reqwest::blocking::{RequestBuilder, Response};
-use reqwest::header::{DATE, HeaderMap};
+use reqwest::header::{DATE, HeaderMap, HeaderValue};
 use runsync_config::rucio::{Login as Way, Rucio as Config};
 use runsync_config::secret;
 use serde::Deserialize;
@@ -35,7 +35,7 @@ const ANSWER_MAX: u64 = 64 << 10;
 /// A token. `Debug` shows nothing of it.
 #[derive(Clone)]
 pub(super) struct Token {
-    text: String,
+    text: HeaderValue,
     /// When it must be renewed.
     renew_at: Instant,
 }
@@ -47,8 +47,9 @@ impl fmt::Debug for Token {
 }
 
 impl Token {
-    pub(super) fn expose(&self) -> &str {
-        &self.text
+    /// The value of the header that it travels in, marked as sensitive.
+    pub(super) fn header(&self) -> HeaderValue {
+        self.text.clone()
     }
 }
 
@@ -100,8 +101,7 @@ impl Login {
         }
         let token = match &self.config.login {
             Way::Token { file } => {
-                let text = secret::read(file)?.expose().trim().to_owned();
-                self.read_token(text, used, clock)
+                self.read_token(secret::read(file)?.expose().trim(), used, clock)
             }
             Way::Userpass { .. } | Way::X509 { .. } => self.ask(clock),
         };
@@ -114,7 +114,10 @@ impl Login {
             }
             Err(error) => {
                 state.token = None;
-                if let RucioError::Login { reason, .. } = &error {
+                // A file is looked at again at once: nobody locks an account for that.
+                if let RucioError::Login { reason, .. } = &error
+                    && !matches!(self.config.login, Way::Token { .. })
+                {
                     state.refused = Some((Instant::now(), reason.clone()));
                 }
                 Err(error)
@@ -133,18 +136,15 @@ impl Login {
     /// What a token file holds now.
     fn read_token(
         &self,
-        text: String,
+        text: &str,
         used: Option<&Token>,
         clock: &dyn Clock,
     ) -> Result<Token, RucioError> {
-        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let is_token = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let Some(header) = wire::hidden(text).filter(|_| is_token) else {
             return Err(self.refused("the token file holds no token".to_owned()));
-        }
-        if used.is_some_and(|used| used.text == text) {
-            let reason = "the server does not accept the token in the token file, and it has not been renewed there";
-            return Err(self.refused(reason.to_owned()));
-        }
-        let life = match expiry_of_jwt(&text) {
+        };
+        let life = match expiry_of_jwt(text) {
             Some(expiry) => {
                 let now = u64::try_from(clock.now().as_second()).unwrap_or_default();
                 // An expired one is shown to the server all the same: our clock may be wrong.
@@ -152,8 +152,16 @@ impl Login {
             }
             None => UNKNOWN_LIFE,
         };
+        if used.is_some_and(|used| used.text == text) {
+            let reason = if life.is_zero() {
+                "the token in the token file has expired, and has not been renewed there"
+            } else {
+                "the server does not accept the token in the token file, and it has not been renewed there"
+            };
+            return Err(self.refused(reason.to_owned()));
+        }
         Ok(Token {
-            text,
+            text: header,
             renew_at: renewal(life),
         })
     }
@@ -167,11 +175,15 @@ impl Login {
                 password_file,
             } => {
                 let password = secret::read(password_file)?;
+                let Some(password) = wire::hidden(password.expose().trim_end_matches('\n')) else {
+                    let reason = "the password file holds what no password can: a line's end, or the like";
+                    return Err(self.refused(reason.to_owned()));
+                };
                 let path = "/auth/userpass";
                 let request = client
                     .get(format!("{}{path}", self.config.auth_url))
                     .header("X-Rucio-Username", username)
-                    .header("X-Rucio-Password", password.expose().trim_end_matches('\n'));
+                    .header("X-Rucio-Password", password);
                 (path, request)
             }
             Way::X509 { .. } | Way::Token { .. } => {
@@ -203,11 +215,11 @@ impl Login {
     ) -> Result<Token, RucioError> {
         let (status, headers) = (response.status(), response.headers().clone());
         if status == StatusCode::OK
-            && let Some(text) = text_of(&headers, "X-Rucio-Auth-Token")
+            && let Some(text) = text_of(&headers, "X-Rucio-Auth-Token").and_then(wire::hidden)
         {
             let life = life_of(&headers, clock).unwrap_or(UNKNOWN_LIFE);
             return Ok(Token {
-                text: text.to_owned(),
+                text,
                 renew_at: renewal(life),
             });
         }
@@ -329,9 +341,21 @@ mod tests {
     }
 
     #[test]
+    fn a_token_is_renewed_before_it_expires() {
+        for (life, left) in [(3600, 120), (600, 60), (5, 1), (0, 0)] {
+            let (now, life) = (Instant::now(), Duration::from_secs(life));
+            let at = renewal(life);
+            assert!(at >= now && at <= Instant::now() + life, "{life:?}");
+            if left > 0 {
+                assert!(at + Duration::from_secs(left) / 2 < now + life, "{life:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_token_is_never_shown() {
         let token = Token {
-            text: "secret".to_owned(),
+            text: HeaderValue::from_static("secret"),
             renew_at: Instant::now(),
         };
         assert!(!format!("{token:?}").contains("secret"));

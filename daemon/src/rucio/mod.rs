@@ -25,6 +25,8 @@ mod breaker;
 
 mod wire;
 
+mod json;
+
 mod login;
 
 pub mod client;

@@ -1,8 +1,9 @@
 //! Replicas: which files are where.
 //!
 //! The server answers 201 for a replica that is there already, ignores another size or checksum than
-//! it knows, and at a new RSE stores one that contradicts the file's own. So whatever is registered
-//! is read back and compared, and a call that got no answer is read back before it is sent again.
+//! it knows, and at a new RSE stores one that contradicts the file's own, which it then lists there.
+//! So whatever is registered is read back and compared, with what is listed at the RSE and with the
+//! file itself, and a call that got no answer is read back before it is sent again.
 
 use std::collections::BTreeMap;
 
@@ -196,17 +197,38 @@ impl Rucio {
         let mut found = Vec::with_capacity(files.len());
         for chunk in files.chunks(self.config().bulk) {
             let dids: Vec<&Did> = chunk.iter().map(|file| &file.did).collect();
-            let mut listed: BTreeMap<String, Replica> = BTreeMap::new();
+            let mut listed: BTreeMap<Did, Replica> = BTreeMap::new();
             for replica in self.replicas(&dids, Some(rse))? {
                 let replica = replica?;
-                listed.insert(replica.name.clone(), replica);
+                listed.insert(Did::new(&replica.scope, replica.name.clone()), replica);
             }
+            // At this RSE may be listed what contradicts the file itself.
+            let there: Vec<&Did> = listed.keys().collect();
+            let mut own = self.files(&there)?;
             found.extend(chunk.iter().map(|file| {
-                let replica = listed.remove(&file.did.name)?;
-                (replica.scope == file.did.scope).then(|| Found::of(file, rse, replica))?
+                let replica = listed.remove(&file.did)?;
+                Found::of(file, rse, replica, own.remove(&file.did))
             }));
         }
         Ok(found)
+    }
+
+    /// What files are, wherever they lie.
+    fn files(&self, dids: &[&Did]) -> Result<BTreeMap<Did, File>, RucioError> {
+        #[derive(Serialize)]
+        struct Ask<'a> {
+            dids: &'a [&'a Did],
+        }
+        if dids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let call = Call::new(Method::POST, "/dids/bulkmeta", &[])
+            .body(&Ask { dids })?
+            .repeatable();
+        let files = self.lines::<File>(&call)?;
+        files
+            .map(|file| file.map(|file| (Did::new(&file.scope, file.name.clone()), file)))
+            .collect()
     }
 
     /// The replicas of files, in every state; at one RSE or at all. What is not there is left out. At
@@ -245,6 +267,16 @@ impl<'a> AddReplica<'a> {
     }
 }
 
+/// A file as the server knows it: at an RSE, or itself.
+#[derive(Debug, Deserialize)]
+struct File {
+    scope: Scope,
+    name: String,
+    bytes: Option<u64>,
+    adler32: Option<String>,
+    md5: Option<String>,
+}
+
 /// What the server knows of a file.
 enum Found {
     Equal(Place),
@@ -252,10 +284,23 @@ enum Found {
 }
 
 impl Found {
-    fn of(file: &NewReplica, rse: &RseName, mut replica: Replica) -> Option<Self> {
+    fn of(
+        file: &NewReplica,
+        rse: &RseName,
+        mut replica: Replica,
+        own: Option<File>,
+    ) -> Option<Self> {
         let pfns = replica.rses.remove(rse.as_str())?;
         let state = replica.states.remove(rse.as_str()).unwrap_or_default();
-        Some(match difference(file, &replica) {
+        let at_rse = File {
+            scope: replica.scope,
+            name: replica.name,
+            bytes: replica.bytes,
+            adler32: replica.adler32,
+            md5: replica.md5,
+        };
+        let known = own.iter().chain([&at_rse]);
+        Some(match known.into_iter().find_map(|known| difference(file, known)) {
             None => Self::Equal(Place { pfns, state }),
             Some(what) => Self::Differs(what),
         })
@@ -270,7 +315,7 @@ impl Found {
 }
 
 /// What differs between a file and what the server knows of it.
-fn difference(file: &NewReplica, replica: &Replica) -> Option<String> {
+fn difference(file: &NewReplica, replica: &File) -> Option<String> {
     let ours = [
         (
             "size",
@@ -309,7 +354,7 @@ mod tests {
         }
     }
 
-    fn replica(json: &str) -> Replica {
+    fn replica(json: &str) -> File {
         let json = format!(r#"{{"scope": "hsc", "name": "a", {json}}}"#);
         serde_json::from_str(&json).unwrap()
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use reqwest::blocking::{Client, ClientBuilder};
+use reqwest::header::HeaderValue;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Identity};
 use runsync_config::rucio::{Login, Rucio as Config};
@@ -81,6 +82,13 @@ fn certificate(file: &Path, error: impl Into<super::error::Cause>) -> RucioError
         file: file.to_owned(),
         source: error.into(),
     }
+}
+
+/// A header's value that no log shows; `None` where it cannot be one.
+pub(super) fn hidden(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// What a request that got no answer failed of.
