@@ -18,7 +18,10 @@ pub(super) fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Er
         Ok(value) => return Ok(value),
         Err(error) => error,
     };
-    match std::str::from_utf8(text).ok().and_then(with_numbers_of_json) {
+    match std::str::from_utf8(text)
+        .ok()
+        .and_then(with_numbers_of_json)
+    {
         Some(text) => serde_json::from_str(&text),
         None => Err(error),
     }

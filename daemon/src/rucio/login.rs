@@ -176,7 +176,8 @@ impl Login {
             } => {
                 let password = secret::read(password_file)?;
                 let Some(password) = wire::hidden(password.expose().trim_end_matches('\n')) else {
-                    let reason = "the password file holds what no password can: a line's end, or the like";
+                    let reason =
+                        "the password file holds what no password can: a line's end, or the like";
                     return Err(self.refused(reason.to_owned()));
                 };
                 let path = "/auth/userpass";

@@ -300,10 +300,12 @@ impl Found {
             md5: replica.md5,
         };
         let known = own.iter().chain([&at_rse]);
-        Some(match known.into_iter().find_map(|known| difference(file, known)) {
-            None => Self::Equal(Place { pfns, state }),
-            Some(what) => Self::Differs(what),
-        })
+        Some(
+            match known.into_iter().find_map(|known| difference(file, known)) {
+                None => Self::Equal(Place { pfns, state }),
+                Some(what) => Self::Differs(what),
+            },
+        )
     }
 
     fn into_registered(self, equal: fn(Place) -> Registered) -> Registered {

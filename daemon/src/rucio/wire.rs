@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,7 +14,6 @@ use runsync_config::rucio::{Login, Rucio as Config};
 use runsync_config::secret;
 
 use super::error::RucioError;
-use crate::error_chain::error_chain;
 
 /// A connection that has been idle this long is not used again: gunicorn closes idle ones after 2 s,
 /// and a request that meets the closing gets no answer.
@@ -112,24 +112,21 @@ pub(super) fn failure(url: &str, request: &str, error: reqwest::Error) -> RucioE
     }
 }
 
-/// Whether the TLS handshake failed: rustls is somewhere among the causes, some of which hide what
-/// they wrap.
+/// Whether the TLS handshake failed: rustls is somewhere among the causes.
 fn is_about_tls(error: &reqwest::Error) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {
         if error.is::<rustls::Error>() {
             return true;
         }
-        if let Some(io) = error.downcast_ref::<std::io::Error>()
-            && io
-                .get_ref()
-                .is_some_and(|inner| inner.is::<rustls::Error>())
+        // An error of input and output names as its cause that of what it wraps, and so hides it.
+        cause = match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
         {
-            return true;
-        }
-        cause = error.source();
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
     }
-    let text = error_chain(error);
-    // What speaks plain HTTP on a TLS port, and the reverse.
-    text.contains("InvalidContentType") || text.contains("InvalidMessage")
+    false
 }
