@@ -3,10 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::ports::Port;
-use crate::rucio::{START, until};
 use crate::scratch;
 use crate::supervisor::Supervisor;
 
@@ -89,10 +88,6 @@ impl Broker {
 
     /// Waits until it takes connections.
     pub(crate) fn wait(&self, supervisor: &Supervisor) -> Result<()> {
-        until(START, || {
-            supervisor.check(NAME)?;
-            Ok(self.stomp.connect())
-        })
-        .context("the broker does not start")
+        supervisor.wait_for(NAME, || self.stomp.connect())
     }
 }
