@@ -127,6 +127,15 @@ fn what_rucio_tells_waits_for_a_broker_that_is_stopped() {
     let mut events = Events::subscribe(rucio.broker().unwrap());
     rucio.step(&[Daemon::Hermes]).unwrap();
     events.wait_for("rule_ok");
+
+    // A queue that is durable keeps what came while nobody listened.
+    drop(events);
+    rucio.add_file(&a, "butler", "b.fits", b"b").unwrap();
+    rucio.add_rule("butler", "b.fits", 1, "SITE_A").unwrap();
+    rucio.step(Daemon::TRANSFER).unwrap();
+    rucio.restart_broker().unwrap();
+    let event = Events::subscribe(rucio.broker().unwrap()).wait_for("rule_ok");
+    assert!(event.contains("b.fits"), "{event}");
 }
 
 #[test]
