@@ -89,7 +89,8 @@ pub struct Place {
 pub enum Look {
     /// Nothing of it should be there.
     After,
-    /// Some of it may be there: what is there and equal is not sent again.
+    /// Some of it may be there: what is there and equal is not sent again, and what is known as another
+    /// file, wherever it lies, is not sent at all.
     First,
 }
 
@@ -151,14 +152,15 @@ impl Rucio {
                 *answer = Some(Registered::Refused(item.refusal));
             }
         }
-        let sent: Vec<NewReplica> = sent.into_iter().cloned().collect();
-        for (index, found) in left.into_iter().zip(self.find(rse, &sent)?) {
-            let Some(answer) = answers.get_mut(index).filter(|answer| answer.is_none()) else {
-                continue;
-            };
-            *answer = Some(found.map_or(Registered::Missing, |found| {
-                found.into_registered(Registered::Done)
-            }));
+        let taken: Vec<NewReplica> = answers
+            .iter()
+            .zip(files)
+            .filter(|(answer, _)| answer.is_none())
+            .map(|(_, file)| file.clone())
+            .collect();
+        let waiting = answers.iter_mut().filter(|answer| answer.is_none());
+        for (answer, found) in waiting.zip(self.find(rse, &taken)?) {
+            *answer = found.map(|found| found.into_registered(Registered::Done));
         }
         Ok(answers
             .into_iter()
@@ -202,12 +204,10 @@ impl Rucio {
                 let replica = replica?;
                 listed.insert(Did::new(&replica.scope, replica.name.clone()), replica);
             }
-            // At this RSE may be listed what contradicts the file itself.
-            let there: Vec<&Did> = listed.keys().collect();
-            let mut own = self.files(&there)?;
+            let mut own = self.files(&dids)?;
             found.extend(chunk.iter().map(|file| {
-                let replica = listed.remove(&file.did)?;
-                Found::of(file, rse, replica, own.remove(&file.did))
+                let (replica, own) = (listed.remove(&file.did), own.remove(&file.did));
+                Found::of(file, rse, replica, own.as_ref())
             }));
         }
         Ok(found)
@@ -219,20 +219,21 @@ impl Rucio {
         struct Ask<'a> {
             dids: &'a [&'a Did],
         }
-        if dids.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let call = Call::new(Method::POST, "/dids/bulkmeta", &[])
-            .body(&Ask { dids })?
-            .repeatable();
-        let files = self.lines::<File>(&call)?;
-        files
-            .map(|file| file.map(|file| (Did::new(&file.scope, file.name.clone()), file)))
-            .collect()
+        let mut files = BTreeMap::new();
+        // A name that the server's schema does not have spoils the call, and is no file's.
+        self.in_bulk(dids, |dids| {
+            let call = Call::new(Method::POST, "/dids/bulkmeta", &[]).body(&Ask { dids })?;
+            for file in self.lines::<File>(&call.repeatable())? {
+                let file = file?;
+                files.insert(Did::new(&file.scope, file.name.clone()), file);
+            }
+            Ok(())
+        })?;
+        Ok(files)
     }
 
-    /// The replicas of files, in every state; at one RSE or at all. What is not there is left out. At
-    /// most as many as one bulk call takes.
+    /// The replicas of files, in every state; at one RSE or at all. Files that do not exist are left out;
+    /// one that lies elsewhere is listed without any. At most as many as one bulk call takes.
     ///
     /// # Errors
     ///
@@ -284,28 +285,31 @@ enum Found {
 }
 
 impl Found {
+    /// A file that is known elsewhere as another is a conflict, also where it is not listed here; and
+    /// here may be listed what contradicts the file itself.
     fn of(
         file: &NewReplica,
         rse: &RseName,
-        mut replica: Replica,
-        own: Option<File>,
+        replica: Option<Replica>,
+        own: Option<&File>,
     ) -> Option<Self> {
+        if let Some(what) = own.and_then(|own| difference(file, own)) {
+            return Some(Self::Differs(what));
+        }
+        let mut replica = replica?;
         let pfns = replica.rses.remove(rse.as_str())?;
         let state = replica.states.remove(rse.as_str()).unwrap_or_default();
-        let at_rse = File {
+        let listed = File {
             scope: replica.scope,
             name: replica.name,
             bytes: replica.bytes,
             adler32: replica.adler32,
             md5: replica.md5,
         };
-        let known = own.iter().chain([&at_rse]);
-        Some(
-            match known.into_iter().find_map(|known| difference(file, known)) {
-                None => Self::Equal(Place { pfns, state }),
-                Some(what) => Self::Differs(what),
-            },
-        )
+        Some(match difference(file, &listed) {
+            None => Self::Equal(Place { pfns, state }),
+            Some(what) => Self::Differs(what),
+        })
     }
 
     fn into_registered(self, equal: fn(Place) -> Registered) -> Registered {

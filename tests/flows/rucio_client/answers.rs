@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use runsync::rucio::exception::Exception;
 use runsync::rucio::replicas::{Look, NewReplica};
-use runsync::rucio::{Did, DidKind, Patience, Rucio, RucioError};
+use runsync::rucio::{Did, Patience, Rucio, RucioError};
 
 use crate::front::{Front, Reply};
 use crate::told::{Case, fails, go_through, outcome};
@@ -479,6 +479,5 @@ fn closed() -> String {
         front.asked(),
         ["GET /dids/hsc/a", put, put, "GET /dids/hsc/a"]
     );
-    assert_eq!(DidKind::Dataset.to_string(), "Rucio dataset");
     "closed; asked what it is before and after".to_owned()
 }

@@ -4,10 +4,10 @@ use std::sync::Mutex;
 
 use runsync::rucio::replicas::Look;
 use runsync::rucio::rules::NewRule;
-use runsync::rucio::{DidKind, Exception};
+use runsync::rucio::{Did, DidKind, Exception};
 
 use crate::front::Reply;
-use crate::real::{Real, Site, did, file, first, raw, rse};
+use crate::real::{GUEST, Real, Site, did, file, first, raw, rse};
 use crate::told::{Case, fails};
 
 pub(crate) fn cases(real: &Real) -> Vec<Case<'_>> {
@@ -60,7 +60,7 @@ pub(crate) fn cases(real: &Real) -> Vec<Case<'_>> {
 }
 
 /// A Rucio dataset with one file.
-fn filled(site: &Site, name: &str) -> runsync::rucio::Did {
+fn filled(site: &Site, name: &str) -> Did {
     let (run, child) = (did(name), file(&format!("{name}/file")));
     site.rucio.make(&run, DidKind::Dataset).unwrap();
     let child = [child];
@@ -261,12 +261,20 @@ fn rule_lost(real: &Real) -> String {
     "found to be there; one rule".to_owned()
 }
 
+/// An account with the attribute `admin` needs none; another one does.
 fn no_quota(real: &Real) -> String {
-    let site = real.site();
-    filled(&site, "no-quota");
-    let what = fails(site.rucio.add_rule(&rule("no-quota", "ANY")));
+    let site = real.as_account(GUEST, "guest", "guests-word");
+    let run = Did::new(&"guests".parse().unwrap(), "no-quota");
+    site.rucio.make(&run, DidKind::Dataset).unwrap();
+    let mut rule = rule("no-quota", "SITE_A");
+    rule.did = run;
+    assert_eq!(site.rucio.quota(&rse("SITE_A")).unwrap(), None);
+    let what = fails(site.rucio.add_rule(&rule));
     assert!(what.ends_with("InsufficientAccountLimit"), "{what}");
-    assert_eq!(site.front.count("POST /rules/"), 1);
+    assert_eq!(
+        (site.front.count("POST /rules/"), site.front.logins()),
+        (1, 1)
+    );
     format!("{what}; 1 call")
 }
 

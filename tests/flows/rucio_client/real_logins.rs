@@ -7,7 +7,7 @@ use runsync::rucio::replicas::{Look, Registered};
 use runsync::rucio::{DidKind, RucioError};
 
 use crate::front::Reply;
-use crate::real::{GUEST, Real, did, files, first, rse};
+use crate::real::{GUEST, Real, did, files, rse};
 use crate::told::{self, Case, fails, outcome};
 use crate::way::{ACCOUNT, PASSWORD, Way, at_moment, write};
 
@@ -41,6 +41,7 @@ pub(crate) fn cases(real: &Real) -> Vec<Case<'_>> {
             "a certificate that no account knows",
             Box::new(|| stranger(real)),
         ),
+        ("TLS spoken to it without", Box::new(|| plain(real))),
         (
             "a token in a file, renewed in place",
             Box::new(|| token(real)),
@@ -184,6 +185,16 @@ fn stranger(real: &Real) -> String {
     what
 }
 
+/// What a mistyped scheme comes to.
+fn plain(real: &Real) -> String {
+    let https = format!("https://127.0.0.1:{}", real.server.port());
+    let what = fails(Way::userpass(&https).client().scopes());
+    assert_eq!(what, "Tls");
+    let http = real.server.tls_url().unwrap().replace("https", "http");
+    let reverse = fails(Way::userpass(&http).client().scopes());
+    format!("{what}; the reverse: {reverse}")
+}
+
 fn token(real: &Real) -> String {
     let server = &real.server;
     server.add_token_subject(ACCOUNT, "service").unwrap();
@@ -236,7 +247,5 @@ fn strange_token(real: &Real) -> String {
     let error = site.rucio.scopes().unwrap_err();
     assert!(error.to_string().contains("does not accept"), "{error}");
     assert_eq!((site.front.logins(), site.front.asked().len()), (0, 1));
-    // A look at what `first` is for elsewhere: nothing here is asked twice.
-    assert!(first(&Mutex::new(true)));
     format!("{}; 1 request", outcome(&error))
 }

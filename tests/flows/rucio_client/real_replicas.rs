@@ -7,7 +7,7 @@ use runsync::rucio::replicas::{AVAILABLE, Look, NewReplica, Registered};
 use serde_json::json;
 
 use crate::front::Reply;
-use crate::real::{Real, Site, did, file, files, first, raw, rse, scope};
+use crate::real::{Real, Site, did, file, files, first, raw, rse};
 use crate::told::{Case, fails};
 
 pub(crate) fn cases(real: &Real) -> Vec<Case<'_>> {
@@ -73,6 +73,10 @@ pub(crate) fn cases(real: &Real) -> Vec<Case<'_>> {
         (
             "another size at a second RSE",
             Box::new(|| conflict(real, "SITE_B", "size", |file| file.bytes = 8)),
+        ),
+        (
+            "another adler32 at a second RSE, looked for before it is sent",
+            Box::new(|| conflict_elsewhere(real)),
         ),
         ("names that begin with a slash", Box::new(|| slashes(real))),
         ("what is missing is not listed", Box::new(|| missing(real))),
@@ -303,6 +307,23 @@ fn conflict(real: &Real, at: &str, what: &str, change: impl Fn(&mut NewReplica))
     format!("Conflict: {}", found[0])
 }
 
+/// What is known as another file gets no replica that contradicts it.
+fn conflict_elsewhere(real: &Real) -> String {
+    let site = real.site();
+    let mut one = file("conflict/elsewhere");
+    add(&site, "SITE_A", std::slice::from_ref(&one), Look::First);
+    one.adler32 = "00000001".parse().unwrap();
+    let answers = add(&site, "SITE_B", std::slice::from_ref(&one), Look::First);
+    let Registered::Conflict { what } = &answers[0] else {
+        panic!("{answers:?}");
+    };
+    let rows = real
+        .server
+        .sql("SELECT name FROM replicas WHERE name = 'conflict/elsewhere'");
+    assert_eq!((rows.unwrap().len(), site.front.count(POST)), (1, 1));
+    format!("Conflict: {what}; not sent")
+}
+
 fn slashes(real: &Real) -> String {
     let site = real.site();
     let names = ["/store/one", "/two", "a//b"];
@@ -332,12 +353,14 @@ fn missing(real: &Real) -> String {
     };
     assert_eq!(listed(&[&there, &gone]), ["listed/there"]);
     assert_eq!(listed(&[&gone]), [""; 0]);
-    // At another RSE it is not.
+    // At another RSE there is none of it.
     let elsewhere = site
         .rucio
         .replicas(&[&there], Some(&rse("SITE_B")))
         .unwrap();
-    assert_eq!(elsewhere.count(), 0);
+    for replica in elsewhere {
+        assert!(replica.unwrap().rses.is_empty());
+    }
     "left out; an empty stream where none is there".to_owned()
 }
 
@@ -397,7 +420,7 @@ fn lost_before(real: &Real) -> String {
         "{answers:?}"
     );
     let asked: Vec<_> = site.front.asked();
-    assert_eq!(asked[..3], [POST, LIST, POST]);
+    assert_eq!(asked[..4], [POST, LIST, FILES, POST]);
     "Done; read back, and sent again".to_owned()
 }
 
@@ -474,6 +497,5 @@ fn empty(real: &Real) -> String {
         &json!({"rse": "SITE_A", "files": []}),
     );
     assert_eq!((status, class.as_str()), (500, "DatabaseException"));
-    assert_eq!(scope().as_str(), "hsc");
     format!("0 requests; the server would answer {status} {class}")
 }

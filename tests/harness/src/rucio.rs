@@ -95,10 +95,8 @@ impl Rucio {
         let has = |part| parts.contains(&part);
 
         // What takes longest starts first, and is waited for last.
-        let broker = has(Part::Broker).then(Broker::new).transpose()?;
-        if let Some(broker) = &broker {
-            broker.spawn(&supervisor, path)?;
-        }
+        let broker = has(Part::Broker).then(|| Broker::spawn(&supervisor, path));
+        let broker = broker.transpose()?;
         database::copy_template(&installed.database, path)?;
         database::start(&supervisor, path, &installed.postgresql)?;
         cache::start(&supervisor, path)?;
@@ -169,21 +167,6 @@ impl Rucio {
     /// Where this harness has none; so with what belongs to another part.
     pub fn broker(&self) -> Result<&Broker> {
         self.broker.as_ref().context("this harness has no broker")
-    }
-
-    /// Stops the broker: its connections end. Rucio's messages wait in its database.
-    pub fn stop_broker(&self) -> Result<()> {
-        self.broker()?;
-        Broker::stop(&self.supervisor)
-    }
-
-    /// Starts the broker again, on the same port, and waits until it takes connections. One that still
-    /// runs is stopped first. Queues that are durable are there again.
-    pub fn restart_broker(&self) -> Result<()> {
-        self.stop_broker()?;
-        let broker = self.broker()?;
-        broker.spawn(&self.supervisor, self.folder())?;
-        broker.wait(&self.supervisor)
     }
 
     /// Runs a cycle of each of these daemons, one after the other.

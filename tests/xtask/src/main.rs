@@ -12,6 +12,7 @@ mod bench_remove;
 mod bench_replay;
 mod bench_verify;
 mod cache;
+mod cases;
 mod check;
 mod confirming;
 mod demo;
@@ -29,6 +30,7 @@ mod python;
 mod random;
 mod removal_proofs;
 mod rounds;
+mod rucio_client;
 mod rucio_server;
 mod runsync_command;
 mod schemathesis;
@@ -100,6 +102,8 @@ enum Task {
     FaultsRemoval,
     /// Proof: of two accounts on one root, neither deletes what is the other's to delete
     TwoAccounts,
+    /// Proof: what each answer of Rucio comes to, of a real server and of one that misbehaves
+    RucioClient,
     /// Types every command of docs/WALKTHROUGH.md and compares what it prints
     Walkthrough,
     /// A real Rucio server with all its parts, until Ctrl-C; with --check two at once, which move files
@@ -132,6 +136,7 @@ fn main() -> ExitCode {
         Task::CrashRemoval(arguments) => removal_proofs::crash(arguments),
         Task::FaultsRemoval => removal_proofs::faults(),
         Task::TwoAccounts => removal_proofs::accounts(),
+        Task::RucioClient => rucio_client::run(),
         Task::Walkthrough => walkthrough::run(),
         Task::RucioServer(arguments) => rucio_server::run(arguments),
         Task::Idle(arguments) => idle::run(arguments),

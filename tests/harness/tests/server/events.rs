@@ -25,7 +25,7 @@ impl Events {
         assert!(events.frame().starts_with("CONNECTED"));
         let destination = Broker::DESTINATION;
         events.send(&format!(
-            "SUBSCRIBE\nid:0\ndestination:{destination}\nack:auto\ndurable:true\nauto-delete:false\nreceipt:subscribed\n\n"
+            "SUBSCRIBE\nid:0\ndestination:{destination}\nack:auto\nreceipt:subscribed\n\n"
         ));
         assert!(events.frame().starts_with("RECEIPT"));
         events

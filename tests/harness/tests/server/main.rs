@@ -114,31 +114,6 @@ fn every_daemon_runs_and_a_transfer_that_fails_tells_why() {
 }
 
 #[test]
-fn what_rucio_tells_waits_for_a_broker_that_is_stopped() {
-    let rucio = Rucio::start(&[Part::Broker, Part::Daemons]).unwrap();
-    rucio.add_scope("root", "butler").unwrap();
-    let a = rucio.add_rse("SITE_A", Naming::Identity, None).unwrap();
-    rucio.add_file(&a, "butler", "a.fits", b"a").unwrap();
-    rucio.stop_broker().unwrap();
-    rucio.add_rule("butler", "a.fits", 1, "SITE_A").unwrap();
-    let error = rucio.step(Daemon::TRANSFER).unwrap_err();
-    assert!(error.to_string().contains("hermes"), "{error}");
-    rucio.restart_broker().unwrap();
-    let mut events = Events::subscribe(rucio.broker().unwrap());
-    rucio.step(&[Daemon::Hermes]).unwrap();
-    events.wait_for("rule_ok");
-
-    // A queue that is durable keeps what came while nobody listened.
-    drop(events);
-    rucio.add_file(&a, "butler", "b.fits", b"b").unwrap();
-    rucio.add_rule("butler", "b.fits", 1, "SITE_A").unwrap();
-    rucio.step(Daemon::TRANSFER).unwrap();
-    rucio.restart_broker().unwrap();
-    let event = Events::subscribe(rucio.broker().unwrap()).wait_for("rule_ok");
-    assert!(event.contains("b.fits"), "{event}");
-}
-
-#[test]
 fn a_server_that_stops_refuses_and_comes_back_where_it_was() {
     let rucio = Rucio::start(&[Part::Tls]).unwrap();
     let port = rucio.port();

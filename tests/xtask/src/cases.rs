@@ -1,0 +1,119 @@
+//! Proofs whose cases are tests of the daemon: a task runs one target of the tests, and prints what each
+//! case came to. Only a case that its test has reported counts.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::out::{grouped, say};
+use crate::verdict::{Outcome, Verdict};
+use crate::{process, workspace};
+
+/// What the tests print before a case.
+const CASE: &str = "case: ";
+/// Between a case and what came of it.
+const BETWEEN: &str = " | ";
+
+/// Runs a target of the tests and counts its cases.
+pub(crate) fn prove(
+    task: &'static str,
+    target: &str,
+    cases_bar: u64,
+    settings: &[(&str, String)],
+) -> Result<Outcome> {
+    let start = Instant::now();
+    let mut test = workspace::cargo();
+    test.envs(settings.iter().map(|(name, value)| (name, value)))
+        // The whole workspace: one package alone would have its dependencies built again.
+        .args(["test", "--locked", "--workspace", "--test", target])
+        .args(["--", "--nocapture"]);
+    let mut table = Vec::new();
+    let ended = process::for_each_line(&mut test, |line| match case(line) {
+        Some(case) => table.push(case),
+        None => say!("{line}"),
+    });
+    print(&mut table);
+    if let Err(error) = &ended {
+        say!("error: {error:#}");
+    }
+    Ok(Outcome::Measured(verdict(
+        task,
+        (u64::try_from(table.len())?, cases_bar),
+        ended.is_ok(),
+        start.elapsed(),
+    )))
+}
+
+/// A case and what came of it, where the line is about one.
+fn case(line: &str) -> Option<(String, String)> {
+    // The test harness writes the test's name before the first line of its output.
+    let (_, line) = line.split_once(CASE)?;
+    let (case, outcome) = line.split_once(BETWEEN)?;
+    Some((case.to_owned(), outcome.to_owned()))
+}
+
+fn print(table: &mut [(String, String)]) {
+    table.sort_by(|(a, _), (b, _)| natural(a).cmp(&natural(b)));
+    let width = table.iter().map(|(case, _)| case.chars().count()).max();
+    let width = width.unwrap_or(0);
+    for (case, outcome) in table {
+        say!("{case:width$}  {outcome}");
+    }
+}
+
+/// Sorts `2` before `10`.
+fn natural(text: &str) -> Vec<(u64, &str)> {
+    let is_digit = |c: char| c.is_ascii_digit();
+    let words = text.split(|c: char| !c.is_alphanumeric() && c != '`');
+    let number = |word: &str| word.parse().unwrap_or(u64::MAX);
+    words
+        .map(|word| (number(word), word.trim_matches(is_digit)))
+        .collect()
+}
+
+fn verdict(task: &'static str, (cases, bar): (u64, u64), passed: bool, took: Duration) -> Verdict {
+    let end = if passed {
+        "each ends as it must"
+    } else {
+        "NOT all tests pass"
+    };
+    Verdict {
+        task,
+        measured: format!(
+            "{} cases, {end}, in {:.0} s",
+            grouped(cases),
+            took.as_secs_f64()
+        ),
+        bar: format!(">= {bar} cases, all as promised"),
+        met: passed && cases >= bar,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_reported_case_counts() {
+        let expected = Some(("killed 3".to_owned(), "gone".to_owned()));
+        assert_eq!(case("case: killed 3 | gone"), expected);
+        assert_eq!(case("test a_removal ... case: killed 3 | gone"), expected);
+        assert_eq!(case("test a_removal ... ok"), None);
+    }
+
+    #[test]
+    fn cases_are_shown_in_the_order_of_their_numbers() {
+        let mut table =
+            ["killed 10: b", "killed 2: c", "asked"].map(|it| (it.to_owned(), String::new()));
+        print(&mut table);
+        let order: Vec<&str> = table.iter().map(|(case, _)| case.as_str()).collect();
+        assert_eq!(order, ["asked", "killed 2: c", "killed 10: b"]);
+    }
+
+    #[test]
+    fn too_few_cases_are_no_proof() {
+        let met = |cases, passed| verdict("task", (cases, 2), passed, Duration::ZERO).met;
+        assert!(met(2, true));
+        assert!(!met(1, true) && !met(2, false));
+    }
+}
