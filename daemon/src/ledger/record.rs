@@ -196,6 +196,84 @@ pub struct Finding {
     pub times: u64,
 }
 
+/// How a manifest of this site stands with Rucio.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum PublicationState {
+    /// It is to be published.
+    Ordered,
+    /// Rucio has it, its files and its rules.
+    Published,
+    /// A snapshot has taken its place: Rucio may delete the manifest.
+    Withdrawn,
+}
+
+impl PublicationState {
+    /// The state's name, as it is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ordered => "ordered",
+            Self::Published => "published",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+}
+
+impl std::fmt::Display for PublicationState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for PublicationState {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Ordered, Self::Published, Self::Withdrawn]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or(())
+    }
+}
+
+/// A manifest of this site that is, or is to be, in Rucio.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Publication {
+    /// Its run.
+    #[serde(flatten)]
+    #[schema(value_type = RunKeySchema)]
+    pub run: RunKey,
+    /// Its generation.
+    #[schema(value_type = GenerationSchema)]
+    pub generation: Generation,
+    /// Its content.
+    #[schema(value_type = String)]
+    pub content: Content,
+    /// The root that it lies in.
+    #[schema(value_type = String)]
+    pub root: RootName,
+    /// How it stands.
+    pub state: PublicationState,
+    /// Files that it has, each artifact once and the manifest itself; none: not counted yet.
+    pub files: Option<u64>,
+    /// Files that are registered and attached.
+    pub files_done: u64,
+    /// Sum of their sizes in bytes; none: not counted yet.
+    pub bytes: Option<u64>,
+    /// Why it does not go on, for people.
+    pub problem: Option<String>,
+    /// What to do about it, for people.
+    pub hint: Option<String>,
+    /// Who has ordered it; `policy` where configuration has.
+    pub ordered_by: String,
+    /// When.
+    pub ordered_at: Timestamp,
+    /// When anything of this has changed.
+    pub changed_at: Timestamp,
+}
+
 /// How many requests are kept: the newest.
 pub const REQUESTS_KEPT: u64 = 10_000;
 
