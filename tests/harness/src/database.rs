@@ -70,12 +70,9 @@ pub(crate) fn template(cache: &Path, venv: &Path, programs: &Path) -> Result<Pat
     // Written out in full at once; stopped at once it still needs recovery, a moment each time.
     query_as(programs, folder, ("postgres", "postgres"), "CHECKPOINT")?;
     supervisor.stop("postgres")?;
-    fs::remove_dir_all(&template)
-        .or_else(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Ok(()),
-            _ => Err(error),
-        })
-        .context("cannot remove half a template")?;
+    if template.is_dir() {
+        fs::remove_dir_all(&template).context("cannot remove half a template")?;
+    }
     scratch::make_folder(&template)?;
     copy(&postgres.join("data"), &template.join("data"))?;
     scratch::write(&template.join("whole"), b"")?;

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use md5::{Digest, Md5};
 use serde_json::json;
 
+use crate::certificates::Certificate;
 use crate::rucio::Rucio;
 use crate::scratch;
 
@@ -38,11 +39,9 @@ impl Rse {
         let below = match self.naming {
             Naming::Identity | Naming::NonDeterministic => format!("{scope}/{name}"),
             Naming::Hash => {
-                let hash = Md5::digest(format!("{scope}:{name}"));
-                let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-                let (first, rest) = hex.split_at(2);
-                let (second, _) = rest.split_at(2);
-                format!("{scope}/{first}/{second}/{name}")
+                let hash: [u8; 16] = Md5::digest(format!("{scope}:{name}")).into();
+                let [first, second, ..] = hash;
+                format!("{scope}/{first:02x}/{second:02x}/{name}")
             }
         };
         self.prefix.join(below)
@@ -50,7 +49,7 @@ impl Rse {
 
     /// The URL under which Rucio knows the file at a path.
     pub fn pfn(&self, path: &Path) -> String {
-        format!("file://localhost:0{}", path.display())
+        format!("file://localhost{}", path.display())
     }
 }
 
@@ -91,6 +90,9 @@ impl Rucio {
         )?;
         if naming == Naming::Identity {
             self.set_rse_attribute(name, "lfn2pfn_algorithm", "identity")?;
+        }
+        if let Some(url) = self.transfers_url() {
+            self.set_rse_attribute(name, "fts", &url)?;
         }
         for other in others {
             for (from, to) in [(name, other.as_str()), (other.as_str(), name)] {
@@ -155,6 +157,29 @@ impl Rucio {
         Ok(())
     }
 
+    /// Lets the owner of a certificate log in to an account.
+    pub fn add_certificate(&self, account: &str, certificate: &Certificate) -> Result<()> {
+        self.add_identity(account, "X509", &certificate.subject)
+    }
+
+    /// Lets the bearer of a token for `subject` act as an account.
+    pub fn add_token_subject(&self, account: &str, subject: &str) -> Result<()> {
+        let issuer = self.issuer_url().context("this harness has no issuer")?;
+        self.add_identity(account, "OIDC", &format!("SUB={subject}, ISS={issuer}"))
+    }
+
+    fn add_identity(&self, account: &str, kind: &str, identity: &str) -> Result<()> {
+        self.must(
+            "POST",
+            &format!("/accounts/{account}/identities"),
+            Some(&json!({
+                "identity": identity, "authtype": kind,
+                "email": format!("{account}@localhost"), "default": true,
+            })),
+        )?;
+        Ok(())
+    }
+
     /// How much an account may have locked on an RSE: without a limit set its rules are refused;
     /// `None` is no limit.
     pub fn set_limit(&self, account: &str, rse: &str, bytes: Option<u64>) -> Result<()> {
@@ -199,6 +224,15 @@ impl Rucio {
         let rule = rules.get(0).and_then(|rule| rule.as_str());
         rule.map(str::to_owned)
             .with_context(|| format!("no rule came of it: {rules}"))
+    }
+
+    /// Ends a rule with the next cycle of the cleaner, and gives what it protected to the reaper.
+    pub fn end_rule(&self, rule: &str) -> Result<()> {
+        for options in [json!({"purge_replicas": true}), json!({"lifetime": -1})] {
+            let options = json!({"options": options});
+            self.must("PUT", &format!("/rules/{rule}"), Some(&options))?;
+        }
+        Ok(())
     }
 
     /// The state of a file's replica at an RSE, such as `AVAILABLE`; `None` where there is none.

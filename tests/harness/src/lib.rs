@@ -10,6 +10,9 @@
 //!
 //! - The FTS server, which moves bytes between storage systems for Rucio. The stand-in copies files
 //!   between folders and checks their checksums; Rucio's daemons talk to it as to the real one.
+//! - The web server before Rucio. It would speak TLS and tell Rucio the owner of a client's
+//!   certificate; gunicorn does, with a few lines around Rucio's application.
+//! - The issuer of tokens: it signs one for whoever asks. Rucio checks them as those of any issuer.
 //!
 //! # Invariants
 //!
@@ -18,6 +21,9 @@
 //!   removes the folder once its standard input ends.
 //! - A part that cannot be started is an error. No test is skipped.
 
+mod broker;
+mod certificates;
+mod daemons;
 mod database;
 mod fixtures;
 mod install;
@@ -27,7 +33,10 @@ mod rucio;
 mod scratch;
 mod supervisor;
 
+pub use broker::Broker;
+pub use certificates::Certificate;
+pub use daemons::Daemon;
 pub use fixtures::{Naming, Rse};
 pub use install::prepare;
 pub use rest::Answer;
-pub use rucio::{Parts, Rucio};
+pub use rucio::{Part, Rucio};

@@ -1,7 +1,7 @@
 //! Ports of the loopback that no other harness takes.
 
 use std::fs::{File, TryLockError};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 
 use anyhow::{Context, Result, bail};
 
@@ -40,6 +40,13 @@ impl Port {
             }
         }
         bail!("no port of {PORTS:?} is free")
+    }
+
+    /// Whether something listens: asked of what was started there.
+    pub(crate) fn connect(&self) -> Option<()> {
+        TcpStream::connect(("127.0.0.1", self.number))
+            .ok()
+            .map(drop)
     }
 }
 

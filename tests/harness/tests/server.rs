@@ -1,35 +1,374 @@
 //! The harness itself: what it starts works as its documentation says, and nothing of it is left.
 
-use harness::{Naming, Parts, Rucio};
+use std::env;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use harness::{Broker, Certificate, Daemon, Naming, Part, Rse, Rucio};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+/// Longer than anything takes.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Makes the process that is killed the owner of a harness.
+const OWNER: &str = "RUNSYNC_TEST_OWNER";
 
 #[test]
-fn a_server_answers_and_fixtures_are_found() {
-    let rucio = Rucio::start(Parts::default()).unwrap();
+fn fixtures_are_what_clients_find() {
+    let rucio = Rucio::start(&[]).unwrap();
     rucio.add_scope("root", "butler").unwrap();
-    let a = rucio.add_rse("SITE_A", Naming::Identity, None).unwrap();
-    rucio.add_rse("SITE_B", Naming::Hash, None).unwrap();
-    rucio
-        .add_rse("SITE_C", Naming::NonDeterministic, None)
-        .unwrap();
+    let identity = rucio.add_rse("IDENTITY", Naming::Identity, None).unwrap();
+    let hash = rucio.add_rse("HASH", Naming::Hash, None).unwrap();
+    let any = rucio.add_rse("ANY", Naming::NonDeterministic, None);
     rucio
         .add_account("runsync", ("runsync", "word"), true)
         .unwrap();
-    rucio.set_limit("runsync", "SITE_B", Some(1 << 40)).unwrap();
+    rucio.set_limit("runsync", "HASH", Some(1 << 40)).unwrap();
+
     let path = rucio
-        .add_file(&a, "butler", "run/1/a.fits", b"bytes")
+        .add_file(&identity, "butler", "run/1/a.fits", b"a")
         .unwrap();
-    assert_eq!(path, a.prefix.join("butler/run/1/a.fits"));
-    let state = rucio.replica_state("butler", "run/1/a.fits", "SITE_A");
-    assert_eq!(state.unwrap().as_deref(), Some("AVAILABLE"));
-    let rows = rucio.sql("SELECT scope, name FROM replicas").unwrap();
-    assert_eq!(rows, [["butler", "run/1/a.fits"]]);
+    assert_eq!(path, identity.prefix.join("butler/run/1/a.fits"));
+    rucio.add_file(&hash, "butler", "b.fits", b"b").unwrap();
+    rucio
+        .add_file(&any.unwrap(), "butler", "c.fits", b"c")
+        .unwrap();
+    // Rucio itself says where it looks for them.
+    for (rse, name) in [(&identity, "run/1/a.fits"), (&hash, "b.fits")] {
+        assert_eq!(pfn(&rucio, rse, name), rse.pfn(&rse.path("butler", name)));
+    }
+    let rows = rucio.sql("SELECT name, bytes FROM replicas ORDER BY name");
+    assert_eq!(
+        rows.unwrap(),
+        [["b.fits", "1"], ["c.fits", "1"], ["run/1/a.fits", "1"]]
+    );
+
     let script = "from rucio.client import Client; print(Client().whoami()['account'])";
     let output = rucio.python(script, [""; 0]).unwrap();
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout),
-        "root\n",
-        "{output:?}"
-    );
+    assert_eq!(text(&output.stdout), "root\n", "{output:?}");
     let output = rucio.command("rucio").arg("whoami").output().unwrap();
     assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn a_rule_moves_bytes_and_the_broker_tells() {
+    let rucio = Rucio::start(&[Part::Broker, Part::Daemons, Part::Transfers]).unwrap();
+    rucio.add_scope("root", "butler").unwrap();
+    let a = rucio.add_rse("SITE_A", Naming::Identity, None).unwrap();
+    let b = rucio.add_rse("SITE_B", Naming::Identity, None).unwrap();
+    let mut events = Events::subscribe(rucio.broker().unwrap());
+    rucio
+        .add_file(&a, "butler", "run/a.fits", b"bytes")
+        .unwrap();
+    let rule = rucio.add_rule("butler", "run/a.fits", 1, "SITE_B").unwrap();
+    let state = |rse| rucio.replica_state("butler", "run/a.fits", rse).unwrap();
+    assert_eq!(state("SITE_B").as_deref(), Some("COPYING"));
+
+    rucio.step(Daemon::TRANSFER).unwrap();
+    let copy = b.path("butler", "run/a.fits");
+    assert_eq!(fs::read(&copy).unwrap(), b"bytes");
+    assert_eq!(state("SITE_B").as_deref(), Some("AVAILABLE"));
+    let event = events.wait_for("transfer-done");
+    assert!(
+        event.contains("run/a.fits") && event.contains("SITE_B"),
+        "{event}"
+    );
+    events.wait_for("rule_ok");
+
+    rucio.end_rule(&rule).unwrap();
+    rucio.step(Daemon::DELETION).unwrap();
+    assert!(!copy.try_exists().unwrap());
+    assert_eq!(state("SITE_B"), None);
+    events.wait_for("deletion-done");
+}
+
+#[test]
+fn every_daemon_runs_and_a_transfer_that_fails_tells_why() {
+    let rucio = Rucio::start(&[Part::Broker, Part::Daemons, Part::Transfers]).unwrap();
+    rucio.add_scope("root", "butler").unwrap();
+    let a = rucio.add_rse("SITE_A", Naming::Identity, None).unwrap();
+    rucio.add_rse("SITE_B", Naming::Identity, None).unwrap();
+    let path = rucio.add_file(&a, "butler", "a.fits", b"bytes").unwrap();
+    overwrite(&path, b"other");
+    rucio.add_rule("butler", "a.fits", 1, "SITE_B").unwrap();
+    let mut events = Events::subscribe(rucio.broker().unwrap());
+    rucio.step(Daemon::ALL).unwrap();
+    let event = events.wait_for("transfer-failed");
+    assert!(event.contains("has checksum"), "{event}");
+}
+
+#[test]
+fn a_server_that_stops_refuses_and_comes_back_where_it_was() {
+    let rucio = Rucio::start(&[Part::Tls]).unwrap();
+    let port = rucio.port();
+    rucio.stop_server().unwrap();
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    assert!(rucio.rest("GET", "/rses/", None).is_err());
+    rucio.restart_server().unwrap();
+    rucio.restart_server().unwrap();
+    assert_eq!(rucio.must("GET", "/rses/", None).unwrap().status, 200);
+    assert_eq!(rucio.port(), port);
+}
+
+#[test]
+fn the_owner_of_a_certificate_logs_in_over_tls() {
+    let rucio = Rucio::start(&[Part::Tls]).unwrap();
+    rucio
+        .add_account("runsync", ("runsync", "word"), true)
+        .unwrap();
+    let known = rucio.certificate("known").unwrap();
+    let stranger = rucio.certificate("stranger").unwrap();
+    rucio.add_certificate("runsync", &known).unwrap();
+
+    let answer = tls_login(&rucio, Some(&known), "X-Rucio-Account: runsync\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let token = header(&answer, "X-Rucio-Auth-Token");
+    assert!(whoami(&rucio, token).contains("\"runsync\""));
+    // The certificate alone says whose it is.
+    let answer = tls_login(&rucio, Some(&known), "");
+    assert_eq!(header(&answer, "X-Rucio-Auth-Account"), "runsync");
+    let account = "X-Rucio-Account: runsync\r\n";
+    for (certificate, headers) in [
+        (Some(&stranger), ""),
+        (Some(&stranger), account),
+        (None, account),
+    ] {
+        let refused = tls_login(&rucio, certificate, headers);
+        assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
+    }
+}
+
+#[test]
+fn the_bearer_of_a_token_is_who_it_says() {
+    let rucio = Rucio::start(&[Part::Issuer]).unwrap();
+    rucio
+        .add_account("runsync", ("runsync", "word"), true)
+        .unwrap();
+    rucio.add_token_subject("runsync", "service").unwrap();
+    let token = rucio.issue_token("service", 600).unwrap();
+    assert!(whoami(&rucio, &token).contains("\"runsync\""));
+    let unknown = rucio.issue_token("stranger", 600).unwrap();
+    assert!(whoami(&rucio, &unknown).contains("CannotAuthenticate"));
+    let expired = rucio.issue_token("service", -600).unwrap();
+    assert!(whoami(&rucio, &expired).contains("CannotAuthenticate"));
+    let (signed, _) = token.rsplit_once('.').unwrap();
+    let forged = format!("{signed}.{}", unknown.rsplit_once('.').unwrap().1);
+    assert!(whoami(&rucio, &forged).contains("CannotAuthenticate"));
+}
+
+#[test]
+fn two_at_once_know_nothing_of_each_other_and_leave_nothing() {
+    let start = || Rucio::start(Part::ALL).unwrap();
+    let (one, other) = thread::scope(|scope| {
+        let one = scope.spawn(start);
+        (start(), one.join().unwrap())
+    });
+    one.add_scope("root", "one").unwrap();
+    other.add_scope("root", "other").unwrap();
+    for (rucio, scope) in [(&one, "one"), (&other, "other")] {
+        let rows = rucio.sql("SELECT scope FROM scopes").unwrap();
+        assert_eq!(rows, [[scope]]);
+        rucio.step(Daemon::TRANSFER).unwrap();
+    }
+    for rucio in [one, other] {
+        let (folder, ports) = (rucio.folder().to_path_buf(), ports(&rucio));
+        assert!(processes_of(&folder).len() > 8);
+        drop(rucio);
+        assert_nothing_left(&folder, &ports);
+    }
+}
+
+/// Also started as a process of its own, which it then kills.
+#[test]
+fn nothing_outlives_an_owner_that_is_killed() {
+    if env::var_os(OWNER).is_some() {
+        return own_until_killed();
+    }
+    let mut owner = Command::new(env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "nothing_outlives_an_owner_that_is_killed",
+            "--nocapture",
+        ])
+        .env(OWNER, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(owner.stdout.take().unwrap()).lines();
+    let told = lines.find_map(|line| Some(line.unwrap().split_once("owns ")?.1.to_owned()));
+    let told = told.unwrap();
+    let mut words = told.split(' ');
+    let folder = PathBuf::from(words.next().unwrap());
+    let ports: Vec<u16> = words.map(|word| word.parse().unwrap()).collect();
+    assert!(processes_of(&folder).len() > 8);
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    let start = Instant::now();
+    while folder.try_exists().unwrap() && start.elapsed() < DEADLINE {
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_nothing_left(&folder, &ports);
+}
+
+fn own_until_killed() {
+    let rucio = Rucio::start(Part::ALL).unwrap();
+    let ports = ports(&rucio);
+    let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+    println!("owns {} {}", rucio.folder().display(), ports.join(" "));
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+fn ports(rucio: &Rucio) -> [u16; 5] {
+    let port = |url: String| url.rsplit_once(':').unwrap().1.parse().unwrap();
+    [
+        rucio.port(),
+        rucio.broker().unwrap().port(),
+        port(rucio.transfers_url().unwrap()),
+        port(rucio.issuer_url().unwrap()),
+        port(rucio.tls_url().unwrap()),
+    ]
+}
+
+fn assert_nothing_left(folder: &Path, ports: &[u16]) {
+    assert_eq!(processes_of(folder), [""; 0]);
+    assert!(!folder.try_exists().unwrap());
+    for port in ports {
+        assert!(TcpStream::connect(("127.0.0.1", *port)).is_err(), "{port}");
+    }
+}
+
+/// The command lines, or environments, of processes that name the folder.
+fn processes_of(folder: &Path) -> Vec<String> {
+    let folder = folder.to_str().unwrap();
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter(|process| process.file_name().to_str().unwrap().parse::<u32>().is_ok())
+        .filter_map(|process| {
+            let read = |name| fs::read(process.path().join(name)).unwrap_or_default();
+            let line = text(&read("cmdline"));
+            (line.contains(folder) || text(&read("environ")).contains(folder)).then_some(line)
+        })
+        .collect()
+}
+
+/// What Rucio says is the URL of a replica.
+fn pfn(rucio: &Rucio, rse: &Rse, name: &str) -> String {
+    let body = serde_json::json!({"dids": [{"scope": "butler", "name": name}]});
+    let replicas = rucio.must("POST", "/replicas/list", Some(&body)).unwrap();
+    replicas.json().unwrap()[0]["rses"][&rse.name][0]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+/// What the server says of the account behind a token.
+fn whoami(rucio: &Rucio, token: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", rucio.port())).unwrap();
+    let request = format!("GET /accounts/whoami HTTP/1.0\r\nX-Rucio-Auth-Token: {token}\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    // The account's own page is where it is sent.
+    answer
+}
+
+/// Asks for a token by a client certificate; the answer as it comes.
+fn tls_login(rucio: &Rucio, certificate: Option<&Certificate>, headers: &str) -> String {
+    let mut roots = RootCertStore::empty();
+    let authority = rucio.authority().unwrap();
+    roots
+        .add(CertificateDer::from_pem_file(authority).unwrap())
+        .unwrap();
+    let config = ClientConfig::builder().with_root_certificates(roots);
+    let config = match certificate {
+        None => config.with_no_client_auth(),
+        Some(certificate) => {
+            let chain = vec![CertificateDer::from_pem_file(&certificate.certificate).unwrap()];
+            let key = PrivateKeyDer::from_pem_file(&certificate.key).unwrap();
+            config.with_client_auth_cert(chain, key).unwrap()
+        }
+    };
+    let url = rucio.tls_url().unwrap();
+    let (_, address) = url.split_once("://").unwrap();
+    let server = ServerName::try_from("localhost").unwrap();
+    let connection = ClientConnection::new(Arc::new(config), server).unwrap();
+    let mut stream = StreamOwned::new(connection, TcpStream::connect(address).unwrap());
+    let request =
+        format!("GET /auth/x509 HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    // gunicorn closes without a word of TLS.
+    drop(stream.read_to_string(&mut answer));
+    answer
+}
+
+fn header<'a>(answer: &'a str, name: &str) -> &'a str {
+    let found = answer.lines().find_map(|line| {
+        let (found, value) = line.split_once(": ")?;
+        found.eq_ignore_ascii_case(name).then_some(value)
+    });
+    found.unwrap_or_else(|| panic!("no {name}: {answer}"))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a file that a test damages")]
+fn overwrite(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).unwrap();
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A subscriber to the broker that speaks as little STOMP as it can.
+struct Events(BufReader<TcpStream>);
+
+impl Events {
+    fn subscribe(broker: &Broker) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", broker.port())).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut events = Self(BufReader::new(stream));
+        events.send(&format!(
+            "CONNECT\naccept-version:1.2\nhost:{}\nlogin:{}\npasscode:{}\n\n",
+            Broker::VIRTUAL_HOST,
+            Broker::LOGIN,
+            Broker::PASSCODE
+        ));
+        assert!(events.frame().starts_with("CONNECTED"));
+        let destination = Broker::DESTINATION;
+        events.send(&format!(
+            "SUBSCRIBE\nid:0\ndestination:{destination}\nack:auto\nreceipt:subscribed\n\n"
+        ));
+        assert!(events.frame().starts_with("RECEIPT"));
+        events
+    }
+
+    fn send(&mut self, frame: &str) {
+        let bytes = [frame.as_bytes(), b"\0"].concat();
+        self.0.get_mut().write_all(&bytes).unwrap();
+    }
+
+    fn frame(&mut self) -> String {
+        let mut frame = Vec::new();
+        self.0.read_until(0, &mut frame).unwrap();
+        text(&frame).trim_start().to_owned()
+    }
+
+    /// The next message of that type.
+    fn wait_for(&mut self, kind: &str) -> String {
+        loop {
+            let frame = self.frame();
+            assert!(frame.starts_with("MESSAGE"), "{kind}: {frame}");
+            if frame.contains(&format!("event_type:{kind}")) {
+                return frame;
+            }
+        }
+    }
 }
