@@ -544,11 +544,14 @@ fn publishing(
         datastore: Arc::clone(datastore),
     });
     Ok(Publishing::new(publish::Ground {
+        site: site.name.clone(),
         repository,
         rucio: site.rucio.as_ref().map(Rucio::new).transpose()?,
         registry: Arc::clone(&parts.registry),
         ledger: Arc::clone(&parts.ledger),
         roots: roots.collect(),
+        signing_key_file: site.signing_key_file.clone(),
+        registration: registration_lock(site)?,
         limits: site.limits,
         scratch: parts.scratch.clone(),
         clock: Arc::clone(&parts.clock),

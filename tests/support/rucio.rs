@@ -37,7 +37,10 @@ impl RucioSite {
             Naming::Hash => (site.root(), rse.to_lowercase()),
         };
         let rse = rucio.add_rse(rse, naming, Some(&prefix)).unwrap();
-        if rucio.rest("POST", &format!("/scopes/root/{scope}"), None).is_err() {
+        if rucio
+            .rest("POST", &format!("/scopes/root/{scope}"), None)
+            .is_err()
+        {
             panic!("no scope {scope}");
         }
         rucio.set_limit(ACCOUNT, &rse.name, None).unwrap();
@@ -65,7 +68,13 @@ impl RucioSite {
     }
 
     /// Puts a manifest of `count` artifacts and these into the root, and has it ingested.
-    pub fn add(&self, run: &str, generation: &str, content: Content, numbers: std::ops::Range<u32>) {
+    pub fn add(
+        &self,
+        run: &str,
+        generation: &str,
+        content: Content,
+        numbers: std::ops::Range<u32>,
+    ) {
         let entries: Vec<_> = numbers
             .map(|number| {
                 let path = format!("{run}/calexp/{number}.fits");
@@ -73,7 +82,13 @@ impl RucioSite {
                 self.site.put(&path, &bytes);
                 // Data IDs are unique within a run and dataset type.
                 let uuid = u128::from(number) + 1 + (u128::from(seed(run)) << 32);
-                entry(uuid, i64::from(number / 100), i64::from(number % 100), &path, &bytes)
+                entry(
+                    uuid,
+                    i64::from(number / 100),
+                    i64::from(number % 100),
+                    &path,
+                    &bytes,
+                )
             })
             .collect();
         let manifest = Manifest::new(self.site.repository, run, generation, content)
@@ -92,7 +107,11 @@ impl RucioSite {
     /// The error of a command that must fail.
     pub fn fails(&self, args: &[&str]) -> String {
         let output = self.run(args);
-        assert!(!output.status.success(), "{args:?}: {}", text(&output.stdout));
+        assert!(
+            !output.status.success(),
+            "{args:?}: {}",
+            text(&output.stdout)
+        );
         text(&output.stderr)
     }
 }

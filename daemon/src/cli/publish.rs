@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar};
-use runsync_manifest::name::{RunKey, RunName};
+use runsync_manifest::name::RunName;
 use serde::Serialize;
 
 use crate::assembly::Assembly;
@@ -49,7 +49,7 @@ pub(crate) struct Args {
 }
 
 /// Who publishes.
-enum Publisher {
+pub(crate) enum Publisher {
     Daemon(Client),
     Direct {
         _held: Held,
@@ -87,7 +87,8 @@ fn list(args: &Args, context: &Context) -> Result<Outcome, Failure> {
 }
 
 impl Publisher {
-    fn open(way: Way, context: &Context) -> Result<Self, Failure> {
+    /// Finds whoever publishes.
+    pub(crate) fn open(way: Way, context: &Context) -> Result<Self, Failure> {
         let site = context.site()?;
         if !way.direct {
             return Ok(Self::Daemon(Client::connect(&site.http.socket)?));
@@ -132,8 +133,27 @@ impl Publisher {
         }
     }
 
+    /// The publications of runs.
+    pub(crate) fn published(&self, runs: &[RunName]) -> Result<Vec<Publication>, Failure> {
+        let mut rows = Vec::new();
+        for run in runs {
+            match self {
+                Self::Daemon(client) => {
+                    let query = [("run", run.as_str())];
+                    let lines = client.lines("/v1/publications", &query)?;
+                    rows.extend(all::<Publication>(lines)?);
+                }
+                Self::Direct { assembly, .. } => {
+                    let run = assembly.publishing.own(run);
+                    rows.extend(assembly.parts.ledger.publications_of(&run)?);
+                }
+            }
+        }
+        Ok(rows)
+    }
+
     /// Waits until all is published, or something stops it.
-    fn see_through(
+    pub(crate) fn see_through(
         &self,
         runs: &[RunName],
         ordered: Vec<Publication>,
@@ -141,31 +161,42 @@ impl Publisher {
     ) -> Result<Vec<Publication>, Failure> {
         let bar = progress::bar(context, "publishing", total(&ordered));
         let published = match self {
-            Self::Daemon(client) => follow(client, runs, ordered, &bar),
-            Self::Direct { assembly, .. } => publish(assembly, runs, &bar),
+            Self::Daemon(_) => self.follow(runs, ordered, &bar),
+            Self::Direct { assembly, .. } => {
+                publish(assembly, runs, &bar).and_then(|()| self.published(runs))
+            }
         };
         bar.finish_and_clear();
         published
     }
+
+    /// Asks the daemon how far it is.
+    fn follow(
+        &self,
+        runs: &[RunName],
+        mut rows: Vec<Publication>,
+        bar: &ProgressBar,
+    ) -> Result<Vec<Publication>, Failure> {
+        loop {
+            let is_over = |row: &Publication| row.state != PublicationState::Ordered;
+            if rows.iter().all(is_over) || rows.iter().any(|row| stopped(row).is_some()) {
+                return Ok(rows);
+            }
+            bar.set_length(total(&rows));
+            bar.set_position(rows.iter().map(|row| row.files_done).sum());
+            thread::sleep(ASK_PAUSE);
+            rows = self.published(runs)?;
+        }
+    }
 }
 
-fn publish(
-    assembly: &Assembly,
-    runs: &[RunName],
-    bar: &ProgressBar,
-) -> Result<Vec<Publication>, Failure> {
+fn publish(assembly: &Assembly, runs: &[RunName], bar: &ProgressBar) -> Result<(), Failure> {
     let publishing = &assembly.publishing;
     let rucio = publishing.rucio()?;
-    let mut published = Vec::new();
-    for name in runs {
-        let run = RunKey {
-            origin: assembly.repository,
-            name: name.clone(),
-        };
-        publishing.publish(rucio, &run, &mut |phase| show(bar, phase))?;
-        published.extend(assembly.parts.ledger.publications_of(&run)?);
+    for run in runs {
+        publishing.publish(rucio, &publishing.own(run), &mut |phase| show(bar, phase))?;
     }
-    Ok(published)
+    Ok(())
 }
 
 fn show(bar: &ProgressBar, phase: Phase) -> ControlFlow<()> {
@@ -182,31 +213,6 @@ fn show(bar: &ProgressBar, phase: Phase) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-/// Asks the daemon how far it is.
-fn follow(
-    client: &Client,
-    runs: &[RunName],
-    mut rows: Vec<Publication>,
-    bar: &ProgressBar,
-) -> Result<Vec<Publication>, Failure> {
-    loop {
-        let is_over = |row: &Publication| row.state != PublicationState::Ordered;
-        if rows.iter().all(is_over) || rows.iter().any(|row| stopped(row).is_some()) {
-            return Ok(rows);
-        }
-        bar.set_length(total(&rows));
-        bar.set_position(rows.iter().map(|row| row.files_done).sum());
-        thread::sleep(ASK_PAUSE);
-        rows.clear();
-        for run in runs {
-            let query = [("run", run.as_str())];
-            rows.extend(all::<Publication>(
-                client.lines("/v1/publications", &query)?,
-            )?);
-        }
-    }
-}
-
 fn total(rows: &[Publication]) -> u64 {
     rows.iter().filter_map(|row| row.files).sum()
 }
@@ -217,7 +223,11 @@ fn stopped(row: &Publication) -> Option<&str> {
     (row.state == PublicationState::Ordered).then_some(reason)
 }
 
-fn tell(rows: &[Publication], no_wait: bool, context: &Context) -> Result<Outcome, Failure> {
+pub(crate) fn tell(
+    rows: &[Publication],
+    no_wait: bool,
+    context: &Context,
+) -> Result<Outcome, Failure> {
     let mut output = context.output();
     for row in rows {
         output.value(&Told(row))?;

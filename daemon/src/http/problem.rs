@@ -352,6 +352,8 @@ impl From<PublishError> for Problem {
                 | PublishError::NothingToPublish { .. }
                 | PublishError::Waiting { .. }
                 | PublishError::NoRse { .. }
+                | PublishError::Unregistered { .. }
+                | PublishError::SeveralRoots { .. }
                 | PublishError::Rucio(RucioError::Name(_))
         );
         if !refused {

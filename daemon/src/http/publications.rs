@@ -25,7 +25,7 @@ use super::record::{Asking, perform};
 use super::surface::Surface;
 use crate::ledger::Ledger;
 use crate::ledger::record::Publication;
-use crate::publish::Plan;
+use crate::publish::{Compaction, Plan, Withdrawal};
 
 /// Which publications.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
@@ -173,6 +173,83 @@ pub(super) async fn plan(
         publishing.plan(&wanted.runs, &mut || ControlFlow::Continue(()))
     });
     plan.await.map(Json)
+}
+
+/// A run whose manifests are to be compacted, or withdrawn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ToCompact {
+    /// The run: of this site's own.
+    #[schema(value_type = String)]
+    pub run: RunName,
+}
+
+/// Write one snapshot in the place of a run's manifests, and have it published.
+#[utoipa::path(
+    post,
+    path = "/v1/compactions",
+    tag = "operate",
+    operation_id = "compact",
+    request_body = ToCompact,
+    responses(
+        (status = 200, description = "The snapshot is written, and its publication ordered.", body = Compaction),
+        Body,
+        Typed,
+        Gated,
+    )
+)]
+pub(super) async fn compact(
+    State(surface): State<Arc<Surface>>,
+    Extension(account): Extension<Account>,
+    JsonBody(wanted): JsonBody<ToCompact>,
+) -> Result<Json<Compaction>, Problem> {
+    let by = account.to_string();
+    let asking = Asking {
+        account,
+        what: "compact",
+        subject: wanted.run.to_string(),
+    };
+    let compacted = perform(&surface, asking, move |loops| {
+        let publishing = &loops.assembly().publishing;
+        let compacted = publishing.compact(&wanted.run, &by, &mut || ControlFlow::Continue(()));
+        loops.wake(None);
+        loops.wake_publishing();
+        compacted
+    });
+    compacted.await.map(Json)
+}
+
+/// Let Rucio delete a run's manifests whose place a snapshot or a removal has taken, wherever that
+/// has arrived.
+#[utoipa::path(
+    post,
+    path = "/v1/withdrawals",
+    tag = "operate",
+    operation_id = "withdraw",
+    request_body = ToCompact,
+    responses(
+        (status = 200, description = "What is withdrawn, and what is still waited for.", body = Withdrawal),
+        Body,
+        Typed,
+        Gated,
+    )
+)]
+pub(super) async fn withdraw(
+    State(surface): State<Arc<Surface>>,
+    Extension(account): Extension<Account>,
+    JsonBody(wanted): JsonBody<ToCompact>,
+) -> Result<Json<Withdrawal>, Problem> {
+    let asking = Asking {
+        account,
+        what: "withdraw",
+        subject: wanted.run.to_string(),
+    };
+    let withdrawn = perform(&surface, asking, move |loops| {
+        let publishing = &loops.assembly().publishing;
+        let run = publishing.own(&wanted.run);
+        publishing.withdraw(publishing.rucio()?, &run)
+    });
+    withdrawn.await.map(Json)
 }
 
 /// Have runs published.

@@ -76,6 +76,8 @@ fn operate() -> Routes {
         .routes(routes!(collections::remove))
         .routes(routes!(publications::plan))
         .routes(routes!(publications::publish))
+        .routes(routes!(publications::compact))
+        .routes(routes!(publications::withdraw))
 }
 
 /// All of them, without what stands before.

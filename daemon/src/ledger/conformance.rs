@@ -510,6 +510,7 @@ fn publication(name: &str, sequence: u32, state: PublicationState) -> Publicatio
         generation: Generation { epoch: 1, sequence },
         content: Content::Additions,
         root: root("main"),
+        scope: (sequence > 1).then(|| "hsc".parse().unwrap()),
         state,
         files: (sequence > 1).then_some(7),
         files_done: 3,
@@ -543,10 +544,18 @@ pub(crate) fn publications_are_listed_by_run_by_state_and_by_page(open: &Open) {
     ledger
         .note_publications(std::slice::from_ref(&done))
         .unwrap();
+    assert_eq!(ledger.overtaken().unwrap(), []);
+    let content = Content::Snapshot;
+    let newest = publication("u/a", 3, Published);
+    let newest = Publication { content, ..newest };
+    ledger
+        .note_publications(std::slice::from_ref(&newest))
+        .unwrap();
+    assert_eq!(ledger.overtaken().unwrap(), [run("u/a")]);
     assert_eq!(ledger.publications_in(Ordered).unwrap(), rows[..1]);
     assert_eq!(
         ledger.publications_in(Published).unwrap(),
-        [done, rows[2].clone()]
+        [newest, done, rows[2].clone()]
     );
 }
 

@@ -141,6 +141,9 @@ pub trait Ledger: Send + Sync + Debug {
     /// The publications in a state, first ordered first.
     fn publications_in(&self, state: PublicationState) -> Result<Vec<Publication>, LedgerError>;
 
+    /// Runs with a published snapshot or removal and older published manifests, by name.
+    fn overtaken(&self) -> Result<Vec<RunKey>, LedgerError>;
+
     /// A page of all publications, by run, origin and generation: the next `limit` after that one,
     /// which need not be there. A page of fewer is the last.
     fn publications_after(

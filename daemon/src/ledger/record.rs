@@ -5,7 +5,7 @@ use runsync_config::root::RootName;
 use runsync_manifest::checksum::Sha256;
 use runsync_manifest::content::Content;
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::{ManifestId, RunKey, SiteName};
+use runsync_manifest::name::{ManifestId, RunKey, Scope, SiteName};
 use runsync_manifest::signature::KeyId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -254,13 +254,16 @@ pub struct Publication {
     /// The root that it lies in.
     #[schema(value_type = String)]
     pub root: RootName,
+    /// The scope of its files; none: not read yet.
+    #[schema(value_type = Option<String>)]
+    pub scope: Option<Scope>,
     /// How it stands.
     pub state: PublicationState,
     /// Files that it has, each artifact once and the manifest itself; none: not counted yet.
     pub files: Option<u64>,
     /// Files that are registered and attached.
     pub files_done: u64,
-    /// Sum of their sizes in bytes; none: not counted yet.
+    /// Sum of the sizes of all of them in bytes; none: not counted yet.
     pub bytes: Option<u64>,
     /// Why it does not go on, for people.
     pub problem: Option<String>,

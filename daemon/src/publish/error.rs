@@ -3,13 +3,17 @@
 use std::io;
 
 use runsync_config::root::RootName;
-use runsync_manifest::error::ReadError;
+use runsync_config::secret::SecretError;
+use runsync_manifest::error::{KeyError, ReadError, WriteError};
+use runsync_manifest::generation::Generation;
 use runsync_manifest::name::{RseName, RunName};
 use thiserror::Error;
 
 use crate::datastore::DatastoreError;
 use crate::ledger::LedgerError;
+use crate::registration_lock::RegistrationLockError;
 use crate::registry::RegistryError;
+use crate::removal::GenerationError;
 use crate::rucio::{Did, RucioError};
 
 /// Why a run is not published, or not yet.
@@ -125,6 +129,43 @@ pub enum PublishError {
         /// Why.
         source: Box<ReadError>,
     },
+    /// A manifest of the run is not registered, and a snapshot would overtake it.
+    #[error("run `{run}` has a manifest that is not registered: {path}")]
+    Unregistered {
+        /// The run.
+        run: RunName,
+        /// Where the manifest lies in its root.
+        path: String,
+    },
+    /// The run's artifacts lie in several roots.
+    #[error("run `{run}` lies in several roots, and a snapshot is of one")]
+    SeveralRoots {
+        /// The run.
+        run: RunName,
+    },
+    /// Another manifest took the generation meanwhile.
+    #[error("generation {generation} of run `{run}` was taken meanwhile")]
+    GenerationTaken {
+        /// The run.
+        run: RunName,
+        /// The generation.
+        generation: Generation,
+    },
+    /// No generation is to be had.
+    #[error(transparent)]
+    Generation(#[from] GenerationError),
+    /// A snapshot cannot be written.
+    #[error("cannot write the snapshot")]
+    Write(#[from] WriteError),
+    /// The signing key cannot be read.
+    #[error("cannot read the signing key")]
+    Key(#[from] SecretError),
+    /// The signing key is none.
+    #[error("cannot use the signing key")]
+    KeyText(#[from] KeyError),
+    /// The turn to register cannot be had.
+    #[error(transparent)]
+    Lock(#[from] RegistrationLockError),
     /// Rucio gives no answer, or refuses.
     #[error(transparent)]
     Rucio(#[from] RucioError),
@@ -180,6 +221,20 @@ impl PublishError {
                 "a run's container has the run's name: see what has it, with `rucio did show`"
             }
             Self::Manifest { .. } => "it is published as it lies in the root: see `runsync status`",
+            Self::Unregistered { .. } => {
+                "have it registered, or move it away: `runsync status` and `runsync quarantine list` tell why it is not"
+            }
+            Self::SeveralRoots { .. } => {
+                "write a snapshot for each root with `runsync manifest create --snapshot`"
+            }
+            Self::GenerationTaken { .. } => "try again",
+            Self::Generation(error) => return error.hint(),
+            Self::Write(_) => "the registry holds what a manifest may not: see the error",
+            Self::Key(error) => return Some(error.hint()),
+            Self::KeyText(_) => {
+                "restore the file that `signing_key_file` names, from a backup of the keys"
+            }
+            Self::Lock(_) => "run as the user that owns the state directory",
             Self::Rucio(error) => return error.hint(),
             Self::Datastore(error) => return error.hint(),
             Self::Registry(error) => return error.hint().map(str::to_owned),
@@ -194,7 +249,9 @@ impl PublishError {
     pub fn is_interruption(&self) -> bool {
         matches!(
             self,
-            Self::Interrupted | Self::Rucio(RucioError::Interrupted)
+            Self::Interrupted
+                | Self::Rucio(RucioError::Interrupted)
+                | Self::Lock(RegistrationLockError::Interrupted)
         )
     }
 

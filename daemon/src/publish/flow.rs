@@ -6,18 +6,18 @@ use std::sync::Arc;
 
 use runsync_config::root::Root;
 use runsync_manifest::limits::Limits;
-use runsync_manifest::name::{RepositoryId, RseName, RunKey, RunName, Scope};
+use runsync_manifest::name::{RepositoryId, RseName, RunKey, RunName, Scope, SiteName};
 
 use super::artifacts::Artifacts;
 use super::error::PublishError;
 use super::instalment::Instalment;
-use super::names;
 use super::order::{Candidate, Extent};
 use crate::clock::Clock;
 use crate::datastore::Datastore;
 use crate::error_chain::error_chain;
 use crate::ledger::Ledger;
-use crate::ledger::record::{Publication, PublicationState};
+use crate::ledger::record::{ManifestState, Publication, PublicationState};
+use crate::registration_lock::RegistrationLock;
 use crate::registry::Registry;
 use crate::rucio::{Did, Rucio};
 
@@ -54,6 +54,8 @@ pub struct PublishRoot {
 /// What publishing works with.
 #[derive(Debug)]
 pub struct Ground {
+    /// The site.
+    pub site: SiteName,
     /// The site's repository.
     pub repository: RepositoryId,
     /// Rucio, where configuration has one.
@@ -64,6 +66,10 @@ pub struct Ground {
     pub ledger: Arc<dyn Ledger>,
     /// All roots.
     pub roots: Vec<PublishRoot>,
+    /// The key that signs snapshots.
+    pub signing_key_file: PathBuf,
+    /// One registration at a time: none may come while a snapshot is written.
+    pub registration: RegistrationLock,
     /// Limits for reading manifests.
     pub limits: Limits,
     /// Folder for scratch files.
@@ -117,7 +123,10 @@ impl Publishing {
             let generation = publication.generation;
             let found = candidates.iter().find(|one| one.generation == generation);
             let Some(candidate) = found else {
-                self.give_up(publication)?;
+                if self.is_superseded(&publication)? {
+                    self.give_up(publication)?;
+                }
+                // Else it is not registered yet.
                 continue;
             };
             self.publish_one(rucio, candidate, publication, progress)?;
@@ -164,6 +173,15 @@ impl Publishing {
             publication.changed_at = self.ground.clock.now();
         }
         Ok(self.ground.ledger.note_publications(&known)?)
+    }
+
+    fn is_superseded(&self, publication: &Publication) -> Result<bool, PublishError> {
+        let rows = self.ground.ledger.of_run(&publication.run)?;
+        Ok(rows.iter().any(|row| {
+            let summary = row.summary.as_ref();
+            row.state == ManifestState::Superseded
+                && summary.is_some_and(|summary| summary.generation == publication.generation)
+        }))
     }
 
     /// A manifest that was superseded before it was published is none that other sites need.
@@ -253,9 +271,11 @@ impl Publishing {
         Ok(ordered.len())
     }
 
-    /// The container of a run of this site.
-    pub fn container(&self, scope: &Scope, run: &RunName) -> Did {
-        let (origin, name) = (self.ground.repository, run.clone());
-        names::container(scope, &RunKey { origin, name })
+    /// The run of that name of this site.
+    pub fn own(&self, name: &RunName) -> RunKey {
+        RunKey {
+            origin: self.ground.repository,
+            name: name.clone(),
+        }
     }
 }

@@ -97,10 +97,11 @@ impl<'a> Instalment<'a> {
         }
         let begun = self.publication.files.is_some();
         let has_files = self.artifacts.sum.files > 0;
-        self.publication.files = Some(self.artifacts.sum.files + 1);
-        self.publication.bytes = Some(self.artifacts.sum.bytes);
-        self.note()?;
         let manifest = self.manifest_replica()?;
+        self.publication.scope = Some(self.scope.clone());
+        self.publication.files = Some(self.artifacts.sum.files + 1);
+        self.publication.bytes = Some(self.artifacts.sum.bytes + manifest.bytes);
+        self.note()?;
         if has_files {
             let (container, dataset) = (self.container(), self.dataset());
             self.make(&container, DidKind::Container)?;

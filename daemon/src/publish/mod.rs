@@ -45,11 +45,17 @@ mod flow;
 
 pub mod plan;
 
+pub mod compact;
+
+mod withdraw;
+
 pub mod worker;
 
 mod error;
 
+pub use self::compact::Compaction;
 pub use self::error::PublishError;
 pub use self::flow::{Ground, Phase, Progress, PublishRoot, Publishing};
 pub use self::plan::Plan;
+pub use self::withdraw::Withdrawal;
 pub use self::worker::PublishWorker;

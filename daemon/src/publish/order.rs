@@ -1,5 +1,7 @@
 //! Which manifests of a run are to be published.
 
+use jiff::Timestamp;
+use runsync_config::root::RootName;
 use runsync_manifest::content::Content;
 use runsync_manifest::generation::Generation;
 use runsync_manifest::name::{RunKey, RunName};
@@ -13,7 +15,7 @@ use crate::ledger::record::{ManifestState, Publication, PublicationState};
 pub(super) struct Candidate {
     pub(super) generation: Generation,
     pub(super) content: Content,
-    pub(super) root: runsync_config::root::RootName,
+    pub(super) root: RootName,
     pub(super) path: String,
 }
 
@@ -24,6 +26,31 @@ pub(super) enum Extent {
     Everything,
     /// Those that bring no artifacts: they tell sites that have the run what has become of it.
     WordOnly,
+}
+
+/// An order of which nothing is done yet.
+pub(super) fn new_order(
+    run: &RunKey,
+    (generation, content): (Generation, Content),
+    root: RootName,
+    (by, now): (&str, Timestamp),
+) -> Publication {
+    Publication {
+        run: run.clone(),
+        generation,
+        content,
+        root,
+        scope: None,
+        state: PublicationState::Ordered,
+        files: None,
+        files_done: 0,
+        bytes: None,
+        problem: None,
+        hint: None,
+        ordered_by: by.to_owned(),
+        ordered_at: now,
+        changed_at: now,
+    }
 }
 
 impl Publishing {
@@ -84,21 +111,12 @@ impl Publishing {
                     changed_at: now,
                     ..before.clone()
                 }),
-                None => ordered.push(Publication {
-                    run: run.clone(),
-                    generation: candidate.generation,
-                    content: candidate.content,
-                    root: candidate.root,
-                    state: PublicationState::Ordered,
-                    files: None,
-                    files_done: 0,
-                    bytes: None,
-                    problem: None,
-                    hint: None,
-                    ordered_by: by.to_owned(),
-                    ordered_at: now,
-                    changed_at: now,
-                }),
+                None => ordered.push(new_order(
+                    run,
+                    (candidate.generation, candidate.content),
+                    candidate.root,
+                    (by, now),
+                )),
             }
         }
         let brings_artifacts = |one: &Publication| one.content == Content::Additions;

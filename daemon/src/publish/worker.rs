@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use runsync_config::rucio::PublishPolicy;
 use runsync_manifest::name::RunKey;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::PublishError;
 use super::flow::{Progress, Publishing};
@@ -84,6 +84,25 @@ impl PublishWorker {
                         .map_or(FIRST_PAUSE, |(_, pause)| *pause);
                     let next = pause.saturating_mul(2).min(LONGEST_PAUSE);
                     self.failed.insert(run, (later(now, pause), next));
+                }
+            }
+        }
+        self.withdraw(rucio)
+    }
+
+    /// Withdraws manifests whose place others have taken, wherever these have arrived.
+    fn withdraw(&self, rucio: &Rucio) -> Result<(), PublishError> {
+        for run in self.publishing.ground().ledger.overtaken()? {
+            match self.publishing.withdraw(rucio, &run) {
+                Ok(withdrawal) if withdrawal.left == 0 => {
+                    info!(run = %run.name, withdrawn = withdrawal.withdrawn, "older manifests withdrawn");
+                }
+                Ok(withdrawal) => {
+                    debug!(run = %run.name, waits_for = ?withdrawal.waits_for, "older manifests stay");
+                }
+                Err(error) if error.is_interruption() || error.is_fenced() => return Err(error),
+                Err(error) => {
+                    warn!(run = %run.name, error = %error_chain(&error), "older manifests stay");
                 }
             }
         }

@@ -38,9 +38,34 @@ fn a_run_is_published() {
         site.add(&run, "1-2", Content::Additions, 7..9);
         println!("{}", site.site.directly(&["publish", &run]));
         println!("{}", site.site.directly(&["publish", "--list"]));
-        for row in server.sql("select scope,name,did_type,is_open,bytes,length from dev.dids order by name").unwrap() { println!("{row:?}"); }
-        for row in server.sql("select name,child_name from dev.contents order by 1,2").unwrap() { println!("{row:?}"); }
-        for row in server.sql("select name,rse_expression,state,notification from dev.rules order by 1,2").unwrap() { println!("{row:?}"); }
-        println!("{}", String::from_utf8_lossy(&std::process::Command::new("find").arg(site.site.root()).args(["-type","f","-links","+0","-printf","%P %n\n"]).output().unwrap().stdout));
+        for row in server
+            .sql("select scope,name,did_type,is_open,bytes,length from dev.dids order by name")
+            .unwrap()
+        {
+            println!("{row:?}");
+        }
+        for row in server
+            .sql("select name,child_name from dev.contents order by 1,2")
+            .unwrap()
+        {
+            println!("{row:?}");
+        }
+        for row in server
+            .sql("select name,rse_expression,state,notification from dev.rules order by 1,2")
+            .unwrap()
+        {
+            println!("{row:?}");
+        }
+        println!(
+            "{}",
+            String::from_utf8_lossy(
+                &std::process::Command::new("find")
+                    .arg(site.site.root())
+                    .args(["-type", "f", "-links", "+0", "-printf", "%P %n\n"])
+                    .output()
+                    .unwrap()
+                    .stdout
+            )
+        );
     }
 }

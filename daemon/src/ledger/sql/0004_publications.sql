@@ -6,6 +6,7 @@ CREATE TABLE publication (
     sequence   INTEGER NOT NULL,
     content    TEXT NOT NULL,
     root       TEXT NOT NULL,
+    scope      TEXT,              -- none: not read yet
     state      TEXT NOT NULL,
     files      INTEGER,           -- none: not counted yet
     files_done INTEGER NOT NULL,
@@ -18,4 +19,6 @@ CREATE TABLE publication (
     PRIMARY KEY (run, origin, epoch, sequence)
 ) WITHOUT ROWID;
 
+CREATE INDEX publication_standing ON publication (run, origin)
+    WHERE state = 'published' AND content IN ('snapshot', 'removal');
 CREATE INDEX publication_to_do ON publication (ordered_at) WHERE state = 'ordered';

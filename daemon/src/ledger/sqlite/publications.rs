@@ -1,20 +1,21 @@
 //! Publications: what is, and is to be, in Rucio.
 
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::{RepositoryId, RunKey};
+use runsync_manifest::name::{RepositoryId, RunKey, Scope};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Params, Row, params};
 use uuid::Uuid;
 
 use super::rows::{self, Failure};
 use crate::ledger::record::{Publication, PublicationState};
 
-const COLUMNS: &str = "origin, run, epoch, sequence, content, root, state, files, files_done, \
-     bytes, problem, hint, ordered_by, ordered_at, changed_at";
+const COLUMNS: &str = "origin, run, epoch, sequence, content, root, scope, state, files, \
+     files_done, bytes, problem, hint, ordered_by, ordered_at, changed_at";
 
 pub(super) fn note(connection: &Connection, publications: &[Publication]) -> Result<(), Failure> {
     let mut insert = connection.prepare_cached(&format!(
         "INSERT OR REPLACE INTO publication ({COLUMNS})
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
     ))?;
     for row in publications {
         insert.execute(params![
@@ -24,6 +25,7 @@ pub(super) fn note(connection: &Connection, publications: &[Publication]) -> Res
             row.generation.sequence,
             rows::content_column(row.content),
             row.root.as_str(),
+            row.scope.as_ref().map(Scope::as_str),
             row.state.as_str(),
             row.files.map(u64::cast_signed),
             row.files_done.cast_signed(),
@@ -83,6 +85,28 @@ pub(super) fn after(
     }
 }
 
+pub(super) fn overtaken(connection: &Connection) -> Result<Vec<RunKey>, Failure> {
+    connection
+        .prepare_cached(
+            "SELECT DISTINCT newer.origin, newer.run FROM publication AS newer
+             JOIN publication AS older ON older.run = newer.run AND older.origin = newer.origin
+             WHERE newer.state = 'published' AND newer.content IN ('snapshot', 'removal')
+             AND older.state = 'published'
+             AND (older.epoch, older.sequence) < (newer.epoch, newer.sequence)
+             ORDER BY newer.run, newer.origin",
+        )?
+        .query_and_then([], run_key)?
+        .collect()
+}
+
+/// Origin and name in the first two columns.
+fn run_key(row: &Row<'_>) -> Result<RunKey, Failure> {
+    Ok(RunKey {
+        origin: RepositoryId(Uuid::from_bytes(row.get(0)?)),
+        name: rows::parse(row, 1, "run name")?,
+    })
+}
+
 fn list(
     connection: &Connection,
     rest: &str,
@@ -94,29 +118,34 @@ fn list(
         .collect()
 }
 
+fn scope(row: &Row<'_>) -> Result<Option<Scope>, Failure> {
+    match row.get_ref(6)? {
+        ValueRef::Null => Ok(None),
+        _ => rows::parse(row, 6, "scope").map(Some),
+    }
+}
+
 fn publication(row: &Row<'_>) -> Result<Publication, Failure> {
     let count = |column| -> rusqlite::Result<Option<u64>> {
         Ok(row.get::<_, Option<i64>>(column)?.map(i64::cast_unsigned))
     };
     Ok(Publication {
-        run: RunKey {
-            origin: RepositoryId(Uuid::from_bytes(row.get(0)?)),
-            name: rows::parse(row, 1, "run name")?,
-        },
+        run: run_key(row)?,
         generation: Generation {
             epoch: row.get(2)?,
             sequence: row.get(3)?,
         },
         content: rows::content(&row.get::<_, String>(4)?)?,
         root: rows::parse(row, 5, "root name")?,
-        state: rows::parse(row, 6, "state of a publication")?,
-        files: count(7)?,
-        files_done: count(8)?.unwrap_or_default(),
-        bytes: count(9)?,
-        problem: row.get(10)?,
-        hint: row.get(11)?,
-        ordered_by: row.get(12)?,
-        ordered_at: rows::time(row, 13)?,
-        changed_at: rows::time(row, 14)?,
+        scope: scope(row)?,
+        state: rows::parse(row, 7, "state of a publication")?,
+        files: count(8)?,
+        files_done: count(9)?.unwrap_or_default(),
+        bytes: count(10)?,
+        problem: row.get(11)?,
+        hint: row.get(12)?,
+        ordered_by: row.get(13)?,
+        ordered_at: rows::time(row, 14)?,
+        changed_at: rows::time(row, 15)?,
     })
 }

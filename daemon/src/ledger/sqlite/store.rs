@@ -471,6 +471,10 @@ impl Ledger for SqliteLedger {
         })
     }
 
+    fn overtaken(&self) -> Result<Vec<RunKey>, LedgerError> {
+        self.read("list overtaken publications", publications::overtaken)
+    }
+
     fn publications_after(
         &self,
         after: Option<(&RunKey, Generation)>,
