@@ -9,7 +9,7 @@ the same.
 
     {"do": "start", "name": N, "argv": [..], "env": {..}, "log": FILE}   -> {"pid": PID}
     {"do": "poll", "name": N}                                            -> {"exit": null or status}
-    {"do": "stop", "name": N}                                            -> {"exit": status}
+    {"do": "stop", "name": N}                                            -> {"exit": status}, null if it was stopped before
 """
 
 import ctypes
@@ -70,7 +70,9 @@ def poll(name):
 
 
 def stop(name):
-    child = children.pop(name)
+    child = children.pop(name, None)
+    if child is None:
+        return {"exit": None}
     below = descendants(child.pid)
     child.send_signal(GENTLY.get(name, signal.SIGTERM))
     try:

@@ -3,10 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::ports::Port;
-use crate::rucio::{START, until};
 use crate::scratch;
 use crate::supervisor::Supervisor;
 
@@ -36,18 +35,23 @@ impl Broker {
         self.stomp.number
     }
 
-    /// Starts it without waiting for it: it takes longest of all parts.
-    pub(crate) fn spawn(supervisor: &Supervisor, folder: &Path) -> Result<Self> {
-        let broker = Self {
+    /// Reserves what it listens on.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self {
             stomp: Port::reserve()?,
             between_nodes: Port::reserve()?,
             names: Port::reserve()?,
-        };
+        })
+    }
+
+    /// Starts it without waiting for it: it takes longest of all parts. What it has kept on disk of an
+    /// earlier start is there again.
+    pub(crate) fn spawn(&self, supervisor: &Supervisor, folder: &Path) -> Result<()> {
         let home = folder.join("broker");
         let settings = [
             // STOMP alone.
             "listeners.tcp = none".to_owned(),
-            format!("stomp.listeners.tcp.1 = 127.0.0.1:{}", broker.port()),
+            format!("stomp.listeners.tcp.1 = 127.0.0.1:{}", self.port()),
             format!("default_user = {}", Self::LOGIN),
             format!("default_pass = {}", Self::PASSCODE),
             "log.console = true".to_owned(),
@@ -73,26 +77,23 @@ impl Broker {
             )
             .env("RABBITMQ_CONFIG_FILE", home.join("rabbitmq.conf"))
             .env("RABBITMQ_CONF_ENV_FILE", home.join("environment.conf"))
-            .env(
-                "RABBITMQ_DIST_PORT",
-                broker.between_nodes.number.to_string(),
-            )
+            .env("RABBITMQ_DIST_PORT", self.between_nodes.number.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-            .env("ERL_EPMD_PORT", broker.names.number.to_string())
+            .env("ERL_EPMD_PORT", self.names.number.to_string())
             .env(
                 "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
                 "-kernel inet_dist_use_interface {127,0,0,1}",
             );
-        supervisor.spawn(NAME, &command)?;
-        Ok(broker)
+        supervisor.spawn(NAME, &command)
     }
 
     /// Waits until it takes connections.
     pub(crate) fn wait(&self, supervisor: &Supervisor) -> Result<()> {
-        until(START, || {
-            supervisor.check(NAME)?;
-            Ok(self.stomp.connect())
-        })
-        .context("the broker does not start")
+        supervisor.wait_for(NAME, || self.stomp.connect())
+    }
+
+    /// Asks it to end and waits for that.
+    pub(crate) fn stop(supervisor: &Supervisor) -> Result<()> {
+        supervisor.stop(NAME)
     }
 }

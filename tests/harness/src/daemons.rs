@@ -3,13 +3,12 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::rucio::{START, until};
+use crate::config::Programs;
 use crate::scratch;
 use crate::supervisor::Supervisor;
 
@@ -113,12 +112,13 @@ impl Stepper {
     /// Starts it without waiting for it: it has much to import.
     pub(crate) fn spawn(
         supervisor: &Supervisor,
+        programs: &Programs,
         folder: &Path,
-        mut python: Command,
     ) -> Result<Self> {
         let script = folder.join("python/daemons.py");
         scratch::write(&script, SCRIPT.as_bytes())?;
         let socket = folder.join("daemons.sock");
+        let mut python = programs.command("python");
         python.arg(script).arg(&socket);
         supervisor.spawn(NAME, &python)?;
         Ok(Self {
@@ -129,11 +129,7 @@ impl Stepper {
 
     /// Waits until it takes orders.
     pub(crate) fn wait(&self, supervisor: &Supervisor) -> Result<()> {
-        let connection = until(START, || {
-            supervisor.check(NAME)?;
-            Ok(UnixStream::connect(&self.socket).ok())
-        })
-        .context("the daemons do not start")?;
+        let connection = supervisor.wait_for(NAME, || UnixStream::connect(&self.socket).ok())?;
         *self.connection() = Some(BufReader::new(connection));
         Ok(())
     }

@@ -6,22 +6,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::geteuid;
 
-use crate::rucio::{Config, until};
+use crate::config::Config;
 use crate::supervisor::Supervisor;
 use crate::{install, scratch};
 
 const BUILD_SCHEMA: &str = include_str!("../python/build_schema.py");
-const ALEMBIC: &str = include_str!("../etc/alembic.ini");
 /// Between fields and between rows of what psql prints: in no value.
 const FIELD: char = '\u{1f}';
 const ROW: char = '\u{1e}';
-/// A busy machine starts it in seconds.
-const START: Duration = Duration::from_secs(60);
 /// Counts the ways in which templates are built: a changed one has another number.
 const TEMPLATE: u32 = 1;
 
@@ -39,14 +35,9 @@ pub(crate) fn template(cache: &Path, venv: &Path, programs: &Path) -> Result<Pat
     if template.join("whole").is_file() {
         return Ok(template.join("data"));
     }
-    let folder = tempfile::Builder::new()
-        .prefix("rucio-")
-        .tempdir_in("/tmp")
-        .context("cannot make a temporary folder")?;
+    let folder = scratch::temporary_folder()?;
     let folder = folder.path();
-    scratch::open_to_all(folder)?;
     let supervisor = Supervisor::start(folder)?;
-    scratch::make_folder(&folder.join("log"))?;
     let postgres = make_folder(folder)?;
     install::run(
         as_postgres(programs, "initdb")
@@ -60,13 +51,8 @@ pub(crate) fn template(cache: &Path, venv: &Path, programs: &Path) -> Result<Pat
     for statement in sql.split("; ") {
         query_as(programs, folder, ("postgres", "postgres"), statement)?;
     }
-    let config = Config::default().write(folder)?;
-    install::run(
-        Command::new(venv.join("bin/python"))
-            .args(["-c", BUILD_SCHEMA])
-            .env("RUCIO_CONFIG", config)
-            .current_dir("/"),
-    )?;
+    let mut python = Config::default().write(venv, folder)?.command("python");
+    install::run(python.args(["-c", BUILD_SCHEMA]))?;
     // Written out in full at once; stopped at once it still needs recovery, a moment each time.
     query_as(programs, folder, ("postgres", "postgres"), "CHECKPOINT")?;
     supervisor.stop("postgres")?;
@@ -77,12 +63,6 @@ pub(crate) fn template(cache: &Path, venv: &Path, programs: &Path) -> Result<Pat
     copy(&postgres.join("data"), &template.join("data"))?;
     scratch::write(&template.join("whole"), b"")?;
     Ok(template.join("data"))
-}
-
-/// Writes what Rucio's schema is built with.
-pub(crate) fn write_alembic(folder: &Path) -> Result<()> {
-    let text = ALEMBIC.replace("@FOLDER@", &folder.display().to_string());
-    scratch::write(&folder.join("etc/alembic.ini"), text.as_bytes())
 }
 
 /// Copies the template into a harness's folder.
@@ -107,12 +87,10 @@ pub(crate) fn start(supervisor: &Supervisor, folder: &Path, programs: &Path) -> 
         command.args(["-c", setting]);
     }
     supervisor.spawn("postgres", &command)?;
-    until(START, || {
-        supervisor.check("postgres")?;
+    supervisor.wait_for("postgres", || {
         let ready = query_as(programs, folder, ("postgres", "postgres"), "SELECT 1");
-        Ok(ready.ok().map(drop))
+        ready.ok().map(drop)
     })
-    .context("PostgreSQL does not start")
 }
 
 /// Asks Rucio's database.

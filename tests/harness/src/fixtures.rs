@@ -91,7 +91,7 @@ impl Rucio {
         if naming == Naming::Identity {
             self.set_rse_attribute(name, "lfn2pfn_algorithm", "identity")?;
         }
-        if let Some(url) = self.transfers_url() {
+        if let Ok(url) = self.transfers_url() {
             self.set_rse_attribute(name, "fts", &url)?;
         }
         for other in others {
@@ -103,7 +103,7 @@ impl Rucio {
                 )?;
             }
         }
-        self.set_limit("root", name, None)?;
+        self.set_limit(Self::ACCOUNT, name, None)?;
         Ok(Rse {
             name: name.to_owned(),
             naming,
@@ -164,7 +164,7 @@ impl Rucio {
 
     /// Lets the bearer of a token for `subject` act as an account.
     pub fn add_token_subject(&self, account: &str, subject: &str) -> Result<()> {
-        let issuer = self.issuer_url().context("this harness has no issuer")?;
+        let issuer = self.issuer_url()?;
         self.add_identity(account, "OIDC", &format!("SUB={subject}, ISS={issuer}"))
     }
 
@@ -216,7 +216,7 @@ impl Rucio {
     /// it by messages. Returns the rule's ID.
     pub fn add_rule(&self, scope: &str, name: &str, copies: u32, rses: &str) -> Result<String> {
         let rule = json!({
-            "account": "root", "dids": [{"scope": scope, "name": name}],
+            "account": Self::ACCOUNT, "dids": [{"scope": scope, "name": name}],
             "copies": copies, "rse_expression": rses, "grouping": "DATASET",
             "notify": "Y",
         });

@@ -22,7 +22,9 @@
 //! - A part that cannot be started is an error. No test is skipped.
 
 mod broker;
+mod cache;
 mod certificates;
+mod config;
 mod daemons;
 mod database;
 mod fixtures;
@@ -31,6 +33,8 @@ mod ports;
 mod rest;
 mod rucio;
 mod scratch;
+mod server;
+mod stand_in;
 mod supervisor;
 
 pub use broker::Broker;

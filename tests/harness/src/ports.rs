@@ -42,6 +42,11 @@ impl Port {
         bail!("no port of {PORTS:?} is free")
     }
 
+    /// Where what listens there answers over HTTP.
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.number)
+    }
+
     /// Whether something listens: asked of what was started there.
     pub(crate) fn connect(&self) -> Option<()> {
         TcpStream::connect(("127.0.0.1", self.number))

@@ -3,38 +3,24 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use rustix::process::geteuid;
-use serde_json::{Value, json};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::broker::Broker;
-use crate::certificates::{Authority, Certificate};
+use crate::certificates::Certificate;
+use crate::config::{Config, Programs};
 use crate::daemons::{Daemon, Stepper};
 use crate::install::{self, Installed};
-use crate::ports::Port;
 use crate::rest::{self, Answer};
+use crate::server::Server;
+use crate::stand_in::StandIn;
 use crate::supervisor::Supervisor;
-use crate::{database, scratch};
+use crate::{cache, database, scratch};
 
-const CONFIG: &str = include_str!("../etc/rucio.cfg");
-/// How often whether something is ready is asked.
-const POLL: Duration = Duration::from_millis(50);
-/// A busy machine takes seconds.
-pub(crate) const START: Duration = Duration::from_secs(120);
 /// How often a start is tried: another program may take a port that was free.
 const TRIES: u32 = 3;
-/// The server among the supervisor's processes.
-const SERVER: &str = "server";
-const TLS_SERVER: &str = "tls-server";
-const TRANSFERS: &str = "transfers";
-const ISSUER: &str = "issuer";
-const TRANSFERS_SCRIPT: &str = include_str!("../python/transfers.py");
-const ISSUER_SCRIPT: &str = include_str!("../python/issuer.py");
-const CERTIFIED_SCRIPT: &str = include_str!("../python/certified.py");
 
 /// What may be started beside the server, its database and its cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,54 +55,22 @@ pub struct Rucio {
     supervisor: Supervisor,
     folder: TempDir,
     installed: Installed,
-    config: PathBuf,
-    port: Port,
+    programs: Programs,
+    server: Server,
     broker: Option<Broker>,
-    stepper: Option<Stepper>,
-    transfers: Option<Port>,
-    tls: Option<Tls>,
-    issuer: Option<Port>,
-}
-
-/// The server over TLS.
-#[derive(Debug)]
-struct Tls {
-    port: Port,
-    authority: Authority,
-    server: Certificate,
-}
-
-/// What is filled into Rucio's configuration file.
-#[derive(Debug, Default)]
-pub(crate) struct Config {
-    pub(crate) port: u16,
-    pub(crate) stomp_port: u16,
-    pub(crate) transfers: bool,
-    pub(crate) issuer: Option<u16>,
-}
-
-impl Config {
-    /// Writes the file and what it points at; returns its path.
-    pub(crate) fn write(&self, folder: &Path) -> Result<PathBuf> {
-        let transfertool = if self.transfers { "fts3" } else { "mock" };
-        let text = CONFIG
-            .replace("@FOLDER@", &folder.display().to_string())
-            .replace("@URL@", &format!("http://127.0.0.1:{}", self.port))
-            .replace("@STOMP_PORT@", &self.stomp_port.to_string())
-            .replace("@TRANSFERTOOL@", transfertool);
-        let file = folder.join("etc/rucio.cfg");
-        scratch::write(&file, text.as_bytes())?;
-        database::write_alembic(folder)?;
-        if let Some(port) = self.issuer {
-            let secrets = issuer_secrets(&format!("http://127.0.0.1:{port}"));
-            let file = folder.join("etc/idpsecrets.json");
-            scratch::write(&file, secrets.to_string().as_bytes())?;
-        }
-        Ok(file)
-    }
+    daemons: Option<Stepper>,
+    transfers: Option<StandIn>,
+    issuer: Option<StandIn>,
 }
 
 impl Rucio {
+    /// The account that all fixtures are made by.
+    pub const ACCOUNT: &str = "root";
+    /// The name by which [`Self::ACCOUNT`] logs in.
+    pub const USERNAME: &str = "ddmlab";
+    /// The password of [`Self::USERNAME`].
+    pub const PASSWORD: &str = "secret";
+
     /// Starts a server and the parts, and waits until all of them answer.
     ///
     /// # Errors
@@ -135,107 +89,67 @@ impl Rucio {
     }
 
     fn try_start(parts: &[Part], installed: &Installed) -> Result<Self> {
-        // Short, since paths of sockets may not be long, and in reach of PostgreSQL's user.
-        let folder = tempfile::Builder::new()
-            .prefix("rucio-")
-            .tempdir_in("/tmp")
-            .context("cannot make a temporary folder")?;
+        let folder = scratch::temporary_folder()?;
         let path = folder.path();
-        scratch::open_to_all(path)?;
         let supervisor = Supervisor::start(path)?;
-        scratch::make_folder(&path.join("log"))?;
         let has = |part| parts.contains(&part);
 
-        // What takes longest starts first; what needs nobody is not waited for.
-        let broker = has(Part::Broker)
-            .then(|| Broker::spawn(&supervisor, path))
-            .transpose()?;
+        // What takes longest starts first, and is waited for last.
+        let broker = has(Part::Broker).then(Broker::new).transpose()?;
+        if let Some(broker) = &broker {
+            broker.spawn(&supervisor, path)?;
+        }
         database::copy_template(&installed.database, path)?;
         database::start(&supervisor, path, &installed.postgresql)?;
-        start_memcached(&supervisor, path)?;
-        let reserve = |part| has(part).then(Port::reserve).transpose();
-        let (port, transfers, issuer) = (
-            Port::reserve()?,
-            reserve(Part::Transfers)?,
-            reserve(Part::Issuer)?,
-        );
-        let tls = has(Part::Tls).then(|| Tls::new(path)).transpose()?;
+        cache::start(&supervisor, path)?;
+        let server = Server::new(path, has(Part::Tls))?;
+        let transfers = has(Part::Transfers).then(StandIn::transfers).transpose()?;
+        let issuer = has(Part::Issuer).then(StandIn::issuer).transpose()?;
         let config = Config {
-            port: port.number,
+            url: server.url(),
             stomp_port: broker.as_ref().map(Broker::port).unwrap_or_default(),
             transfers: transfers.is_some(),
-            issuer: issuer.as_ref().map(|port| port.number),
+            issuer: issuer.as_ref().map(|issuer| issuer.port.url()),
         };
-        let mut rucio = Self {
-            config: config.write(path)?,
+        let programs = config.write(&installed.venv, path)?;
+        server.spawn(&supervisor, &programs, path)?;
+        let daemons = has(Part::Daemons).then(|| Stepper::spawn(&supervisor, &programs, path));
+        let daemons = daemons.transpose()?;
+        for stand_in in transfers.iter().chain(&issuer) {
+            stand_in.spawn(&supervisor, &programs, path)?;
+        }
+
+        for stand_in in transfers.iter().chain(&issuer) {
+            stand_in.wait(&supervisor)?;
+        }
+        server.wait(&supervisor)?;
+        if let Some(daemons) = &daemons {
+            daemons.wait(&supervisor)?;
+        }
+        if let Some(broker) = &broker {
+            broker.wait(&supervisor)?;
+        }
+        Ok(Self {
             supervisor,
             folder,
             installed: installed.clone(),
-            port,
+            programs,
+            server,
             broker,
-            stepper: None,
+            daemons,
             transfers,
-            tls,
             issuer,
-        };
-        rucio.spawn_server()?;
-        if has(Part::Daemons) {
-            let python = rucio.plain_command("python");
-            rucio.stepper = Some(Stepper::spawn(&rucio.supervisor, rucio.folder(), python)?);
-        }
-        for (name, script, port) in [
-            (TRANSFERS, TRANSFERS_SCRIPT, &rucio.transfers),
-            (ISSUER, ISSUER_SCRIPT, &rucio.issuer),
-        ] {
-            if let Some(port) = port {
-                rucio.spawn_script(name, script, port)?;
-            }
-        }
-        rucio.wait()?;
-        Ok(rucio)
-    }
-
-    /// Waits for all that has been started.
-    fn wait(&self) -> Result<()> {
-        self.await_server()?;
-        for (name, port) in [(TRANSFERS, &self.transfers), (ISSUER, &self.issuer)] {
-            if let Some(port) = port {
-                self.await_port(name, port)?;
-            }
-        }
-        if let Some(stepper) = &self.stepper {
-            stepper.wait(&self.supervisor)?;
-        }
-        if let Some(broker) = &self.broker {
-            broker.wait(&self.supervisor)?;
-        }
-        Ok(())
-    }
-
-    fn spawn_script(&self, name: &str, script: &str, port: &Port) -> Result<()> {
-        let file = self.folder().join(format!("python/{name}.py"));
-        scratch::write(&file, script.as_bytes())?;
-        let mut command = self.plain_command("python");
-        command.arg(file).arg(port.number.to_string());
-        self.supervisor.spawn(name, &command)
-    }
-
-    fn await_port(&self, name: &str, port: &Port) -> Result<()> {
-        until(START, || {
-            self.supervisor.check(name)?;
-            Ok(port.connect())
         })
-        .with_context(|| format!("{name} does not start"))
     }
 
     /// Where the server answers, over plain HTTP.
     pub fn url(&self) -> String {
-        url(&self.port)
+        self.server.url()
     }
 
     /// The port of [`Self::url`].
     pub fn port(&self) -> u16 {
-        self.port.number
+        self.server.port.number
     }
 
     /// The folder with all that belongs to this harness: `log/` for one, and what tests put there.
@@ -245,16 +159,31 @@ impl Rucio {
 
     /// The configuration file of the server, its daemons and its clients: `RUCIO_CONFIG`.
     pub fn config(&self) -> &Path {
-        &self.config
+        &self.programs.config
     }
 
     /// The message broker.
     ///
     /// # Errors
     ///
-    /// Where this harness has none; so with the other parts.
+    /// Where this harness has none; so with what belongs to another part.
     pub fn broker(&self) -> Result<&Broker> {
         self.broker.as_ref().context("this harness has no broker")
+    }
+
+    /// Stops the broker: its connections end. Rucio's messages wait in its database.
+    pub fn stop_broker(&self) -> Result<()> {
+        self.broker()?;
+        Broker::stop(&self.supervisor)
+    }
+
+    /// Starts the broker again, on the same port, and waits until it takes connections. One that still
+    /// runs is stopped first. Queues that are durable are there again.
+    pub fn restart_broker(&self) -> Result<()> {
+        self.stop_broker()?;
+        let broker = self.broker()?;
+        broker.spawn(&self.supervisor, self.folder())?;
+        broker.wait(&self.supervisor)
     }
 
     /// Runs a cycle of each of these daemons, one after the other.
@@ -263,69 +192,65 @@ impl Rucio {
     ///
     /// With what a daemon has raised, or caught and logged as critical.
     pub fn step(&self, daemons: &[Daemon]) -> Result<()> {
-        let stepper = self.stepper.as_ref();
+        let stepper = self.daemons.as_ref();
         let stepper = stepper.context("this harness has no daemons")?;
         daemons.iter().try_for_each(|daemon| stepper.step(*daemon))
     }
 
-    /// Where the FTS stand-in answers.
-    pub fn transfers_url(&self) -> Option<String> {
-        self.transfers.as_ref().map(url)
+    /// Where the FTS stand-in answers: the attribute `fts` of every RSE.
+    pub fn transfers_url(&self) -> Result<String> {
+        let transfers = self.transfers.as_ref();
+        let transfers = transfers.context("this harness moves no bytes")?;
+        Ok(transfers.port.url())
     }
 
     /// Where the same server answers over TLS. Its certificate is for `localhost` and 127.0.0.1.
     pub fn tls_url(&self) -> Result<String> {
-        let port = self.tls()?.port.number;
-        Ok(format!("https://localhost:{port}"))
+        Ok(self.server.tls()?.url())
     }
 
     /// The certificate, PEM, of the authority that has signed that of the server, and signs those of
     /// clients.
     pub fn authority(&self) -> Result<PathBuf> {
-        Ok(self.tls()?.authority.certificate())
+        Ok(self.server.tls()?.authority.certificate())
     }
 
     /// Makes a certificate for a client. No account knows it until [`Self::add_certificate`].
     pub fn certificate(&self, name: &str) -> Result<Certificate> {
-        self.tls()?.authority.client(name)
+        self.server.tls()?.authority.client(name)
     }
 
     /// Where the stand-in for an issuer of tokens answers: `iss` of its tokens.
-    pub fn issuer_url(&self) -> Option<String> {
-        self.issuer.as_ref().map(url)
+    pub fn issuer_url(&self) -> Result<String> {
+        Ok(self.issuer()?.port.url())
     }
 
     /// A JSON Web Token, to be sent as a token of Rucio's. The server knows no account for it until
     /// [`Self::add_token_subject`]. A lifetime below zero has passed.
     pub fn issue_token(&self, subject: &str, lifetime_seconds: i64) -> Result<String> {
-        let issuer = self.issuer.as_ref().context("this harness has no issuer")?;
+        let port = self.issuer()?.port.number;
         let path = format!("/issue?subject={subject}&lifetime={lifetime_seconds}");
-        let answer = rest::send(issuer.number, ("GET", &path), &[], None)?;
+        let answer = rest::send(port, ("GET", &path), &[], None)?;
         ensure!(answer.status == 200, "no token: {}", answer.body);
         Ok(answer.body)
     }
 
-    fn tls(&self) -> Result<&Tls> {
-        self.tls.as_ref().context("this harness has no TLS")
+    fn issuer(&self) -> Result<&StandIn> {
+        self.issuer.as_ref().context("this harness has no issuer")
     }
 
     /// Stops the server alone, also that over TLS: connections to it are refused.
     pub fn stop_server(&self) -> Result<()> {
-        self.supervisor.stop(SERVER)?;
-        match &self.tls {
-            Some(_) => self.supervisor.stop(TLS_SERVER),
-            None => Ok(()),
-        }
+        self.server.stop(&self.supervisor)
     }
 
     /// Starts the server again, on the same ports, and waits until it answers. One that still runs is
-    /// stopped first; what it kept in memory is gone.
+    /// stopped first; what it kept in memory is gone, as the tokens that it has seen.
     pub fn restart_server(&self) -> Result<()> {
-        if self.supervisor.check(SERVER).is_ok() {
-            self.stop_server()?;
-        }
-        self.spawn_server()?;
-        self.await_server()
+        self.stop_server()?;
+        self.server
+            .spawn(&self.supervisor, &self.programs, self.folder())?;
+        self.server.wait(&self.supervisor)
     }
 
     /// Asks Rucio's database; each row as the texts of its fields. Tables need no schema's name.
@@ -350,24 +275,30 @@ impl Rucio {
     ///
     /// It is killed with its parent.
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("setpriv");
+        let mut command = self.programs.bound_command(program);
+        command.stdin(Stdio::null());
         command
-            .args(["--pdeathsig", "KILL", "--"])
-            .arg(self.installed.venv.join("bin").join(program))
-            .envs(self.environment())
-            .current_dir("/")
-            .stdin(Stdio::null());
-        command
+    }
+
+    /// Sends a request as nobody in particular: what its headers say.
+    pub fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Answer> {
+        rest::send(self.port(), (method, path), headers, body)
     }
 
     /// Sends a request as root: logs in first. The answer may be a refusal.
     pub fn rest(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer> {
         let login = [
-            ("X-Rucio-Account", "root"),
-            ("X-Rucio-Username", "ddmlab"),
-            ("X-Rucio-Password", "secret"),
+            ("X-Rucio-Account", Self::ACCOUNT),
+            ("X-Rucio-Username", Self::USERNAME),
+            ("X-Rucio-Password", Self::PASSWORD),
         ];
-        let answer = rest::send(self.port.number, ("GET", "/auth/userpass"), &login, None)?;
+        let answer = self.send("GET", "/auth/userpass", &login, None)?;
         let token = answer
             .header("X-Rucio-Auth-Token")
             .with_context(|| format!("root cannot log in: {}", answer.body))?;
@@ -375,7 +306,7 @@ impl Rucio {
             ("X-Rucio-Auth-Token", token),
             ("Content-Type", "application/json"),
         ];
-        rest::send(self.port.number, (method, path), &headers, body)
+        self.send(method, path, &headers, body)
     }
 
     /// [`Self::rest`], where a refusal is an error.
@@ -388,131 +319,6 @@ impl Rucio {
             answer.body
         );
         Ok(answer)
-    }
-
-    /// A program of the virtual environment, for the supervisor.
-    fn plain_command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.installed.venv.join("bin").join(program));
-        command.envs(self.environment());
-        command
-    }
-
-    fn environment(&self) -> [(&'static str, &OsStr); 3] {
-        let folder = self.folder().as_os_str();
-        [
-            ("RUCIO_CONFIG", self.config.as_os_str()),
-            ("RUCIO_HOME", folder),
-            // Some programs keep files in their user's home.
-            ("HOME", folder),
-        ]
-    }
-
-    fn spawn_server(&self) -> Result<()> {
-        let mut plain = self.gunicorn(&self.port);
-        plain.arg("rucio.web.rest.flaskapi.v1.main:application");
-        self.supervisor.spawn(SERVER, &plain)?;
-        let Some(tls) = &self.tls else { return Ok(()) };
-        let python = self.folder().join("python");
-        scratch::write(&python.join("certified.py"), CERTIFIED_SCRIPT.as_bytes())?;
-        let mut certified = self.gunicorn(&tls.port);
-        for (option, path) in [
-            ("--certfile", &tls.server.certificate),
-            ("--keyfile", &tls.server.key),
-            ("--ca-certs", &tls.authority.certificate()),
-            ("--pythonpath", &python),
-        ] {
-            certified.arg(option).arg(path);
-        }
-        certified
-            // ssl.CERT_OPTIONAL: who has no certificate may log in otherwise.
-            .args(["--cert-reqs", "1"])
-            .arg("certified:application");
-        self.supervisor.spawn(TLS_SERVER, &certified)
-    }
-
-    fn gunicorn(&self, port: &Port) -> Command {
-        let mut command = self.plain_command("gunicorn");
-        command
-            .args(["--worker-class", "gthread", "--workers", "1"])
-            .args(["--threads", "8", "--timeout", "300"])
-            .args(["--graceful-timeout", "1", "--no-control-socket"])
-            .args(["--bind", &format!("127.0.0.1:{}", port.number)]);
-        command
-    }
-
-    fn await_server(&self) -> Result<()> {
-        until(START, || {
-            self.supervisor.check(SERVER)?;
-            let answer = rest::send(self.port.number, ("GET", "/ping"), &[], None);
-            Ok(answer.ok().filter(|answer| answer.status == 200).map(drop))
-        })
-        .context("the Rucio server does not start")?;
-        match &self.tls {
-            Some(tls) => self.await_port(TLS_SERVER, &tls.port),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Tls {
-    fn new(folder: &Path) -> Result<Self> {
-        let authority = Authority::new(&folder.join("certificates"))?;
-        Ok(Self {
-            port: Port::reserve()?,
-            server: authority.server(&["localhost", "127.0.0.1"])?,
-            authority,
-        })
-    }
-}
-
-fn url(port: &Port) -> String {
-    format!("http://127.0.0.1:{}", port.number)
-}
-
-/// What the server knows of the issuer. It also wants to be a client of it, which no token needs.
-fn issuer_secrets(issuer: &str) -> Value {
-    let client = json!({
-        "client_id": "rucio", "client_secret": "secret", "redirect_uris": [issuer],
-    });
-    let mut secrets = client.clone();
-    if let Some(secrets) = secrets.as_object_mut() {
-        secrets.insert("issuer".to_owned(), issuer.into());
-        secrets.insert("SCIM".to_owned(), client);
-    }
-    json!({"harness": secrets})
-}
-
-fn start_memcached(supervisor: &Supervisor, folder: &Path) -> Result<()> {
-    let socket = folder.join("memcached.sock");
-    let mut command = Command::new("memcached");
-    command.arg("-s").arg(&socket);
-    if geteuid().is_root() {
-        // It refuses root unless asked for it.
-        command.args(["-u", "root"]);
-    }
-    supervisor.spawn("memcached", &command)?;
-    until(START, || {
-        supervisor.check("memcached")?;
-        let connection = std::os::unix::net::UnixStream::connect(&socket);
-        Ok(connection.ok().map(drop))
-    })
-    .context("memcached does not start")
-}
-
-/// Asks until there is an answer, an error, or no time left.
-pub(crate) fn until<T>(
-    patience: Duration,
-    mut ask: impl FnMut() -> Result<Option<T>>,
-) -> Result<T> {
-    let start = Instant::now();
-    loop {
-        if let Some(answer) = ask()? {
-            return Ok(answer);
-        }
-        if start.elapsed() > patience {
-            bail!("waited {patience:?} in vain");
-        }
-        thread::sleep(POLL);
     }
 }
 

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use tempfile::TempDir;
 
 /// Writes a file and the folders above it.
 #[expect(clippy::disallowed_methods, reason = "scratch files of a harness")]
@@ -18,10 +19,14 @@ pub(crate) fn make_folder(path: &Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))
 }
 
-/// Lets every user of the machine into a folder, as the one that PostgreSQL runs as.
-pub(crate) fn open_to_all(folder: &Path) -> Result<()> {
-    fs::set_permissions(folder, Permissions::from_mode(0o755))
-        .with_context(|| format!("cannot open {} to others", folder.display()))
+/// A folder for a harness: its path is short, since those of sockets may not be long, and PostgreSQL's
+/// user may enter it.
+pub(crate) fn temporary_folder() -> Result<TempDir> {
+    let made = tempfile::Builder::new()
+        .prefix("rucio-")
+        .permissions(Permissions::from_mode(0o755))
+        .tempdir_in("/tmp");
+    made.context("cannot make a temporary folder")
 }
 
 /// Opens a file whose lock stands for something.

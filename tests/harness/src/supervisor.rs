@@ -5,6 +5,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -12,6 +14,10 @@ use serde_json::{Value, json};
 use crate::scratch;
 
 const SCRIPT: &str = include_str!("../python/supervisor.py");
+/// How often whether something is ready is asked.
+const POLL: Duration = Duration::from_millis(50);
+/// A busy machine takes seconds to start any of them.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Keeps the processes of a harness. Once dropped, none of them is left, nor their folder.
 #[derive(Debug)]
@@ -31,6 +37,7 @@ struct Pipes {
 impl Supervisor {
     /// Starts one that owns `folder`.
     pub(crate) fn start(folder: &Path) -> Result<Self> {
+        scratch::make_folder(&folder.join("log"))?;
         let mut child = Command::new("python3")
             .args(["-I", "-c", SCRIPT])
             .arg(folder)
@@ -70,8 +77,34 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Asks until something of a process is ready.
+    ///
+    /// # Errors
+    ///
+    /// Where the process ends first, or takes too long.
+    pub(crate) fn wait_for<T>(
+        &self,
+        name: &str,
+        mut ready: impl FnMut() -> Option<T>,
+    ) -> Result<T> {
+        let start = Instant::now();
+        loop {
+            self.check(name)?;
+            if let Some(ready) = ready() {
+                return Ok(ready);
+            }
+            if start.elapsed() > PATIENCE {
+                bail!(
+                    "{name} is not ready after {PATIENCE:?}; {}",
+                    scratch::tail(&self.log(name))
+                );
+            }
+            thread::sleep(POLL);
+        }
+    }
+
     /// Fails where a process has ended, with the last lines of its log.
-    pub(crate) fn check(&self, name: &str) -> Result<()> {
+    fn check(&self, name: &str) -> Result<()> {
         let answer = self.ask(&json!({"do": "poll", "name": name}))?;
         match answer.get("exit") {
             None | Some(Value::Null) => Ok(()),
@@ -82,7 +115,7 @@ impl Supervisor {
         }
     }
 
-    /// Asks a process to end and waits for it.
+    /// Asks a process to end and waits for it; one that has been stopped stays so.
     pub(crate) fn stop(&self, name: &str) -> Result<()> {
         self.ask(&json!({"do": "stop", "name": name}))?;
         Ok(())

@@ -29,6 +29,7 @@ mod python;
 mod random;
 mod removal_proofs;
 mod rounds;
+mod rucio_server;
 mod runsync_command;
 mod schemathesis;
 mod surface;
@@ -101,6 +102,8 @@ enum Task {
     TwoAccounts,
     /// Types every command of docs/WALKTHROUGH.md and compares what it prints
     Walkthrough,
+    /// A real Rucio server with all its parts, until Ctrl-C; with --check two at once, which move files
+    RucioServer(rucio_server::Arguments),
     /// What a daemon takes that has nothing to do: processor and memory
     Idle(idle::Arguments),
     /// Proof: systemd accepts the units, and finds them hardened
@@ -130,6 +133,7 @@ fn main() -> ExitCode {
         Task::FaultsRemoval => removal_proofs::faults(),
         Task::TwoAccounts => removal_proofs::accounts(),
         Task::Walkthrough => walkthrough::run(),
+        Task::RucioServer(arguments) => rucio_server::run(arguments),
         Task::Idle(arguments) => idle::run(arguments),
         Task::Units => units::run(),
     };

@@ -9,6 +9,8 @@ use crate::{process, workspace};
 /// Ends with the runner's own summary: documentation's examples run first.
 pub(crate) fn run() -> Result<Outcome> {
     tools::ensure(&[UNSHARE])?;
+    // Once, before tests that all need it begin side by side.
+    harness::prepare()?;
     process::run(workspace::cargo().args(["test", "--locked", "--workspace", "--doc"]))?;
     let mut all = workspace::cargo();
     if tools::is_on_path("cargo-nextest") {

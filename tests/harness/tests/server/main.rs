@@ -1,19 +1,28 @@
 //! The harness itself: what it starts works as its documentation says, and nothing of it is left.
 
-use std::env;
-use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod client;
+mod events;
+mod left;
+
+use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{env, fs, thread};
 
-use harness::{Broker, Certificate, Daemon, Naming, Part, Rse, Rucio};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use client::{header, tls_login, whoami};
+use events::Events;
+use harness::{Daemon, Naming, Part, Rse, Rucio};
+use left::{assert_nothing_left, ports, processes_of};
 
 /// Longer than anything takes.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -102,6 +111,31 @@ fn every_daemon_runs_and_a_transfer_that_fails_tells_why() {
     rucio.step(Daemon::ALL).unwrap();
     let event = events.wait_for("transfer-failed");
     assert!(event.contains("has checksum"), "{event}");
+}
+
+#[test]
+fn what_rucio_tells_waits_for_a_broker_that_is_stopped() {
+    let rucio = Rucio::start(&[Part::Broker, Part::Daemons]).unwrap();
+    rucio.add_scope("root", "butler").unwrap();
+    let a = rucio.add_rse("SITE_A", Naming::Identity, None).unwrap();
+    rucio.add_file(&a, "butler", "a.fits", b"a").unwrap();
+    rucio.stop_broker().unwrap();
+    rucio.add_rule("butler", "a.fits", 1, "SITE_A").unwrap();
+    let error = rucio.step(Daemon::TRANSFER).unwrap_err();
+    assert!(error.to_string().contains("hermes"), "{error}");
+    rucio.restart_broker().unwrap();
+    let mut events = Events::subscribe(rucio.broker().unwrap());
+    rucio.step(&[Daemon::Hermes]).unwrap();
+    events.wait_for("rule_ok");
+
+    // A queue that is durable keeps what came while nobody listened.
+    drop(events);
+    rucio.add_file(&a, "butler", "b.fits", b"b").unwrap();
+    rucio.add_rule("butler", "b.fits", 1, "SITE_A").unwrap();
+    rucio.step(Daemon::TRANSFER).unwrap();
+    rucio.restart_broker().unwrap();
+    let event = Events::subscribe(rucio.broker().unwrap()).wait_for("rule_ok");
+    assert!(event.contains("b.fits"), "{event}");
 }
 
 #[test]
@@ -212,7 +246,8 @@ fn nothing_outlives_an_owner_that_is_killed() {
     owner.kill().unwrap();
     owner.wait().unwrap();
     let start = Instant::now();
-    while folder.try_exists().unwrap() && start.elapsed() < DEADLINE {
+    // The folder goes first, then the supervisor, which its own command line names.
+    while !processes_of(&folder).is_empty() && start.elapsed() < DEADLINE {
         thread::sleep(Duration::from_millis(10));
     }
     assert_nothing_left(&folder, &ports);
@@ -226,39 +261,6 @@ fn own_until_killed() {
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 
-fn ports(rucio: &Rucio) -> [u16; 5] {
-    let port = |url: String| url.rsplit_once(':').unwrap().1.parse().unwrap();
-    [
-        rucio.port(),
-        rucio.broker().unwrap().port(),
-        port(rucio.transfers_url().unwrap()),
-        port(rucio.issuer_url().unwrap()),
-        port(rucio.tls_url().unwrap()),
-    ]
-}
-
-fn assert_nothing_left(folder: &Path, ports: &[u16]) {
-    assert_eq!(processes_of(folder), [""; 0]);
-    assert!(!folder.try_exists().unwrap());
-    for port in ports {
-        assert!(TcpStream::connect(("127.0.0.1", *port)).is_err(), "{port}");
-    }
-}
-
-/// The command lines, or environments, of processes that name the folder.
-fn processes_of(folder: &Path) -> Vec<String> {
-    let folder = folder.to_str().unwrap();
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    processes
-        .filter(|process| process.file_name().to_str().unwrap().parse::<u32>().is_ok())
-        .filter_map(|process| {
-            let read = |name| fs::read(process.path().join(name)).unwrap_or_default();
-            let line = text(&read("cmdline"));
-            (line.contains(folder) || text(&read("environ")).contains(folder)).then_some(line)
-        })
-        .collect()
-}
-
 /// What Rucio says is the URL of a replica.
 fn pfn(rucio: &Rucio, rse: &Rse, name: &str) -> String {
     let body = serde_json::json!({"dids": [{"scope": "butler", "name": name}]});
@@ -269,106 +271,11 @@ fn pfn(rucio: &Rucio, rse: &Rse, name: &str) -> String {
         .to_owned()
 }
 
-/// What the server says of the account behind a token.
-fn whoami(rucio: &Rucio, token: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", rucio.port())).unwrap();
-    let request = format!("GET /accounts/whoami HTTP/1.0\r\nX-Rucio-Auth-Token: {token}\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    // The account's own page is where it is sent.
-    answer
-}
-
-/// Asks for a token by a client certificate; the answer as it comes.
-fn tls_login(rucio: &Rucio, certificate: Option<&Certificate>, headers: &str) -> String {
-    let mut roots = RootCertStore::empty();
-    let authority = rucio.authority().unwrap();
-    roots
-        .add(CertificateDer::from_pem_file(authority).unwrap())
-        .unwrap();
-    let config = ClientConfig::builder().with_root_certificates(roots);
-    let config = match certificate {
-        None => config.with_no_client_auth(),
-        Some(certificate) => {
-            let chain = vec![CertificateDer::from_pem_file(&certificate.certificate).unwrap()];
-            let key = PrivateKeyDer::from_pem_file(&certificate.key).unwrap();
-            config.with_client_auth_cert(chain, key).unwrap()
-        }
-    };
-    let url = rucio.tls_url().unwrap();
-    let (_, address) = url.split_once("://").unwrap();
-    let server = ServerName::try_from("localhost").unwrap();
-    let connection = ClientConnection::new(Arc::new(config), server).unwrap();
-    let mut stream = StreamOwned::new(connection, TcpStream::connect(address).unwrap());
-    let request =
-        format!("GET /auth/x509 HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    // gunicorn closes without a word of TLS.
-    drop(stream.read_to_string(&mut answer));
-    answer
-}
-
-fn header<'a>(answer: &'a str, name: &str) -> &'a str {
-    let found = answer.lines().find_map(|line| {
-        let (found, value) = line.split_once(": ")?;
-        found.eq_ignore_ascii_case(name).then_some(value)
-    });
-    found.unwrap_or_else(|| panic!("no {name}: {answer}"))
-}
-
 #[expect(clippy::disallowed_methods, reason = "a file that a test damages")]
 fn overwrite(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A subscriber to the broker that speaks as little STOMP as it can.
-struct Events(BufReader<TcpStream>);
-
-impl Events {
-    fn subscribe(broker: &Broker) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", broker.port())).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        let mut events = Self(BufReader::new(stream));
-        events.send(&format!(
-            "CONNECT\naccept-version:1.2\nhost:{}\nlogin:{}\npasscode:{}\n\n",
-            Broker::VIRTUAL_HOST,
-            Broker::LOGIN,
-            Broker::PASSCODE
-        ));
-        assert!(events.frame().starts_with("CONNECTED"));
-        let destination = Broker::DESTINATION;
-        events.send(&format!(
-            "SUBSCRIBE\nid:0\ndestination:{destination}\nack:auto\nreceipt:subscribed\n\n"
-        ));
-        assert!(events.frame().starts_with("RECEIPT"));
-        events
-    }
-
-    fn send(&mut self, frame: &str) {
-        let bytes = [frame.as_bytes(), b"\0"].concat();
-        self.0.get_mut().write_all(&bytes).unwrap();
-    }
-
-    fn frame(&mut self) -> String {
-        let mut frame = Vec::new();
-        self.0.read_until(0, &mut frame).unwrap();
-        text(&frame).trim_start().to_owned()
-    }
-
-    /// The next message of that type.
-    fn wait_for(&mut self, kind: &str) -> String {
-        loop {
-            let frame = self.frame();
-            assert!(frame.starts_with("MESSAGE"), "{kind}: {frame}");
-            if frame.contains(&format!("event_type:{kind}")) {
-                return frame;
-            }
-        }
-    }
 }
