@@ -64,6 +64,7 @@ const LAYERS: &[(Within, &[&str])] = &[
             "schema",
             "error_chain",
             "poison",
+            "sorting",
             "sqlite",
             "disposition",
             "registration_lock",

@@ -29,9 +29,11 @@ use crate::lease::{
     Fence, Held, Holder, HolderKind, Keeper, LeaseError, Standing, Tenure, Vacancy,
 };
 use crate::ledger::{Ledger, LedgerError, SqliteLease, SqliteLedger};
+use crate::publish::{self, PublishRoot, Publishing};
 use crate::registration_lock::{RegistrationLock, RegistrationLockError};
 use crate::registry::{Registry, RegistryError, SqliteRegistry};
 use crate::removal::{Ground, NamedRoot, Removing};
+use crate::rucio::{Rucio, RucioError};
 use crate::sqlite::{SqliteError, Unfenced};
 
 /// Name of the ledger's file in the state directory.
@@ -116,6 +118,9 @@ pub enum AssemblyError {
     /// The registration lock cannot be opened.
     #[error(transparent)]
     Lock(#[from] RegistrationLockError),
+    /// The way to Rucio cannot be made.
+    #[error(transparent)]
+    Rucio(#[from] RucioError),
     /// The lease cannot be had.
     #[error(transparent)]
     Lease(#[from] LeaseError),
@@ -154,6 +159,7 @@ impl AssemblyError {
                 "leave `--direct` away, so that the daemon does it, or stop that daemon first"
                     .to_owned(),
             ),
+            Self::Rucio(error) => error.hint(),
             Self::Lock(_) | Self::Lease(_) | Self::Interrupted => None,
         }
     }
@@ -454,6 +460,8 @@ pub struct Assembly {
     pub removing: Arc<Removing>,
     /// Follows what origins remove.
     pub following: Arc<Following>,
+    /// Publishes into Rucio.
+    pub publishing: Arc<Publishing>,
     /// The site's repository.
     pub repository: RepositoryId,
 }
@@ -499,6 +507,7 @@ impl Assembly {
             roots: named_roots(site, &roots),
             clock: Arc::clone(&parts.clock),
         }));
+        let publishing = publishing(site, &parts, repository, &roots)?;
         let flows: Vec<Flow> = site
             .roots
             .iter()
@@ -511,6 +520,7 @@ impl Assembly {
             flows,
             removing,
             following,
+            publishing: Arc::new(publishing),
             repository,
         })
     }
@@ -520,6 +530,32 @@ impl Assembly {
         self.parts.set_trust(trust_of(site, self.repository)?);
         Ok(())
     }
+}
+
+fn publishing(
+    site: &Site,
+    parts: &SiteParts,
+    repository: RepositoryId,
+    roots: &[Arc<dyn Datastore>],
+) -> Result<Publishing, AssemblyError> {
+    let roots = site.roots.iter().zip(roots);
+    let roots = roots.map(|(root, datastore)| PublishRoot {
+        config: root.clone(),
+        datastore: Arc::clone(datastore),
+    });
+    Ok(Publishing::new(publish::Ground {
+        site: site.name.clone(),
+        repository,
+        rucio: site.rucio.as_ref().map(Rucio::new).transpose()?,
+        registry: Arc::clone(&parts.registry),
+        ledger: Arc::clone(&parts.ledger),
+        roots: roots.collect(),
+        signing_key_file: site.signing_key_file.clone(),
+        registration: registration_lock(site)?,
+        limits: site.limits,
+        scratch: parts.scratch.clone(),
+        clock: Arc::clone(&parts.clock),
+    }))
 }
 
 fn named_roots(site: &Site, roots: &[Arc<dyn Datastore>]) -> Vec<NamedRoot> {

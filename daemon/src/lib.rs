@@ -15,6 +15,8 @@ mod error_chain;
 
 mod poison;
 
+mod sorting;
+
 pub mod disposition;
 
 pub mod durable;
@@ -42,6 +44,8 @@ pub mod removal;
 pub mod ingest;
 
 pub mod create;
+
+pub mod publish;
 
 pub mod assembly;
 

@@ -19,6 +19,7 @@ use crate::ingest::following::FollowWorker;
 use crate::ingest::workers::{ConfirmWorker, ManifestWorker, Requests};
 use crate::lease::{Fence, Holder, LeaseRow};
 use crate::poison::unpoisoned;
+use crate::publish::PublishWorker;
 use crate::registry::removal::Operation;
 use crate::removal::RemovalWorker;
 use crate::telemetry::{metrics, removals};
@@ -32,6 +33,7 @@ pub struct Loops {
     roots: Vec<RootLoops>,
     removals: Wake,
     following: Wake,
+    publishing: Wake,
 }
 
 /// How the two loops of one root are told of changes.
@@ -47,7 +49,7 @@ impl Loops {
     /// Starts the loops of every root on the current tokio runtime.
     pub fn start(assembly: Arc<Assembly>, clock: Arc<dyn Clock>) -> Self {
         let driver = Driver::new(clock);
-        let (removing_wake, following) = (Wake::new(), Wake::new());
+        let (removing_wake, following, publishing) = (Wake::new(), Wake::new(), Wake::new());
         let roots = assembly
             .flows
             .iter()
@@ -88,12 +90,19 @@ impl Loops {
         driver.start("following".to_owned(), following.clone(), move || {
             Box::new(FollowWorker::new(Arc::clone(&follow), wake.clone()))
         });
+        if assembly.publishing.rucio().is_ok() {
+            let publish = Arc::clone(&assembly.publishing);
+            driver.start("publishing".to_owned(), publishing.clone(), move || {
+                Box::new(PublishWorker::new(Arc::clone(&publish)))
+            });
+        }
         Self {
             assembly,
             driver,
             roots,
             removals: removing_wake,
             following,
+            publishing,
         }
     }
 
@@ -124,6 +133,11 @@ impl Loops {
     /// Has the loop that follows origins look for work now.
     pub fn wake_following(&self) {
         self.following.wake();
+    }
+
+    /// Has the loop that publishes look for work now.
+    pub fn wake_publishing(&self) {
+        self.publishing.wake();
     }
 
     /// Takes keys, peers and prefixes from a configuration that was read again, and has untrusted

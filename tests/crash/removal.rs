@@ -43,8 +43,8 @@ use runsync::assembly::{self, Assembly};
 use runsync::clock::SystemClock;
 use runsync::datastore::journals::Fill;
 use runsync::datastore::{
-    Datastore, DatastoreError, Deletion, Journals, LocalRoot, Look, ManifestFile, RepositoryFile,
-    ToDelete,
+    Datastore, DatastoreError, Deletion, Journals, Linked, LocalRoot, Look, ManifestFile,
+    RepositoryFile, ToDelete,
 };
 use runsync::file_identity::FileIdentity;
 use runsync::registry::collection::{Actor, Chaining, Change};
@@ -264,6 +264,10 @@ impl Datastore for Deadly {
             deletions.extend(self.between("a deletion", || self.root.delete(&[*one]))?);
         }
         Ok(deletions)
+    }
+
+    fn link(&self, from: &str, to: &ArtifactPath) -> Result<Linked, DatastoreError> {
+        self.root.link(from, to)
     }
 
     fn sync(&self) -> Result<(), DatastoreError> {

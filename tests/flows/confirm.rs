@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use process::Daemon;
 use runsync::datastore::counted::Counted;
 use runsync::datastore::{
-    Datastore, DatastoreError, Deletion, Journals, LocalRoot, Look, ManifestFile, RepositoryFile,
-    ToDelete,
+    Datastore, DatastoreError, Deletion, Journals, Linked, LocalRoot, Look, ManifestFile,
+    RepositoryFile, ToDelete,
 };
 use runsync::file_identity::FileIdentity;
 use runsync::ingest::confirm::Confirming;
@@ -243,6 +243,10 @@ impl Datastore for Meddled {
 
     fn delete(&self, artifacts: &[ToDelete<'_>]) -> Result<Vec<Deletion>, DatastoreError> {
         self.root.delete(artifacts)
+    }
+
+    fn link(&self, from: &str, to: &ArtifactPath) -> Result<Linked, DatastoreError> {
+        self.root.link(from, to)
     }
 
     fn sync(&self) -> Result<(), DatastoreError> {

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runsync::datastore::{
-    Datastore, DatastoreError, Deletion, Journals, Look, ManifestFile, RepositoryFile, ToDelete,
+    Datastore, DatastoreError, Deletion, Journals, Linked, Look, ManifestFile, RepositoryFile,
+    ToDelete,
 };
 use runsync::file_identity::FileIdentity;
 use runsync::ingest::flow::{Flow, Progress};
@@ -367,6 +368,10 @@ impl Datastore for Meanwhile {
 
     fn delete(&self, artifacts: &[ToDelete<'_>]) -> Result<Vec<Deletion>, DatastoreError> {
         self.inner.delete(artifacts)
+    }
+
+    fn link(&self, from: &str, to: &ArtifactPath) -> Result<Linked, DatastoreError> {
+        self.inner.link(from, to)
     }
 
     fn sync(&self) -> Result<(), DatastoreError> {

@@ -18,8 +18,10 @@ use crate::ingest::IngestError;
 use crate::ingest::following::FollowError;
 use crate::ingest::parse::ParseError;
 use crate::ledger::LedgerError;
+use crate::publish::PublishError;
 use crate::registry::RegistryError;
 use crate::removal::{GenerationError, RemovalError};
+use crate::rucio::RucioError;
 
 /// What `--help` says about exit codes.
 pub(crate) const EXIT_CODES: &str = "\
@@ -219,6 +221,12 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
         return error.hint();
     }
     if let Some(error) = error.downcast_ref::<RemovalError>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<PublishError>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<RucioError>() {
         return error.hint();
     }
     if let Some(error) = error.downcast_ref::<RegistryError>() {

@@ -40,6 +40,8 @@ mod remover;
 
 mod remove_runs;
 
+mod publish;
+
 mod purge;
 
 mod cleanup;
@@ -111,6 +113,7 @@ enum Command {
     Collections(collections::Args),
     RemoveCollections(remove_collections::Args),
     RemoveRuns(remove_runs::Args),
+    Publish(publish::Args),
     Purge(purge::Args),
     Cleanup(cleanup::Args),
     Unstore(unstore::Unstore),
@@ -138,6 +141,7 @@ impl Command {
             Self::Collections(args) => collections::run(args, context),
             Self::RemoveCollections(args) => remove_collections::run(args, context),
             Self::RemoveRuns(args) => remove_runs::run(args, context),
+            Self::Publish(args) => publish::run(args, context),
             Self::Purge(args) => purge::run(args, context),
             Self::Cleanup(args) => cleanup::run(args, context),
             Self::Unstore(args) => unstore::unstore(args, context),

@@ -15,7 +15,7 @@ use crate::cli::output::Output;
 use crate::clock::{Clock, SystemClock};
 use crate::http::{Client, Lines, Status, exists, path, status};
 use crate::ingest::quarantine;
-use crate::ledger::record::{ManifestRow, RequestRow};
+use crate::ledger::record::{ManifestRow, Publication, RequestRow};
 use crate::registry::RegistryError;
 use crate::registry::collection::{Collection, CollectionError, CollectionRow};
 use crate::registry::record::{DatasetRow, RecordRow, RunRow};
@@ -233,6 +233,16 @@ impl Source<'_> {
                 all(client.lines("/v1/requests", &[("limit", &limit.to_string())])?)
             }
             Self::Direct { readers, .. } => Ok(readers.ledger.requests(None, limit)?),
+        }
+    }
+
+    /// What is, and is to be, in Rucio.
+    pub(crate) fn publications(&self) -> Result<Vec<Publication>, Failure> {
+        match self {
+            Self::Daemon { client, .. } => all(client.lines("/v1/publications", &[])?),
+            Self::Direct { readers, .. } => {
+                Ok(readers.ledger.publications_after(None, usize::MAX)?)
+            }
         }
     }
 }

@@ -22,7 +22,8 @@ use super::error::CreateError;
 use super::listing::Listing;
 use super::{Draft, Measuring, Publication, export, measure};
 use crate::datastore::{
-    Datastore, DatastoreError, Deletion, Journals, Look, ManifestFile, RepositoryFile, ToDelete,
+    Datastore, DatastoreError, Deletion, Journals, Linked, Look, ManifestFile, RepositoryFile,
+    ToDelete,
 };
 use crate::file_identity::FileIdentity;
 
@@ -200,6 +201,10 @@ impl Datastore for Folder {
 
     fn delete(&self, _: &[ToDelete<'_>]) -> Result<Vec<Deletion>, DatastoreError> {
         panic!("measuring deletes nothing")
+    }
+
+    fn link(&self, _: &str, _: &ArtifactPath) -> Result<Linked, DatastoreError> {
+        panic!("measuring links nothing")
     }
 
     fn sync(&self) -> Result<(), DatastoreError> {

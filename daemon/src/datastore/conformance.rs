@@ -6,7 +6,7 @@ use std::io::Read;
 
 use runsync_manifest::name::ArtifactPath;
 
-use super::{Datastore, DatastoreError, Deletion, Look, ToDelete};
+use super::{Datastore, DatastoreError, Deletion, Linked, Look, ToDelete};
 use crate::file_identity::FileIdentity;
 
 /// A root to test, and a way to fill it behind its back.
@@ -43,6 +43,7 @@ macro_rules! datastore_conformance {
             paths_outside_the_manifest_folder_are_refused,
             only_the_file_that_is_meant_is_deleted,
             deletions_are_answered_in_the_order_asked,
+            a_second_name_is_of_the_same_file_and_takes_none_from_another,
             a_journal_is_written_whole_grows_and_goes,
             a_journal_that_cannot_be_filled_leaves_nothing,
             names_that_are_no_journals_are_refused_and_not_listed,
@@ -278,6 +279,30 @@ pub(crate) fn deletions_are_answered_in_the_order_asked(fixture: &impl Fixture) 
 }
 
 const JOURNAL: &str = "20261127T102044Z-3f9a.journal.jsonl";
+
+pub(crate) fn a_second_name_is_of_the_same_file_and_takes_none_from_another(
+    fixture: &impl Fixture,
+) {
+    fixture.put("u/a.fits", b"artifact");
+    fixture.put("taken", b"other");
+    let (root, to) = (fixture.root(), path("hsc/ab/cd/u/a.fits"));
+    assert_eq!(root.link("u/a.fits", &to).unwrap(), Linked::Made);
+    assert_eq!(root.link("u/a.fits", &to).unwrap(), Linked::There);
+    root.sync().unwrap();
+    assert_eq!(identity(fixture, &to), identity(fixture, &path("u/a.fits")));
+    assert_eq!(
+        root.link("u/a.fits", &path("taken")).unwrap(),
+        Linked::Other
+    );
+    assert_eq!(text_of(root.open(&path("taken")).unwrap().0), "other");
+    let missing = root.link("u/b.fits", &path("hsc/b.fits")).unwrap_err();
+    assert!(
+        matches!(missing, DatastoreError::Missing { .. }),
+        "{missing}"
+    );
+    fixture.remove("u/a.fits");
+    assert_eq!(text_of(root.open(&to).unwrap().0), "artifact");
+}
 
 pub(crate) fn a_journal_is_written_whole_grows_and_goes(fixture: &impl Fixture) {
     let journals = fixture.root().journals();

@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use runsync_manifest::name::ArtifactPath;
 
 use super::{
-    Datastore, DatastoreError, Deletion, Journals, Look, ManifestFile, RepositoryFile, ToDelete,
+    Datastore, DatastoreError, Deletion, Journals, Linked, Look, ManifestFile, RepositoryFile,
+    ToDelete,
 };
 use crate::file_identity::FileIdentity;
 
 /// A root that counts the calls that reach it. [`repository`](Datastore::repository) never touches
-/// storage and is not counted; nor are journals.
+/// storage and is not counted; nor are journals and second names.
 #[derive(Debug)]
 pub struct Counted<D> {
     root: D,
@@ -154,6 +155,10 @@ impl<D: Datastore> Datastore for Counted<D> {
     fn delete(&self, artifacts: &[ToDelete<'_>]) -> Result<Vec<Deletion>, DatastoreError> {
         add(&self.delete, 1);
         self.root.delete(artifacts)
+    }
+
+    fn link(&self, from: &str, to: &ArtifactPath) -> Result<Linked, DatastoreError> {
+        self.root.link(from, to)
     }
 
     fn sync(&self) -> Result<(), DatastoreError> {

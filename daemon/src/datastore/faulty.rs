@@ -10,7 +10,7 @@ use runsync_manifest::name::ArtifactPath;
 
 use super::journals::{Fill, JOURNAL_FOLDER};
 use super::{
-    Datastore, DatastoreError, Deletion, Journals, Look, ManifestFile, RepositoryFile,
+    Datastore, DatastoreError, Deletion, Journals, Linked, Look, ManifestFile, RepositoryFile,
     StorageFault, ToDelete,
 };
 use crate::file_identity::FileIdentity;
@@ -171,6 +171,11 @@ impl<D: Datastore> Datastore for Faulty<D> {
             }
         }
         Ok(deletions)
+    }
+
+    fn link(&self, from: &str, to: &ArtifactPath) -> Result<Linked, DatastoreError> {
+        self.pass("link", to.as_str())?;
+        self.root.link(from, to)
     }
 
     fn sync(&self) -> Result<(), DatastoreError> {

@@ -89,7 +89,7 @@ pub fn check_manifest_path(path: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn run_part(run: &str) -> String {
+pub(crate) fn run_part(run: &str) -> String {
     if stands_for_itself(run) {
         return run.to_owned();
     }

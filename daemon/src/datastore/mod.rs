@@ -92,6 +92,17 @@ pub enum Deletion {
     Failed(StorageFault),
 }
 
+/// What came of giving a file a second name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Linked {
+    /// It has that name now.
+    Made,
+    /// It had that name before.
+    There,
+    /// Another file has that name, and keeps it.
+    Other,
+}
+
 /// A root.
 pub trait Datastore: Send + Sync + Debug {
     /// The root's identity as read when it was opened.
@@ -150,6 +161,14 @@ pub trait Datastore: Send + Sync + Debug {
     ///
     /// Where the root as a whole did not answer; some may be deleted.
     fn delete(&self, artifacts: &[ToDelete<'_>]) -> Result<Vec<Deletion>, DatastoreError>;
+
+    /// Gives an artifact or a manifest a second name in the root, without clobbering: both names are of
+    /// one file. Durable after the next [`sync`](Self::sync).
+    ///
+    /// # Errors
+    ///
+    /// Where the file is not there, or the name cannot be given.
+    fn link(&self, from: &str, to: &ArtifactPath) -> Result<Linked, DatastoreError>;
 
     /// Makes all changes so far durable.
     fn sync(&self) -> Result<(), DatastoreError>;

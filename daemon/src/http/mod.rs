@@ -72,6 +72,8 @@ mod asked;
 
 mod collections;
 
+mod publications;
+
 mod metrics;
 
 mod router;
@@ -90,6 +92,7 @@ pub use self::health::{Health, Readiness};
 pub use self::manifests::{ActedOn, Locations};
 pub use self::openapi::document;
 pub use self::problem::ProblemBody;
+pub use self::publications::{Ordered, ToCompact, ToPublish};
 pub use self::removals::{Approved, AsOwner, Committed, GivenUp, Restored, Wanted};
 pub use self::server::{Server, check_tls, check_tokens};
 pub use self::status::{DaemonStatus, RootStatus, Status, StatusError};

@@ -14,9 +14,11 @@ use crate::disposition::Disposition;
 use crate::ingest::following::FollowError;
 use crate::ingest::{IngestError, error_chain};
 use crate::ledger::LedgerError;
+use crate::publish::PublishError;
 use crate::registry::RegistryError;
 use crate::registry::collection::CollectionError;
 use crate::removal::RemovalError;
+use crate::rucio::RucioError;
 
 /// The media type of a problem.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
@@ -328,6 +330,34 @@ impl From<RemovalError> for Problem {
         );
         if !refused {
             return Self::below(&error, error.disposition(), hint);
+        }
+        let problem = Self::wrong(error_chain(&error));
+        match hint {
+            Some(hint) => problem.hint(hint),
+            None => problem,
+        }
+    }
+}
+
+impl From<PublishError> for Problem {
+    fn from(error: PublishError) -> Self {
+        if error.is_interruption() || error.is_fenced() {
+            return Self::stopping();
+        }
+        let hint = error.hint();
+        let refused = matches!(
+            error,
+            PublishError::NoRucio
+                | PublishError::NoRun { .. }
+                | PublishError::NothingToPublish { .. }
+                | PublishError::Waiting { .. }
+                | PublishError::NoRse { .. }
+                | PublishError::Unregistered { .. }
+                | PublishError::SeveralRoots { .. }
+                | PublishError::Rucio(RucioError::Name(_))
+        );
+        if !refused {
+            return Self::below(&error, Disposition::Retry, hint);
         }
         let problem = Self::wrong(error_chain(&error));
         match hint {

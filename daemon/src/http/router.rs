@@ -20,7 +20,8 @@ use super::peer::Peer;
 use super::problem::Problem;
 use super::surface::Surface;
 use super::{
-    asked, collections, exists, hand_in, health, manifests, metrics, removals, runs, status, wake,
+    asked, collections, exists, hand_in, health, manifests, metrics, publications, removals, runs,
+    status, wake,
 };
 
 type Routes = OpenApiRouter<Arc<Surface>>;
@@ -52,6 +53,7 @@ fn read() -> Routes {
         .routes(routes!(asked::asked))
         .routes(routes!(collections::collections))
         .routes(routes!(collections::collection))
+        .routes(routes!(publications::publications))
 }
 
 /// These need role `operate`.
@@ -72,6 +74,10 @@ fn operate() -> Routes {
         .routes(routes!(collections::change))
         .routes(routes!(collections::plan))
         .routes(routes!(collections::remove))
+        .routes(routes!(publications::plan))
+        .routes(routes!(publications::publish))
+        .routes(routes!(publications::compact))
+        .routes(routes!(publications::withdraw))
 }
 
 /// All of them, without what stands before.

@@ -165,6 +165,7 @@ mod tests {
             http: Http::new("socket".into()),
             lease: runsync_config::lease::Lease::default(),
             removal: runsync_config::removal::Removal::default(),
+            rucio: None,
             log: Log {
                 format: LogFormat::Human,
                 filter: "info".into(),

@@ -14,7 +14,8 @@ use uuid::Uuid;
 use crate::file_identity::FileIdentity;
 use crate::lease::{Fence, Tenure};
 use crate::ledger::record::{
-    Finding, Location, ManifestRow, ManifestState, ManifestSummary, NewRequest,
+    Finding, Location, ManifestRow, ManifestState, ManifestSummary, NewRequest, Publication,
+    PublicationState,
 };
 use crate::ledger::{Ledger, LedgerError};
 
@@ -47,6 +48,7 @@ macro_rules! conformance {
             rows_forgotten_are_counted
             the_first_manifest_accepted_as_a_generation_is_remembered
             requests_are_kept_newest_first
+            publications_are_listed_by_run_by_state_and_by_page
             reopening_keeps_everything
             an_old_fence_writes_nothing
         }
@@ -502,6 +504,61 @@ pub(crate) fn requests_are_kept_newest_first(open: &Open) {
     assert_eq!(ledger.requests(None, 1).unwrap().len(), 1);
 }
 
+fn publication(name: &str, sequence: u32, state: PublicationState) -> Publication {
+    Publication {
+        run: run(name),
+        generation: Generation { epoch: 1, sequence },
+        content: Content::Additions,
+        root: root("main"),
+        scope: (sequence > 1).then(|| "hsc".parse().unwrap()),
+        state,
+        files: (sequence > 1).then_some(7),
+        files_done: 3,
+        bytes: None,
+        problem: Some("Rucio does not answer".to_owned()),
+        hint: None,
+        ordered_by: "alice".to_owned(),
+        ordered_at: at(10 - i64::from(sequence)),
+        changed_at: at(11),
+    }
+}
+
+pub(crate) fn publications_are_listed_by_run_by_state_and_by_page(open: &Open) {
+    use PublicationState::{Ordered, Published};
+    let mut site = Site::new(open);
+    let rows = [
+        publication("u/a", 1, Ordered),
+        publication("u/a", 2, Ordered),
+        publication("u/b", 1, Published),
+    ];
+    site.ledger().note_publications(&rows).unwrap();
+    site.reopen();
+    let ledger = site.ledger();
+    assert_eq!(ledger.publications_of(&run("u/a")).unwrap(), rows[..2]);
+    let ordered = [rows[1].clone(), rows[0].clone()];
+    assert_eq!(ledger.publications_in(Ordered).unwrap(), ordered);
+    assert_eq!(ledger.publications_after(None, 2).unwrap(), rows[..2]);
+    let after = Some((&rows[1].run, rows[1].generation));
+    assert_eq!(ledger.publications_after(after, 2).unwrap(), rows[2..]);
+    let done = publication("u/a", 2, Published);
+    ledger
+        .note_publications(std::slice::from_ref(&done))
+        .unwrap();
+    assert_eq!(ledger.overtaken().unwrap(), []);
+    let content = Content::Snapshot;
+    let newest = publication("u/a", 3, Published);
+    let newest = Publication { content, ..newest };
+    ledger
+        .note_publications(std::slice::from_ref(&newest))
+        .unwrap();
+    assert_eq!(ledger.overtaken().unwrap(), [run("u/a")]);
+    assert_eq!(ledger.publications_in(Ordered).unwrap(), rows[..1]);
+    assert_eq!(
+        ledger.publications_in(Published).unwrap(),
+        [newest, done, rows[2].clone()]
+    );
+}
+
 pub(crate) fn an_old_fence_writes_nothing(open: &Open) {
     let site = Site::new(open);
     site.ledger().record(&[read_row("a", 1)]).unwrap();
@@ -542,6 +599,10 @@ pub(crate) fn an_old_fence_writes_nothing(open: &Open) {
         ("seen_again", old.seen_again(&root("main"), &seen)),
         ("note_request", old.note_request(&request).map(drop)),
         ("note_outcome", old.note_outcome(asked, "done")),
+        (
+            "note_publications",
+            old.note_publications(&[publication("u/a", 1, PublicationState::Ordered)]),
+        ),
         ("swept", old.swept(&root("main"), at(2))),
     ] {
         let fenced = refused.as_ref().is_err_and(LedgerError::is_fenced);
@@ -557,6 +618,7 @@ pub(crate) fn an_old_fence_writes_nothing(open: &Open) {
         assert_eq!(noted, [(asked, &None)]);
         let accepted = ledger.accepted_generations(&[&run("u/b")]).unwrap();
         assert_eq!(accepted, [[]]);
+        assert_eq!(ledger.publications_after(None, 1).unwrap(), []);
     }
     let again = open(site.folder.path(), &site.tenure);
     assert!(again.is_err_and(|error| error.is_fenced()));

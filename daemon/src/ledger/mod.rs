@@ -23,7 +23,8 @@ use runsync_manifest::name::RunKey;
 use crate::file_identity::FileIdentity;
 pub use crate::ledger::error::LedgerError;
 use crate::ledger::record::{
-    Finding, Location, ManifestRow, ManifestState, NewRequest, RequestRow,
+    Finding, Location, ManifestRow, ManifestState, NewRequest, Publication, PublicationState,
+    RequestRow,
 };
 pub use crate::ledger::sqlite::{SqliteLease, SqliteLedger};
 
@@ -130,6 +131,26 @@ pub trait Ledger: Send + Sync + Debug {
 
     /// When a sweep of a root last went through.
     fn last_sweep(&self, root: &RootName) -> Result<Option<Timestamp>, LedgerError>;
+
+    /// Writes publications, replacing those of the same manifests, in one commit.
+    fn note_publications(&self, publications: &[Publication]) -> Result<(), LedgerError>;
+
+    /// The publications of a run, by generation.
+    fn publications_of(&self, run: &RunKey) -> Result<Vec<Publication>, LedgerError>;
+
+    /// The publications in a state, first ordered first.
+    fn publications_in(&self, state: PublicationState) -> Result<Vec<Publication>, LedgerError>;
+
+    /// Runs with a published snapshot or removal and older published manifests, by name.
+    fn overtaken(&self) -> Result<Vec<RunKey>, LedgerError>;
+
+    /// A page of all publications, by run, origin and generation: the next `limit` after that one,
+    /// which need not be there. A page of fewer is the last.
+    fn publications_after(
+        &self,
+        after: Option<(&RunKey, Generation)>,
+        limit: usize,
+    ) -> Result<Vec<Publication>, LedgerError>;
 
     /// Notes what an operator asks for, before it is done, and returns its number. Of all requests
     /// the newest [`REQUESTS_KEPT`](record::REQUESTS_KEPT) are kept.

@@ -5,7 +5,7 @@ use runsync_config::root::RootName;
 use runsync_manifest::checksum::Sha256;
 use runsync_manifest::content::Content;
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::{ManifestId, RunKey, SiteName};
+use runsync_manifest::name::{ManifestId, RunKey, Scope, SiteName};
 use runsync_manifest::signature::KeyId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -194,6 +194,87 @@ pub struct Finding {
     pub last_seen: Timestamp,
     /// How often.
     pub times: u64,
+}
+
+/// How a manifest of this site stands with Rucio.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum PublicationState {
+    /// It is to be published.
+    Ordered,
+    /// Rucio has it, its files and its rules.
+    Published,
+    /// A snapshot has taken its place: Rucio may delete the manifest.
+    Withdrawn,
+}
+
+impl PublicationState {
+    /// The state's name, as it is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ordered => "ordered",
+            Self::Published => "published",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+}
+
+impl std::fmt::Display for PublicationState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for PublicationState {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Ordered, Self::Published, Self::Withdrawn]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or(())
+    }
+}
+
+/// A manifest of this site that is, or is to be, in Rucio.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Publication {
+    /// Its run.
+    #[serde(flatten)]
+    #[schema(value_type = RunKeySchema)]
+    pub run: RunKey,
+    /// Its generation.
+    #[schema(value_type = GenerationSchema)]
+    pub generation: Generation,
+    /// Its content.
+    #[schema(value_type = String)]
+    pub content: Content,
+    /// The root that it lies in.
+    #[schema(value_type = String)]
+    pub root: RootName,
+    /// The scope of its files; none: not read yet.
+    #[schema(value_type = Option<String>)]
+    pub scope: Option<Scope>,
+    /// How it stands.
+    pub state: PublicationState,
+    /// Files that it has, each artifact once and the manifest itself; none: not counted yet.
+    pub files: Option<u64>,
+    /// Files that are registered and attached.
+    pub files_done: u64,
+    /// Sum of the sizes of all of them in bytes; none: not counted yet.
+    pub bytes: Option<u64>,
+    /// Why it does not go on, for people.
+    pub problem: Option<String>,
+    /// What to do about it, for people.
+    pub hint: Option<String>,
+    /// Who has ordered it; `policy` where configuration has.
+    pub ordered_by: String,
+    /// When.
+    pub ordered_at: Timestamp,
+    /// When anything of this has changed.
+    pub changed_at: Timestamp,
 }
 
 /// How many requests are kept: the newest.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::Read;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -27,6 +27,7 @@ use super::patience::Patience;
 use super::schema::Schema;
 use super::wire;
 use crate::clock::{Clock, SystemClock};
+use crate::poison::lock;
 
 /// What stands for itself in a part of a path: RFC 3986's unreserved characters. The slashes of a
 /// DID's name are escaped, or one at its beginning would be lost.
@@ -55,7 +56,8 @@ pub struct Rucio {
 struct Shared {
     config: Config,
     patience: Patience,
-    client: Client,
+    /// Made when it is first needed: making it blocks, and a site is put together where that must not be.
+    client: Mutex<Option<Client>>,
     login: Login,
     breakers: Breakers,
     clock: Arc<dyn Clock>,
@@ -174,9 +176,10 @@ impl Rucio {
         patience: Patience,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, RucioError> {
+        wire::check(config)?;
         Ok(Self {
             shared: Arc::new(Shared {
-                client: wire::client(config)?,
+                client: Mutex::default(),
                 login: Login::new(config),
                 breakers: Breakers::new(patience),
                 config: config.clone(),
@@ -282,16 +285,14 @@ impl Rucio {
         mut attempt: impl FnMut(&Client) -> Result<Tried, RucioError>,
     ) -> Result<Response, RucioError> {
         let Shared {
-            patience,
-            breakers,
-            client,
-            ..
+            patience, breakers, ..
         } = &*self.shared;
+        let client = self.client()?;
         let mut failed = 0;
         loop {
             self.go_on()?;
             breakers.pass(call.endpoint, Instant::now())?;
-            let tried = match attempt(client) {
+            let tried = match attempt(&client) {
                 Ok(tried) => tried,
                 Err(error) if error.may_pass() => Tried::MayPass(error, None),
                 Err(error) => Tried::Ended(error),
@@ -322,6 +323,15 @@ impl Rucio {
             debug!(request = call.name(), %error, ?wait, "Rucio is asked again");
             self.wait(wait)?;
         }
+    }
+
+    fn client(&self) -> Result<Client, RucioError> {
+        let mut client = lock(&self.shared.client);
+        if let Some(client) = &*client {
+            return Ok(client.clone());
+        }
+        let made = wire::client(&self.shared.config)?;
+        Ok(client.insert(made).clone())
     }
 
     fn go_on(&self) -> Result<(), RucioError> {

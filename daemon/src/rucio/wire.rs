@@ -19,7 +19,12 @@ use super::error::RucioError;
 /// and a request that meets the closing gets no answer.
 const IDLE_MAX: Duration = Duration::from_secs(1);
 
-/// What sends requests that carry a token.
+/// Checks what can be checked without a connection.
+pub(super) fn check(config: &Config) -> Result<(), RucioError> {
+    builder(config).map(drop)
+}
+
+/// What sends requests that carry a token. It blocks for a moment, as all of it does.
 pub(super) fn client(config: &Config) -> Result<Client, RucioError> {
     build(config, builder(config)?)
 }

@@ -4,6 +4,8 @@ mod root;
 
 mod create;
 
+mod compact;
+
 mod inspect;
 
 use crate::cli::context::Context;
@@ -19,6 +21,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     Create(create::Args),
+    Compact(compact::Args),
     /// Show what a manifest says of itself
     Show(inspect::Files),
     /// Check manifests against the format; needs no site
@@ -29,6 +32,7 @@ enum What {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
     match &args.what {
         What::Create(args) => create::run(args, context),
+        What::Compact(args) => compact::run(args, context),
         What::Show(files) => inspect::show(files, context),
         What::Validate(files) => inspect::validate(files, context),
         What::Verify(args) => inspect::verify(args, context),

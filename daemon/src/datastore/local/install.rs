@@ -54,10 +54,10 @@ pub(super) fn install(
 }
 
 /// Handles of all folders from the root (left out) to the target.
-struct Folders(Vec<OwnedFd>);
+pub(super) struct Folders(Vec<OwnedFd>);
 
 impl Folders {
-    fn create(root: &OwnedFd, path: &str) -> Result<Self, DatastoreError> {
+    pub(super) fn create(root: &OwnedFd, path: &str) -> Result<Self, DatastoreError> {
         let mut folders = Self(Vec::new());
         for part in path.split('/').filter(|part| !part.is_empty()) {
             let parent = folders.innermost(root);
@@ -71,7 +71,7 @@ impl Folders {
         Ok(folders)
     }
 
-    fn innermost<'a>(&'a self, root: &'a OwnedFd) -> BorrowedFd<'a> {
+    pub(super) fn innermost<'a>(&'a self, root: &'a OwnedFd) -> BorrowedFd<'a> {
         self.0.last().unwrap_or(root).as_fd()
     }
 

@@ -14,6 +14,8 @@ mod journals;
 
 mod deleting;
 
+mod linking;
+
 #[cfg(test)]
 mod tests;
 
@@ -29,8 +31,8 @@ use self::handle::{FOLDER, LISTABLE, look_in, look_of, open_below, open_regular}
 use super::manifest_path::check_manifest_path;
 use super::repository_file::{BYTES_MAX, REPOSITORY_FILE};
 use super::{
-    Datastore, DatastoreError, Deletion, Journals, Look, ManifestFile, RepositoryFile, RootChange,
-    ToDelete, manifest_folder,
+    Datastore, DatastoreError, Deletion, Journals, Linked, Look, ManifestFile, RepositoryFile,
+    RootChange, ToDelete, manifest_folder,
 };
 use crate::file_identity::FileIdentity;
 
@@ -146,6 +148,10 @@ impl Datastore for LocalRoot {
 
     fn delete(&self, artifacts: &[ToDelete<'_>]) -> Result<Vec<Deletion>, DatastoreError> {
         Ok(deleting::delete(&self.handle, artifacts))
+    }
+
+    fn link(&self, from: &str, to: &ArtifactPath) -> Result<Linked, DatastoreError> {
+        linking::link(&self.handle, from, to.as_str())
     }
 
     /// One call for all folders; it also waits for what others have written to the file system.

@@ -13,9 +13,9 @@ use runsync_manifest::entry::{DataId, DataValue};
 use runsync_manifest::universe::{self, Element};
 
 use super::encode;
-use super::sorter::{Cursor, Sorted, Sorter};
 use crate::poison::lock;
 use crate::registry::record::{DimensionKeyCursor, DimensionRow};
+use crate::sorting::{Cursor, Sorted, Sorter};
 
 /// Keys remembered as already staged. Data IDs repeat few keys many times; what is forgotten
 /// here is only sorted out later.

@@ -10,14 +10,6 @@ mod dimensions;
 
 mod encode;
 
-mod arena;
-
-mod run;
-
-mod merge;
-
-mod sorter;
-
 use std::io;
 use std::path::Path;
 
@@ -27,11 +19,11 @@ use runsync_manifest::header::DatasetType;
 
 pub use self::contradiction::Contradiction;
 use self::dimensions::{DimensionStaging, StagedDimensions};
-use self::sorter::{Cursor, Sorted, Sorter};
 use crate::registry::record::{
     ClaimCursor, ClaimRow, DataIdCursor, DataIdRow, DimensionKeyCursor, DimensionRow, PathCursor,
     PathRow, RowSource,
 };
+use crate::sorting::{Cursor, Sorted, Sorter};
 
 /// Memory of each of the three row sorters. Together with SQLite's page cache they keep a
 /// registration of any size well below 150 MB.

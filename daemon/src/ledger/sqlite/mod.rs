@@ -4,6 +4,8 @@ mod rows;
 
 mod store;
 
+mod publications;
+
 mod lease;
 
 #[cfg(test)]
@@ -21,6 +23,7 @@ const SCHEMA: Schema = Schema {
         include_str!("../sql/0001_tables.sql"),
         include_str!("../sql/0002_lease.sql"),
         include_str!("../sql/0003_requests.sql"),
+        include_str!("../sql/0004_publications.sql"),
     ],
     unmoved: None,
 };

@@ -67,7 +67,11 @@ fn damaged(what: &'static str, value: &impl ToString) -> Failure {
     })
 }
 
-fn parse<T: FromStr>(row: &Row<'_>, column: usize, what: &'static str) -> Result<T, Failure> {
+pub(super) fn parse<T: FromStr>(
+    row: &Row<'_>,
+    column: usize,
+    what: &'static str,
+) -> Result<T, Failure> {
     let text = row
         .get_ref(column)?
         .as_str()
@@ -97,7 +101,7 @@ pub(super) fn state(row: &Row<'_>, column: usize) -> Result<ManifestState, Failu
         .ok_or_else(|| damaged("state of a manifest", &text))
 }
 
-fn content_column(content: Content) -> &'static str {
+pub(super) fn content_column(content: Content) -> &'static str {
     match content {
         Content::Additions => "additions",
         Content::Removal => "removal",
@@ -106,7 +110,7 @@ fn content_column(content: Content) -> &'static str {
     }
 }
 
-fn content(text: &str) -> Result<Content, Failure> {
+pub(super) fn content(text: &str) -> Result<Content, Failure> {
     [
         Content::Additions,
         Content::Removal,

@@ -11,11 +11,13 @@ use runsync_manifest::name::RunKey;
 use rusqlite::{Connection, Params, params};
 
 use super::SCHEMA;
+use super::publications;
 use super::rows::{self, Failure, MANIFEST_COLUMNS};
 use crate::file_identity::FileIdentity;
 use crate::lease::Tenure;
 use crate::ledger::record::{
-    Finding, Location, ManifestRow, ManifestState, NewRequest, REQUESTS_KEPT, RequestRow,
+    Finding, Location, ManifestRow, ManifestState, NewRequest, Publication, PublicationState,
+    REQUESTS_KEPT, RequestRow,
 };
 use crate::ledger::{Ledger, LedgerError};
 use crate::sqlite::Database;
@@ -448,6 +450,38 @@ impl Ledger for SqliteLedger {
                 .query_and_then([root.as_str()], |row| rows::time(row, 0))?
                 .next()
                 .transpose()
+        })
+    }
+
+    fn note_publications(&self, publications: &[Publication]) -> Result<(), LedgerError> {
+        self.write("note publications", |connection| {
+            publications::note(connection, publications)
+        })
+    }
+
+    fn publications_of(&self, run: &RunKey) -> Result<Vec<Publication>, LedgerError> {
+        self.read("list the publications of a run", |connection| {
+            publications::of_run(connection, run)
+        })
+    }
+
+    fn publications_in(&self, state: PublicationState) -> Result<Vec<Publication>, LedgerError> {
+        self.read("list publications", |connection| {
+            publications::in_state(connection, state)
+        })
+    }
+
+    fn overtaken(&self) -> Result<Vec<RunKey>, LedgerError> {
+        self.read("list overtaken publications", publications::overtaken)
+    }
+
+    fn publications_after(
+        &self,
+        after: Option<(&RunKey, Generation)>,
+        limit: usize,
+    ) -> Result<Vec<Publication>, LedgerError> {
+        self.read("list publications", |connection| {
+            publications::after(connection, after, limit)
         })
     }
 

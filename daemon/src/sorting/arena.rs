@@ -5,7 +5,7 @@ use std::io;
 
 /// Records one after another, and where each lies.
 #[derive(Debug, Default)]
-pub(super) struct Arena {
+pub(crate) struct Arena {
     bytes: Vec<u8>,
     places: Vec<Place>,
 }

@@ -16,7 +16,7 @@ use super::run;
 
 /// Takes records in any order.
 #[derive(Debug)]
-pub(super) struct Sorter {
+pub(crate) struct Sorter {
     scratch: PathBuf,
     arena_bytes: usize,
     arena: Arena,
@@ -28,7 +28,7 @@ pub(super) struct Sorter {
 
 /// Records of one sorter, sorted; read as often as wanted.
 #[derive(Debug)]
-pub(super) struct Sorted {
+pub(crate) struct Sorted {
     arena: Arena,
     runs: Vec<Arc<File>>,
     common: usize,
@@ -37,7 +37,7 @@ pub(super) struct Sorted {
 impl Sorter {
     /// A sorter that holds `budget_bytes` of records in memory and the rest in nameless
     /// files in `scratch`.
-    pub(super) fn new(scratch: &Path, budget_bytes: usize) -> Self {
+    pub(crate) fn new(scratch: &Path, budget_bytes: usize) -> Self {
         Self {
             scratch: scratch.to_owned(),
             // One fills while the other is written.
@@ -50,7 +50,7 @@ impl Sorter {
     }
 
     /// Adds a record.
-    pub(super) fn push(&mut self, record: &[u8]) -> io::Result<()> {
+    pub(crate) fn push(&mut self, record: &[u8]) -> io::Result<()> {
         self.note_common(record);
         self.arena.push(record)?;
         if self.arena.memory_bytes() >= self.arena_bytes {
@@ -77,7 +77,7 @@ impl Sorter {
     }
 
     /// Sends what is still in memory on its way, where [`sort`](Self::sort) would have to wait for it.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         let on_disk = self.spilling.is_some() || !self.runs.is_empty();
         if on_disk && self.arena.len() > 0 {
             self.spill()?;
@@ -86,7 +86,7 @@ impl Sorter {
     }
 
     /// Sorts what is there.
-    pub(super) fn sort(mut self) -> io::Result<Sorted> {
+    pub(crate) fn sort(mut self) -> io::Result<Sorted> {
         self.flush()?;
         let common = self.common();
         if let Some(emptied) = self.written()? {
@@ -134,17 +134,17 @@ impl Sorter {
 
 impl Sorted {
     /// Bytes of records held in memory.
-    pub(super) fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         self.arena.memory_bytes()
     }
 
     /// Whether records lie on disk: only then is a walk worth a thread.
-    pub(super) fn is_on_disk(&self) -> bool {
+    pub(crate) fn is_on_disk(&self) -> bool {
         !self.runs.is_empty()
     }
 
     /// A cursor over the records, smallest first, equal ones once.
-    pub(super) fn cursor(&self) -> io::Result<Cursor<'_>> {
+    pub(crate) fn cursor(&self) -> io::Result<Cursor<'_>> {
         if self.is_on_disk() {
             return Ok(Cursor::Merge(self.merge()?));
         }
@@ -156,7 +156,7 @@ impl Sorted {
 
     /// As [`cursor`](Self::cursor), for a caller who has much to do with each record: a thread
     /// merges ahead.
-    pub(super) fn cursor_ahead(&self) -> io::Result<Cursor<'_>> {
+    pub(crate) fn cursor_ahead(&self) -> io::Result<Cursor<'_>> {
         if self.is_on_disk() {
             return Ok(Cursor::Ahead(self.merge()?.ahead()?));
         }
@@ -170,7 +170,7 @@ impl Sorted {
 
 /// Lends records in order.
 #[derive(Debug)]
-pub(super) enum Cursor<'a> {
+pub(crate) enum Cursor<'a> {
     /// All are in memory.
     Memory { arena: &'a Arena, position: usize },
     /// Merged when asked for.
@@ -181,7 +181,7 @@ pub(super) enum Cursor<'a> {
 
 impl Cursor<'_> {
     /// The next record.
-    pub(super) fn next(&mut self) -> io::Result<Option<&[u8]>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<&[u8]>> {
         match self {
             Self::Memory { arena, position } => Ok(next_in_memory(arena, position)),
             Self::Merge(merge) => merge.next(),

@@ -23,7 +23,7 @@ const BLOCKS_AHEAD: usize = 4;
 
 /// Lends the records of several runs, smallest first, equal ones once.
 #[derive(Debug)]
-pub(super) struct Merge {
+pub(crate) struct Merge {
     heads: BinaryHeap<Head>,
     current: Vec<u8>,
 }
@@ -127,7 +127,7 @@ impl Merge {
 
 /// Lends records that another thread merges.
 #[derive(Debug)]
-pub(super) struct Ahead {
+pub(crate) struct Ahead {
     blocks: Receiver<io::Result<Vec<u8>>>,
     block: Vec<u8>,
     at: usize,

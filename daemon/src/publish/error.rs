@@ -1,0 +1,266 @@
+//! Every way in which publishing stops.
+
+use std::io;
+
+use runsync_config::root::RootName;
+use runsync_config::secret::SecretError;
+use runsync_manifest::error::{KeyError, ReadError, WriteError};
+use runsync_manifest::generation::Generation;
+use runsync_manifest::name::{RseName, RunName};
+use thiserror::Error;
+
+use crate::datastore::DatastoreError;
+use crate::ledger::LedgerError;
+use crate::registration_lock::RegistrationLockError;
+use crate::registry::RegistryError;
+use crate::removal::GenerationError;
+use crate::rucio::{Did, RucioError};
+
+/// Why a run is not published, or not yet.
+#[derive(Debug, Error)]
+pub enum PublishError {
+    /// Configuration knows no Rucio.
+    #[error("this site has no Rucio: its configuration has no `[rucio]`")]
+    NoRucio,
+    /// There is no such run of this site.
+    #[error("this site has no run `{run}` of its own")]
+    NoRun {
+        /// The run.
+        run: RunName,
+    },
+    /// No manifest of the run is to be published.
+    #[error("run `{run}` has no manifest that can be published")]
+    NothingToPublish {
+        /// The run.
+        run: RunName,
+    },
+    /// Artifacts are not confirmed yet.
+    #[error("run `{run}` waits for {waiting} artifacts")]
+    Waiting {
+        /// The run.
+        run: RunName,
+        /// How many.
+        waiting: u64,
+    },
+    /// The root is no RSE.
+    #[error("root `{root}` is no RSE, and run `{run}` lies there")]
+    NoRse {
+        /// The root.
+        root: RootName,
+        /// The run.
+        run: RunName,
+    },
+    /// Rucio does not know the RSE.
+    #[error("Rucio has no RSE `{rse}`")]
+    UnknownRse {
+        /// The RSE.
+        rse: RseName,
+    },
+    /// The RSE cannot hold the root's files.
+    #[error("RSE `{rse}` cannot hold this site's files: {why}")]
+    Unfit {
+        /// The RSE.
+        rse: RseName,
+        /// Why.
+        why: String,
+    },
+    /// The RSE has a file elsewhere than the root.
+    #[error("RSE `{rse}` has `{did}` at {pfn}, and root `{root}` has it at {expected}")]
+    Elsewhere {
+        /// The file.
+        did: Did,
+        /// The RSE.
+        rse: RseName,
+        /// Where it is by Rucio.
+        pfn: String,
+        /// The root.
+        root: RootName,
+        /// Where it is.
+        expected: String,
+    },
+    /// Another file lies where the RSE wants one.
+    #[error("cannot give `{did}` its name at RSE `{rse}`: another file lies at {path}")]
+    Occupied {
+        /// The file.
+        did: Did,
+        /// The RSE.
+        rse: RseName,
+        /// Where, in the root.
+        path: String,
+    },
+    /// Rucio does not take some files, or knows others of their names.
+    #[error("{count} files cannot be registered at `{rse}`; the first is `{first}`: {why}")]
+    Files {
+        /// The RSE.
+        rse: RseName,
+        /// How many, in one chunk.
+        count: usize,
+        /// The first of them.
+        first: Did,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A Rucio dataset holds something else than its manifest says.
+    #[error(
+        "Rucio dataset `{dataset}` holds {theirs}, and its manifest names {ours}{}",
+        examples(strange)
+    )]
+    Differs {
+        /// The Rucio dataset.
+        dataset: Did,
+        /// What it should hold.
+        ours: String,
+        /// What it holds.
+        theirs: String,
+        /// Some of what should not be there.
+        strange: Vec<String>,
+    },
+    /// Something else has the name.
+    #[error("cannot make `{did}`: Rucio has something else of that name")]
+    NameTaken {
+        /// The name.
+        did: Did,
+    },
+    /// A manifest cannot be read.
+    #[error("cannot read the manifest `{path}`")]
+    Manifest {
+        /// Where it lies.
+        path: String,
+        /// Why.
+        source: Box<ReadError>,
+    },
+    /// A manifest of the run is not registered, and a snapshot would overtake it.
+    #[error("run `{run}` has a manifest that is not registered: {path}")]
+    Unregistered {
+        /// The run.
+        run: RunName,
+        /// Where the manifest lies in its root.
+        path: String,
+    },
+    /// The run's artifacts lie in several roots.
+    #[error("run `{run}` lies in several roots, and a snapshot is of one")]
+    SeveralRoots {
+        /// The run.
+        run: RunName,
+    },
+    /// Another manifest took the generation meanwhile.
+    #[error("generation {generation} of run `{run}` was taken meanwhile")]
+    GenerationTaken {
+        /// The run.
+        run: RunName,
+        /// The generation.
+        generation: Generation,
+    },
+    /// No generation is to be had.
+    #[error(transparent)]
+    Generation(#[from] GenerationError),
+    /// A snapshot cannot be written.
+    #[error("cannot write the snapshot")]
+    Write(#[from] WriteError),
+    /// The signing key cannot be read.
+    #[error("cannot read the signing key")]
+    Key(#[from] SecretError),
+    /// The signing key is none.
+    #[error("cannot use the signing key")]
+    KeyText(#[from] KeyError),
+    /// The turn to register cannot be had.
+    #[error(transparent)]
+    Lock(#[from] RegistrationLockError),
+    /// Rucio gives no answer, or refuses.
+    #[error(transparent)]
+    Rucio(#[from] RucioError),
+    /// The root does not answer.
+    #[error(transparent)]
+    Datastore(#[from] DatastoreError),
+    /// The registry does not answer.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The ledger does not answer.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// Scratch files cannot be used.
+    #[error("cannot use scratch files")]
+    Scratch(#[source] io::Error),
+    /// The caller broke off.
+    #[error("publishing was interrupted")]
+    Interrupted,
+}
+
+fn examples(strange: &[String]) -> String {
+    if strange.is_empty() {
+        String::new()
+    } else {
+        format!("; such as {}", strange.join(", "))
+    }
+}
+
+impl PublishError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoRucio => "add `[rucio]`: see docs/PUBLISHING.md",
+            Self::NoRun { .. } => {
+                "a site publishes its own runs alone: `runsync query runs` lists them"
+            }
+            Self::NothingToPublish { .. } => {
+                "its manifests are not registered, or superseded: `runsync status` tells"
+            }
+            Self::Waiting { .. } => "it can be published once all of its artifacts are confirmed",
+            Self::NoRse { .. } | Self::UnknownRse { .. } => {
+                "name the RSE that Rucio knows this root as: `rse` in `[[root]]`"
+            }
+            Self::Unfit { .. } => "see docs/PUBLISHING.md on RSEs",
+            Self::Elsewhere { .. } => {
+                "the root must be the folder in which the RSE keeps the scope's files, or have `path_mapping = \"rucio\"`, or `pfn_prefix`: see docs/PUBLISHING.md"
+            }
+            Self::Occupied { .. } => "see what that file is, and move it away",
+            Self::Files { .. } | Self::Differs { .. } => {
+                "nothing was announced: put right what Rucio knows of them, and publish again"
+            }
+            Self::NameTaken { .. } => {
+                "a run's container has the run's name: see what has it, with `rucio did show`"
+            }
+            Self::Manifest { .. } => "it is published as it lies in the root: see `runsync status`",
+            Self::Unregistered { .. } => {
+                "have it registered, or move it away: `runsync status` and `runsync quarantine list` tell why it is not"
+            }
+            Self::SeveralRoots { .. } => {
+                "write a snapshot for each root with `runsync manifest create --snapshot`"
+            }
+            Self::GenerationTaken { .. } => "try again",
+            Self::Generation(error) => return error.hint(),
+            Self::Write(_) => "the registry holds what a manifest may not: see the error",
+            Self::Key(error) => return Some(error.hint()),
+            Self::KeyText(_) => {
+                "restore the file that `signing_key_file` names, from a backup of the keys"
+            }
+            Self::Lock(_) => "run as the user that owns the state directory",
+            Self::Rucio(error) => return error.hint(),
+            Self::Datastore(error) => return error.hint(),
+            Self::Registry(error) => return error.hint().map(str::to_owned),
+            Self::Ledger(error) => return error.hint().map(str::to_owned),
+            Self::Scratch(_) => "see that the state directory has room",
+            Self::Interrupted => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    /// Whether it was broken off by whoever asked.
+    pub fn is_interruption(&self) -> bool {
+        matches!(
+            self,
+            Self::Interrupted
+                | Self::Rucio(RucioError::Interrupted)
+                | Self::Lock(RegistrationLockError::Interrupted)
+        )
+    }
+
+    /// Whether the lease is another process's by now.
+    pub fn is_fenced(&self) -> bool {
+        match self {
+            Self::Registry(error) => error.is_fenced(),
+            Self::Ledger(error) => error.is_fenced(),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Where an RSE has files, and where they are in the root: told from the PFNs that Rucio returns.
+//!
+//! Nothing is computed from an algorithm: which one an RSE has is Rucio's affair, and `identity`
+//! rewrites some scopes. At an RSE whose PFNs do not follow from names, they follow from the root.
+
+use std::path::Path;
+
+use runsync_config::root::{PathMapping, Root};
+use runsync_manifest::name::{ArtifactPath, RseName};
+
+use super::error::PublishError;
+use crate::rucio::rses::Rse;
+use crate::rucio::{Did, Rucio};
+
+/// How one root lies at its RSE.
+#[derive(Debug, Clone)]
+pub struct Placing {
+    root: Root,
+    rse: RseName,
+    /// What PFNs begin with, where the RSE does not decide them.
+    given: Option<String>,
+}
+
+impl Placing {
+    /// How `root` lies at its RSE, by what Rucio knows of that.
+    ///
+    /// # Errors
+    ///
+    /// Where the RSE cannot hold this root's files.
+    pub fn of(root: &Root, rse: &RseName, known: &Rse) -> Result<Self, PublishError> {
+        if known.volatile {
+            return Err(PublishError::Unfit {
+                rse: rse.clone(),
+                why: "it is volatile: Rucio takes no registrations there".to_owned(),
+            });
+        }
+        let given = if known.deterministic {
+            None
+        } else {
+            Some(given_prefix(root, rse, known)?)
+        };
+        Ok(Self {
+            root: root.clone(),
+            rse: rse.clone(),
+            given,
+        })
+    }
+
+    /// The RSE.
+    pub fn rse(&self) -> &RseName {
+        &self.rse
+    }
+
+    /// The PFN to register a file with; none where the RSE decides it.
+    pub fn pfn(&self, path: &str) -> Option<String> {
+        let prefix = self.given.as_ref()?;
+        Some(format!("{prefix}{path}"))
+    }
+
+    /// Asks where the RSE would put files, before any is registered.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::Elsewhere`] where that is not where they are.
+    pub fn probe(&self, rucio: &Rucio, dids: &[Did]) -> Result<(), PublishError> {
+        if self.given.is_some() {
+            return Ok(());
+        }
+        let pfns = rucio.pfns(&self.rse, dids)?;
+        for did in dids {
+            if let Some(pfn) = pfns.get(&did.to_string()) {
+                self.second_name(did, std::slice::from_ref(pfn))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a file with these PFNs needs a second name in the root; none where it lies there already.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::Elsewhere`] where none of the PFNs is that of the file.
+    pub fn second_name(
+        &self,
+        did: &Did,
+        pfns: &[String],
+    ) -> Result<Option<ArtifactPath>, PublishError> {
+        let paths: Vec<String> = pfns
+            .iter()
+            .filter_map(|pfn| self.path_in_root(pfn))
+            .collect();
+        if paths.contains(&did.name) {
+            return Ok(None);
+        }
+        let elsewhere = || PublishError::Elsewhere {
+            did: did.clone(),
+            rse: self.rse.clone(),
+            pfn: pfns.first().cloned().unwrap_or_default(),
+            root: self.root.name.clone(),
+            expected: self.expected(&did.name),
+        };
+        match (self.root.path_mapping, paths.first()) {
+            (PathMapping::Rucio, Some(path)) if self.given.is_none() => {
+                path.parse().map(Some).map_err(|_| elsewhere())
+            }
+            _ => Err(elsewhere()),
+        }
+    }
+
+    /// Where a PFN is in the root.
+    fn path_in_root(&self, pfn: &str) -> Option<String> {
+        if let Some(prefix) = &self.root.pfn_prefix {
+            return Some(pfn.strip_prefix(prefix.as_str())?.to_owned());
+        }
+        let (_, path) = pfn.strip_prefix("file://")?.split_once('/')?;
+        let path = single_slashes(path);
+        let folder = self.root.directory.to_str()?.trim_start_matches('/');
+        Some(path.strip_prefix(folder)?.strip_prefix('/')?.to_owned())
+    }
+
+    fn expected(&self, name: &str) -> String {
+        match &self.root.pfn_prefix {
+            Some(prefix) => format!("{}{name}", prefix.as_str()),
+            None => format!("{}/{name}", self.root.url()),
+        }
+    }
+}
+
+/// What PFNs of a root's files begin with at an RSE that takes them as they are given.
+fn given_prefix(root: &Root, rse: &RseName, known: &Rse) -> Result<String, PublishError> {
+    if let Some(prefix) = &root.pfn_prefix {
+        return Ok(prefix.as_str().to_owned());
+    }
+    let file = known
+        .protocols
+        .iter()
+        .find(|protocol| protocol.scheme == "file");
+    let Some(file) = file else {
+        return Err(PublishError::Unfit {
+            rse: rse.clone(),
+            why: format!(
+                "it is not deterministic and has no `file` protocol, and `pfn_prefix` of root `{}` does not say how it is reached",
+                root.name
+            ),
+        });
+    };
+    if !root
+        .directory
+        .starts_with(Path::new("/").join(file.prefix.trim_start_matches('/')))
+    {
+        return Err(PublishError::Unfit {
+            rse: rse.clone(),
+            why: format!(
+                "its files lie in {}, and root `{}` in {}",
+                file.prefix,
+                root.name,
+                root.directory.display()
+            ),
+        });
+    }
+    let port = match file.port {
+        0 => String::new(),
+        port => format!(":{port}"),
+    };
+    Ok(format!(
+        "file://{}{port}{}/",
+        file.hostname,
+        root.directory.display()
+    ))
+}
+
+fn single_slashes(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    parts.join("/")
+}

@@ -1,0 +1,124 @@
+//! Sites of a test whose root is an RSE of a real Rucio server.
+
+use std::process::Output;
+
+use harness::{Naming, Rse, Rucio};
+use runsync_manifest::content::Content;
+
+use crate::process::text;
+use crate::support::{Manifest, TestSite, artifact, entry, private, write};
+
+/// The account that sites act as.
+pub const ACCOUNT: &str = "runsync";
+const USER: &str = "runsync";
+const PASSWORD: &str = "not-so-secret";
+
+/// Makes the account that sites act as.
+pub fn add_account(rucio: &Rucio) {
+    rucio.add_account(ACCOUNT, (USER, PASSWORD), true).unwrap();
+}
+
+/// A site whose root is an RSE.
+pub struct RucioSite {
+    pub site: TestSite,
+    pub rse: Rse,
+    pub scope: String,
+}
+
+impl RucioSite {
+    /// Makes a site, an RSE and a scope of its own: the scope's files lie in the root.
+    pub fn new(rucio: &Rucio, rse: &str, naming: Naming, more: &str) -> Self {
+        let site = TestSite::new("size");
+        let (prefix, scope) = match naming {
+            // The root is the folder of the scope, and the scope has its name.
+            Naming::Identity | Naming::NonDeterministic => {
+                (site.folder.path().to_owned(), "root".to_owned())
+            }
+            Naming::Hash => (site.root(), rse.to_lowercase()),
+        };
+        let rse = rucio.add_rse(rse, naming, Some(&prefix)).unwrap();
+        if rucio
+            .rest("POST", &format!("/scopes/root/{scope}"), None)
+            .is_err()
+        {
+            panic!("no scope {scope}");
+        }
+        rucio.set_limit(ACCOUNT, &rse.name, None).unwrap();
+        let this = Self { site, rse, scope };
+        this.configure(&rucio.url(), more);
+        this
+    }
+
+    /// Writes the configuration, for a server at `url`; `more` is TOML that follows `[rucio]`.
+    pub fn configure(&self, url: &str, more: &str) {
+        let password = self.site.folder.path().join("keys/rucio.password");
+        write(&password, PASSWORD.as_bytes());
+        private(&password);
+        let mapping = match self.rse.naming {
+            Naming::Hash => "rucio",
+            Naming::Identity | Naming::NonDeterministic => "identity",
+        };
+        let root = format!("rse = \"{}\"\npath_mapping = \"{mapping}\"", self.rse.name);
+        let rucio = format!(
+            "[rucio]\nurl = \"{url}\"\naccount = \"{ACCOUNT}\"\nscope = \"{}\"\n{more}\n\
+             [rucio.userpass]\nusername = \"{USER}\"\npassword_file = \"keys/rucio.password\"\n",
+            self.scope
+        );
+        self.site.configure_daemon("size", &root, &rucio);
+    }
+
+    /// Puts a manifest of `count` artifacts and these into the root, and has it ingested.
+    pub fn add(
+        &self,
+        run: &str,
+        generation: &str,
+        content: Content,
+        numbers: std::ops::Range<u32>,
+    ) {
+        let entries: Vec<_> = numbers
+            .map(|number| {
+                let path = format!("{run}/calexp/{number}.fits");
+                let bytes = artifact(number.into(), 100 + number as usize % 50);
+                self.site.put(&path, &bytes);
+                // Data IDs are unique within a run and dataset type.
+                let uuid = u128::from(number) + 1 + (u128::from(seed(run)) << 32);
+                entry(
+                    uuid,
+                    i64::from(number / 100),
+                    i64::from(number % 100),
+                    &path,
+                    &bytes,
+                )
+            })
+            .collect();
+        let manifest = Manifest::new(self.site.repository, run, generation, content)
+            .with_dimensions(100)
+            .with_entries(entries);
+        let path = self.site.place(&manifest);
+        self.site
+            .answer(&["ingest", "--direct", path.to_str().unwrap()]);
+    }
+
+    /// Runs an operator's command without a daemon.
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.site.run_command(&[args, &["--direct"]].concat())
+    }
+
+    /// The error of a command that must fail.
+    pub fn fails(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(
+            !output.status.success(),
+            "{args:?}: {}",
+            text(&output.stdout)
+        );
+        text(&output.stderr)
+    }
+}
+
+/// A number of a run's own.
+fn seed(run: &str) -> u32 {
+    run.bytes().fold(7, |seed: u32, byte| {
+        seed.wrapping_mul(31).wrapping_add(byte.into())
+    })
+}
