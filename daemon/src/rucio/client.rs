@@ -236,7 +236,18 @@ impl Rucio {
 
     /// Asks for an answer in one piece.
     pub(super) fn ask<T: DeserializeOwned>(&self, call: &Call) -> Result<T, RucioError> {
-        whole(call, self.send(call)?)
+        for tried in 1.. {
+            match whole(call, self.send(call)?) {
+                // It began to answer, and may go on to its end the next time.
+                Err(RucioError::Unknown { .. })
+                    if call.may_repeat && tried < self.shared.patience.tries =>
+                {
+                    self.wait(self.shared.patience.wait(tried))?;
+                }
+                answer => return answer,
+            }
+        }
+        Err(RucioError::Interrupted)
     }
 
     /// Asks for an answer of many lines.
@@ -271,10 +282,10 @@ impl Rucio {
             } else {
                 token = Some(current);
             }
-            Ok(match tried {
-                Tried::LoginOver(error) => Tried::Ended(error),
-                other => other,
-            })
+            if let Tried::LoginOver(error) = tried {
+                return Ok(Tried::Ended(error));
+            }
+            Ok(tried)
         })
     }
 
@@ -368,12 +379,14 @@ impl Rucio {
         }
         match request.send() {
             Ok(response) => self.judge(call, response),
-            Err(error) => match wire::failure(url.as_str(), &call.name(), error) {
-                error @ (RucioError::Unreachable { .. } | RucioError::Unknown { .. }) => {
+            Err(error) => {
+                let error = wire::failure(url.as_str(), &call.name(), error);
+                if error.may_pass() {
                     Tried::MayPass(error, None)
+                } else {
+                    Tried::Ended(error)
                 }
-                error => Tried::Ended(error),
-            },
+            }
         }
     }
 

@@ -113,10 +113,10 @@ fn said(message: &str) -> String {
 impl RucioError {
     /// What the server refused with, if it did.
     pub fn refusal(&self) -> Option<&Refusal> {
-        match self {
-            Self::Refused { refusal, .. } => Some(refusal),
-            _ => None,
+        if let Self::Refused { refusal, .. } = self {
+            return Some(refusal);
         }
+        None
     }
 
     /// Whether the server refused with that exception.
@@ -176,6 +176,10 @@ impl RucioError {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "most say themselves what is wrong"
+)]
 fn hint_of(exception: &Exception) -> Option<&'static str> {
     Some(match exception {
         Exception::AccessDenied => {

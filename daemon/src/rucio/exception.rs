@@ -139,13 +139,11 @@ impl Exception {
 
 impl fmt::Display for Exception {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::RseNotFound => f.write_str("RSENotFound"),
-            Self::InvalidRseExpression => f.write_str("InvalidRSEExpression"),
-            Self::InsufficientTargetRses => f.write_str("InsufficientTargetRSEs"),
-            Self::Other(class) => f.write_str(class),
-            named => fmt::Debug::fmt(named, f),
+        if let Self::Other(class) = self {
+            return f.write_str(class);
         }
+        // As Rucio names its classes.
+        f.write_str(&format!("{self:?}").replace("Rse", "RSE"))
     }
 }
 
@@ -182,10 +180,9 @@ impl Refusal {
         let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let (class, message) = match serde_json::from_slice::<Body>(body) {
             Ok(body) => {
-                let message = match body.exception_message {
-                    serde_json::Value::String(message) => message,
-                    other => other.to_string(),
-                };
+                let message = body.exception_message;
+                let text = message.as_str().map(str::to_owned);
+                let message = text.unwrap_or_else(|| message.to_string());
                 (body.exception_class, message)
             }
             Err(_) => (
@@ -203,17 +200,19 @@ impl Refusal {
     /// Whether it is about the login: renewing the token may help. An expired token also came as 500
     /// (rucio/rucio issue 5986), and none at all comes as 400.
     pub(super) fn is_about_login(&self) -> bool {
-        match self.exception {
-            Exception::AccessDenied => false,
-            Exception::CannotAuthenticate => true,
-            _ if self.status == 401 => true,
-            // Others repeat names, which may speak of tokens.
-            Exception::DatabaseException | Exception::Other(_) => {
-                let message = self.message.to_ascii_lowercase();
-                ABOUT_TOKEN.iter().any(|words| message.contains(words))
-            }
-            _ => false,
+        if self.exception == Exception::AccessDenied {
+            return false;
         }
+        if self.exception == Exception::CannotAuthenticate || self.status == 401 {
+            return true;
+        }
+        // Others are about something else, whatever they say.
+        let may_be = matches!(
+            self.exception,
+            Exception::DatabaseException | Exception::Other(_)
+        );
+        let message = self.message.to_ascii_lowercase();
+        may_be && ABOUT_TOKEN.iter().any(|words| message.contains(words))
     }
 
     /// Whether the same request may succeed a moment later.

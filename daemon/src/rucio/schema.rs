@@ -56,7 +56,7 @@ impl Schema {
             "scope",
             scope,
             SCOPE_MAX,
-            |c| allowed(c),
+            allowed,
             "letters, digits, `_`, `-` and `.`",
         )
     }

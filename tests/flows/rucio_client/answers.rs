@@ -392,7 +392,7 @@ fn taking_no_plus() -> Front {
     let taken = std::sync::Mutex::new(Vec::<serde_json::Value>::new());
     Front::new(move |request, _| {
         let mut taken = taken.lock().unwrap();
-        let lines: String = match request.path.as_str() {
+        let listed: Vec<_> = match request.path.as_str() {
             "/auth/userpass" => return Reply::token("secret-token", 3600),
             "/replicas" => {
                 let files = request.json()["files"].as_array().unwrap().clone();
@@ -411,12 +411,13 @@ fn taking_no_plus() -> Front {
                     let mut file = file.clone();
                     file["rses"] = serde_json::json!({"SITE_A": ["file:///x"]});
                     file["states"] = serde_json::json!({"SITE_A": "AVAILABLE"});
-                    format!("{file}\n")
+                    file
                 })
                 .collect(),
-            _ => taken.iter().map(|file| format!("{file}\n")).collect(),
+            _ => taken.clone(),
         };
-        Reply::stream(&[lines.as_str()], true)
+        let lines: Vec<String> = listed.iter().map(|file| format!("{file}\n")).collect();
+        Reply::stream(&[lines.concat().as_str()], true)
     })
 }
 

@@ -95,17 +95,23 @@ fn dataset() -> String {
     "found to be there; 3 requests".to_owned()
 }
 
+/// A body that ends before its length.
 fn short() -> String {
-    let whole = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 100\r\n\r\n[\"hsc\"";
-    let front = Front::script([Reply::Bytes(whole.as_bytes().to_vec())]);
+    let cut = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 100\r\n\r\n[\"hsc\"";
+    let cut = Reply::Bytes(cut.as_bytes().to_vec());
+    let front = Front::script([cut.clone(), no_scopes()]);
+    let (_way, rucio) = client_of(&front);
+    rucio.scopes().unwrap();
+    assert_eq!(front.asked().len(), 2);
+    let front = Front::script(vec![cut; 9]);
     let (_way, rucio) = client_of(&front);
     let error = rucio.scopes().unwrap_err();
     assert!(error.may_pass());
     assert_eq!(
         (outcome(&error).as_str(), front.asked().len()),
-        ("Unknown", 1)
+        ("Unknown", 4)
     );
-    "Unknown; 1 request".to_owned()
+    "answered by the 2nd request; cut again and again, Unknown after 4".to_owned()
 }
 
 fn silence() -> String {

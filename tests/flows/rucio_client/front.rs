@@ -2,6 +2,7 @@
 //! what the real server behind it answers, or not at all.
 
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -116,7 +117,7 @@ impl Reply {
                         Content-Type: application/x-json-stream\r\n\r\n"
             .to_owned();
         for chunk in chunks {
-            text += &format!("{:x}\r\n{chunk}\r\n", chunk.len());
+            write!(text, "{:x}\r\n{chunk}\r\n", chunk.len()).unwrap();
         }
         if is_whole {
             text += "0\r\n\r\n";

@@ -49,7 +49,7 @@ pub(crate) fn cases(real: &Real) -> Vec<Case<'_>> {
             "another adler32",
             Box::new(|| {
                 conflict(real, "SITE_A", "adler32", |file| {
-                    file.adler32 = "00000001".parse().unwrap()
+                    file.adler32 = "00000001".parse().unwrap();
                 })
             }),
         ),
@@ -58,7 +58,7 @@ pub(crate) fn cases(real: &Real) -> Vec<Case<'_>> {
             Box::new(|| {
                 let md5 = "900150983cd24fb0d6963f7d28e17f72";
                 conflict(real, "SITE_A", "md5", |file| {
-                    file.md5 = Some(md5.parse().unwrap())
+                    file.md5 = Some(md5.parse().unwrap());
                 })
             }),
         ),
@@ -66,7 +66,7 @@ pub(crate) fn cases(real: &Real) -> Vec<Case<'_>> {
             "another adler32 at a second RSE",
             Box::new(|| {
                 conflict(real, "SITE_B", "adler32", |file| {
-                    file.adler32 = "00000001".parse().unwrap()
+                    file.adler32 = "00000001".parse().unwrap();
                 })
             }),
         ),

@@ -51,12 +51,11 @@ pub(crate) fn go_through(target: &str, cases: Vec<Case<'_>>) {
     });
     let mut failed = Vec::new();
     for (name, case) in cases {
-        match catch_unwind(AssertUnwindSafe(case)) {
-            Ok(outcome) => println!("case: {target}: {name} | {outcome}"),
-            Err(_) => {
-                eprintln!("FAILED: {target}: {name}");
-                failed.push(name);
-            }
+        if let Ok(outcome) = catch_unwind(AssertUnwindSafe(case)) {
+            println!("case: {target}: {name} | {outcome}");
+        } else {
+            eprintln!("FAILED: {target}: {name}");
+            failed.push(name);
         }
     }
     assert!(failed.is_empty(), "cases that failed: {failed:?}");
