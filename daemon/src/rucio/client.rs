@@ -218,6 +218,15 @@ impl Rucio {
         self.shared.login.token(&*self.shared.clock).map(drop)
     }
 
+    /// The account that the login is good for where none is named; none: the server does not tell.
+    ///
+    /// # Errors
+    ///
+    /// Where the login is not good for any.
+    pub fn default_account(&self) -> Result<Option<String>, RucioError> {
+        self.shared.login.default_account()
+    }
+
     /// The server's version: the one question that needs no login.
     ///
     /// # Errors
