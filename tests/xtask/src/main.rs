@@ -14,6 +14,7 @@ mod bench_verify;
 mod cache;
 mod cases;
 mod check;
+mod config_online;
 mod confirming;
 mod demo;
 mod figures;
@@ -104,6 +105,8 @@ enum Task {
     TwoAccounts,
     /// Proof: what each answer of Rucio comes to, of a real server and of one that misbehaves
     RucioClient,
+    /// Proof: what Rucio and a configuration do not agree about is told before the daemon starts
+    ConfigOnline,
     /// Types every command of docs/WALKTHROUGH.md and compares what it prints
     Walkthrough,
     /// A real Rucio server with all its parts, until Ctrl-C; with --check two at once, which move files
@@ -137,6 +140,7 @@ fn main() -> ExitCode {
         Task::FaultsRemoval => removal_proofs::faults(),
         Task::TwoAccounts => removal_proofs::accounts(),
         Task::RucioClient => rucio_client::run(),
+        Task::ConfigOnline => config_online::run(),
         Task::Walkthrough => walkthrough::run(),
         Task::RucioServer(arguments) => rucio_server::run(arguments),
         Task::Idle(arguments) => idle::run(arguments),

@@ -39,6 +39,7 @@ pub(super) fn check(site: &Site) -> Found {
     let mut checking = Checking {
         site,
         config,
+        known: Vec::new(),
         found,
     };
     checking.check_names();
@@ -51,6 +52,8 @@ pub(super) fn check(site: &Site) -> Found {
 struct Checking<'s> {
     site: &'s Site,
     config: &'s Config,
+    /// RSEs of this site that Rucio knows.
+    known: Vec<&'s RseName>,
     found: Found,
 }
 
@@ -143,6 +146,8 @@ impl<'s> Checking<'s> {
         // The token may be refused only when it is used.
         let error = match rucio.log_in().and_then(|()| rucio.scopes()) {
             Ok(_) => return true,
+            // Told offline already.
+            Err(RucioError::Secret(_)) => return false,
             Err(error) => error,
         };
         let way = match &self.config.login {
@@ -195,6 +200,7 @@ impl<'s> Checking<'s> {
                     self.report(key, reason, Some(hint.to_owned()));
                 }
                 Ok(Some(known)) => {
+                    self.known.push(rse);
                     if !known.availability_write {
                         let note = format!("RSE `{rse}` does not take writes at the moment");
                         self.found.notes.push(note);
@@ -263,7 +269,9 @@ impl<'s> Checking<'s> {
 
     fn ask_about_rules(&mut self, rucio: &Rucio) {
         for (key, _, rse) in self.rses() {
-            self.ask_about_quota(rucio, &key, 1, std::slice::from_ref(rse));
+            if self.known.contains(&rse) {
+                self.ask_about_quota(rucio, &key, 1, std::slice::from_ref(rse));
+            }
         }
         if let Some(expression) = &self.config.publish.control_rses {
             let key = KeyPath::of("rucio").key("publish").key("control_rses");
