@@ -414,11 +414,7 @@ impl Rule {
     }
 }
 
-#[expect(
-    clippy::ref_option,
-    clippy::trivially_copy_pass_by_ref,
-    reason = "what serde calls it with"
-)]
+#[expect(clippy::ref_option, reason = "what serde calls it with")]
 fn serialize_lifetime<S: Serializer>(
     lifetime: &Option<Duration>,
     to: S,

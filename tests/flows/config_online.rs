@@ -80,9 +80,9 @@ impl Scene {
         let scene = Self {
             right: Parts {
                 url: server.url(),
-                account: "runsync".to_owned(),
-                scope: "root".to_owned(),
-                rse: "SITE_A".to_owned(),
+                account: "runsync".into(),
+                scope: "root".into(),
+                rse: "SITE_A".into(),
                 root: String::new(),
                 login: userpass("runsync"),
                 more: String::new(),
@@ -260,12 +260,12 @@ fn logins(scene: &Scene) {
     scene.wrong(
         "another's account",
         &[("rucio.account", "not one of account `other`")],
-        |parts| parts.account = "other".to_owned(),
+        |parts| parts.account = "other".into(),
     );
     scene.wrong(
         "an account that is not there",
         &[("rucio.account", "not one of account `nobody`")],
-        |parts| parts.account = "nobody".to_owned(),
+        |parts| parts.account = "nobody".into(),
     );
     scene.wrong(
         "a password file that is not there",
@@ -288,7 +288,7 @@ fn names_and_places(scene: &Scene) {
     scene.wrong(
         "an RSE that is not there",
         &[("root[0].rse", "there is no RSE `SITE_X`")],
-        |parts| parts.rse = "SITE_X".to_owned(),
+        |parts| parts.rse = "SITE_X".into(),
     );
     scene.wrong(
         "a scope that is not there",
@@ -296,7 +296,7 @@ fn names_and_places(scene: &Scene) {
             ("root[0].rse", "/nowhere/u/check/artifact, and root `main`"),
             ("rucio.scope", "there is no scope `nowhere`"),
         ],
-        |parts| parts.scope = "nowhere".to_owned(),
+        |parts| parts.scope = "nowhere".into(),
     );
     scene.wrong(
         "names outside the schema, and nothing is sent",
@@ -306,16 +306,16 @@ fn names_and_places(scene: &Scene) {
             ("rucio.scope", "has 26 characters"),
         ],
         |parts| {
-            parts.url = "http://127.0.0.1:1".to_owned();
-            parts.account = "Runsync".to_owned();
+            parts.url = "http://127.0.0.1:1".into();
+            parts.account = "Runsync".into();
             parts.scope = "s".repeat(26);
-            parts.rse = "site_a".to_owned();
+            parts.rse = "site_a".into();
         },
     );
     scene.wrong(
         "an RSE that places files elsewhere",
         &[("root[0].rse", "RSE `SITE_H` has `root:u/check/artifact` at")],
-        |parts| parts.rse = "SITE_H".to_owned(),
+        |parts| parts.rse = "SITE_H".into(),
     );
     scene.wrong(
         "a root outside an RSE that is not deterministic",
@@ -323,12 +323,12 @@ fn names_and_places(scene: &Scene) {
             ("root[0].rse", "its files lie in"),
             ("root[0].rse", "has no quota"),
         ],
-        |parts| parts.rse = "SITE_N".to_owned(),
+        |parts| parts.rse = "SITE_N".into(),
     );
     scene.wrong(
         "a prefix of PFNs that is another's",
         &[("root[0].rse", "has it at davs://elsewhere/u/check/artifact")],
-        |parts| parts.root = "pfn_prefix = \"davs://elsewhere/\"".to_owned(),
+        |parts| parts.root = "pfn_prefix = \"davs://elsewhere/\"".into(),
     );
 }
 
@@ -341,7 +341,7 @@ fn permissions_and_quota(scene: &Scene) {
             ("rucio.account", "may not register replicas"),
         ],
         |parts| {
-            parts.account = "plain".to_owned();
+            parts.account = "plain".into();
             parts.login = userpass("plain");
         },
     );
@@ -352,7 +352,7 @@ fn permissions_and_quota(scene: &Scene) {
             "has no quota for account `other`: `SITE_A` (none)",
         )],
         |parts| {
-            parts.account = "other".to_owned();
+            parts.account = "other".into();
             parts.login = userpass("other");
         },
     );
@@ -361,7 +361,7 @@ fn permissions_and_quota(scene: &Scene) {
         "quota that is used up",
         &[("root[0].rse", "`SITE_A` (used up)")],
         |parts| {
-            parts.account = "other".to_owned();
+            parts.account = "other".into();
             parts.login = userpass("other");
         },
     );
@@ -376,7 +376,7 @@ fn permissions_and_quota(scene: &Scene) {
     scene.wrong(
         "no quota for manifests at a site that takes part",
         &[("rucio.publish.control_rses", "`SITE_B` (none)")],
-        |parts| parts.rules = "[rucio.publish]\ncontrol_rses = \"SITE_A|SITE_B\"".to_owned(),
+        |parts| parts.rules = "[rucio.publish]\ncontrol_rses = \"SITE_A|SITE_B\"".into(),
     );
     scene.wrong(
         "a rule that means no RSE",
@@ -402,7 +402,7 @@ fn hosts(scene: &Scene) {
     scene.wrong(
         "a host that is not there",
         &[("rucio.url", "cannot reach Rucio at https://nowhere.invalid")],
-        |parts| parts.url = "https://nowhere.invalid".to_owned(),
+        |parts| parts.url = "https://nowhere.invalid".into(),
     );
     // Bound and dropped: nobody listens there.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -471,7 +471,7 @@ fn certificates_and_tokens(scene: &Scene) {
         &[("rucio.ca_file", "cannot use")],
         |parts| {
             parts.url.clone_from(&tls);
-            parts.more = "ca_file = \"site.toml\"".to_owned();
+            parts.more = "ca_file = \"site.toml\"".into();
         },
     );
     server.add_token_subject("runsync", "runsync").unwrap();
@@ -480,7 +480,7 @@ fn certificates_and_tokens(scene: &Scene) {
         "keys/rucio.token",
         &server.issue_token("runsync", 600).unwrap(),
     );
-    scene.well("a token", |parts| parts.login = token.to_owned());
+    scene.well("a token", |parts| parts.login = token.into());
     scene.secret(
         "keys/rucio.token",
         &server.issue_token("runsync", -600).unwrap(),
@@ -488,7 +488,7 @@ fn certificates_and_tokens(scene: &Scene) {
     scene.wrong(
         "a token that has expired",
         &[("rucio.token", "has expired")],
-        |parts| parts.login = token.to_owned(),
+        |parts| parts.login = token.into(),
     );
     scene.secret(
         "keys/rucio.token",
@@ -497,12 +497,12 @@ fn certificates_and_tokens(scene: &Scene) {
     scene.wrong(
         "a token of nobody",
         &[("rucio.token", "does not accept the token")],
-        |parts| parts.login = token.to_owned(),
+        |parts| parts.login = token.into(),
     );
     scene.secret("keys/rucio.token", "");
     scene.wrong(
         "an empty token file",
         &[("rucio.token", "holds no token")],
-        |parts| parts.login = token.to_owned(),
+        |parts| parts.login = token.into(),
     );
 }

@@ -60,10 +60,10 @@ impl Rucio {
         };
         let call = Call::new(Method::POST, endpoint, &[]).body(&body)?;
         match self.act(&call) {
-            Err(RucioError::Refused { refusal, .. }) => Ok(match refusal.exception {
-                Exception::AccessDenied => Some(refusal.message),
-                _ => None,
-            }),
+            Err(RucioError::Refused { refusal, .. }) => {
+                let is_denied = refusal.exception == Exception::AccessDenied;
+                Ok(is_denied.then_some(refusal.message))
+            }
             Err(error) => Err(error),
             Ok(()) => Ok(None),
         }

@@ -126,9 +126,11 @@ impl<'s> Checking<'s> {
                     .push(format!("Rucio {version} at {url}, as account `{account}`"));
             }
             Err(error) => {
-                let key = match error {
-                    RucioError::Tls { .. } if self.config.ca_file.is_some() => "ca_file",
-                    _ => "url",
+                let is_tls = matches!(error, RucioError::Tls { .. });
+                let key = if is_tls && self.config.ca_file.is_some() {
+                    "ca_file"
+                } else {
+                    "url"
                 };
                 return self.fail(KeyPath::of("rucio").key(key), error);
             }
@@ -156,38 +158,32 @@ impl<'s> Checking<'s> {
             Login::Token { .. } => "token",
         };
         let key = KeyPath::of("rucio");
-        if let RucioError::Login { reason, .. } = &error {
-            match rucio.default_account() {
-                Ok(Some(account)) => {
-                    let wanted = &self.config.account;
-                    let reason = format!(
-                        "cannot be used: the login is good, and is not one of account `{wanted}`: {reason}"
-                    );
-                    let hint = format!(
-                        "name the account `{account}`, or have the identity added to `{wanted}`: `rucio account identity add`"
-                    );
-                    self.report(key.key("account"), reason, Some(hint));
-                    return false;
-                }
-                Ok(None) | Err(_) => {
-                    let reason = format!("cannot be used: {error}");
-                    let hint = match self.config.login {
-                        Login::Userpass { .. } => {
-                            "check `username`, what is in `password_file`, and `account`"
-                        }
-                        Login::X509 { .. } => {
-                            "check the certificate, that it has not expired, and that its subject is an identity of the account"
-                        }
-                        Login::Token { .. } => {
-                            "see that something renews the token, and that its subject is an identity of the account"
-                        }
-                    };
-                    self.report(key.key(way), reason, Some(hint.to_owned()));
-                    return false;
-                }
-            }
+        let RucioError::Login { reason, .. } = &error else {
+            self.fail(key.key(way), error);
+            return false;
+        };
+        if let Ok(Some(account)) = rucio.default_account() {
+            let wanted = &self.config.account;
+            let reason = format!(
+                "cannot be used: the login is good, and is not one of account `{wanted}`: {reason}"
+            );
+            let hint = format!(
+                "name the account `{account}`, or have the identity added to `{wanted}`: `rucio account identity add`"
+            );
+            self.report(key.key("account"), reason, Some(hint));
+            return false;
         }
-        self.fail(key.key(way), error);
+        let hint = match self.config.login {
+            Login::Userpass { .. } => "check `username`, what is in `password_file`, and `account`",
+            Login::X509 { .. } => {
+                "check the certificate, that it has not expired, and that its subject is an identity of the account"
+            }
+            Login::Token { .. } => {
+                "see that something renews the token, and that its subject is an identity of the account"
+            }
+        };
+        let reason = format!("cannot be used: {error}");
+        self.report(key.key(way), reason, Some(hint.to_owned()));
         false
     }
 
@@ -253,15 +249,14 @@ impl<'s> Checking<'s> {
         );
         for (what, act) in acts {
             match rucio.denied(act) {
-                Ok(None) => {}
                 Ok(Some(words)) => {
                     let account = &self.config.account;
                     let reason = format!("may not {what}: `{account}` is refused: {words}");
                     let hint = "ask Rucio's administrators: with the generic policy it needs the attribute `admin`";
                     self.report(key.clone(), reason, Some(hint.to_owned()));
                 }
-                // Told at the RSE or the scope already.
-                Err(RucioError::Refused { .. }) => {}
+                // What is refused for another reason is told at the RSE or the scope.
+                Ok(None) | Err(RucioError::Refused { .. }) => {}
                 Err(error) => self.fail(key.clone(), error),
             }
         }
