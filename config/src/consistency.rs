@@ -60,7 +60,7 @@ pub(crate) fn check_rucio(document: &Document<'_>, rucio: &Rucio, roots: &[Optio
         let hint = "name the `rse` of the `[[root]]` that Rucio knows";
         document.report(KeyPath::of("rucio"), reason.hint(hint));
     }
-    let (way, key, file) = rucio.login.secrets();
+    let (way, key, file) = rucio.login.secret();
     let path = KeyPath::of("rucio").key(way).key(key);
     check_outside(document, path, file, &roots);
 }

@@ -138,8 +138,8 @@ pub enum Login {
 }
 
 impl Login {
-    /// The files that hold secrets, each with its key.
-    pub(crate) fn secrets(&self) -> (&'static str, &'static str, &Path) {
+    /// The file that holds its secret, and the table and key that name it.
+    pub fn secret(&self) -> (&'static str, &'static str, &Path) {
         match self {
             Self::Userpass { password_file, .. } => ("userpass", "password_file", password_file),
             Self::X509 {
@@ -414,11 +414,7 @@ impl Rule {
     }
 }
 
-#[expect(
-    clippy::ref_option,
-    clippy::trivially_copy_pass_by_ref,
-    reason = "what serde calls it with"
-)]
+#[expect(clippy::ref_option, reason = "what serde calls it with")]
 fn serialize_lifetime<S: Serializer>(
     lifetime: &Option<Duration>,
     to: S,

@@ -69,12 +69,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
         return Ok(Outcome::Done);
     }
     let ordered = publisher.order(&args.runs)?;
-    let published = if args.no_wait {
+    let rows = if args.no_wait {
         ordered
     } else {
         publisher.see_through(&args.runs, ordered, context)?
     };
-    tell(&published, args.no_wait, context)
+    tell(&rows, args.no_wait, context)
 }
 
 fn list(args: &Args, context: &Context) -> Result<Outcome, Failure> {

@@ -75,9 +75,8 @@ impl Artifacts {
             }
         }
         let header = reader.header().clone();
-        let sorted = sorter.sort().map_err(PublishError::Scratch)?;
         let mut artifacts = Self {
-            sorted,
+            sorted: sorter.sort().map_err(PublishError::Scratch)?,
             sum: Sum::default(),
         };
         let mut sum = Sum::default();

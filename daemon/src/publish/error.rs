@@ -1,5 +1,6 @@
 //! Every way in which publishing stops.
 
+use std::fmt;
 use std::io;
 
 use runsync_config::root::RootName;
@@ -65,24 +66,13 @@ pub enum PublishError {
         why: String,
     },
     /// The RSE has a file elsewhere than the root.
-    #[error("RSE `{rse}` has `{did}` at {pfn}, and root `{root}` has it at {expected}")]
-    Elsewhere {
-        /// The file.
-        did: Did,
-        /// The RSE.
-        rse: RseName,
-        /// Where it is by Rucio.
-        pfn: String,
-        /// The root.
-        root: RootName,
-        /// Where it is.
-        expected: String,
-    },
+    #[error("{0}")]
+    Elsewhere(Box<Elsewhere>),
     /// Another file lies where the RSE wants one.
     #[error("cannot give `{did}` its name at RSE `{rse}`: another file lies at {path}")]
     Occupied {
         /// The file.
-        did: Did,
+        did: Box<Did>,
         /// The RSE.
         rse: RseName,
         /// Where, in the root.
@@ -96,7 +86,7 @@ pub enum PublishError {
         /// How many, in one chunk.
         count: usize,
         /// The first of them.
-        first: Did,
+        first: Box<Did>,
         /// What is wrong with it.
         why: String,
     },
@@ -107,7 +97,7 @@ pub enum PublishError {
     )]
     Differs {
         /// The Rucio dataset.
-        dataset: Did,
+        dataset: Box<Did>,
         /// What it should hold.
         ours: String,
         /// What it holds.
@@ -186,6 +176,37 @@ pub enum PublishError {
     Interrupted,
 }
 
+/// A file that an RSE has elsewhere than the root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The file.
+    pub did: Did,
+    /// The RSE.
+    pub rse: RseName,
+    /// Where it is by Rucio.
+    pub pfn: String,
+    /// The root.
+    pub root: RootName,
+    /// Where it is.
+    pub expected: String,
+}
+
+impl fmt::Display for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            did,
+            rse,
+            pfn,
+            root,
+            expected,
+        } = self;
+        write!(
+            f,
+            "RSE `{rse}` has `{did}` at {pfn}, and root `{root}` has it at {expected}"
+        )
+    }
+}
+
 fn examples(strange: &[String]) -> String {
     if strange.is_empty() {
         String::new()
@@ -210,7 +231,7 @@ impl PublishError {
                 "name the RSE that Rucio knows this root as: `rse` in `[[root]]`"
             }
             Self::Unfit { .. } => "see docs/PUBLISHING.md on RSEs",
-            Self::Elsewhere { .. } => {
+            Self::Elsewhere(_) => {
                 "the root must be the folder in which the RSE keeps the scope's files, or have `path_mapping = \"rucio\"`, or `pfn_prefix`: see docs/PUBLISHING.md"
             }
             Self::Occupied { .. } => "see what that file is, and move it away",
@@ -257,10 +278,7 @@ impl PublishError {
 
     /// Whether the lease is another process's by now.
     pub fn is_fenced(&self) -> bool {
-        match self {
-            Self::Registry(error) => error.is_fenced(),
-            Self::Ledger(error) => error.is_fenced(),
-            _ => false,
-        }
+        matches!(self, Self::Registry(error) if error.is_fenced())
+            || matches!(self, Self::Ledger(error) if error.is_fenced())
     }
 }

@@ -260,7 +260,7 @@ impl<'a> Instalment<'a> {
             Some((first, why)) => Err(PublishError::Files {
                 rse: self.placing.rse().clone(),
                 count,
-                first,
+                first: Box::new(first),
                 why,
             }),
         }
@@ -278,7 +278,7 @@ impl<'a> Instalment<'a> {
             Linked::Made => Ok(Ok(true)),
             Linked::There => Ok(Ok(false)),
             Linked::Other => Err(PublishError::Occupied {
-                did: did.clone(),
+                did: Box::new(did.clone()),
                 rse: self.placing.rse().clone(),
                 path: second.to_string(),
             }),
@@ -318,7 +318,7 @@ impl<'a> Instalment<'a> {
         }
         let told = |sum: Sum| format!("{} files of {} bytes", sum.files, sum.bytes);
         Err(PublishError::Differs {
-            dataset: dataset.clone(),
+            dataset: Box::new(dataset.clone()),
             ours: told(ours),
             theirs: told(theirs),
             strange: self.strange(dataset, manifest_hash)?,

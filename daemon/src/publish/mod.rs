@@ -54,7 +54,7 @@ pub mod worker;
 mod error;
 
 pub use self::compact::Compaction;
-pub use self::error::PublishError;
+pub use self::error::{Elsewhere, PublishError};
 pub use self::flow::{Ground, Phase, Progress, PublishRoot, Publishing};
 pub use self::plan::Plan;
 pub use self::withdraw::Withdrawal;

@@ -8,7 +8,7 @@ use std::path::Path;
 use runsync_config::root::{PathMapping, Root};
 use runsync_manifest::name::{ArtifactPath, RseName};
 
-use super::error::PublishError;
+use super::error::{Elsewhere, PublishError};
 use crate::rucio::rses::Rse;
 use crate::rucio::{Did, Rucio};
 
@@ -92,12 +92,14 @@ impl Placing {
         if paths.contains(&did.name) {
             return Ok(None);
         }
-        let elsewhere = || PublishError::Elsewhere {
-            did: did.clone(),
-            rse: self.rse.clone(),
-            pfn: pfns.first().cloned().unwrap_or_default(),
-            root: self.root.name.clone(),
-            expected: self.expected(&did.name),
+        let elsewhere = || {
+            PublishError::Elsewhere(Box::new(Elsewhere {
+                did: did.clone(),
+                rse: self.rse.clone(),
+                pfn: pfns.first().cloned().unwrap_or_default(),
+                root: self.root.name.clone(),
+                expected: self.expected(&did.name),
+            }))
         };
         match (self.root.path_mapping, paths.first()) {
             (PathMapping::Rucio, Some(path)) if self.given.is_none() => {

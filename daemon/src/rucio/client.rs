@@ -218,6 +218,15 @@ impl Rucio {
         self.shared.login.token(&*self.shared.clock).map(drop)
     }
 
+    /// The account that the login is good for where none is named; none: the server does not tell.
+    ///
+    /// # Errors
+    ///
+    /// Where the login is not good for any.
+    pub fn default_account(&self) -> Result<Option<String>, RucioError> {
+        self.shared.login.default_account()
+    }
+
     /// The server's version: the one question that needs no login.
     ///
     /// # Errors
@@ -236,18 +245,19 @@ impl Rucio {
 
     /// Asks for an answer in one piece.
     pub(super) fn ask<T: DeserializeOwned>(&self, call: &Call) -> Result<T, RucioError> {
-        for tried in 1.. {
+        let mut tried = 1;
+        loop {
             match whole(call, self.send(call)?) {
                 // It began to answer, and may go on to its end the next time.
                 Err(RucioError::Unknown { .. })
                     if call.may_repeat && tried < self.shared.patience.tries =>
                 {
                     self.wait(self.shared.patience.wait(tried))?;
+                    tried += 1;
                 }
                 answer => return answer,
             }
         }
-        Err(RucioError::Interrupted)
     }
 
     /// Asks for an answer of many lines.

@@ -168,44 +168,58 @@ impl Login {
 
     /// Asks the server for a token.
     fn ask(&self, clock: &dyn Clock) -> Result<Token, RucioError> {
-        let client = wire::login_client(&self.config)?;
-        let (path, request) = match &self.config.login {
-            Way::Userpass {
-                username,
-                password_file,
-            } => {
-                let password = secret::read(password_file)?;
-                let Some(password) = wire::hidden(password.expose().trim_end_matches('\n')) else {
-                    let reason =
-                        "the password file holds what no password can: a line's end, or the like";
-                    return Err(self.refused(reason.to_owned()));
-                };
-                let path = "/auth/userpass";
-                let request = client
-                    .get(format!("{}{path}", self.config.auth_url))
-                    .header("X-Rucio-Username", username)
-                    .header("X-Rucio-Password", password);
-                (path, request)
-            }
-            Way::X509 { .. } | Way::Token { .. } => {
-                let path = "/auth/x509";
-                (path, client.get(format!("{}{path}", self.config.auth_url)))
-            }
-        };
-        let request = self.identify(request);
-        let url = self.config.auth_url.as_str();
-        let response = request
-            .send()
-            .map_err(|error| wire::failure(url, &format!("GET {path}"), error))?;
+        let (path, request) = self.request()?;
+        let request = request.header("X-Rucio-Account", &self.config.account);
+        let response = self.send(path, request)?;
         self.token_in(path, response, clock)
     }
 
-    fn identify(&self, request: RequestBuilder) -> RequestBuilder {
-        let request = request.header("X-Rucio-Account", &self.config.account);
-        match &self.config.vo {
+    /// The account that the login is good for where none is named; none: the server does not tell.
+    pub(super) fn default_account(&self) -> Result<Option<String>, RucioError> {
+        if let Way::Token { .. } = self.config.login {
+            return Ok(None);
+        }
+        let (path, request) = self.request()?;
+        let response = self.send(path, request)?;
+        if response.status() != StatusCode::OK {
+            return Err(self.refused(format!("status {}", response.status())));
+        }
+        let account = text_of(response.headers(), "X-Rucio-Auth-Account");
+        Ok(account.map(str::to_owned))
+    }
+
+    /// The request for a token, for no account yet.
+    fn request(&self) -> Result<(&'static str, RequestBuilder), RucioError> {
+        let client = wire::login_client(&self.config)?;
+        let Way::Userpass {
+            username,
+            password_file,
+        } = &self.config.login
+        else {
+            let path = "/auth/x509";
+            return Ok((path, client.get(format!("{}{path}", self.config.auth_url))));
+        };
+        let password = secret::read(password_file)?;
+        let Some(password) = wire::hidden(password.expose().trim_end_matches('\n')) else {
+            let reason = "the password file holds what no password can: a line's end, or the like";
+            return Err(self.refused(reason.to_owned()));
+        };
+        let path = "/auth/userpass";
+        let request = client
+            .get(format!("{}{path}", self.config.auth_url))
+            .header("X-Rucio-Username", username)
+            .header("X-Rucio-Password", password);
+        Ok((path, request))
+    }
+
+    fn send(&self, path: &str, request: RequestBuilder) -> Result<Response, RucioError> {
+        let request = match &self.config.vo {
             Some(vo) => request.header("X-Rucio-VO", vo),
             None => request,
-        }
+        };
+        let url = self.config.auth_url.as_str();
+        let sent = request.send();
+        sent.map_err(|error| wire::failure(url, &format!("GET {path}"), error))
     }
 
     fn token_in(

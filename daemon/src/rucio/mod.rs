@@ -45,6 +45,8 @@ pub mod rses;
 
 pub mod accounts;
 
+pub mod permissions;
+
 pub use self::client::Rucio;
 pub use self::did::{Did, DidKind};
 pub use self::error::RucioError;

@@ -15,6 +15,7 @@ mod bench_verify;
 mod cache;
 mod cases;
 mod check;
+mod config_online;
 mod confirming;
 mod demo;
 mod figures;
@@ -110,6 +111,8 @@ enum Task {
     RucioClient,
     /// Proof: what is published is in Rucio, killed at any request, and by Rucio's own tools
     RucioPublish(rucio_publish::Arguments),
+    /// Proof: what Rucio and a configuration do not agree about is told before the daemon starts
+    ConfigOnline,
     /// Types every command of docs/WALKTHROUGH.md and compares what it prints
     Walkthrough,
     /// A real Rucio server with all its parts, until Ctrl-C; with --check two at once, which move files
@@ -145,6 +148,7 @@ fn main() -> ExitCode {
         Task::TwoAccounts => removal_proofs::accounts(),
         Task::RucioPublish(arguments) => rucio_publish::run(arguments),
         Task::RucioClient => rucio_client::run(),
+        Task::ConfigOnline => config_online::run(),
         Task::Walkthrough => walkthrough::run(),
         Task::RucioServer(arguments) => rucio_server::run(arguments),
         Task::Idle(arguments) => idle::run(arguments),

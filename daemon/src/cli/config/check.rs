@@ -11,11 +11,13 @@ use runsync_config::LoadError;
 use runsync_config::problem::{KeyPath, Problem};
 use runsync_config::registry::RegistryBackend;
 use runsync_config::root::Root;
+use runsync_config::secret;
 use runsync_config::site::Site;
 use runsync_config::trust;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::online;
 use crate::assembly;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
@@ -42,13 +44,27 @@ impl fmt::Display for Checked<'_> {
     }
 }
 
-pub(super) fn run(context: &Context) -> Result<Outcome, Failure> {
+/// Tell every problem of the configuration and of the files it names
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Ask Rucio, too: whether login, account, permissions, RSEs, scope, rules and quota are as the
+    /// configuration says. Nothing is changed there
+    #[arg(long)]
+    online: bool,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
     let site = context.site()?;
-    let problems = problems(site);
+    let mut problems = problems(site);
+    let mut notes = notes(site);
+    if args.online {
+        let found = online::check(site);
+        problems.extend(found.problems);
+        notes.extend(found.notes);
+    }
     if !problems.is_empty() {
         return Err(LoadError::around(&site.config_file, problems).into());
     }
-    let notes = notes(site);
     let (config_file, ok) = (site.config_file.as_path(), true);
     context.output().value(&Checked {
         config_file,
@@ -84,6 +100,11 @@ fn problems(site: &Site) -> Vec<Problem> {
     .into_iter()
     .filter_map(|(key, checked)| Some(problem(key, &checked.err()?)))
     .collect();
+    if let Some(rucio) = &site.rucio {
+        let (table, key, file) = rucio.login.secret();
+        let key = KeyPath::of("rucio").key(table).key(key);
+        problems.extend(unreadable(file).map(|failure| problem(key, &failure)));
+    }
     let registry = registry(site);
     problems.extend(
         (registry.as_ref().err())
@@ -100,6 +121,13 @@ fn problem(key: KeyPath, failure: &Failure) -> Problem {
         reason: format!("cannot be used: {}", failure.message()),
         hint: failure.hint_text().map(str::to_owned),
     }
+}
+
+/// Why a secret cannot be read.
+fn unreadable(file: &Path) -> Option<Failure> {
+    let error = secret::read(file).err()?;
+    let hint = error.hint();
+    Some(Failure::from(error).hint(hint))
 }
 
 fn folder(path: &Path) -> Result<(), Failure> {

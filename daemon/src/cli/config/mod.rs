@@ -2,6 +2,8 @@
 
 mod check;
 
+mod online;
+
 mod show;
 
 use clap::Subcommand;
@@ -18,15 +20,14 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Tell every problem of the configuration and of the files it names
-    Check,
+    Check(check::Args),
     /// Print the configuration with all defaults, and no secrets
     Show,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
-    match args.command {
-        Command::Check => check::run(context),
+    match &args.command {
+        Command::Check(args) => check::run(args, context),
         Command::Show => show::run(context),
     }
 }

@@ -72,9 +72,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
     let compaction = write(&publisher, args, context)?;
     context.output().value(&Shown(&compaction))?;
     let before = publisher.published(runs)?;
-    let mut published = publisher.see_through(runs, before, context)?;
-    published.retain(|row| row.generation == compaction.generation);
-    tell(&published, false, context)?;
+    let mut rows = publisher.see_through(runs, before, context)?;
+    rows.retain(|row| row.generation == compaction.generation);
+    tell(&rows, false, context)?;
     let withdrawal = match &publisher {
         Publisher::Daemon(client) => {
             let run = args.run.clone();

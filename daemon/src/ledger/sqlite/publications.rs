@@ -119,10 +119,10 @@ fn list(
 }
 
 fn scope(row: &Row<'_>) -> Result<Option<Scope>, Failure> {
-    match row.get_ref(6)? {
-        ValueRef::Null => Ok(None),
-        _ => rows::parse(row, 6, "scope").map(Some),
+    if row.get_ref(6)? == ValueRef::Null {
+        return Ok(None);
     }
+    rows::parse(row, 6, "scope").map(Some)
 }
 
 fn publication(row: &Row<'_>) -> Result<Publication, Failure> {
