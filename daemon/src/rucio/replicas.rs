@@ -1,9 +1,10 @@
 //! Replicas: which files are where.
 //!
 //! The server answers 201 for a replica that is there already, ignores another size or checksum than
-//! it knows, and at a new RSE stores one that contradicts the file's own, which it then lists there.
-//! So whatever is registered is read back and compared, with what is listed at the RSE and with the
-//! file itself, and a call that got no answer is read back before it is sent again.
+//! it knows, and at a new RSE stores one that contradicts the file's own, which it does not show. So
+//! whatever is registered is read back and compared, with the file itself, and a call that got no answer
+//! is read back before it is sent again. What should not be stored at all is looked for first
+//! ([`Look::First`]).
 
 use std::collections::BTreeMap;
 
@@ -204,32 +205,12 @@ impl Rucio {
                 let replica = replica?;
                 listed.insert(Did::new(&replica.scope, replica.name.clone()), replica);
             }
-            let mut own = self.files(&dids)?;
             found.extend(chunk.iter().map(|file| {
-                let (replica, own) = (listed.remove(&file.did), own.remove(&file.did));
-                Found::of(file, rse, replica, own.as_ref())
+                let replica = listed.remove(&file.did)?;
+                Found::of(file, rse, replica)
             }));
         }
         Ok(found)
-    }
-
-    /// What files are, wherever they lie.
-    fn files(&self, dids: &[&Did]) -> Result<BTreeMap<Did, File>, RucioError> {
-        #[derive(Serialize)]
-        struct Ask<'a> {
-            dids: &'a [&'a Did],
-        }
-        let mut files = BTreeMap::new();
-        // A name that the server's schema does not have spoils the call, and is no file's.
-        self.in_bulk(dids, |dids| {
-            let call = Call::new(Method::POST, "/dids/bulkmeta", &[]).body(&Ask { dids })?;
-            for file in self.lines::<File>(&call.repeatable())? {
-                let file = file?;
-                files.insert(Did::new(&file.scope, file.name.clone()), file);
-            }
-            Ok(())
-        })?;
-        Ok(files)
     }
 
     /// The replicas of files, in every state; at one RSE or at all. Files that do not exist are left out;
@@ -268,16 +249,6 @@ impl<'a> AddReplica<'a> {
     }
 }
 
-/// A file as the server knows it: at an RSE, or itself.
-#[derive(Debug, Deserialize)]
-struct File {
-    scope: Scope,
-    name: String,
-    bytes: Option<u64>,
-    adler32: Option<String>,
-    md5: Option<String>,
-}
-
 /// What the server knows of a file.
 enum Found {
     Equal(Place),
@@ -285,31 +256,15 @@ enum Found {
 }
 
 impl Found {
-    /// A file that is known elsewhere as another is a conflict, also where it is not listed here; and
-    /// here may be listed what contradicts the file itself.
-    fn of(
-        file: &NewReplica,
-        rse: &RseName,
-        replica: Option<Replica>,
-        own: Option<&File>,
-    ) -> Option<Self> {
-        if let Some(what) = own.and_then(|own| difference(file, own)) {
+    /// Listed are size and checksums of the file itself, also where it lies elsewhere alone: one that is
+    /// known as another is a conflict wherever it lies.
+    fn of(file: &NewReplica, rse: &RseName, mut replica: Replica) -> Option<Self> {
+        if let Some(what) = difference(file, &replica) {
             return Some(Self::Differs(what));
         }
-        let mut replica = replica?;
         let pfns = replica.rses.remove(rse.as_str())?;
         let state = replica.states.remove(rse.as_str()).unwrap_or_default();
-        let listed = File {
-            scope: replica.scope,
-            name: replica.name,
-            bytes: replica.bytes,
-            adler32: replica.adler32,
-            md5: replica.md5,
-        };
-        Some(match difference(file, &listed) {
-            None => Self::Equal(Place { pfns, state }),
-            Some(what) => Self::Differs(what),
-        })
+        Some(Self::Equal(Place { pfns, state }))
     }
 
     fn into_registered(self, equal: fn(Place) -> Registered) -> Registered {
@@ -321,7 +276,7 @@ impl Found {
 }
 
 /// What differs between a file and what the server knows of it.
-fn difference(file: &NewReplica, replica: &File) -> Option<String> {
+fn difference(file: &NewReplica, replica: &Replica) -> Option<String> {
     let ours = [
         (
             "size",
@@ -360,7 +315,7 @@ mod tests {
         }
     }
 
-    fn replica(json: &str) -> File {
+    fn replica(json: &str) -> Replica {
         let json = format!(r#"{{"scope": "hsc", "name": "a", {json}}}"#);
         serde_json::from_str(&json).unwrap()
     }
