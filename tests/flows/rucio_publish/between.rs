@@ -8,6 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::process::until;
+
 /// Longer than any answer takes.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -20,8 +24,8 @@ pub(crate) enum When {
     After,
 }
 
-/// What is done at a request.
-type Act = Box<dyn FnOnce(&mut Child) + Send>;
+/// What is done at a request; true where whoever asked is gone, and the request with it.
+type Act = Box<dyn FnOnce(Option<&mut Child>) -> bool + Send>;
 
 #[derive(Default)]
 struct Plan {
@@ -91,8 +95,10 @@ impl Between {
     /// Runs a command, and kills it (`kill -9`) at the request of that number, which counts from 1.
     pub(crate) fn kill(&self, command: &mut Command, number: usize, when: When) -> Ended {
         let kill: Act = Box::new(|child| {
+            let child = child.unwrap();
             child.kill().unwrap();
             child.wait().unwrap();
+            true
         });
         self.run_with(command, Some((number, when, kill)))
     }
@@ -102,9 +108,37 @@ impl Between {
         &self,
         command: &mut Command,
         (number, when): (usize, When),
-        act: impl FnOnce(&mut Child) + Send + 'static,
+        act: impl FnOnce() + Send + 'static,
     ) -> Ended {
-        self.run_with(command, Some((number, when, Box::new(act))))
+        let act: Act = Box::new(|_| {
+            act();
+            false
+        });
+        self.run_with(command, Some((number, when, act)))
+    }
+
+    /// Kills a process (`kill -9`) at the request of that number from now on.
+    pub(crate) fn kill_process(&self, id: u32, number: usize, when: When) {
+        let kill: Act = Box::new(move |_| {
+            let process = Pid::from_raw(id.try_into().unwrap()).unwrap();
+            kill_process(process, Signal::KILL).unwrap();
+            until("it is killed", || {
+                let stat = std::fs::read_to_string(format!("/proc/{id}/stat"));
+                let stat = stat.unwrap_or_default();
+                stat.rsplit_once(") ")
+                    .is_none_or(|(_, state)| state.starts_with('Z'))
+            });
+            true
+        });
+        *self.shared.plan.lock().unwrap() = Plan {
+            at: Some((number, when, kill)),
+            ..Plan::default()
+        };
+    }
+
+    /// What was asked since the last command began.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.shared.plan.lock().unwrap().asked.clone()
     }
 
     fn run_with(&self, command: &mut Command, at: Option<(usize, When, Act)>) -> Ended {
@@ -152,33 +186,21 @@ impl Shared {
             plan.asked.push(words.join(" "));
             plan.asked.len()
         };
-        self.act(number, When::Before);
-        if self.is_alone() {
+        if self.act(number, When::Before) {
             return;
         }
         let answer = self.pass(&head, &body);
-        self.act(number, When::After);
+        if self.act(number, When::After) {
+            return;
+        }
         stream.write_all(&answer).ok();
         stream.shutdown(Shutdown::Both).ok();
     }
 
-    fn act(&self, number: usize, when: When) {
+    fn act(&self, number: usize, when: When) -> bool {
         let mut plan = self.plan.lock().unwrap();
-        if plan
-            .at
-            .as_ref()
-            .is_some_and(|(at, then, _)| (*at, *then) == (number, when))
-        {
-            let (_, _, act) = plan.at.take().unwrap();
-            act(plan.child.as_mut().unwrap());
-        }
-    }
-
-    /// Whether whoever asked has ended.
-    fn is_alone(&self) -> bool {
-        let mut plan = self.plan.lock().unwrap();
-        let child = plan.child.as_mut();
-        child.is_some_and(|child| child.try_wait().unwrap().is_some())
+        let at = plan.at.take_if(|(at, then, _)| (*at, *then) == (number, when));
+        at.is_some_and(|(_, _, act)| act(plan.child.as_mut()))
     }
 
     /// What the real server answers.

@@ -46,13 +46,13 @@ struct End {
 /// A small run, its control Rucio dataset there already.
 pub(crate) fn identity(world: &World) {
     let series = Series::new(world, "identity", Naming::Identity, 3, &[0..7, 7..9]);
-    series.go_through(world.stride, &[When::Before, When::After]);
+    series.go_through(world, world.stride, &[When::Before, When::After]);
 }
 
 /// A small run that is the first of its scope.
 pub(crate) fn hash(world: &World) {
     let series = Series::new(world, "hash", Naming::Hash, 3, &[0..7, 7..9]);
-    series.go_through(world.stride, &[When::Before, When::After]);
+    series.go_through(world, 3 * world.stride, &[When::Before, When::After]);
 }
 
 /// A larger run.
@@ -62,7 +62,7 @@ pub(crate) fn large(world: &World) {
         ("large hash", Naming::Hash),
     ] {
         let series = Series::new(world, name, naming, 5, &[0..120]);
-        series.go_through(10.max(2 * world.stride), &[When::Before, When::After]);
+        series.go_through(world, 10.max(2 * world.stride), &[When::Before, When::After]);
     }
 }
 
@@ -87,7 +87,7 @@ impl<'w> Series<'w> {
     }
 
     /// Kills at every so many requests.
-    fn go_through(&self, stride: usize, whens: &[When]) {
+    fn go_through(&self, world: &World, stride: usize, whens: &[When]) {
         // The first one has the server import what it needs, and is no measure.
         let first = self.add(0..1).remove(0);
         self.publish(&first);
@@ -105,23 +105,14 @@ impl<'w> Series<'w> {
         for ((number, when), case) in kills.iter().zip(&cases) {
             self.case(case, (*number, *when), &whole[number - 1], &expected);
         }
-        self.evaluated(&reference, &cases, requests);
-    }
-
-    /// Once Rucio's judge has looked at all that was attached, they are still the same.
-    fn evaluated(&self, reference: &Case, cases: &[Case], requests: usize) {
-        self.server.step(&[Daemon::Evaluate]).unwrap();
-        let expected = self.end(reference);
-        for case in cases {
-            same("after the judge", &self.end(case).rucio, &expected.rucio);
-        }
-        shown(
-            &format!("{}: all of them, evaluated by Rucio", self.name),
-            &format!(
-                "{} runs as the one of {requests} requests that was not killed",
-                cases.len()
-            ),
-        );
+        // The judge looks at all of Rucio: later, when nothing else is compared.
+        world.killed.lock().unwrap().push(Killed {
+            name: self.name,
+            own_scope: self.own_scope,
+            requests,
+            reference,
+            cases,
+        });
     }
 
     fn case(&self, case: &Case, (number, when): (usize, When), request: &str, expected: &End) {
@@ -203,14 +194,49 @@ impl<'w> Series<'w> {
     }
 
     fn end(&self, case: &Case) -> End {
-        let of = if self.own_scope {
-            Of::Scope(&case.scope, &case.run)
-        } else {
-            Of::Run(&case.run)
-        };
+        let of = case.of(self.own_scope);
         End {
             rucio: state::rucio(self.server, of),
             names: state::names(&self.site, of),
         }
+    }
+}
+
+impl Case {
+    fn of(&self, own_scope: bool) -> Of<'_> {
+        if own_scope {
+            Of::Scope(&self.scope, &self.run)
+        } else {
+            Of::Run(&self.run)
+        }
+    }
+}
+
+/// Runs that were killed, and the one that was not.
+pub(crate) struct Killed {
+    name: &'static str,
+    own_scope: bool,
+    requests: usize,
+    reference: Case,
+    cases: Vec<Case>,
+}
+
+/// Once Rucio's judge has looked at all that was attached, they are still the same.
+pub(crate) fn judged(world: &World) {
+    world.server.step(&[Daemon::Evaluate]).unwrap();
+    for killed in world.killed.lock().unwrap().iter() {
+        let rows = |case: &Case| state::rucio(&world.server, case.of(killed.own_scope));
+        let expected = rows(&killed.reference);
+        for case in &killed.cases {
+            same("after the judge", &rows(case), &expected);
+        }
+        shown(
+            &format!("{}: all of them, evaluated by Rucio", killed.name),
+            &format!(
+                "{} runs as the one of {} requests that was not killed",
+                killed.cases.len(),
+                killed.requests
+            ),
+        );
     }
 }

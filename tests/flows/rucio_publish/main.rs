@@ -37,6 +37,7 @@ mod listing;
 mod killed;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use harness::{Part, Rucio};
@@ -61,13 +62,15 @@ const LANES: [&[Section]; 2] = [
     ],
 ];
 /// Those that have the server for themselves.
-const ALONE: &[Section] = &[];
+const ALONE: &[Section] = &[("judged", killed::judged)];
 
 /// What all sections share.
 pub(crate) struct World {
-    pub(crate) server: Rucio,
+    pub(crate) server: Arc<Rucio>,
     /// Kills are at every so many requests.
     pub(crate) stride: usize,
+    /// What is looked at again once Rucio's judge has.
+    pub(crate) killed: Mutex<Vec<killed::Killed>>,
 }
 
 #[test]
@@ -75,7 +78,11 @@ fn what_is_published_is_in_rucio_whatever_happens_meanwhile() {
     let server = Rucio::start(&[Part::Daemons, Part::Transfers]).unwrap();
     rucio::add_account(&server);
     let stride = std::env::var(STRIDE).map_or(17, |text| text.parse().unwrap());
-    let world = World { server, stride };
+    let world = World {
+        server: Arc::new(server),
+        stride,
+        killed: Mutex::default(),
+    };
     let failed: Vec<&str> = thread::scope(|scope| {
         let lanes = LANES.map(|lane| scope.spawn(|| go_through(lane, &world)));
         lanes

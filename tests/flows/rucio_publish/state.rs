@@ -46,17 +46,23 @@ pub(crate) fn rucio(server: &Rucio, of: Of<'_>) -> Vec<String> {
     let sum = |table: &str, name: &str| {
         format!("case when {table}{name} like 'runsync/manifests/%' then 'M' else concat({table}adler32, '/', {table}md5) end")
     };
+    // Manifests differ in what their numbers and times take.
+    let size = |name: &str| {
+        format!("case when {name} like 'runsync/%' then 'M' else bytes::text end")
+    };
+    let (bytes, child_bytes, lock_bytes) = (size("name"), size("child_name"), size("l.name"));
+    let lock_bytes = lock_bytes.replace("bytes::", "l.bytes::");
     let sql = format!(
-        "select concat_ws(' ', 'did', scope, name, did_type, is_open, account, bytes, length, {}, \
+        "select concat_ws(' ', 'did', scope, name, did_type, is_open, account, {bytes}, length, {}, \
            monotonic, hidden, availability, expired_at is null) from dids where {own} \
          union all select concat_ws(' ', 'content', scope, name, child_scope, child_name, did_type, \
-           child_type, bytes, {}) from contents where {child} \
-         union all select concat_ws(' ', 'replica', rse, scope, name, bytes, {}, path, state, \
+           child_type, {child_bytes}, {}) from contents where {child} \
+         union all select concat_ws(' ', 'replica', rse, scope, name, {bytes}, {}, path, state, \
            lock_cnt, tombstone is null) from replicas join rses on rses.id = rse_id where {own} \
          union all select concat_ws(' ', 'rule', scope, name, did_type, rse_expression, copies, state, \
            account, grouping, notification, locks_ok_cnt, locks_replicating_cnt, locks_stuck_cnt, \
            comments, expires_at is null, purge_replicas, activity) from rules where {own} \
-         union all select concat_ws(' ', 'lock', rse, l.scope, l.name, l.state, l.bytes, l.account, \
+         union all select concat_ws(' ', 'lock', rse, l.scope, l.name, l.state, {lock_bytes}, l.account, \
            r.name) from locks l join rses on rses.id = l.rse_id join rules r on r.id = l.rule_id where {} \
          union all select concat_ws(' ', 'dataset lock', rse, l.scope, l.name, l.state, l.account, \
            r.name) from dataset_locks l join rses on rses.id = l.rse_id \
