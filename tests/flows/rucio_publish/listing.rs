@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use harness::{Naming, Rucio};
 use runsync_manifest::checksum::{Wanted, checksum};
 use runsync_manifest::content::Content;
+use runsync_manifest::generation::Generation;
 use runsync_manifest::limits::Limits;
 use runsync_manifest::reader::{Line, Reader};
 use serde_json::{Value, json};
@@ -135,7 +136,7 @@ fn one(world: &World, rse: &str, naming: Naming) {
         .lines()
         .map(|row| {
             let row: Value = serde_json::from_str(row).unwrap();
-            json!([row["generation"], row["state"], row["files"], row["files_done"]])
+            json!([generation(&row), row["state"], row["files"], row["files_done"]])
         })
         .collect();
     assert_eq!(
@@ -157,17 +158,25 @@ fn plan(site: &RucioSite, run: &str) -> Value {
     serde_json::from_str(&plan).unwrap()
 }
 
+fn generation(row: &Value) -> String {
+    let generation: Generation = serde_json::from_value(row["generation"].clone()).unwrap();
+    generation.to_string()
+}
+
 /// A plan names these instalments, with so many artifacts, and the container's rules.
 fn check_plan(plan: &Value, server: &Rucio, run: &str, instalments: &[(&str, u64)]) {
     let planned = &plan["runs"][0];
-    let found: Vec<(&str, u64)> = planned["instalments"]
+    let found: Vec<(String, u64)> = planned["instalments"]
         .as_array()
         .unwrap()
         .iter()
         .map(|one| {
-            let generation = one["generation"].as_str().unwrap();
-            (generation, one["files"].as_u64().unwrap())
+            (generation(one), one["files"].as_u64().unwrap())
         })
+        .collect();
+    let instalments: Vec<(String, u64)> = instalments
+        .iter()
+        .map(|(generation, files)| ((*generation).to_owned(), *files))
         .collect();
     assert_eq!(found, instalments);
     let rows = state::rucio(server, Of::Run(run)).join("\n");
@@ -176,7 +185,7 @@ fn check_plan(plan: &Value, server: &Rucio, run: &str, instalments: &[(&str, u64
             let name = name.as_str().unwrap().split_once(':').unwrap().1;
             let normal = name.replace(run, "RUN");
             // What is planned and not published yet is not there.
-            if rows.contains(&format!("{}.", one["generation"].as_str().unwrap())) {
+            if rows.contains(&format!("{}.", generation(one))) {
                 assert!(rows.contains(&normal), "{normal} is not in\n{rows}");
             }
         }
