@@ -167,11 +167,8 @@ impl<'a> Instalment<'a> {
         begun: bool,
         progress: &mut Progress<'_>,
     ) -> Result<(), PublishError> {
-        // Where it went wrong before, nothing is taken for done.
-        let doubted = self.publication.problem.is_some();
-        if doubted {
-            self.publication.files_done = 0;
-        }
+        // Where it went wrong before, nothing is done, and anything may be there.
+        let doubted = begun && self.publication.files_done == 0;
         let done = self.publication.files_done.min(self.artifacts.sum.files);
         let total = self.artifacts.sum.files;
         let mut look = if begun { Look::First } else { Look::After };
@@ -321,6 +318,7 @@ impl<'a> Instalment<'a> {
             dataset: Box::new(dataset.clone()),
             ours: told(ours),
             theirs: told(theirs),
+            closed: (self.rucio.did(dataset)?).is_some_and(|status| status.open == Some(false)),
             strange: self.strange(dataset, manifest_hash)?,
         })
     }

@@ -36,6 +36,12 @@ mod listing;
 
 mod killed;
 
+mod faults;
+
+mod daemons;
+
+mod compacted;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -55,14 +61,25 @@ const LANES: [&[Section]; 2] = [
     &[
         ("listing", listing::every_naming),
         ("killed hash", killed::hash),
+        ("killed compact", compacted::killed),
+        ("places", faults::places),
+        ("quota", faults::quota),
     ],
     &[
         ("killed identity", killed::identity),
+        ("orders", faults::orders),
+        ("contradictions", faults::contradictions),
         ("killed large", killed::large),
+        ("killed daemon", daemons::killed),
+        ("policy", daemons::policy),
     ],
 ];
 /// Those that have the server for themselves.
-const ALONE: &[Section] = &[("judged", killed::judged)];
+const ALONE: &[Section] = &[
+    ("judged", killed::judged),
+    ("snapshot", compacted::snapshot),
+    ("stopped", faults::stopped),
+];
 
 /// What all sections share.
 pub(crate) struct World {
