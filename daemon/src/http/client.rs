@@ -287,6 +287,8 @@ impl Client {
 /// What speaks over the socket. Sending and waiting for the beginning of the answer together may
 /// take as long as `patience`, and so may each piece of it.
 fn speaker(socket: &Path, patience: Duration) -> Result<reqwest::blocking::Client, ClientError> {
+    // A socket speaks no TLS, and a client asks for a provider of it all the same.
+    drop(rustls::crypto::ring::default_provider().install_default());
     reqwest::blocking::Client::builder()
         .unix_socket(socket)
         .timeout(patience)

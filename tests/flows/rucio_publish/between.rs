@@ -199,7 +199,9 @@ impl Shared {
 
     fn act(&self, number: usize, when: When) -> bool {
         let mut plan = self.plan.lock().unwrap();
-        let at = plan.at.take_if(|(at, then, _)| (*at, *then) == (number, when));
+        let at = plan
+            .at
+            .take_if(|(at, then, _)| (*at, *then) == (number, when));
         at.is_some_and(|(_, _, act)| act(plan.child.as_mut()))
     }
 

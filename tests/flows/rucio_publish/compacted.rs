@@ -57,7 +57,10 @@ pub(crate) fn snapshot(world: &World) {
     server.step(CARRY).unwrap();
     for generation in ["1-1", "1-2", "1-3"] {
         let name = manifest(&site, run, generation);
-        assert_eq!(state_at(server, &other, &name).as_deref(), Some("AVAILABLE"));
+        assert_eq!(
+            state_at(server, &other, &name).as_deref(),
+            Some("AVAILABLE")
+        );
         let there = fs::read(other.path("root", &name)).unwrap();
         let here = fs::read(site.site.root().join(&name)).unwrap();
         assert!(there == here, "{name} differs");
@@ -72,12 +75,18 @@ pub(crate) fn snapshot(world: &World) {
     // One that is not registered would be overtaken unread.
     let unread = site.place(run, "1-4", Content::Additions, 6..7);
     let said = site.fails(&["manifest", "compact", run]);
-    assert!(said.contains("not registered") && said.contains("1-4"), "{said}");
+    assert!(
+        said.contains("not registered") && said.contains("1-4"),
+        "{said}"
+    );
     shown("compact: a manifest that is not registered", "refused");
     fs::remove_file(unread).unwrap();
 
     let said = compact(&site, run);
-    assert!(said.contains("3 stay until the snapshot is available at COMPACT_B"), "{said}");
+    assert!(
+        said.contains("3 stay until the snapshot is available at COMPACT_B"),
+        "{said}"
+    );
     for generation in ["1-1", "1-2", "1-3"] {
         assert_eq!(attached(server, run, generation), 2, "{generation}");
     }
@@ -88,7 +97,10 @@ pub(crate) fn snapshot(world: &World) {
     );
     let before = state::rucio(server, Of::Run(run));
     let said = compact(&site, run);
-    assert!(said.contains("there already") && said.contains("3 stay"), "{said}");
+    assert!(
+        said.contains("there already") && said.contains("3 stay"),
+        "{said}"
+    );
     same("again", &state::rucio(server, Of::Run(run)), &before);
     shown("compact: again", "changes nothing");
 
@@ -146,18 +158,31 @@ fn registries(site: &RucioSite, run: &str) {
 /// Rucio deletes what nothing holds any more.
 fn reaped(server: &Rucio, site: &RucioSite, other: &Rse, run: &str) {
     server
-        .step(&[Daemon::Evaluate, Daemon::Undertake, Daemon::Clean, Daemon::Reap])
+        .step(&[
+            Daemon::Evaluate,
+            Daemon::Undertake,
+            Daemon::Clean,
+            Daemon::Reap,
+        ])
         .unwrap();
     for generation in ["1-1", "1-2", "1-3"] {
         let name = manifest(site, run, generation);
         for rse in [other, &site.rse] {
             assert_eq!(state_at(server, rse, &name), None, "{name} at {}", rse.name);
-            assert!(!fs::exists(rse.path("root", &name)).unwrap(), "{name} at {}", rse.name);
+            assert!(
+                !fs::exists(rse.path("root", &name)).unwrap(),
+                "{name} at {}",
+                rse.name
+            );
         }
     }
     let artifact = format!("{run}/calexp/0.fits");
     let snapshot = manifest(site, run, "1-4");
-    for (rse, name) in [(other, &snapshot), (&site.rse, &snapshot), (&site.rse, &artifact)] {
+    for (rse, name) in [
+        (other, &snapshot),
+        (&site.rse, &snapshot),
+        (&site.rse, &artifact),
+    ] {
         assert_eq!(state_at(server, rse, name).as_deref(), Some("AVAILABLE"));
         assert!(fs::exists(rse.path("root", name)).unwrap());
     }
@@ -182,7 +207,8 @@ pub(crate) fn killed(world: &World) {
         }
         site.ingest(&manifests);
         let names: Vec<&str> = runs.iter().map(String::as_str).collect();
-        site.site.directly(&[&["publish"], names.as_slice()].concat());
+        site.site
+            .directly(&[&["publish"], names.as_slice()].concat());
         runs
     };
     let command = |run: &str| site.site.command(&["manifest", "compact", run, "--direct"]);

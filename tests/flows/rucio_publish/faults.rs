@@ -68,7 +68,10 @@ impl<'w> Scene<'w> {
 
     /// What `publish --list` says of a run's first instalment.
     fn row(&self, run: &str) -> Value {
-        let rows = self.site.site.directly(&["publish", run, "--list", "--json"]);
+        let rows = self
+            .site
+            .site
+            .directly(&["publish", run, "--list", "--json"]);
         serde_json::from_str(rows.lines().next().unwrap()).unwrap()
     }
 
@@ -78,7 +81,9 @@ impl<'w> Scene<'w> {
 
     fn is_announced(&self, rows: &[String]) -> bool {
         let control = format!(" runsync/control/{} ", self.site.site.repository);
-        let announced = rows.iter().any(|row| row.starts_with("content ") && row.contains(&control));
+        let announced = rows
+            .iter()
+            .any(|row| row.starts_with("content ") && row.contains(&control));
         let held = rows.iter().any(|row| {
             row.starts_with("content ") && row.contains(" RUN ") && row.contains(" C D ")
         });
@@ -128,7 +133,14 @@ pub(crate) fn orders(world: &World) {
 
     let waiting = "u/fault_orders/waits";
     let manifest = scene.site.place(waiting, "1-1", Content::Additions, 0..7);
-    fs::remove_file(scene.site.site.root().join(format!("{waiting}/calexp/3.fits"))).unwrap();
+    fs::remove_file(
+        scene
+            .site
+            .site
+            .root()
+            .join(format!("{waiting}/calexp/3.fits")),
+    )
+    .unwrap();
     scene.site.ingest(&[manifest]);
     let asked = scene.fails(waiting, &["waits", "confirmed"]);
     assert_eq!(asked, [""; 0]);
@@ -138,7 +150,9 @@ pub(crate) fn orders(world: &World) {
     scene.site.add(blank, "1-1", Content::Additions, 0..7);
     let asked = scene.fails(blank, &["a b/calexp/0.fits"]);
     assert!(
-        asked.iter().all(|asked| asked.starts_with("GET /auth/") || asked.starts_with("GET /rses/")),
+        asked
+            .iter()
+            .all(|asked| asked.starts_with("GET /auth/") || asked.starts_with("GET /rses/")),
         "{asked:?}"
     );
     assert_eq!(scene.rows(blank), [""; 0]);
@@ -155,7 +169,10 @@ pub(crate) fn orders(world: &World) {
     assert!(ended.stderr.contains(&taken), "{}", ended.stderr);
     assert_eq!(scene.row(&good)["state"], "published");
     assert_eq!(scene.row(&taken)["state"], "ordered");
-    shown("two runs, of which one cannot be published", "exit 1, the other is published");
+    shown(
+        "two runs, of which one cannot be published",
+        "exit 1, the other is published",
+    );
     let registered = scene.rows(&taken);
     let replicas = registered.iter().filter(|row| row.starts_with("replica "));
     assert_eq!(replicas.count(), 0, "{registered:#?}");
@@ -169,7 +186,8 @@ pub(crate) fn contradictions(world: &World) {
     let scene = Scene::new(world, "FAULT_FILES", Naming::Identity);
     let run = scene.run("checksum");
     let name = format!("{run}/calexp/4.fits");
-    let file = json!({"scope": scene.site.scope, "name": name, "bytes": 104, "adler32": "0badbad0"});
+    let file =
+        json!({"scope": scene.site.scope, "name": name, "bytes": 104, "adler32": "0badbad0"});
     let body = json!({"rse": scene.site.rse.name, "files": [file]});
     scene.server.must("POST", "/replicas", Some(&body)).unwrap();
     scene.fails(&run, &[&name, "adler32 is 0badbad0 in Rucio"]);
@@ -192,7 +210,8 @@ pub(crate) fn contradictions(world: &World) {
     scene.make(&dataset, "DATASET");
     let stray = scene.site.site.root().join("stray.fits");
     write(&stray, b"stray");
-    let file = json!({"scope": scene.site.scope, "name": "stray.fits", "bytes": 5, "adler32": "06810231"});
+    let file =
+        json!({"scope": scene.site.scope, "name": "stray.fits", "bytes": 5, "adler32": "06810231"});
     let body = json!({"rse": scene.site.rse.name, "files": [file]});
     scene.server.must("POST", "/replicas", Some(&body)).unwrap();
     let children = json!({"dids": [{"scope": scene.site.scope, "name": "stray.fits"}]});
@@ -211,7 +230,7 @@ pub(crate) fn contradictions(world: &World) {
     // All is attached, and before anyone looks one is taken out.
     let run = scene.run("detached");
     let dataset = scene.instalment(&run);
-    let kill = scene.run("detached-before");
+    let kill = scene.run("whole");
     let asked = scene.publish(&[&kill]).asked;
     let contents = asked
         .iter()
@@ -220,7 +239,8 @@ pub(crate) fn contradictions(world: &World) {
     let mut publish = scene.site.site.command(&["publish", &run, "--direct"]);
     let ended = scene.between.kill(&mut publish, number, When::Before);
     assert!(!ended.status.success());
-    let lost = json!({"dids": [{"scope": scene.site.scope, "name": format!("{run}/calexp/1.fits")}]});
+    let lost =
+        json!({"dids": [{"scope": scene.site.scope, "name": format!("{run}/calexp/1.fits")}]});
     let path = format!("{}/dids", scene.did_path(&dataset));
     scene.server.must("DELETE", &path, Some(&lost)).unwrap();
     scene.fails(&run, &["holds 7 files"]);
@@ -257,7 +277,9 @@ pub(crate) fn places(world: &World) {
     let server = &world.server;
     let site = TestSite::in_memory_as("SITE_A", 0x0F, "size");
     let prefix = site.folder.path().to_owned();
-    let mut rse = server.add_rse("FAULT_PLACES", Naming::Hash, Some(&prefix)).unwrap();
+    let mut rse = server
+        .add_rse("FAULT_PLACES", Naming::Hash, Some(&prefix))
+        .unwrap();
     rse.naming = Naming::Identity;
     add_scope(server, "root");
     server.set_limit(ACCOUNT, &rse.name, None).unwrap();
@@ -273,9 +295,15 @@ pub(crate) fn places(world: &World) {
     scene.site.configure(&scene.between.url(), "bulk = 3");
     let run = scene.run("elsewhere");
     let asked = scene.fails(&run, &["FAULT_PLACES", "file://localhost/"]);
-    assert!(asked.iter().all(|asked| asked.starts_with("GET ")), "{asked:?}");
+    assert!(
+        asked.iter().all(|asked| asked.starts_with("GET ")),
+        "{asked:?}"
+    );
     assert_eq!(scene.rows(&run), [""; 0]);
-    shown("an RSE that places files elsewhere", "says so, nothing registered at all");
+    shown(
+        "an RSE that places files elsewhere",
+        "says so, nothing registered at all",
+    );
 
     let scene = Scene::new(world, "FAULT_NAMES", Naming::Hash);
     let run = scene.run("occupied");
@@ -285,7 +313,10 @@ pub(crate) fn places(world: &World) {
     scene.fails(&run, &[&name, "another file lies at"]);
     scene.is_open(&run);
     assert_eq!(fs::read(&second).unwrap(), b"another");
-    shown("a second name that another file has", "said, the file is left as it is");
+    shown(
+        "a second name that another file has",
+        "said, the file is left as it is",
+    );
     fs::remove_file(&second).unwrap();
     scene.goes_through(&run);
     shown("the same, moved away", "goes through");
@@ -294,8 +325,15 @@ pub(crate) fn places(world: &World) {
 pub(crate) fn quota(world: &World) {
     let scene = Scene::new(world, "FAULT_QUOTA", Naming::Identity);
     let run = scene.run("quota");
-    // Rucio asks for a limit where files have still to go.
-    let copy = scene.server.add_rse("FAULT_QUOTA_COPY", Naming::Identity, None).unwrap();
+    // Rucio minds a limit where files have still to go.
+    let copy = scene
+        .server
+        .add_rse("FAULT_QUOTA_COPY", Naming::Identity, None)
+        .unwrap();
+    scene
+        .server
+        .set_limit(ACCOUNT, &copy.name, Some(1))
+        .unwrap();
     let rule = "bulk = 3\n[[rucio.rule]]\nrse_expression = \"FAULT_QUOTA_COPY\"\n";
     scene.site.configure(&scene.between.url(), rule);
     scene.fails(&run, &["FAULT_QUOTA_COPY"]);
@@ -305,7 +343,10 @@ pub(crate) fn quota(world: &World) {
     let control = format!(" runsync/control/{} ", scene.site.site.repository);
     assert!(!rows.iter().any(|row| row.contains(&control)), "{rows:#?}");
     assert_ne!(scene.row(&run)["problem"], Value::Null);
-    shown("no quota for a rule", "all is registered, nothing announced, the reason kept");
+    shown(
+        "no quota for a rule",
+        "all is registered, nothing announced, the reason kept",
+    );
     scene.server.set_limit(ACCOUNT, &copy.name, None).unwrap();
     scene.goes_through(&run);
     shown("the same, with quota", "goes through");
@@ -317,9 +358,11 @@ pub(crate) fn stopped(world: &World) {
     let run = scene.run("stopped");
     let server = Arc::clone(&world.server);
     let mut publish = scene.site.site.command(&["publish", &run, "--direct"]);
-    let ended = scene.between.act(&mut publish, (12, When::Before), move || {
-        server.stop_server().unwrap();
-    });
+    let ended = scene
+        .between
+        .act(&mut publish, (12, When::Before), move || {
+            server.stop_server().unwrap();
+        });
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     assert!(ended.asked.len() > 12, "it is asked again");
     world.server.restart_server().unwrap();
@@ -327,6 +370,9 @@ pub(crate) fn stopped(world: &World) {
     scene.goes_through(&run);
     shown(
         "the server stopped in the middle",
-        &format!("said after {} more tries; goes through once it is back", ended.asked.len() - 12),
+        &format!(
+            "said after {} more tries; goes through once it is back",
+            ended.asked.len() - 12
+        ),
     );
 }

@@ -62,7 +62,11 @@ pub(crate) fn large(world: &World) {
         ("large hash", Naming::Hash),
     ] {
         let series = Series::new(world, name, naming, 5, &[0..120]);
-        series.go_through(world, 10.max(2 * world.stride), &[When::Before, When::After]);
+        series.go_through(
+            world,
+            10.max(2 * world.stride),
+            &[When::Before, When::After],
+        );
     }
 }
 

@@ -136,7 +136,12 @@ fn one(world: &World, rse: &str, naming: Naming) {
         .lines()
         .map(|row| {
             let row: Value = serde_json::from_str(row).unwrap();
-            json!([generation(&row), row["state"], row["files"], row["files_done"]])
+            json!([
+                generation(&row),
+                row["state"],
+                row["files"],
+                row["files_done"]
+            ])
         })
         .collect();
     assert_eq!(
@@ -152,9 +157,7 @@ fn one(world: &World, rse: &str, naming: Naming) {
 }
 
 fn plan(site: &RucioSite, run: &str) -> Value {
-    let plan = site
-        .site
-        .directly(&["publish", run, "--dry-run", "--json"]);
+    let plan = site.site.directly(&["publish", run, "--dry-run", "--json"]);
     serde_json::from_str(&plan).unwrap()
 }
 
@@ -170,9 +173,7 @@ fn check_plan(plan: &Value, server: &Rucio, run: &str, instalments: &[(&str, u64
         .as_array()
         .unwrap()
         .iter()
-        .map(|one| {
-            (generation(one), one["files"].as_u64().unwrap())
-        })
+        .map(|one| (generation(one), one["files"].as_u64().unwrap()))
         .collect();
     let instalments: Vec<(String, u64)> = instalments
         .iter()
@@ -283,9 +284,9 @@ fn check_replicas(site: &RucioSite, replicas: &Value, all: &BTreeMap<String, Kno
 }
 
 fn content(files: &BTreeMap<String, Known>) -> Value {
-    let files = files.iter().map(|(name, (bytes, adler32, md5))| {
-        (name.clone(), json!(["FILE", bytes, adler32, md5]))
-    });
+    let files = files
+        .iter()
+        .map(|(name, (bytes, adler32, md5))| (name.clone(), json!(["FILE", bytes, adler32, md5])));
     Value::Object(files.collect())
 }
 

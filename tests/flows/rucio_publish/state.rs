@@ -44,12 +44,13 @@ pub(crate) fn rucio(server: &Rucio, of: Of<'_>) -> Vec<String> {
     let own = of.is("scope", "name");
     let child = of.is("child_scope", "child_name");
     let sum = |table: &str, name: &str| {
-        format!("case when {table}{name} like 'runsync/manifests/%' then 'M' else concat({table}adler32, '/', {table}md5) end")
+        format!(
+            "case when {table}{name} like 'runsync/manifests/%' then 'M' else concat({table}adler32, '/', {table}md5) end"
+        )
     };
     // Manifests differ in what their numbers and times take.
-    let size = |name: &str| {
-        format!("case when {name} like 'runsync/%' then 'M' else bytes::text end")
-    };
+    let size =
+        |name: &str| format!("case when {name} like 'runsync/%' then 'M' else bytes::text end");
     let (bytes, child_bytes, lock_bytes) = (size("name"), size("child_name"), size("l.name"));
     let lock_bytes = lock_bytes.replace("bytes::", "l.bytes::");
     let sql = format!(
@@ -88,8 +89,7 @@ pub(crate) fn names(site: &RucioSite, of: Of<'_>) -> Vec<String> {
             let file = fs::metadata(site.site.root().join(&path)).unwrap();
             let mut shown = of.normal(&path);
             // What lies where a hash puts it has the hash of the run's own name in its path.
-            if site.rse.naming == Naming::Hash
-                && path.starts_with(&format!("{}/", of.scope(site)))
+            if site.rse.naming == Naming::Hash && path.starts_with(&format!("{}/", of.scope(site)))
             {
                 shown = second_name(site, of, &path);
             }

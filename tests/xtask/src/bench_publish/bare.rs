@@ -69,8 +69,7 @@ impl<'r> Bare<'r> {
 
     fn register(&self, names: &[String]) -> Result<()> {
         let (adler32, bytes) = known_as();
-        let file =
-            |name| json!({"scope": SCOPE, "name": name, "bytes": bytes, "adler32": adler32});
+        let file = |name| json!({"scope": SCOPE, "name": name, "bytes": bytes, "adler32": adler32});
         let files: Vec<Value> = names.iter().map(file).collect();
         self.send("POST", "/replicas", &json!({"rse": RSE, "files": files}))
     }

@@ -198,7 +198,9 @@ impl Shared {
                     "prefix": self.folder, "impl": "rucio.rse.protocols.posix.Default"}],
             })),
             ("GET", ["rses", _, "lfns2pfns"]) => {
-                let lfns = query.split('&').filter_map(|pair| pair.strip_prefix("lfn="));
+                let lfns = query
+                    .split('&')
+                    .filter_map(|pair| pair.strip_prefix("lfn="));
                 let pfns: serde_json::Map<String, Value> = lfns
                     .map(decoded)
                     .map(|lfn| {
@@ -214,9 +216,11 @@ impl Shared {
                 let told = self.told();
                 let known = names(body)?.into_iter().filter_map(|did| {
                     let file = told.files.get(&did.name)?;
-                    Some(json!({"scope": SCOPE, "name": file.name, "bytes": file.bytes,
+                    Some(
+                        json!({"scope": SCOPE, "name": file.name, "bytes": file.bytes,
                         "adler32": file.adler32, "md5": file.md5, "did_type": "FILE",
-                        "account": "runsync", "availability": "AVAILABLE"}))
+                        "account": "runsync", "availability": "AVAILABLE"}),
+                    )
                 });
                 Answer::Lines(known.collect())
             }
@@ -235,11 +239,13 @@ impl Shared {
                 let known = names(body)?.into_iter().filter_map(|did| {
                     let file = told.files.get(&did.name)?;
                     let pfn = self.pfn(&file.name);
-                    Some(json!({"scope": SCOPE, "name": file.name, "bytes": file.bytes,
+                    Some(
+                        json!({"scope": SCOPE, "name": file.name, "bytes": file.bytes,
                         "md5": file.md5, "adler32": file.adler32,
                         "pfns": {(pfn.as_str()): {"rse": RSE, "type": "DISK", "volatile": false,
                             "domain": "wan", "priority": 1, "client_extract": false}},
-                        "rses": {RSE: [pfn]}, "states": {RSE: "AVAILABLE"}}))
+                        "rses": {RSE: [pfn]}, "states": {RSE: "AVAILABLE"}}),
+                    )
                 });
                 Answer::Lines(known.collect())
             }
@@ -248,9 +254,11 @@ impl Shared {
             ("GET", ["dids", _, name]) => {
                 let told = self.told();
                 let kind = told.kinds.get(*name).context("an unknown DID")?;
-                whole(&json!({"scope": SCOPE, "name": name, "type": kind, "account": "runsync",
+                whole(
+                    &json!({"scope": SCOPE, "name": name, "type": kind, "account": "runsync",
                     "open": !told.closed.iter().any(|closed| closed == name),
-                    "monotonic": false, "expired_at": null, "length": null, "bytes": null}))
+                    "monotonic": false, "expired_at": null, "length": null, "bytes": null}),
+                )
             }
             ("PUT", ["dids", _, name, "status"]) => {
                 self.told().closed.push((*name).to_owned());
@@ -316,11 +324,7 @@ impl Told {
 }
 
 fn whole(value: &Value) -> Answer {
-    Answer::Whole(
-        200,
-        "Content-Type: application/json\r\n",
-        value.to_string(),
-    )
+    Answer::Whole(200, "Content-Type: application/json\r\n", value.to_string())
 }
 
 fn created() -> Answer {
@@ -356,7 +360,9 @@ fn decoded(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
-        let code = after.get(..2).and_then(|code| std::str::from_utf8(code).ok());
+        let code = after
+            .get(..2)
+            .and_then(|code| std::str::from_utf8(code).ok());
         let code = code.and_then(|code| u8::from_str_radix(code, 16).ok());
         match (first, code) {
             (b'%', Some(code)) => {
