@@ -322,24 +322,32 @@ pub(crate) fn places(world: &World) {
     shown("the same, moved away", "goes through");
 }
 
+/// Rucio minds limits of whoever is no administrator, who may not register: one who loses that right in
+/// between meets one.
 pub(crate) fn quota(world: &World) {
     let scene = Scene::new(world, "FAULT_QUOTA", Naming::Identity);
+    let asked = scene.publish(&[&scene.run("whole")]).asked;
+    let number = asked.iter().position(|asked| asked == "POST /rules/");
+    let number = number.unwrap() + 1;
     let run = scene.run("quota");
-    // Rucio minds a limit where files have still to go.
-    let copy = scene
-        .server
-        .add_rse("FAULT_QUOTA_COPY", Naming::Identity, None)
-        .unwrap();
-    scene
-        .server
-        .set_limit(ACCOUNT, &copy.name, Some(1))
-        .unwrap();
-    let rule = "bulk = 3\n[[rucio.rule]]\nrse_expression = \"FAULT_QUOTA_COPY\"\n";
-    scene.site.configure(&scene.between.url(), rule);
-    scene.fails(&run, &["FAULT_QUOTA_COPY"]);
+    let rse = &scene.site.rse.name;
+    scene.server.set_limit(ACCOUNT, rse, Some(0)).unwrap();
+    let server = Arc::clone(&world.server);
+    let admin = format!("/accounts/{ACCOUNT}/attr/admin");
+    let path = admin.clone();
+    let mut publish = scene.site.site.command(&["publish", &run, "--direct"]);
+    let ended = scene
+        .between
+        .act(&mut publish, (number, When::Before), move || {
+            server.must("DELETE", &path, None).unwrap();
+        });
+    let right = json!({"key": "admin", "value": "True"});
+    scene.server.must("POST", &admin, Some(&right)).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("quota"), "{}", ended.stderr);
     let rows = scene.rows(&run);
     let count = |word: &str| rows.iter().filter(|row| row.starts_with(word)).count();
-    assert_eq!((count("replica "), count("rule ")), (8, 1), "{rows:#?}");
+    assert_eq!((count("replica "), count("rule ")), (8, 0), "{rows:#?}");
     let control = format!(" runsync/control/{} ", scene.site.site.repository);
     assert!(!rows.iter().any(|row| row.contains(&control)), "{rows:#?}");
     assert_ne!(scene.row(&run)["problem"], Value::Null);
@@ -347,7 +355,7 @@ pub(crate) fn quota(world: &World) {
         "no quota for a rule",
         "all is registered, nothing announced, the reason kept",
     );
-    scene.server.set_limit(ACCOUNT, &copy.name, None).unwrap();
+    scene.server.set_limit(ACCOUNT, rse, None).unwrap();
     scene.goes_through(&run);
     shown("the same, with quota", "goes through");
 }

@@ -63,7 +63,6 @@ const LANES: [&[Section]; 2] = [
         ("killed hash", killed::hash),
         ("killed compact", compacted::killed),
         ("places", faults::places),
-        ("quota", faults::quota),
     ],
     &[
         ("killed identity", killed::identity),
@@ -78,6 +77,7 @@ const LANES: [&[Section]; 2] = [
 const ALONE: &[Section] = &[
     ("judged", killed::judged),
     ("snapshot", compacted::snapshot),
+    ("quota", faults::quota),
     ("stopped", faults::stopped),
 ];
 
