@@ -65,6 +65,7 @@ const LAYERS: &[(Within, &[&str])] = &[
             "error_chain",
             "poison",
             "sorting",
+            "tls",
             "sqlite",
             "disposition",
             "registration_lock",

@@ -17,6 +17,8 @@ mod poison;
 
 mod sorting;
 
+mod tls;
+
 pub mod disposition;
 
 pub mod durable;

@@ -63,6 +63,9 @@ impl Scene {
         server
             .add_rse("SITE_A", Naming::Identity, Some(&folder))
             .unwrap();
+        server
+            .add_rse("SITE_A_USERDISK", Naming::Identity, Some(&folder))
+            .unwrap();
         server.add_rse("SITE_B", Naming::Identity, None).unwrap();
         server.add_rse("SITE_H", Naming::Hash, None).unwrap();
         server
@@ -76,7 +79,7 @@ impl Scene {
         for rse in ["SITE_A", "SITE_H"] {
             server.set_limit("runsync", rse, None).unwrap();
         }
-        server.set_limit("plain", "SITE_A", None).unwrap();
+        server.add_scope("plain", "plain").unwrap();
         let scene = Self {
             right: Parts {
                 url: server.url(),
@@ -183,6 +186,17 @@ impl Scene {
                 Vec::new()
             }
         }
+    }
+
+    /// As an account that is no administrator's: it may publish in its own scope, at an RSE that the
+    /// generic policy opens to all.
+    fn as_user(&self, parts: &mut Parts) {
+        parts.account = "plain".into();
+        parts.login = userpass("plain");
+        parts.scope = "plain".into();
+        parts.rse = "SITE_A_USERDISK".into();
+        let folder = self.site.folder.path().join("plain");
+        parts.root = format!("pfn_prefix = \"file://localhost{}/\"", folder.display());
     }
 
     /// The login by a client certificate, whose key becomes the site's own.
@@ -345,38 +359,56 @@ fn permissions_and_quota(scene: &Scene) {
             parts.login = userpass("plain");
         },
     );
+    let notes = scene.well("an administrators' account without quota", |parts| {
+        parts.account = "other".into();
+        parts.login = userpass("other");
+    });
+    assert!(
+        notes.iter().any(|note| note.contains("needs none")),
+        "{notes:?}"
+    );
     scene.wrong(
         "no quota at its own RSE",
         &[(
             "root[0].rse",
-            "has no quota for account `other`: `SITE_A` (none)",
+            "has no quota for account `plain`: `SITE_A_USERDISK` (none)",
         )],
-        |parts| {
-            parts.account = "other".into();
-            parts.login = userpass("other");
-        },
+        |parts| scene.as_user(parts),
     );
-    scene.server.set_limit("other", "SITE_A", Some(0)).unwrap();
+    let limit = |bytes| scene.server.set_limit("plain", "SITE_A_USERDISK", bytes);
+    limit(Some(0)).unwrap();
     scene.wrong(
         "quota that is used up",
-        &[("root[0].rse", "`SITE_A` (used up)")],
+        &[("root[0].rse", "`SITE_A_USERDISK` (used up)")],
+        |parts| scene.as_user(parts),
+    );
+    limit(None).unwrap();
+    scene.well(
+        "an account without the attribute `admin`, with quota",
         |parts| {
-            parts.account = "other".into();
-            parts.login = userpass("other");
+            scene.as_user(parts);
         },
     );
     scene.wrong(
         "no quota where a rule puts copies",
         &[("rucio.rule[0].rse_expression", "`SITE_B` (none)")],
-        |parts| parts.rules = rule("SITE_B", 1),
+        |parts| {
+            scene.as_user(parts);
+            parts.rules = rule("SITE_B", 1);
+        },
     );
     scene.well("quota at one of two RSEs, and one copy", |parts| {
-        parts.rules = rule("SITE_B|SITE_H", 1);
+        scene.as_user(parts);
+        parts.rules = rule("SITE_B|SITE_A_USERDISK", 1);
     });
     scene.wrong(
         "no quota for manifests at a site that takes part",
         &[("rucio.publish.control_rses", "`SITE_B` (none)")],
-        |parts| parts.rules = "[rucio.publish]\ncontrol_rses = \"SITE_A|SITE_B\"".into(),
+        |parts| {
+            scene.as_user(parts);
+            let rses = "SITE_A_USERDISK|SITE_B";
+            parts.rules = format!("[rucio.publish]\ncontrol_rses = \"{rses}\"");
+        },
     );
     scene.wrong(
         "a rule that means no RSE",

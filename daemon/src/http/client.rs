@@ -22,6 +22,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::problem::{PROBLEM_JSON, ProblemBody};
+use crate::tls;
 
 /// What stands for itself in a part of a path: RFC 3986's unreserved characters.
 const PART: &AsciiSet = &NON_ALPHANUMERIC
@@ -287,10 +288,11 @@ impl Client {
 /// What speaks over the socket. Sending and waiting for the beginning of the answer together may
 /// take as long as `patience`, and so may each piece of it.
 fn speaker(socket: &Path, patience: Duration) -> Result<reqwest::blocking::Client, ClientError> {
-    // A socket speaks no TLS, and a client asks for a provider of it all the same.
-    drop(rustls::crypto::ring::default_provider().install_default());
+    tls::install_provider();
     reqwest::blocking::Client::builder()
         .unix_socket(socket)
+        // Nothing is encrypted here: the system's authorities need not be read.
+        .tls_certs_only([])
         .timeout(patience)
         .build()
         .map_err(|error| unreachable(socket, io::Error::other(error)))

@@ -16,9 +16,10 @@ use super::status::count_runs;
 use super::surface::Surface;
 use crate::ingest::confirm::waits_since;
 use crate::lease::Fence;
+use crate::ledger::record::PublicationState;
 use crate::registry::record::RunRow;
 use crate::telemetry::metrics::{self, InFlight, Route};
-use crate::telemetry::removals;
+use crate::telemetry::{removals, rucio};
 
 /// The media type that Prometheus reads.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -80,6 +81,7 @@ fn measure_site(surface: &Surface) -> Result<(), Problem> {
         metrics::set(metrics::SWEEP_AGE, label, age(swept, now));
     }
     measure_removals(surface)?;
+    measure_publications(surface)?;
     measure_findings(surface)
 }
 
@@ -92,6 +94,15 @@ fn measure_removals(surface: &Surface) -> Result<(), Problem> {
         let label = Some(("root", root.name.to_string()));
         metrics::set(removals::JOURNALS, label, float(open as u64));
     }
+    Ok(())
+}
+
+fn measure_publications(surface: &Surface) -> Result<(), Problem> {
+    let ledger = &surface.readers.ledger;
+    let ordered = ledger.publications_in(PublicationState::Ordered)?;
+    let stopped = ordered.iter().filter(|one| one.problem.is_some()).count();
+    metrics::set(rucio::ORDERED, None, float(ordered.len() as u64));
+    metrics::set(rucio::STOPPED, None, float(stopped as u64));
     Ok(())
 }
 

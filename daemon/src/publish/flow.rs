@@ -20,6 +20,7 @@ use crate::ledger::record::{ManifestState, Publication, PublicationState};
 use crate::registration_lock::RegistrationLock;
 use crate::registry::Registry;
 use crate::rucio::{Did, Rucio};
+use crate::telemetry::rucio as telemetry;
 
 /// How far publishing has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +148,7 @@ impl Publishing {
         match published {
             Ok(()) => {
                 tracing::info!(run = %run.name, %generation, "published");
+                telemetry::published();
                 Ok(())
             }
             Err(error) => {

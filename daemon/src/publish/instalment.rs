@@ -19,6 +19,7 @@ use crate::ledger::record::{Publication, PublicationState};
 use crate::rucio::replicas::{AVAILABLE, Look, NewReplica, Place, Registered};
 use crate::rucio::{Did, DidKind, Exception, Rucio, RucioError};
 use crate::sorting::Sorter;
+use crate::telemetry::rucio as telemetry;
 
 /// How many files that should not be there are named.
 const STRANGE_MAX: usize = 5;
@@ -192,6 +193,7 @@ impl<'a> Instalment<'a> {
             let dids: Vec<&Did> = files.iter().map(|file| &file.did).collect();
             self.attach(dataset, &dids)?;
             self.publication.files_done += files.len() as u64;
+            telemetry::files(files.len() as u64);
             self.note()?;
             // What a crash left is in the first chunk that is not done; what a failure left, anywhere.
             look = if doubted { Look::First } else { Look::After };

@@ -29,6 +29,11 @@ impl Quota {
 const LIMIT_END: f64 = 9_223_372_036_854_775_808.0;
 
 #[derive(Deserialize)]
+struct Attribute {
+    key: String,
+}
+
+#[derive(Deserialize)]
 struct Usage {
     bytes: u64,
 }
@@ -41,6 +46,21 @@ impl Rucio {
     /// Where there is no answer.
     pub fn scopes(&self) -> Result<Vec<Scope>, RucioError> {
         self.ask(&Call::get("/scopes/", &[]))
+    }
+
+    /// Whether rules of this site's account need quota: Rucio asks it of all that have not the attribute
+    /// `admin` (`rucio/core/rse_selector.py`).
+    ///
+    /// # Errors
+    ///
+    /// Where there is no answer.
+    pub fn needs_quota(&self) -> Result<bool, RucioError> {
+        let account = &self.config().account;
+        // With a slash at its end: the server redirects else.
+        let call = Call::get("/accounts", &[account, "attr", ""]);
+        let attributes: Vec<Attribute> = self.ask(&call)?;
+        // Whatever its value is.
+        Ok(!attributes.iter().any(|attribute| attribute.key == "admin"))
     }
 
     /// The quota of this site's account at one RSE; `None` where it has none.

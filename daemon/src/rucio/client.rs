@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use metrics::counter;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::blocking::{Client, Response};
 use reqwest::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
@@ -28,6 +27,7 @@ use super::schema::Schema;
 use super::wire;
 use crate::clock::{Clock, SystemClock};
 use crate::poison::lock;
+use crate::telemetry::rucio::{self as telemetry, Asked};
 
 /// What stands for itself in a part of a path: RFC 3986's unreserved characters. The slashes of a
 /// DID's name are escaped, or one at its beginning would be lost.
@@ -321,20 +321,20 @@ impl Rucio {
             let (error, named) = match tried {
                 Tried::Answered(response) => {
                     breakers.succeeded(call.endpoint);
-                    count(call.endpoint, "answered");
+                    telemetry::asked(call.endpoint, Asked::Answered);
                     return Ok(response);
                 }
                 Tried::Ended(error) | Tried::LoginOver(error) => {
                     // A refusal is an answer: the endpoint works.
                     breakers.succeeded(call.endpoint);
-                    count(call.endpoint, "refused");
+                    telemetry::asked(call.endpoint, Asked::Refused);
                     return Err(error);
                 }
                 Tried::MayPass(error, named) => (error, named),
             };
             failed += 1;
             breakers.failed(call.endpoint, Instant::now());
-            count(call.endpoint, "failed");
+            telemetry::asked(call.endpoint, Asked::Failed);
             let is_lost = matches!(error, RucioError::Unknown { .. }) && !call.may_repeat;
             let is_too_long = named.is_some_and(|wait| wait > patience.asked);
             if failed >= patience.tries || is_lost || is_too_long {
@@ -491,9 +491,4 @@ fn text_of(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body.get(..200).unwrap_or(body));
     let words: Vec<&str> = text.split_whitespace().collect();
     words.join(" ")
-}
-
-fn count(endpoint: &'static str, outcome: &'static str) {
-    counter!("runsync_rucio_requests_total", "endpoint" => endpoint, "outcome" => outcome)
-        .increment(1);
 }

@@ -14,6 +14,7 @@ use runsync_config::rucio::{Login, Rucio as Config};
 use runsync_config::secret;
 
 use super::error::RucioError;
+use crate::tls;
 
 /// A connection that has been idle this long is not used again: gunicorn closes idle ones after 2 s,
 /// and a request that meets the closing gets no answer.
@@ -49,8 +50,7 @@ pub(super) fn login_client(config: &Config) -> Result<Client, RucioError> {
 }
 
 fn builder(config: &Config) -> Result<ClientBuilder, RucioError> {
-    // The same as that of our own TLS socket; whoever installed one first keeps it.
-    drop(rustls::crypto::ring::default_provider().install_default());
+    tls::install_provider();
     let mut builder = Client::builder()
         .user_agent(concat!("runsync/", env!("CARGO_PKG_VERSION")))
         .timeout(config.timeout)

@@ -6,4 +6,6 @@ pub mod metrics;
 
 pub mod removals;
 
+pub mod rucio;
+
 pub use self::log::{TelemetryError, filter, start, start_for_a_command};

@@ -225,7 +225,7 @@ fn a_ledger_of_an_older_release_is_migrated_by_the_daemon() {
     let version: i64 = database
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .unwrap();
-    database.execute_batch("DROP TABLE request").unwrap();
+    database.execute_batch("DROP TABLE publication").unwrap();
     database
         .pragma_update(None, "user_version", version - 1)
         .unwrap();
@@ -233,7 +233,7 @@ fn a_ledger_of_an_older_release_is_migrated_by_the_daemon() {
     site.answer(&["config", "check"]);
     let daemon = Daemon::start(&site);
     assert_eq!(
-        Request::get("/v1/requests")
+        Request::get("/v1/publications")
             .at(&socket(&site))
             .lines()
             .len(),

@@ -40,6 +40,7 @@ pub(super) fn check(site: &Site) -> Found {
         site,
         config,
         known: Vec::new(),
+        needs_quota: true,
         found,
     };
     checking.check_names();
@@ -54,6 +55,8 @@ struct Checking<'s> {
     config: &'s Config,
     /// RSEs of this site that Rucio knows.
     known: Vec<&'s RseName>,
+    /// Whether rules of the account need quota.
+    needs_quota: bool,
     found: Found,
 }
 
@@ -263,6 +266,10 @@ impl<'s> Checking<'s> {
     }
 
     fn ask_about_rules(&mut self, rucio: &Rucio) {
+        match rucio.needs_quota() {
+            Ok(needs_quota) => self.needs_quota = needs_quota,
+            Err(error) => return self.fail(KeyPath::of("rucio").key("account"), error),
+        }
         for (key, _, rse) in self.rses() {
             if self.known.contains(&rse) {
                 self.ask_about_quota(rucio, &key, 1, std::slice::from_ref(rse));
@@ -330,6 +337,13 @@ impl<'s> Checking<'s> {
         // An RSE that is not there is told already.
         if good < copies as usize && !without.is_empty() {
             let account = &self.config.account;
+            if !self.needs_quota {
+                let rses = without.join(", ");
+                self.found.notes.push(format!(
+                    "{key}: no quota at {rses}; account `{account}` needs none as long as it has the attribute `admin`"
+                ));
+                return;
+            }
             let reason = format!(
                 "has no quota for account `{account}`: {}",
                 without.join(", ")

@@ -36,8 +36,8 @@ const MEMORY_BAR: u64 = 150_000_000;
 
 const OURS: &str = "ours";
 const BARE: &str = "bare";
-/// Files of the runs that have the server import what it needs.
-const WARM_FILES: u64 = 10;
+/// Files of the runs that have the server import what it needs, and its tables fill.
+const WARM_FILES: u64 = 1_000;
 
 /// How much to measure.
 #[derive(Debug, Clone, clap::Args)]
