@@ -192,26 +192,85 @@ fn reaped(server: &Rucio, site: &RucioSite, other: &Rse, run: &str) {
     );
 }
 
-/// `kill -9` at the requests of `manifest compact`.
-pub(crate) fn killed(world: &World) {
+/// A manifest that is overtaken when all of it but its rules is in Rucio.
+pub(crate) fn overtaken(world: &World) {
     let server = &world.server;
-    let site = RucioSite::new(server, "COMPACT_KILL", Naming::Identity, "");
+    let site = RucioSite::new(server, "COMPACT_OVERTAKEN", Naming::Identity, "");
+    let between = Between::new(server.port());
+    site.configure(&between.url(), "bulk = 3");
+    let command = |run: &str| site.site.command(&["publish", run, "--direct"]);
+    let (whole, run) = ("u/overtaken/whole", "u/overtaken/run");
+    for run in [whole, run] {
+        site.add(run, "1-1", Content::Additions, 0..4);
+    }
+    let asked = between.run(&mut command(whole)).asked;
+    let number = asked.iter().position(|asked| asked == "POST /rules/");
+    let ended = between.kill(&mut command(run), number.unwrap() + 1, When::Before);
+    assert_eq!(ended.status.signal(), Some(9), "{}", ended.stderr);
+    let has_rule = || {
+        let rows = state::rucio(server, Of::Run(run));
+        rows.iter().any(|row| row.starts_with("rule root RUN C "))
+    };
+    assert!(!has_rule());
+    compact(&site, run);
+    assert!(has_rule());
+    shown(
+        "compact: a manifest killed before its rules, and overtaken",
+        "the container has its rules all the same",
+    );
+}
+
+/// `kill -9` at the requests of `manifest compact`: where all is published, and where the snapshot has
+/// artifacts of its own, since a manifest was not.
+pub(crate) fn killed(world: &World) {
+    kill_all(
+        world,
+        "all published",
+        "COMPACT_KILL_ALL",
+        2 * world.stride,
+        true,
+    );
+    kill_all(
+        world,
+        "artifacts of its own",
+        "COMPACT_KILL_OWN",
+        world.stride,
+        false,
+    );
+}
+
+fn kill_all(world: &World, name: &str, rse: &str, stride: usize, all: bool) {
+    let server = &world.server;
+    let site = RucioSite::new(server, rse, Naming::Identity, "");
     let between = Between::new(server.port());
     site.configure(&between.url(), "bulk = 3");
     let add = |numbers: std::ops::Range<usize>| {
-        let runs: Vec<String> = numbers.map(|number| format!("u/kc/{number:03}")).collect();
-        let mut manifests = Vec::new();
-        for run in &runs {
-            manifests.push(site.place(run, "1-1", Content::Additions, 0..2));
-            manifests.push(site.place(run, "1-2", Content::Additions, 2..3));
+        let word = rse.to_lowercase();
+        let runs: Vec<String> = numbers
+            .map(|number| format!("u/{word}/{number:03}"))
+            .collect();
+        let ingest = |generation: &str, numbers: std::ops::Range<u32>| {
+            let place =
+                |run: &String| site.place(run, generation, Content::Additions, numbers.clone());
+            site.ingest(&runs.iter().map(place).collect::<Vec<_>>());
+        };
+        let publish = || {
+            let names: Vec<&str> = runs.iter().map(String::as_str).collect();
+            let args = [&["publish"], names.as_slice()].concat();
+            site.site.directly(&args);
+        };
+        ingest("1-1", 0..2);
+        publish();
+        ingest("1-2", 2..6);
+        if all {
+            publish();
         }
-        site.ingest(&manifests);
-        let names: Vec<&str> = runs.iter().map(String::as_str).collect();
-        site.site
-            .directly(&[&["publish"], names.as_slice()].concat());
         runs
     };
-    let command = |run: &str| site.site.command(&["manifest", "compact", run, "--direct"]);
+    let command = |run: &str| {
+        let args = ["manifest", "compact", run, "--direct"];
+        site.site.command(&args)
+    };
     let reference = add(0..2);
     let mut requests = Vec::new();
     for run in &reference {
@@ -221,7 +280,7 @@ pub(crate) fn killed(world: &World) {
     }
     let expected = state::rucio(server, Of::Run(&reference[1]));
     let names = state::names(&site, Of::Run(&reference[1]));
-    let numbers: Vec<usize> = (1..=requests.len()).step_by(world.stride).collect();
+    let numbers: Vec<usize> = (1..=requests.len()).step_by(stride).collect();
     let runs = add(2..2 + numbers.len());
     for (number, run) in numbers.into_iter().zip(&runs) {
         let when = if number % 2 == 0 {
@@ -237,7 +296,7 @@ pub(crate) fn killed(world: &World) {
         same(&what, &state::rucio(server, Of::Run(run)), &expected);
         same(&what, &state::names(&site, Of::Run(run)), &names);
         shown(
-            &format!("compact: killed {when:?} request {number}"),
+            &format!("compact, {name}: killed {when:?} request {number}"),
             "run again: the same",
         );
     }

@@ -62,6 +62,7 @@ const LANES: [&[Section]; 2] = [
         ("listing", listing::every_naming),
         ("killed hash", killed::hash),
         ("killed compact", compacted::killed),
+        ("overtaken", compacted::overtaken),
         ("places", faults::places),
     ],
     &[
