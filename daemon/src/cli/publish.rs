@@ -196,12 +196,10 @@ fn publish(assembly: &Assembly, runs: &[RunName], bar: &ProgressBar) -> Result<(
     for run in runs {
         let published =
             publishing.publish(rucio, &publishing.own(run), &mut |phase| show(bar, phase));
-        match published {
-            Ok(()) => {}
-            Err(error) if runs.len() == 1 || error.is_interruption() || error.is_about_us() => {
-                return Err(error.into());
-            }
-            Err(_) => {}
+        if let Err(error) = published
+            && (runs.len() == 1 || error.is_interruption() || error.is_about_us())
+        {
+            return Err(error.into());
         }
     }
     Ok(())

@@ -245,9 +245,9 @@ fn kill_all(world: &World, name: &str, rse: &str, stride: usize, all: bool) {
     let between = Between::new(server.port());
     site.configure(&between.url(), "bulk = 3");
     let add = |numbers: std::ops::Range<usize>| {
-        let word = rse.to_lowercase();
+        let prefix = rse.to_lowercase();
         let runs: Vec<String> = numbers
-            .map(|number| format!("u/{word}/{number:03}"))
+            .map(|number| format!("u/{prefix}/{number:03}"))
             .collect();
         let ingest = |generation: &str, numbers: std::ops::Range<u32>| {
             let place =

@@ -61,7 +61,7 @@ pub(crate) fn large(world: &World) {
         ("large identity", Naming::Identity),
         ("large hash", Naming::Hash),
     ] {
-        let series = Series::new(world, name, naming, 5, &[0..120]);
+        let series = Series::new(world, name, naming, 5, &[0..115, 115..120]);
         series.go_through(
             world,
             10.max(2 * world.stride),

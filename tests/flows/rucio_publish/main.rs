@@ -6,10 +6,7 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
     reason = "a test that cannot go on has failed"
 )]
 
