@@ -1,6 +1,18 @@
 //! Sites of a test whose root is an RSE of a real Rucio server.
 
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test support, of which each target uses a part"
+)]
+
+use std::path::PathBuf;
 use std::process::Output;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use harness::{Naming, Rse, Rucio};
 use runsync_manifest::content::Content;
@@ -18,6 +30,13 @@ pub fn add_account(rucio: &Rucio) {
     rucio.add_account(ACCOUNT, (USER, PASSWORD), true).unwrap();
 }
 
+/// Makes a scope, or finds that it is there.
+pub fn add_scope(rucio: &Rucio, scope: &str) {
+    rucio
+        .rest("POST", &format!("/scopes/root/{scope}"), None)
+        .unwrap();
+}
+
 /// A site whose root is an RSE.
 pub struct RucioSite {
     pub site: TestSite,
@@ -28,7 +47,10 @@ pub struct RucioSite {
 impl RucioSite {
     /// Makes a site, an RSE and a scope of its own: the scope's files lie in the root.
     pub fn new(rucio: &Rucio, rse: &str, naming: Naming, more: &str) -> Self {
-        let site = TestSite::new("size");
+        // Origins differ, and so do their control Rucio datasets.
+        static NUMBER: AtomicU8 = AtomicU8::new(0x10);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let site = TestSite::in_memory_as("SITE_A", number, "size");
         let (prefix, scope) = match naming {
             // The root is the folder of the scope, and the scope has its name.
             Naming::Identity | Naming::NonDeterministic => {
@@ -37,12 +59,7 @@ impl RucioSite {
             Naming::Hash => (site.root(), rse.to_lowercase()),
         };
         let rse = rucio.add_rse(rse, naming, Some(&prefix)).unwrap();
-        if rucio
-            .rest("POST", &format!("/scopes/root/{scope}"), None)
-            .is_err()
-        {
-            panic!("no scope {scope}");
-        }
+        add_scope(rucio, &scope);
         rucio.set_limit(ACCOUNT, &rse.name, None).unwrap();
         let this = Self { site, rse, scope };
         this.configure(&rucio.url(), more);
@@ -51,6 +68,11 @@ impl RucioSite {
 
     /// Writes the configuration, for a server at `url`; `more` is TOML that follows `[rucio]`.
     pub fn configure(&self, url: &str, more: &str) {
+        self.configure_scope(url, &self.scope, more);
+    }
+
+    /// The same with another scope: at an RSE that decides where files are.
+    pub fn configure_scope(&self, url: &str, scope: &str, more: &str) {
         let password = self.site.folder.path().join("keys/rucio.password");
         write(&password, PASSWORD.as_bytes());
         private(&password);
@@ -60,14 +82,13 @@ impl RucioSite {
         };
         let root = format!("rse = \"{}\"\npath_mapping = \"{mapping}\"", self.rse.name);
         let rucio = format!(
-            "[rucio]\nurl = \"{url}\"\naccount = \"{ACCOUNT}\"\nscope = \"{}\"\n{more}\n\
-             [rucio.userpass]\nusername = \"{USER}\"\npassword_file = \"keys/rucio.password\"\n",
-            self.scope
+            "[rucio]\nurl = \"{url}\"\naccount = \"{ACCOUNT}\"\nscope = \"{scope}\"\n{more}\n\
+             [rucio.userpass]\nusername = \"{USER}\"\npassword_file = \"keys/rucio.password\"\n"
         );
         self.site.configure_daemon("size", &root, &rucio);
     }
 
-    /// Puts a manifest of `count` artifacts and these into the root, and has it ingested.
+    /// Puts a manifest and its artifacts into the root, and has it ingested.
     pub fn add(
         &self,
         run: &str,
@@ -75,6 +96,24 @@ impl RucioSite {
         content: Content,
         numbers: std::ops::Range<u32>,
     ) {
+        self.ingest(&[self.place(run, generation, content, numbers)]);
+    }
+
+    /// Has manifests ingested.
+    pub fn ingest(&self, manifests: &[PathBuf]) {
+        let paths = manifests.iter().map(|path| path.to_str().unwrap());
+        let args: Vec<&str> = ["ingest", "--direct"].into_iter().chain(paths).collect();
+        self.site.answer(&args);
+    }
+
+    /// Puts a manifest and its artifacts into the root.
+    pub fn place(
+        &self,
+        run: &str,
+        generation: &str,
+        content: Content,
+        numbers: std::ops::Range<u32>,
+    ) -> PathBuf {
         let entries: Vec<_> = numbers
             .map(|number| {
                 let path = format!("{run}/calexp/{number}.fits");
@@ -94,9 +133,7 @@ impl RucioSite {
         let manifest = Manifest::new(self.site.repository, run, generation, content)
             .with_dimensions(100)
             .with_entries(entries);
-        let path = self.site.place(&manifest);
-        self.site
-            .answer(&["ingest", "--direct", path.to_str().unwrap()]);
+        self.site.place(&manifest)
     }
 
     /// Runs an operator's command without a daemon.

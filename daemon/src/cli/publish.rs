@@ -178,8 +178,7 @@ impl Publisher {
         bar: &ProgressBar,
     ) -> Result<Vec<Publication>, Failure> {
         loop {
-            let is_over = |row: &Publication| row.state != PublicationState::Ordered;
-            if rows.iter().all(is_over) || rows.iter().any(|row| stopped(row).is_some()) {
+            if runs.iter().all(|run| is_over(run, &rows)) {
                 return Ok(rows);
             }
             bar.set_length(total(&rows));
@@ -193,10 +192,24 @@ impl Publisher {
 fn publish(assembly: &Assembly, runs: &[RunName], bar: &ProgressBar) -> Result<(), Failure> {
     let publishing = &assembly.publishing;
     let rucio = publishing.rucio()?;
+    // What stops one run is kept with its order, and holds up no other.
     for run in runs {
-        publishing.publish(rucio, &publishing.own(run), &mut |phase| show(bar, phase))?;
+        let published =
+            publishing.publish(rucio, &publishing.own(run), &mut |phase| show(bar, phase));
+        if let Err(error) = published
+            && (runs.len() == 1 || error.is_interruption() || error.is_about_us())
+        {
+            return Err(error.into());
+        }
     }
     Ok(())
+}
+
+/// Whether nothing more is to be waited for: all of a run is published, or something stops it.
+fn is_over(run: &RunName, rows: &[Publication]) -> bool {
+    let mut rows = rows.iter().filter(|row| row.run.name == *run);
+    let is_left = |row: &Publication| row.state == PublicationState::Ordered;
+    rows.clone().any(|row| stopped(row).is_some()) || !rows.any(is_left)
 }
 
 fn show(bar: &ProgressBar, phase: Phase) -> ControlFlow<()> {
@@ -232,9 +245,14 @@ pub(crate) fn tell(
     for row in rows {
         output.value(&Told(row))?;
     }
-    let found = rows.iter().find_map(|row| Some((row, stopped(row)?)));
-    if let Some((row, reason)) = found.filter(|_| !no_wait) {
-        let failure = Failure::new(format!("run `{}` is not published: {reason}", row.run.name));
+    let mut found = rows.iter().filter_map(|row| Some((row, stopped(row)?)));
+    if let Some((row, reason)) = found.next().filter(|_| !no_wait) {
+        let more = match found.count() {
+            0 => String::new(),
+            more => format!("; nor are {more} more"),
+        };
+        let run = &row.run.name;
+        let failure = Failure::new(format!("run `{run}` is not published: {reason}{more}"));
         return Err(match &row.hint {
             Some(hint) => failure.hint(hint.clone()),
             None => failure,

@@ -92,7 +92,8 @@ pub enum PublishError {
     },
     /// A Rucio dataset holds something else than its manifest says.
     #[error(
-        "Rucio dataset `{dataset}` holds {theirs}, and its manifest names {ours}{}",
+        "{}Rucio dataset `{dataset}` holds {theirs}, and its manifest names {ours}{}",
+        if *closed { "closed " } else { "" },
         examples(strange)
     )]
     Differs {
@@ -102,6 +103,8 @@ pub enum PublishError {
         ours: String,
         /// What it holds.
         theirs: String,
+        /// Whether it is closed: then nothing can be attached to it.
+        closed: bool,
         /// Some of what should not be there.
         strange: Vec<String>,
     },
@@ -235,6 +238,9 @@ impl PublishError {
                 "the root must be the folder in which the RSE keeps the scope's files, or have `path_mapping = \"rucio\"`, or `pfn_prefix`: see docs/PUBLISHING.md"
             }
             Self::Occupied { .. } => "see what that file is, and move it away",
+            Self::Differs { closed: true, .. } => {
+                "nothing was announced: have whoever administers Rucio open it (`rucio did update --open`), and publish again"
+            }
             Self::Files { .. } | Self::Differs { .. } => {
                 "nothing was announced: put right what Rucio knows of them, and publish again"
             }
@@ -274,6 +280,11 @@ impl PublishError {
                 | Self::Rucio(RucioError::Interrupted)
                 | Self::Lock(RegistrationLockError::Interrupted)
         )
+    }
+
+    /// Whether it is no run's own, and all would meet it.
+    pub fn is_about_us(&self) -> bool {
+        matches!(self, Self::NoRucio | Self::Registry(_) | Self::Ledger(_))
     }
 
     /// Whether the lease is another process's by now.

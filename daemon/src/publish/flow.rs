@@ -170,6 +170,14 @@ impl Publishing {
         let mut known = self.ground.ledger.publications_of(run)?;
         known.retain(|known| known.generation == generation);
         for publication in &mut known {
+            // Where Rucio has something else, nothing is taken for done: what someone has taken out
+            // is put in again.
+            if matches!(
+                error,
+                PublishError::Files { .. } | PublishError::Differs { .. }
+            ) {
+                publication.files_done = 0;
+            }
             publication.problem = Some(error_chain(error));
             publication.hint = error.hint();
             publication.changed_at = self.ground.clock.now();

@@ -93,9 +93,8 @@ impl<'a> Instalment<'a> {
 
     /// Has Rucio know all of it, from where it stopped.
     pub(super) fn publish(mut self, progress: &mut Progress<'_>) -> Result<(), PublishError> {
-        if self.publication.content == Content::Snapshot {
-            self.leave_out_what_is_published(progress)?;
-        }
+        let is_held = self.publication.content == Content::Snapshot
+            && self.leave_out_what_is_published(progress)?;
         let begun = self.publication.files.is_some();
         let has_files = self.artifacts.sum.files > 0;
         let manifest = self.manifest_replica()?;
@@ -117,6 +116,10 @@ impl<'a> Instalment<'a> {
             self.add_rules(&container)?;
         } else {
             self.register(std::slice::from_ref(&manifest), Look::First)?;
+            if is_held {
+                // The instalment that has its artifacts may have been overtaken before its rules.
+                self.add_rules(&self.container())?;
+            }
         }
         go_on(progress, Phase::Finishing)?;
         self.announce(&manifest.did)?;
@@ -168,11 +171,8 @@ impl<'a> Instalment<'a> {
         begun: bool,
         progress: &mut Progress<'_>,
     ) -> Result<(), PublishError> {
-        // Where it went wrong before, nothing is taken for done.
-        let doubted = self.publication.problem.is_some();
-        if doubted {
-            self.publication.files_done = 0;
-        }
+        // Where it went wrong before, nothing is done, and anything may be there.
+        let doubted = begun && self.publication.files_done == 0;
         let done = self.publication.files_done.min(self.artifacts.sum.files);
         let total = self.artifacts.sum.files;
         let mut look = if begun { Look::First } else { Look::After };
@@ -323,6 +323,7 @@ impl<'a> Instalment<'a> {
             dataset: Box::new(dataset.clone()),
             ours: told(ours),
             theirs: told(theirs),
+            closed: (self.rucio.did(dataset)?).is_some_and(|status| status.open == Some(false)),
             strange: self.strange(dataset, manifest_hash)?,
         })
     }
@@ -353,25 +354,27 @@ impl<'a> Instalment<'a> {
         Ok(strange)
     }
 
-    /// A snapshot names all of a run: only what no other instalment has is one of its own.
+    /// A snapshot names all of a run: only what no other instalment has is one of its own. True where
+    /// there are others.
     fn leave_out_what_is_published(
         &mut self,
         progress: &mut Progress<'_>,
-    ) -> Result<(), PublishError> {
+    ) -> Result<bool, PublishError> {
         let scratch = &self.publishing.ground.scratch;
         let mut known = Sorter::new(scratch, BUDGET_BYTES);
         let own = self.dataset();
         let datasets = match self.rucio.contents(&self.container()) {
-            Err(error) if error.is(&Exception::DataIdentifierNotFound) => return Ok(()),
+            Err(error) if error.is(&Exception::DataIdentifierNotFound) => return Ok(false),
             datasets => datasets?,
         };
-        let mut listed = 0_u64;
+        let (mut listed, mut is_held) = (0_u64, false);
         for dataset in datasets {
             let dataset = dataset?;
             let dataset = Did::new(&dataset.scope, dataset.name);
             if dataset == own {
                 continue;
             }
+            is_held = true;
             for content in self.rucio.contents(&dataset)? {
                 known
                     .push(content?.name.as_bytes())
@@ -385,7 +388,7 @@ impl<'a> Instalment<'a> {
         let known = known.sort().map_err(PublishError::Scratch)?;
         let left = self.artifacts.without(&known, scratch);
         self.artifacts = Arc::new(left.map_err(PublishError::Scratch)?);
-        Ok(())
+        Ok(is_held)
     }
 
     fn note(&mut self) -> Result<(), PublishError> {

@@ -8,6 +8,7 @@ mod bench_exists;
 mod bench_ingest;
 mod bench_latency;
 mod bench_parse;
+mod bench_publish;
 mod bench_remove;
 mod bench_replay;
 mod bench_verify;
@@ -32,6 +33,7 @@ mod random;
 mod removal_proofs;
 mod rounds;
 mod rucio_client;
+mod rucio_publish;
 mod rucio_server;
 mod runsync_command;
 mod schemathesis;
@@ -89,6 +91,8 @@ enum Task {
     BenchConfirm(bench_confirm::Arguments),
     /// A run of 100,000 datasets removed, beside `rm -rf` and a bare SQL delete; readers; memory
     BenchRemove(bench_remove::Arguments),
+    /// A run of 10,000 files published to a real Rucio server, beside the bare bulk calls; memory
+    BenchPublish(bench_publish::Arguments),
     /// How soon an idle daemon has what arrives in its registry
     BenchLatency(bench_latency::Arguments),
     /// Entries per second of reading a manifest, beside bare JSON parsing; packed beside plain
@@ -105,6 +109,8 @@ enum Task {
     TwoAccounts,
     /// Proof: what each answer of Rucio comes to, of a real server and of one that misbehaves
     RucioClient,
+    /// Proof: what is published is in Rucio, killed at any request, and by Rucio's own tools
+    RucioPublish(rucio_publish::Arguments),
     /// Proof: what Rucio and a configuration do not agree about is told before the daemon starts
     ConfigOnline,
     /// Types every command of docs/WALKTHROUGH.md and compares what it prints
@@ -132,6 +138,7 @@ fn main() -> ExitCode {
         Task::BenchVerify(arguments) => bench_verify::run(&arguments),
         Task::BenchConfirm(arguments) => bench_confirm::run(&arguments),
         Task::BenchRemove(arguments) => bench_remove::run(&arguments),
+        Task::BenchPublish(arguments) => bench_publish::run(&arguments),
         Task::BenchLatency(arguments) => bench_latency::run(&arguments),
         Task::BenchParse(arguments) => bench_parse::run(arguments),
         Task::BenchReplay(arguments) => bench_replay::run(&arguments),
@@ -139,6 +146,7 @@ fn main() -> ExitCode {
         Task::CrashRemoval(arguments) => removal_proofs::crash(arguments),
         Task::FaultsRemoval => removal_proofs::faults(),
         Task::TwoAccounts => removal_proofs::accounts(),
+        Task::RucioPublish(arguments) => rucio_publish::run(arguments),
         Task::RucioClient => rucio_client::run(),
         Task::ConfigOnline => config_online::run(),
         Task::Walkthrough => walkthrough::run(),

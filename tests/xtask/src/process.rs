@@ -61,6 +61,8 @@ pub(crate) fn for_each_line(command: &mut Command, mut each: impl FnMut(&str)) -
 pub(crate) struct Taken {
     /// From start to end.
     pub(crate) wall: Duration,
+    /// What all its threads computed, in user mode and in the kernel, as `/proc` last told it.
+    pub(crate) cpu: Duration,
     /// Most resident memory, in bytes, as `/proc` last told it.
     pub(crate) memory_bytes_max: u64,
 }
@@ -72,21 +74,23 @@ pub(crate) fn measure(command: &mut Command) -> Result<Taken> {
     let mut child = command
         .spawn()
         .with_context(|| format!("cannot start `{words}`"))?;
-    let file = format!("/proc/{}/status", child.id());
+    let folder = format!("/proc/{}", child.id());
+    let file = format!("{folder}/status");
     let ended = AtomicBool::new(false);
-    let (status, wall, memory_bytes_max) = thread::scope(|scope| {
+    let (status, wall, (memory_bytes_max, cpu)) = thread::scope(|scope| {
         let watch = scope.spawn(|| {
-            let mut most = 0;
+            let (mut most, mut cpu) = (0, Duration::ZERO);
             while !ended.load(Ordering::Relaxed) {
                 most = most.max(peak_memory_bytes(&file).unwrap_or(0));
+                cpu = cpu.max(cpu_time_of(&folder).unwrap_or_default());
                 thread::sleep(MEMORY_PERIOD);
             }
-            most
+            (most, cpu)
         });
         let status = child.wait();
         let wall = start.elapsed();
         ended.store(true, Ordering::Relaxed);
-        (status, wall, watch.join().unwrap_or(0))
+        (status, wall, watch.join().unwrap_or_default())
     });
     succeeded(
         status.with_context(|| format!("cannot wait for `{words}`"))?,
@@ -94,6 +98,7 @@ pub(crate) fn measure(command: &mut Command) -> Result<Taken> {
     )?;
     Ok(Taken {
         wall,
+        cpu,
         memory_bytes_max,
     })
 }
