@@ -333,10 +333,7 @@ fn names_and_places(scene: &Scene) {
     );
     scene.wrong(
         "a root outside an RSE that is not deterministic",
-        &[
-            ("root[0].rse", "its files lie in"),
-            ("root[0].rse", "has no quota"),
-        ],
+        &[("root[0].rse", "its files lie in")],
         |parts| parts.rse = "SITE_N".into(),
     );
     scene.wrong(
@@ -350,6 +347,7 @@ fn permissions_and_quota(scene: &Scene) {
     scene.wrong(
         "an account that may not publish",
         &[
+            ("root[0].rse", "has no quota for account `plain`"),
             ("rucio.account", "may not make Rucio datasets"),
             ("rucio.account", "may not attach"),
             ("rucio.account", "may not register replicas"),

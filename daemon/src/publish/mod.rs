@@ -12,7 +12,7 @@
 //!
 //! - Only what is registered and confirmed here is published, from the manifest and from no look at
 //!   storage.
-//! - What Rucio knows is read back: sizes, checksums, places ([`place`]), attachments ([`sum`]).
+//! - What Rucio knows is read back: sizes, checksums, places ([`place`]), attachments (`sum`).
 //! - Nothing is closed, given rules or announced before it is whole.
 //! - Every step may be done again and then changes nothing: a crash anywhere is mended by doing all
 //!   from the first step that the ledger does not know to be done.
@@ -47,7 +47,7 @@ pub mod plan;
 
 pub mod compact;
 
-mod withdraw;
+pub mod withdraw;
 
 pub mod worker;
 

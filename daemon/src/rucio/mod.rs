@@ -1,7 +1,7 @@
 //! Rucio over its REST interface: the only part of runsync that speaks to it.
 //!
-//! Every request goes through [`client`]: it carries a token ([`login`]), is tried again where that
-//! can help ([`patience`]), is held back where an endpoint keeps failing ([`breaker`]), and ends in a
+//! Every request goes through [`client`]: it carries a token (`login`), is tried again where that
+//! can help ([`patience`]), is held back where an endpoint keeps failing (`breaker`), and ends in a
 //! value or in a typed [`RucioError`]. What the server says is told from the exception that it names
 //! ([`exception`]), not from its status, which is often another. Above that each file is one of
 //! Rucio's nouns. Methods block (decision 0002).
