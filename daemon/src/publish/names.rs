@@ -1,8 +1,9 @@
 //! What things are called in Rucio.
 //!
 //! A file's name is its path in the root, and so is a manifest's. A run's container has the run's own
-//! name (shortened as in its manifests' paths), so that whoever knows the run finds it. What
-//! is runsync's own lies below `runsync/`, where no run and no artifact can be.
+//! name (shortened as in its manifests' paths), so that whoever knows the run finds it; but for one that
+//! begins as no name in Rucio does. What is runsync's own lies below `runsync/`, where no run and no
+//! artifact can be.
 
 use runsync_manifest::generation::Generation;
 use runsync_manifest::name::{RepositoryId, RunKey, Scope};
@@ -12,7 +13,12 @@ use crate::rucio::Did;
 
 /// The container of a run: all that it has been published as.
 pub fn container(scope: &Scope, run: &RunKey) -> Did {
-    Did::new(scope, run_part(run.name.as_str()))
+    let name = run_part(run.name.as_str());
+    if name.starts_with(|first: char| first.is_ascii_alphanumeric()) {
+        Did::new(scope, name)
+    } else {
+        Did::new(scope, format!("runsync/runs/{name}"))
+    }
 }
 
 /// The Rucio dataset of one instalment of a run: what one manifest names, and the manifest.
@@ -50,6 +56,7 @@ mod tests {
             &"r".repeat(250),
             ".hidden",
             "é+x",
+            "_x",
         ] {
             let run = RunKey {
                 origin: RepositoryId(Uuid::from_u128(7)),

@@ -50,6 +50,9 @@ const SECTIONS: &str = "RUNSYNC_TEST_SECTIONS";
 /// Every so many of the requests are killed at.
 const STRIDE: &str = "RUNSYNC_TEST_STRIDE";
 
+/// As many as a plain run of the tests has time for.
+const STRIDE_HERE: usize = 29;
+
 /// A section and what goes through it.
 type Section = (&'static str, fn(&World));
 
@@ -92,7 +95,7 @@ pub(crate) struct World {
 fn what_is_published_is_in_rucio_whatever_happens_meanwhile() {
     let server = Rucio::start(&[Part::Daemons, Part::Transfers]).unwrap();
     rucio::add_account(&server);
-    let stride = std::env::var(STRIDE).map_or(17, |text| text.parse().unwrap());
+    let stride = std::env::var(STRIDE).map_or(STRIDE_HERE, |text| text.parse().unwrap());
     let world = World {
         server: Arc::new(server),
         stride,
