@@ -19,9 +19,10 @@ use crate::value::{Value, text, word};
 /// Most items of one bulk call: `maxItems` of Rucio's own schema (`rucio/common/schema/generic.py`).
 pub const BULK_MAX: usize = 1000;
 /// A bulk call of 1,000 files takes Rucio some 10 s, and many times that under load.
-const TIMEOUT: Duration = Duration::from_secs(90);
-/// The daemon's watchdog takes a thread that waits longer for one that hangs.
-const TIMEOUT_MAX: Duration = Duration::from_secs(100);
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// A daemon that is to stop waits no longer than 75 s for what it is at, and its watchdog takes a thread
+/// that shows no sign of life for 120 s for one that hangs.
+const TIMEOUT_MAX: Duration = Duration::from_secs(70);
 /// An address that does not answer within this is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the daemon looks for runs to publish where nothing wakes it.
@@ -83,9 +84,12 @@ impl ServerUrl {
     /// Whether it names this machine's loopback, where nobody listens in.
     fn is_loopback(&self) -> bool {
         let host = self.0.split("://").nth(1).unwrap_or_default();
-        ["127.", "[::1]", "localhost"]
-            .iter()
-            .any(|loopback| host.starts_with(loopback))
+        let (name, port) = host.rsplit_once(':').unwrap_or((host, "0"));
+        let is_port = port.parse::<u16>().is_ok();
+        let name = if is_port { name } else { host };
+        let bare = name.trim_start_matches('[').trim_end_matches(']');
+        let address = bare.parse::<std::net::IpAddr>();
+        name == "localhost" || address.is_ok_and(|address| address.is_loopback())
     }
 }
 
@@ -104,7 +108,7 @@ impl Value for ServerUrl {
             .iter()
             .find_map(|scheme| url.strip_prefix(scheme))
             .ok_or_else(|| Reason::new("is no `http://` or `https://` URL").hint(hint))?;
-        let strange = |c: char| c.is_control() || c.is_whitespace() || "@?#\\".contains(c);
+        let strange = |c: char| c.is_control() || c.is_whitespace() || "/@?#\\".contains(c);
         if host.is_empty() || host.contains(strange) {
             return Err(Reason::new("holds what does not belong there").hint(hint));
         }
@@ -494,8 +498,18 @@ mod tests {
                 .iter()
                 .all(|problem| problem.reason.contains("unencrypted"))
         );
-        let here = open.replace("rucio.example.org/", "127.0.0.1:8443");
-        read(&format!("{here}{token}")).unwrap();
+        for host in ["127.0.0.1:8443", "localhost", "localhost:80", "[::1]:80"] {
+            let here = open.replace("rucio.example.org/", host);
+            read(&format!("{here}{token}")).unwrap();
+        }
+        for host in [
+            "localhost.example.org",
+            "127.example.org:80",
+            "127.0.0.1.example.org",
+        ] {
+            let elsewhere = open.replace("rucio.example.org/", host);
+            assert!(read(&format!("{elsewhere}{token}")).is_err(), "{host}");
+        }
     }
 
     #[test]
@@ -514,7 +528,13 @@ mod tests {
         let token = "[rucio.token]\nfile = 't'\n";
         let site = format!("{RUCIO}bulk = 1001\n{token}");
         assert_eq!(problem(&site), "rucio.bulk must be from 1 to 1000");
-        for url in ["rucio.example.org", "ftp://x", "https://", "https://u:p@x"] {
+        for url in [
+            "rucio.example.org",
+            "ftp://x",
+            "https://",
+            "https://u:p@x",
+            "https://x/rucio",
+        ] {
             let site = RUCIO.replace("https://rucio.example.org/", url);
             assert!(read(&format!("{site}{token}")).is_err(), "{url}");
         }

@@ -119,6 +119,7 @@ pass_on! {
     fn notices() -> Vec<Notice>;
     fn notice_sent(manifest: ManifestId) -> ();
     fn unwanted() -> Vec<Unwanted>;
+    fn has_absent(run: &RunKey) -> bool;
     fn restore(parts: &[RunPart]) -> ();
     fn check_settled() -> ();
     fn bring_back(most: usize) -> bool;

@@ -258,6 +258,14 @@ pub(crate) fn tell(
             None => failure,
         });
     }
+    let is_left = |row: &&Publication| row.state == PublicationState::Ordered;
+    if let Some(row) = rows.iter().find(is_left).filter(|_| !no_wait) {
+        let (run, generation) = (&row.run.name, row.generation);
+        let failure = Failure::new(format!(
+            "run `{run}` is not published: its manifest {generation} is not registered yet"
+        ));
+        return Err(failure.hint("it is published as soon as it is: see `runsync status`"));
+    }
     Ok(Outcome::Done)
 }
 

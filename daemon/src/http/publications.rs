@@ -142,6 +142,15 @@ pub struct ToPublish {
     pub runs: Vec<RunName>,
 }
 
+impl ToPublish {
+    fn check(&self) -> Result<(), Problem> {
+        if self.runs.is_empty() {
+            return Err(Problem::wrong("`runs` names none").hint("name at least one run"));
+        }
+        Ok(())
+    }
+}
+
 /// What was ordered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Ordered {
@@ -167,6 +176,7 @@ pub(super) async fn plan(
     State(surface): State<Arc<Surface>>,
     JsonBody(wanted): JsonBody<ToPublish>,
 ) -> Result<Json<Plan>, Problem> {
+    wanted.check()?;
     let loops = surface.loops()?;
     let plan = surface.look_up(move |_| {
         let publishing = &loops.assembly().publishing;
@@ -271,6 +281,7 @@ pub(super) async fn publish(
     Extension(account): Extension<Account>,
     JsonBody(wanted): JsonBody<ToPublish>,
 ) -> Result<Json<Ordered>, Problem> {
+    wanted.check()?;
     let by = account.to_string();
     let names: Vec<&str> = wanted.runs.iter().map(RunName::as_str).collect();
     let asking = Asking {

@@ -7,7 +7,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use runsync_manifest::checksum::{Adler32, Md5};
+use runsync_manifest::checksum::{Adler32, Md5, Sha256};
 use runsync_manifest::header::Header;
 use runsync_manifest::limits::Limits;
 use runsync_manifest::reader::{Line, Reader};
@@ -15,6 +15,7 @@ use runsync_manifest::reader::{Line, Reader};
 use super::error::PublishError;
 use super::sum::{self, Sum};
 use crate::datastore::Datastore;
+use crate::rucio::dids::Content;
 use crate::sorting::{Cursor, Sorted, Sorter};
 
 /// Memory for sorting.
@@ -47,7 +48,7 @@ impl Artifacts {
         (limits, scratch): (Limits, &Path),
         check: &mut dyn FnMut(&str) -> Result<(), PublishError>,
         progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
-    ) -> Result<(Header, Self), PublishError> {
+    ) -> Result<(Header, Option<Sha256>, Self), PublishError> {
         let (file, _) = datastore.open_manifest(path)?;
         let unreadable = |source| PublishError::Manifest {
             path: path.to_owned(),
@@ -75,6 +76,7 @@ impl Artifacts {
             }
         }
         let header = reader.header().clone();
+        let digest = reader.trailer().map(|trailer| trailer.sha256);
         let mut artifacts = Self {
             sorted: sorter.sort().map_err(PublishError::Scratch)?,
             sum: Sum::default(),
@@ -86,28 +88,28 @@ impl Artifacts {
         }
         drop(cursor);
         artifacts.sum = sum;
-        Ok((header, artifacts))
+        Ok((header, digest, artifacts))
     }
 
-    /// Those whose paths are not among `known`, which are paths.
+    /// Those that are not among `known`, which are [keys](key_of).
     pub(super) fn without(&self, known: &Sorted, scratch: &Path) -> io::Result<Self> {
         let (mut ours, mut theirs) = (self.cursor()?, known.cursor()?);
         let mut left = Sorter::new(scratch, BUDGET_BYTES);
         let mut sum = Sum::default();
         let mut next = theirs.next()?.map(<[u8]>::to_vec);
-        let mut record = Vec::new();
+        let (mut record, mut key) = (Vec::new(), Vec::new());
         while let Some(artifact) = ours.next()? {
-            let path = artifact.path.as_bytes();
-            while next.as_deref().is_some_and(|known| known < path) {
+            let Artifact {
+                path,
+                bytes,
+                adler32,
+                md5,
+            } = &artifact;
+            encode(path, *bytes, *adler32, None, &mut key);
+            while next.as_ref().is_some_and(|known| *known < key) {
                 next = theirs.next()?.map(<[u8]>::to_vec);
             }
-            if next.as_deref() != Some(path) {
-                let Artifact {
-                    path,
-                    bytes,
-                    adler32,
-                    md5,
-                } = &artifact;
+            if next.as_ref() != Some(&key) {
                 encode(path, *bytes, *adler32, *md5, &mut record);
                 left.push(&record)?;
                 sum.add(artifact.hash(), *bytes);
@@ -167,6 +169,21 @@ impl ArtifactCursor<'_> {
         }
         Ok(chunk)
     }
+}
+
+/// What a file of a Rucio dataset is compared by with artifacts: name, size and checksum. False where the
+/// server does not tell one of them.
+pub(super) fn key_of(content: &Content, key: &mut Vec<u8>) -> bool {
+    let adler32 = content
+        .adler32
+        .as_ref()
+        .map(|text| text.to_ascii_lowercase());
+    let adler32 = adler32.and_then(|text| text.parse().ok());
+    let (Some(bytes), Some(adler32)) = (content.bytes, adler32) else {
+        return false;
+    };
+    encode(&content.name, bytes, adler32, None, key);
+    true
 }
 
 /// Path, NUL, size, Adler-32, and the MD5 where there is one: in the order of paths.

@@ -85,7 +85,7 @@ impl Publishing {
             return Err(PublishError::NothingToPublish { run });
         };
         self.check_all_registered(&run)?;
-        if newest.content == Content::Snapshot {
+        if matches!(newest.content, Content::Snapshot | Content::Removal) {
             let compaction = Compaction {
                 run: name.clone(),
                 generation: newest.generation,
@@ -93,7 +93,7 @@ impl Publishing {
                 path: newest.path.clone(),
                 written: false,
             };
-            self.order_snapshot(&run, &compaction, by)?;
+            self.order_floor(&run, &compaction, newest.content, by)?;
             return Ok(compaction);
         }
         let root = self.root_of(newest, &run)?;
@@ -117,14 +117,15 @@ impl Publishing {
             path,
             written: true,
         };
-        self.order_snapshot(&run, &compaction, by)?;
+        self.order_floor(&run, &compaction, Content::Snapshot, by)?;
         Ok(compaction)
     }
 
-    fn order_snapshot(
+    fn order_floor(
         &self,
         run: &RunKey,
         compaction: &Compaction,
+        content: Content,
         by: &str,
     ) -> Result<(), PublishError> {
         let known = self.ground.ledger.publications_of(run)?;
@@ -135,12 +136,7 @@ impl Publishing {
             return Ok(());
         }
         let (root, now) = (compaction.root.clone(), self.ground.clock.now());
-        let order = new_order(
-            run,
-            (compaction.generation, Content::Snapshot),
-            root,
-            (by, now),
-        );
+        let order = new_order(run, (compaction.generation, content), root, (by, now));
         Ok(self.ground.ledger.note_publications(&[order])?)
     }
 
@@ -348,6 +344,16 @@ impl Publishing {
             let records = self.ground.registry.records(run, after, PAGE)?;
             after = datasets.last().map(|row| row.uuid);
             let is_last = datasets.len() < PAGE;
+            let whole: BTreeSet<DatasetId> = records.iter().map(|record| record.uuid).collect();
+            if datasets
+                .iter()
+                .any(|dataset| !whole.contains(&dataset.uuid))
+            {
+                // Left out, it would be removed everywhere.
+                return Err(PublishError::NotHere {
+                    run: run.name.clone(),
+                });
+            }
             let by_uuid: BTreeMap<DatasetId, DatasetRow> = datasets
                 .into_iter()
                 .map(|dataset| (dataset.uuid, dataset))

@@ -7,11 +7,12 @@ use runsync_config::root::RootName;
 use runsync_config::secret::SecretError;
 use runsync_manifest::error::{KeyError, ReadError, WriteError};
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::{RseName, RunName};
+use runsync_manifest::name::{RseName, RunName, Scope};
 use thiserror::Error;
 
 use crate::datastore::DatastoreError;
 use crate::ledger::LedgerError;
+use crate::ledger::record::ManifestState;
 use crate::registration_lock::RegistrationLockError;
 use crate::registry::RegistryError;
 use crate::removal::GenerationError;
@@ -130,6 +131,48 @@ pub enum PublishError {
         /// Where the manifest lies in its root.
         path: String,
     },
+    /// Artifacts of the run are not here: unstored, or forgotten.
+    #[error("artifacts of run `{run}` are not wanted here, or forgotten")]
+    NotHere {
+        /// The run.
+        run: RunName,
+    },
+    /// The run is being removed, or a later manifest has taken the place of this one.
+    #[error("run `{run}` is being removed, or was changed meanwhile")]
+    Overtaken {
+        /// The run.
+        run: RunName,
+    },
+    /// The manifest is not registered, and will not be by itself.
+    #[error("its manifest is {state}{}", because(reason.as_deref()))]
+    NotRegistered {
+        /// Its state.
+        state: ManifestState,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// The file is not the manifest that was registered.
+    #[error("`{path}` is another file than the manifest that was registered")]
+    Replaced {
+        /// Where it lies.
+        path: String,
+    },
+    /// A run's manifests name different scopes.
+    #[error("run `{run}` is published in scope `{first}`, and this manifest names `{second}`")]
+    SecondScope {
+        /// The run.
+        run: RunName,
+        /// The scope of its earlier manifests.
+        first: Scope,
+        /// The scope of this one.
+        second: Scope,
+    },
+    /// `control_rses` means no RSE.
+    #[error("`control_rses` means no RSE: `{expression}`")]
+    NoControlRse {
+        /// What it says.
+        expression: String,
+    },
     /// The run's artifacts lie in several roots.
     #[error("run `{run}` lies in several roots, and a snapshot is of one")]
     SeveralRoots {
@@ -210,6 +253,12 @@ impl fmt::Display for Elsewhere {
     }
 }
 
+fn because(reason: Option<&str>) -> String {
+    reason
+        .map(|reason| format!(": {reason}"))
+        .unwrap_or_default()
+}
+
 fn examples(strange: &[String]) -> String {
     if strange.is_empty() {
         String::new()
@@ -251,6 +300,18 @@ impl PublishError {
             Self::Unregistered { .. } => {
                 "have it registered, or move it away: `runsync status` and `runsync quarantine list` tell why it is not"
             }
+            Self::NotHere { .. } => {
+                "bring them back with `runsync restore` first: what a manifest names and what other sites keep depends on them"
+            }
+            Self::Overtaken { .. } => "see `runsync status`",
+            Self::NotRegistered { .. } => "see `runsync quarantine list` and `runsync status`",
+            Self::Replaced { .. } => "restore the file: a manifest is never replaced",
+            Self::SecondScope { .. } => {
+                "a run's files have one scope: make the manifest again with `--scope`"
+            }
+            Self::NoControlRse { .. } => {
+                "mend it, or the RSE's attributes: without it no other site would get manifests"
+            }
             Self::SeveralRoots { .. } => {
                 "write a snapshot for each root with `runsync manifest create --snapshot`"
             }
@@ -285,6 +346,21 @@ impl PublishError {
     /// Whether it is no run's own, and all would meet it.
     pub fn is_about_us(&self) -> bool {
         matches!(self, Self::NoRucio | Self::Registry(_) | Self::Ledger(_))
+    }
+
+    /// Whether Rucio as a whole is away, or does not know this site: no other run would fare better.
+    pub fn is_about_rucio(&self) -> bool {
+        matches!(
+            self,
+            Self::Rucio(
+                RucioError::Unreachable { .. }
+                    | RucioError::Tls { .. }
+                    | RucioError::Login { .. }
+                    | RucioError::Secret(_)
+                    | RucioError::Certificate { .. }
+                    | RucioError::Resting { .. }
+            )
+        )
     }
 
     /// Whether the lease is another process's by now.

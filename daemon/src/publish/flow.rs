@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use runsync_config::root::Root;
+use runsync_manifest::generation::Generation;
 use runsync_manifest::limits::Limits;
 use runsync_manifest::name::{RepositoryId, RseName, RunKey, RunName, Scope, SiteName};
 
@@ -21,6 +22,9 @@ use crate::registration_lock::RegistrationLock;
 use crate::registry::Registry;
 use crate::rucio::{Did, Rucio};
 use crate::telemetry::rucio as telemetry;
+
+/// Who orders what configuration has published.
+pub(super) const POLICY: &str = "policy";
 
 /// How far publishing has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,10 +128,7 @@ impl Publishing {
             let generation = publication.generation;
             let found = candidates.iter().find(|one| one.generation == generation);
             let Some(candidate) = found else {
-                if self.is_superseded(&publication)? {
-                    self.give_up(publication)?;
-                }
-                // Else it is not registered yet.
+                self.settle(rucio, publication)?;
                 continue;
             };
             self.publish_one(rucio, candidate, publication, progress)?;
@@ -151,6 +152,11 @@ impl Publishing {
                 telemetry::published();
                 Ok(())
             }
+            Err(PublishError::Overtaken { .. }) if self.is_superseded(&run, generation)? => {
+                let rows = self.ground.ledger.publications_of(&run)?;
+                let row = rows.into_iter().find(|row| row.generation == generation);
+                row.map_or(Ok(()), |row| self.give_up(rucio, row))
+            }
             Err(error) => {
                 if !error.is_interruption() && !error.is_fenced() {
                     self.note_problem(&run, generation, &error)?;
@@ -164,7 +170,7 @@ impl Publishing {
     fn note_problem(
         &self,
         run: &RunKey,
-        generation: runsync_manifest::generation::Generation,
+        generation: Generation,
         error: &PublishError,
     ) -> Result<(), PublishError> {
         let mut known = self.ground.ledger.publications_of(run)?;
@@ -185,17 +191,57 @@ impl Publishing {
         Ok(self.ground.ledger.note_publications(&known)?)
     }
 
-    fn is_superseded(&self, publication: &Publication) -> Result<bool, PublishError> {
-        let rows = self.ground.ledger.of_run(&publication.run)?;
-        Ok(rows.iter().any(|row| {
-            let summary = row.summary.as_ref();
-            row.state == ManifestState::Superseded
-                && summary.is_some_and(|summary| summary.generation == publication.generation)
-        }))
+    /// What becomes of an order whose manifest is not registered: it waits for one that nobody has looked
+    /// at yet, is given up for one whose place another has taken, and is stopped by any other.
+    fn settle(&self, rucio: &Rucio, publication: Publication) -> Result<(), PublishError> {
+        let (run, generation) = (publication.run.clone(), publication.generation);
+        if self.is_superseded(&run, generation)? {
+            return self.give_up(rucio, publication);
+        }
+        let rows = self.ground.ledger.of_run(&run)?;
+        let row = rows.into_iter().find(|row| {
+            (row.summary.as_ref()).is_some_and(|summary| summary.generation == generation)
+        });
+        let Some(row) = row else {
+            return Ok(());
+        };
+        let error = PublishError::NotRegistered {
+            state: row.state,
+            reason: row.reason,
+        };
+        self.note_problem(&run, generation, &error)?;
+        Err(error)
     }
 
-    /// A manifest that was superseded before it was published is none that other sites need.
-    fn give_up(&self, publication: Publication) -> Result<(), PublishError> {
+    /// Whether all that is ordered of a run waits for manifests that nobody has looked at yet.
+    pub(super) fn is_awaited(&self, run: &RunKey) -> Result<bool, PublishError> {
+        let rows = self.ground.ledger.of_run(run)?;
+        let is_known = |order: &Publication| {
+            rows.iter().any(|row| {
+                (row.summary.as_ref()).is_some_and(|summary| summary.generation == order.generation)
+            })
+        };
+        let orders = self.ground.ledger.publications_of(run)?;
+        let mut left = orders
+            .iter()
+            .filter(|order| order.state == PublicationState::Ordered);
+        Ok(!left.any(is_known))
+    }
+
+    fn is_superseded(&self, run: &RunKey, generation: Generation) -> Result<bool, PublishError> {
+        let rows = self.ground.ledger.of_run(run)?;
+        let mut of_generation = rows.iter().filter(|row| {
+            (row.summary.as_ref()).is_some_and(|summary| summary.generation == generation)
+        });
+        Ok(of_generation.any(|row| row.state == ManifestState::Superseded))
+    }
+
+    /// A manifest that was superseded before it was published is none that other sites need. What an
+    /// earlier try may have announced is taken back.
+    fn give_up(&self, rucio: &Rucio, publication: Publication) -> Result<(), PublishError> {
+        if publication.files.is_some() {
+            self.detach(rucio, &publication)?;
+        }
         let row = Publication {
             state: PublicationState::Withdrawn,
             problem: Some("it was superseded before it was published".to_owned()),
@@ -223,29 +269,54 @@ impl Publishing {
         Ok((root, rse))
     }
 
-    /// Reads a manifest, checks all names, and tells its scope.
+    /// Reads the manifest that was registered, checks all names, and tells its scope.
     pub(super) fn read(
         &self,
         root: &PublishRoot,
-        path: &str,
+        candidate: &Candidate,
+        run: &RunKey,
         progress: &mut Progress<'_>,
     ) -> Result<(Scope, Artifacts), PublishError> {
         let rucio = self.rucio()?;
-        let (schema, scope) = (rucio.schema(), &rucio.config().scope);
-        let (header, artifacts) = Artifacts::read(
+        let (schema, path) = (rucio.schema(), &candidate.path);
+        let default = &rucio.config().scope;
+        let (header, digest, artifacts) = Artifacts::read(
             &*root.datastore,
             path,
             (self.ground.limits, &self.ground.scratch),
             &mut |path| {
-                let checked = schema.check(&Did::new(scope, path));
+                let checked = schema.check(&Did::new(default, path));
                 checked.map_err(|refused| PublishError::Rucio(refused.into()))
             },
             &mut |lines| progress(Phase::Reading(lines)),
         )?;
-        let scope = header.scope.unwrap_or_else(|| scope.clone());
+        if candidate.digest.is_some() && digest != candidate.digest {
+            return Err(PublishError::Replaced { path: path.clone() });
+        }
+        let scope = self.scope_of(run, header.scope, default)?;
         let checked = schema.check(&Did::new(&scope, path));
         checked.map_err(|refused| PublishError::Rucio(refused.into()))?;
         Ok((scope, artifacts))
+    }
+
+    /// The scope of a run is that of its first manifest: its Rucio datasets lie in one container.
+    fn scope_of(
+        &self,
+        run: &RunKey,
+        named: Option<Scope>,
+        default: &Scope,
+    ) -> Result<Scope, PublishError> {
+        let known = self.ground.ledger.publications_of(run)?;
+        let first = known.into_iter().find_map(|one| one.scope);
+        match (first, named) {
+            (Some(first), Some(second)) if first != second => Err(PublishError::SecondScope {
+                run: run.name.clone(),
+                first,
+                second,
+            }),
+            (Some(scope), _) | (None, Some(scope)) => Ok(scope),
+            (None, None) => Ok(default.clone()),
+        }
     }
 
     /// Orders what policy has published: the runs of this site that are whole, and word of what has
@@ -254,9 +325,16 @@ impl Publishing {
     /// # Errors
     ///
     /// Where registry or ledger fail.
-    pub fn order_by_policy(&self, all: bool) -> Result<usize, PublishError> {
+    pub fn order_by_policy(
+        &self,
+        all: bool,
+        go_on: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<usize, PublishError> {
         let mut ordered = Vec::new();
         for row in self.ground.registry.runs(None)? {
+            if go_on().is_break() {
+                return Err(PublishError::Interrupted);
+            }
             let run = row.key;
             if run.origin != self.ground.repository {
                 continue;
@@ -267,13 +345,20 @@ impl Publishing {
                 (false, false) => Extent::WordOnly,
                 (false, true) => continue,
             };
-            match self.to_order(&run, extent, "policy") {
+            match self.to_order(&run, extent, POLICY) {
                 Ok(orders) => ordered.extend(orders.into_iter().filter(|order| {
                     !known
                         .iter()
                         .any(|known| known.generation == order.generation)
                 })),
-                Err(PublishError::Waiting { .. } | PublishError::NothingToPublish { .. }) => {}
+                // Not yet, or not here.
+                Err(
+                    PublishError::Waiting { .. }
+                    | PublishError::NothingToPublish { .. }
+                    | PublishError::NotHere { .. }
+                    | PublishError::Overtaken { .. }
+                    | PublishError::NoRse { .. },
+                ) => {}
                 Err(error) => return Err(error),
             }
         }

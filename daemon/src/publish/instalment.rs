@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use runsync_manifest::checksum::{Checksums, Wanted, checksum};
 use runsync_manifest::content::Content;
-use runsync_manifest::name::Scope;
+use runsync_manifest::name::{ArtifactPath, Scope};
 
-use super::artifacts::{Artifact, Artifacts};
+use super::artifacts::{self, Artifact, Artifacts};
 use super::error::PublishError;
 use super::flow::{Phase, Progress, PublishRoot, Publishing};
 use super::order::Candidate;
@@ -15,7 +15,7 @@ use super::place::Placing;
 use super::sum::{self, Sum};
 use super::{names, rules};
 use crate::datastore::Linked;
-use crate::ledger::record::{Publication, PublicationState};
+use crate::ledger::record::{ManifestState, Publication, PublicationState};
 use crate::rucio::replicas::{AVAILABLE, Look, NewReplica, Place, Registered};
 use crate::rucio::{Did, DidKind, Exception, Rucio, RucioError};
 use crate::sorting::Sorter;
@@ -52,10 +52,8 @@ impl<'a> Instalment<'a> {
         progress: &mut Progress<'_>,
     ) -> Result<Self, PublishError> {
         let (root, rse) = publishing.rse_of(candidate, &publication.run)?;
-        let known = rucio.rse(rse)?;
-        let known = known.ok_or_else(|| PublishError::UnknownRse { rse: rse.clone() })?;
-        let placing = Placing::of(&root.config, rse, &known)?;
-        let (scope, artifacts) = publishing.read(root, &candidate.path, progress)?;
+        let placing = Placing::find(rucio, &root.config, rse)?;
+        let (scope, artifacts) = publishing.read(root, candidate, &publication.run, progress)?;
         let instalment = Self {
             publishing,
             rucio,
@@ -93,16 +91,19 @@ impl<'a> Instalment<'a> {
 
     /// Has Rucio know all of it, from where it stopped.
     pub(super) fn publish(mut self, progress: &mut Progress<'_>) -> Result<(), PublishError> {
-        let is_held = self.publication.content == Content::Snapshot
-            && self.leave_out_what_is_published(progress)?;
+        let is_snapshot = self.publication.content == Content::Snapshot;
+        if is_snapshot {
+            self.leave_out_what_is_published(progress)?;
+        }
         let begun = self.publication.files.is_some();
-        let has_files = self.artifacts.sum.files > 0;
+        // A snapshot travels with its run, also where it has no artifacts of its own.
+        let travels = is_snapshot || self.artifacts.sum.files > 0;
         let manifest = self.manifest_replica()?;
         self.publication.scope = Some(self.scope.clone());
         self.publication.files = Some(self.artifacts.sum.files + 1);
         self.publication.bytes = Some(self.artifacts.sum.bytes + manifest.bytes);
         self.note()?;
-        if has_files {
+        if travels {
             let (container, dataset) = (self.container(), self.dataset());
             self.make(&container, DidKind::Container)?;
             self.make(&dataset, DidKind::Dataset)?;
@@ -111,15 +112,12 @@ impl<'a> Instalment<'a> {
             self.attach(&dataset, &[&manifest.did])?;
             self.verify(&dataset, &manifest, progress)?;
             go_on(progress, Phase::Finishing)?;
+            self.check_stands()?;
             self.rucio.close(&dataset)?;
             self.rucio.attach(&container, &[&dataset])?;
             self.add_rules(&container)?;
         } else {
             self.register(std::slice::from_ref(&manifest), Look::First)?;
-            if is_held {
-                // The instalment that has its artifacts may have been overtaken before its rules.
-                self.add_rules(&self.container())?;
-            }
         }
         go_on(progress, Phase::Finishing)?;
         self.announce(&manifest.did)?;
@@ -128,6 +126,32 @@ impl<'a> Instalment<'a> {
         self.publication.problem = None;
         self.publication.hint = None;
         self.note()
+    }
+
+    /// Whether the manifest still says what is so: hours may have passed.
+    fn check_stands(&self) -> Result<(), PublishError> {
+        let Publication {
+            run,
+            root,
+            generation,
+            ..
+        } = &self.publication;
+        self.publishing.check_stays(run)?;
+        let rows = self
+            .publishing
+            .ground
+            .ledger
+            .manifests_at(root, &[&self.path])?;
+        let stands = rows.iter().any(|row| {
+            row.state == ManifestState::Registered
+                && (row.summary.as_ref()).is_some_and(|summary| summary.generation == *generation)
+        });
+        if stands {
+            return Ok(());
+        }
+        Err(PublishError::Overtaken {
+            run: run.name.clone(),
+        })
     }
 
     fn container(&self) -> Did {
@@ -191,6 +215,7 @@ impl<'a> Instalment<'a> {
             }
             let done = self.publication.files_done;
             go_on(progress, Phase::Registering { done, total })?;
+            self.check_stands()?;
             let files: Vec<NewReplica> = chunk.iter().map(|one| self.replica(one)).collect();
             self.register(&files, look)?;
             let dids: Vec<&Did> = files.iter().map(|file| &file.did).collect();
@@ -276,14 +301,23 @@ impl<'a> Instalment<'a> {
         let Some(second) = self.placing.second_name(did, &place.pfns)? else {
             return Ok(Ok(false));
         };
+        let root = &self.root.config.name;
+        // The server's word must not put a file where a run has, or awaits, another.
+        if self.publishing.ground.registry.claimed(root, &[&second])? == [true] {
+            return Err(self.occupied(did, &second));
+        }
         match self.root.datastore.link(&did.name, &second)? {
-            Linked::Made => Ok(Ok(true)),
-            Linked::There => Ok(Ok(false)),
-            Linked::Other => Err(PublishError::Occupied {
-                did: Box::new(did.clone()),
-                rse: self.placing.rse().clone(),
-                path: second.to_string(),
-            }),
+            // One that is there may not be durable yet.
+            Linked::Made | Linked::There => Ok(Ok(true)),
+            Linked::Other => Err(self.occupied(did, &second)),
+        }
+    }
+
+    fn occupied(&self, did: &Did, second: &ArtifactPath) -> PublishError {
+        PublishError::Occupied {
+            did: Box::new(did.clone()),
+            rse: self.placing.rse().clone(),
+            path: second.to_string(),
         }
     }
 
@@ -291,7 +325,7 @@ impl<'a> Instalment<'a> {
     fn attach(&self, dataset: &Did, children: &[&Did]) -> Result<(), PublishError> {
         match self.rucio.attach(dataset, children) {
             // An earlier try has closed it, once it was whole: verifying tells whether it still is.
-            Err(error) if error.is(&Exception::UnsupportedOperation) => Ok(()),
+            Err(error) if is_closed(&error) => Ok(()),
             other => Ok(other?),
         }
     }
@@ -311,6 +345,9 @@ impl<'a> Instalment<'a> {
         for content in self.rucio.contents(dataset)? {
             let content = content?;
             theirs.add(sum::hash_of(&content), content.bytes.unwrap_or_default());
+            if theirs.files > ours.files {
+                break;
+            }
             if theirs.files.is_multiple_of(LISTED_TOGETHER) {
                 go_on(progress, Phase::Verifying(theirs.files))?;
             }
@@ -354,31 +391,30 @@ impl<'a> Instalment<'a> {
         Ok(strange)
     }
 
-    /// A snapshot names all of a run: only what no other instalment has is one of its own. True where
-    /// there are others.
+    /// A snapshot names all of a run: only what no other instalment has, just so, is one of its own.
     fn leave_out_what_is_published(
         &mut self,
         progress: &mut Progress<'_>,
-    ) -> Result<bool, PublishError> {
+    ) -> Result<(), PublishError> {
         let scratch = &self.publishing.ground.scratch;
         let mut known = Sorter::new(scratch, BUDGET_BYTES);
-        let own = self.dataset();
+        let (own, mut key) = (self.dataset(), Vec::new());
         let datasets = match self.rucio.contents(&self.container()) {
-            Err(error) if error.is(&Exception::DataIdentifierNotFound) => return Ok(false),
+            Err(error) if error.is(&Exception::DataIdentifierNotFound) => return Ok(()),
             datasets => datasets?,
         };
-        let (mut listed, mut is_held) = (0_u64, false);
+        let mut listed = 0_u64;
         for dataset in datasets {
             let dataset = dataset?;
             let dataset = Did::new(&dataset.scope, dataset.name);
             if dataset == own {
                 continue;
             }
-            is_held = true;
             for content in self.rucio.contents(&dataset)? {
-                known
-                    .push(content?.name.as_bytes())
-                    .map_err(PublishError::Scratch)?;
+                let content = content?;
+                if content.scope == self.scope && artifacts::key_of(&content, &mut key) {
+                    known.push(&key).map_err(PublishError::Scratch)?;
+                }
                 listed += 1;
                 if listed.is_multiple_of(LISTED_TOGETHER) {
                     go_on(progress, Phase::Verifying(listed))?;
@@ -388,7 +424,7 @@ impl<'a> Instalment<'a> {
         let known = known.sort().map_err(PublishError::Scratch)?;
         let left = self.artifacts.without(&known, scratch);
         self.artifacts = Arc::new(left.map_err(PublishError::Scratch)?);
-        Ok(is_held)
+        Ok(())
     }
 
     fn note(&mut self) -> Result<(), PublishError> {
@@ -397,6 +433,12 @@ impl<'a> Instalment<'a> {
         let row = std::slice::from_ref(&self.publication);
         Ok(ground.ledger.note_publications(row)?)
     }
+}
+
+/// Rucio's words for a parent that is closed; other children are refused with the same exception.
+fn is_closed(error: &RucioError) -> bool {
+    error.is(&Exception::UnsupportedOperation)
+        && (error.refusal()).is_some_and(|refusal| refusal.message.contains("is closed"))
 }
 
 /// Tells how far it is, and stops where the caller breaks off.

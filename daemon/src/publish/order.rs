@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use runsync_config::root::RootName;
+use runsync_manifest::checksum::Sha256;
 use runsync_manifest::content::Content;
 use runsync_manifest::generation::Generation;
 use runsync_manifest::name::{RunKey, RunName};
@@ -17,6 +18,8 @@ pub(super) struct Candidate {
     pub(super) content: Content,
     pub(super) root: RootName,
     pub(super) path: String,
+    /// The digest of the manifest that was registered.
+    pub(super) digest: Option<Sha256>,
 }
 
 /// Which manifests are meant.
@@ -100,11 +103,14 @@ impl Publishing {
             if extent == Extent::WordOnly && candidate.content == Content::Additions {
                 continue;
             }
+            self.rse_of(&candidate, run)?;
             let before = known
                 .iter()
                 .find(|known| known.generation == candidate.generation);
             match before {
                 Some(before) if before.state != PublicationState::Ordered => {}
+                // What is on its way is left to whoever is at it.
+                Some(before) if before.problem.is_none() => {}
                 Some(before) => ordered.push(Publication {
                     problem: None,
                     hint: None,
@@ -119,7 +125,7 @@ impl Publishing {
                 )),
             }
         }
-        let brings_artifacts = |one: &Publication| one.content == Content::Additions;
+        let brings_artifacts = |one: &Publication| one.content != Content::Removal;
         if ordered.iter().any(brings_artifacts) {
             self.check_confirmed(run)?;
         }
@@ -145,20 +151,53 @@ impl Publishing {
                 content: summary.content,
                 root: row.location.root,
                 path: row.location.path,
+                digest: summary.digest,
             });
         }
         Ok(candidates)
     }
 
+    /// Whether all artifacts of a run are here, and stay.
     pub(super) fn check_confirmed(&self, run: &RunKey) -> Result<(), PublishError> {
         let name = || run.name.clone();
         match self.ground.registry.run(run)? {
-            None => Err(PublishError::NoRun { run: name() }),
-            Some(row) if row.waiting > 0 => Err(PublishError::Waiting {
-                run: name(),
-                waiting: row.waiting,
-            }),
-            Some(_) => Ok(()),
+            None => return Err(PublishError::NoRun { run: name() }),
+            Some(row) if row.waiting > 0 => {
+                return Err(PublishError::Waiting {
+                    run: name(),
+                    waiting: row.waiting,
+                });
+            }
+            Some(_) => {}
         }
+        self.check_stays(run)?;
+        if self.ground.registry.has_absent(run)? {
+            return Err(PublishError::NotHere { run: name() });
+        }
+        Ok(())
+    }
+
+    /// Whether nothing of a run is being removed, or not wanted.
+    pub(super) fn check_stays(&self, run: &RunKey) -> Result<(), PublishError> {
+        let registry = &self.ground.registry;
+        let removals = registry.removals()?;
+        if removals
+            .iter()
+            .any(|removal| removal.parts.iter().any(|part| part.run == *run))
+        {
+            return Err(PublishError::Overtaken {
+                run: run.name.clone(),
+            });
+        }
+        if registry
+            .unwanted()?
+            .iter()
+            .any(|unwanted| unwanted.run == *run)
+        {
+            return Err(PublishError::NotHere {
+                run: run.name.clone(),
+            });
+        }
+        Ok(())
     }
 }

@@ -12,6 +12,10 @@ use super::error::{Elsewhere, PublishError};
 use crate::rucio::rses::Rse;
 use crate::rucio::{Did, Rucio};
 
+/// The attribute by which an RSE gives new replicas a replica tombstone
+/// (`rucio/core/replica.py`, `tombstone_from_delay`).
+const TOMBSTONE_DELAY: &str = "tombstone_delay";
+
 /// How one root lies at its RSE.
 #[derive(Debug, Clone)]
 pub struct Placing {
@@ -22,12 +26,27 @@ pub struct Placing {
 }
 
 impl Placing {
-    /// How `root` lies at its RSE, by what Rucio knows of that.
+    /// Asks Rucio how `root` lies at its RSE.
     ///
     /// # Errors
     ///
-    /// Where the RSE cannot hold this root's files.
-    pub fn of(root: &Root, rse: &RseName, known: &Rse) -> Result<Self, PublishError> {
+    /// Where the RSE cannot hold this root's files, or could not keep them.
+    pub fn find(rucio: &Rucio, root: &Root, rse: &RseName) -> Result<Self, PublishError> {
+        let known = rucio.rse(rse)?;
+        let known = known.ok_or_else(|| PublishError::UnknownRse { rse: rse.clone() })?;
+        let attributes = rucio.rse_attributes(rse)?;
+        Self::of(root, rse, &known, attributes.contains_key(TOMBSTONE_DELAY))
+    }
+
+    fn of(root: &Root, rse: &RseName, known: &Rse, is_reaped: bool) -> Result<Self, PublishError> {
+        if is_reaped {
+            return Err(PublishError::Unfit {
+                rse: rse.clone(),
+                why: format!(
+                    "its attribute `{TOMBSTONE_DELAY}` has Rucio delete replicas that no rule keeps, and new ones have none until all of their run is registered"
+                ),
+            });
+        }
         if known.volatile {
             return Err(PublishError::Unfit {
                 rse: rse.clone(),

@@ -119,11 +119,11 @@ impl Publishing {
             if is_done {
                 continue;
             }
-            if candidate.content == Content::Additions {
+            if candidate.content != Content::Removal {
                 self.check_confirmed(&run)?;
             }
             let (root, rse) = self.rse_of(&candidate, &run)?;
-            let read = self.read(root, &candidate.path, &mut |_| progress());
+            let read = self.read(root, &candidate, &run, &mut |_| progress());
             let (own_scope, artifacts) = read?;
             scope = own_scope;
             let container = names::container(&scope, &run);

@@ -52,6 +52,11 @@ pub(super) fn control_rses(rucio: &Rucio, own: &RseName) -> Result<Vec<RseName>,
     let mut rses = vec![own.clone()];
     if let Some(expression) = &rucio.config().publish.control_rses {
         let others = rucio.rses(expression)?;
+        if others.is_empty() {
+            return Err(PublishError::NoControlRse {
+                expression: expression.clone(),
+            });
+        }
         rses.extend(others.into_iter().filter(|rse| rse != own));
     }
     Ok(rses)

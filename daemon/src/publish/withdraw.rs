@@ -5,7 +5,7 @@
 //! Rucio's reaper may delete them. The newest stays for ever; copies never delete manifests.
 
 use runsync_manifest::content::Content;
-use runsync_manifest::name::{RseName, RunKey, RunName, Scope};
+use runsync_manifest::name::{RseName, RunKey, RunName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -13,7 +13,7 @@ use super::error::PublishError;
 use super::flow::Publishing;
 use super::{names, rules};
 use crate::datastore::manifest_path;
-use crate::ledger::record::{Publication, PublicationState};
+use crate::ledger::record::{ManifestState, Publication, PublicationState};
 use crate::rucio::replicas::AVAILABLE;
 use crate::rucio::{Did, Rucio};
 
@@ -65,31 +65,47 @@ impl Publishing {
         if older.is_empty() {
             return Ok(withdrawal);
         }
-        let (scope, rse, manifest) = self.where_is(rucio, newest)?;
-        withdrawal.waits_for = not_there(rucio, &manifest, &rse)?;
+        let (rse, manifest) = self.where_is(rucio, newest)?;
+        let mut wanted = rules::control_rses(rucio, &rse)?;
+        self.add_holders(rucio, &older, &mut wanted)?;
+        withdrawal.waits_for = not_there(rucio, &manifest, wanted)?;
         if !withdrawal.waits_for.is_empty() {
             withdrawal.left = older.len();
             return Ok(withdrawal);
         }
         for one in older {
-            self.withdraw_one(rucio, &scope, one)?;
+            self.withdraw_one(rucio, one)?;
             withdrawal.withdrawn += 1;
         }
         Ok(withdrawal)
     }
 
-    fn withdraw_one(
+    /// Adds the RSEs that have one of these manifests, or are getting it: each must have the newest
+    /// first.
+    fn add_holders(
         &self,
         rucio: &Rucio,
-        scope: &Scope,
-        publication: &Publication,
+        older: &[&Publication],
+        wanted: &mut Vec<RseName>,
     ) -> Result<(), PublishError> {
-        let (_, _, manifest) = self.where_is(rucio, publication)?;
-        let run = &publication.run;
-        let control = names::control(scope, run.origin);
-        let instalment = names::instalment(scope, run, publication.generation);
-        rucio.detach(&instalment, &manifest)?;
-        rucio.detach(&control, &manifest)?;
+        let mut manifests = Vec::with_capacity(older.len());
+        for one in older {
+            manifests.push(self.where_is(rucio, one)?.1);
+        }
+        let manifests: Vec<&Did> = manifests.iter().collect();
+        for chunk in manifests.chunks(rucio.config().bulk) {
+            for replica in rucio.replicas(chunk, None)? {
+                for rse in replica?.states.into_keys() {
+                    let rse = rse.parse().ok().filter(|rse| !wanted.contains(rse));
+                    wanted.extend(rse);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn withdraw_one(&self, rucio: &Rucio, publication: &Publication) -> Result<(), PublishError> {
+        self.detach(rucio, publication)?;
         let row = Publication {
             state: PublicationState::Withdrawn,
             problem: None,
@@ -100,12 +116,26 @@ impl Publishing {
         Ok(self.ground.ledger.note_publications(&[row])?)
     }
 
-    /// Scope, RSE and DID of a published manifest.
+    /// Takes a manifest out of the Rucio datasets that it is attached to.
+    pub(super) fn detach(
+        &self,
+        rucio: &Rucio,
+        publication: &Publication,
+    ) -> Result<(), PublishError> {
+        let (_, manifest) = self.where_is(rucio, publication)?;
+        let run = &publication.run;
+        let instalment = names::instalment(&manifest.scope, run, publication.generation);
+        rucio.detach(&instalment, &manifest)?;
+        rucio.detach(&names::control(&manifest.scope, run.origin), &manifest)?;
+        Ok(())
+    }
+
+    /// RSE and DID of a manifest.
     fn where_is(
         &self,
         rucio: &Rucio,
         publication: &Publication,
-    ) -> Result<(Scope, RseName, Did), PublishError> {
+    ) -> Result<(RseName, Did), PublishError> {
         let run = &publication.run;
         let mut roots = self.ground.roots.iter();
         let root = roots.find(|root| root.config.name == publication.root);
@@ -117,6 +147,10 @@ impl Publishing {
         let rows = self.ground.ledger.of_run(run)?;
         let row = rows.into_iter().find(|row| {
             row.location.root == publication.root
+                && matches!(
+                    row.state,
+                    ManifestState::Registered | ManifestState::Superseded
+                )
                 && (row.summary.as_ref())
                     .is_some_and(|summary| summary.generation == publication.generation)
         });
@@ -129,13 +163,16 @@ impl Publishing {
             .clone()
             .unwrap_or_else(|| rucio.config().scope.clone());
         let manifest = Did::new(&scope, path);
-        Ok((scope, rse, manifest))
+        Ok((rse, manifest))
     }
 }
 
-/// The RSEs that are to have a manifest and have it not yet.
-fn not_there(rucio: &Rucio, manifest: &Did, own: &RseName) -> Result<Vec<RseName>, PublishError> {
-    let mut wanted = rules::control_rses(rucio, own)?;
+/// Those of the RSEs at which a manifest is not available.
+fn not_there(
+    rucio: &Rucio,
+    manifest: &Did,
+    mut wanted: Vec<RseName>,
+) -> Result<Vec<RseName>, PublishError> {
     for replica in rucio.replicas(&[manifest], None)? {
         let replica = replica?;
         wanted.retain(|rse| {

@@ -287,6 +287,9 @@ pub trait Registry: Send + Sync + Debug {
     /// Parts of runs whose artifacts this site does not want, by run and dataset type.
     fn unwanted(&self) -> Result<Vec<Unwanted>, RegistryError>;
 
+    /// Whether claims of a run are neither awaited nor confirmed here: unstored, or forgotten.
+    fn has_absent(&self, run: &RunKey) -> Result<bool, RegistryError>;
+
     /// Wants parts of runs again; their claims wait again once they are
     /// [brought back](Self::bring_back).
     ///

@@ -19,6 +19,7 @@ use tracing::debug;
 use super::breaker::Breakers;
 use super::error::RucioError;
 use super::exception::Refusal;
+use super::heard::{self, Heard};
 use super::json;
 use super::lines::Lines;
 use super::login::{Login, Token};
@@ -239,7 +240,7 @@ impl Rucio {
         }
         let call = Call::get("/ping", &[]);
         let response = self.persist(&call, |client| Ok(self.send_once(&call, None, client)))?;
-        let Pong { version } = whole(&call, response)?;
+        let Pong { version } = self.whole(&call, response)?;
         Ok(version)
     }
 
@@ -247,7 +248,7 @@ impl Rucio {
     pub(super) fn ask<T: DeserializeOwned>(&self, call: &Call) -> Result<T, RucioError> {
         let mut tried = 1;
         loop {
-            match whole(call, self.send(call)?) {
+            match self.whole(call, self.send(call)?) {
                 // It began to answer, and may go on to its end the next time.
                 Err(RucioError::Unknown { .. })
                     if call.may_repeat && tried < self.shared.patience.tries =>
@@ -263,7 +264,8 @@ impl Rucio {
     /// Asks for an answer of many lines.
     pub(super) fn lines<T: DeserializeOwned>(&self, call: &Call) -> Result<Lines<T>, RucioError> {
         let response = self.send(call)?;
-        Ok(Lines::new(call.name(), response))
+        let answer = Heard::new(response, &self.waiting);
+        Ok(Lines::new(call.name(), answer))
     }
 
     /// Has something done, whose answer says nothing more.
@@ -281,12 +283,16 @@ impl Rucio {
                 Some(token) => token.clone(),
                 None => self.shared.login.token(clock)?,
             };
+            // Logging in may have taken as long as a request.
+            self.go_on()?;
             let mut tried = self.send_once(call, Some(&current), client);
             if let Tried::LoginOver(_) = tried
                 && !renewed
             {
                 renewed = true;
+                self.go_on()?;
                 let new = self.shared.login.renew(&current, clock)?;
+                self.go_on()?;
                 tried = self.send_once(call, Some(&new), client);
                 token = Some(new);
             } else {
@@ -355,6 +361,19 @@ impl Rucio {
         Ok(client.insert(made).clone())
     }
 
+    /// An answer in one piece.
+    fn whole<T: DeserializeOwned>(&self, call: &Call, response: Response) -> Result<T, RucioError> {
+        let (request, mut body) = (call.name(), Vec::new());
+        let mut answer = Heard::new(response, &self.waiting).take(ANSWER_MAX);
+        if let Err(source) = answer.read_to_end(&mut body) {
+            return Err(heard::failure(request, source));
+        }
+        json::read(&body).map_err(|error| RucioError::NotUnderstood {
+            request,
+            what: format!("{error}: {}", text_of(&body)),
+        })
+    }
+
     fn go_on(&self) -> Result<(), RucioError> {
         match (self.waiting)() {
             ControlFlow::Continue(()) => Ok(()),
@@ -408,9 +427,14 @@ impl Rucio {
         let request = call.name();
         let headers = response.headers().clone();
         let mut body = Vec::new();
-        if let Err(source) = response.take(REFUSAL_MAX).read_to_end(&mut body) {
-            let source = source.into();
-            return Tried::MayPass(RucioError::Unknown { request, source }, None);
+        let mut answer = Heard::new(response, &self.waiting).take(REFUSAL_MAX);
+        if let Err(source) = answer.read_to_end(&mut body) {
+            let error = heard::failure(request, source);
+            return if matches!(error, RucioError::Interrupted) {
+                Tried::Ended(error)
+            } else {
+                Tried::MayPass(error, None)
+            };
         }
         let named = headers
             .get(RETRY_AFTER)
@@ -470,20 +494,6 @@ impl Rucio {
         let now = SystemTime::from(self.shared.clock.now());
         Some(at.duration_since(now).unwrap_or_default())
     }
-}
-
-/// An answer in one piece.
-fn whole<T: DeserializeOwned>(call: &Call, response: Response) -> Result<T, RucioError> {
-    let request = call.name();
-    let mut body = Vec::new();
-    if let Err(source) = response.take(ANSWER_MAX).read_to_end(&mut body) {
-        let source = source.into();
-        return Err(RucioError::Unknown { request, source });
-    }
-    json::read(&body).map_err(|error| RucioError::NotUnderstood {
-        request,
-        what: format!("{error}: {}", text_of(&body)),
-    })
 }
 
 /// The beginning of a body that should have been something else, on one line.

@@ -11,6 +11,7 @@ use reqwest::blocking::Response;
 use serde::de::DeserializeOwned;
 
 use super::error::RucioError;
+use super::heard::{self, Heard};
 use super::json;
 
 /// Longest line: a file's replicas at a hundred RSEs take some 30 KiB.
@@ -34,7 +35,7 @@ impl<T> fmt::Debug for Lines<T> {
 }
 
 impl<T> Lines<T> {
-    pub(super) fn new(request: String, answer: Response) -> Self {
+    pub(super) fn new(request: String, answer: Heard<Response>) -> Self {
         Self::over(request, Box::new(answer))
     }
 
@@ -57,8 +58,7 @@ impl<T: DeserializeOwned> Lines<T> {
             let mut limited = (&mut self.answer).take(LINE_MAX);
             let read = limited.read_until(b'\n', &mut self.line);
             if let Err(source) = read {
-                let (request, source) = (self.request.clone(), source.into());
-                return Err(RucioError::Unknown { request, source });
+                return Err(heard::failure(self.request.clone(), source));
             }
             if self.line.is_empty() {
                 return Ok(None);

@@ -267,7 +267,10 @@ impl Login {
 /// When a token that lives so long is renewed.
 fn renewal(life: Duration) -> Instant {
     let margin = MARGIN.min(life / 10);
-    Instant::now() + life.saturating_sub(margin)
+    let now = Instant::now();
+    // A life beyond all bounds is as good as an unknown one.
+    now.checked_add(life.saturating_sub(margin))
+        .unwrap_or(now + UNKNOWN_LIFE)
 }
 
 /// How long a token lives, by the server's own clock where it tells the time.

@@ -31,6 +31,8 @@ mod login;
 
 pub mod client;
 
+mod heard;
+
 mod lines;
 
 mod bulk;

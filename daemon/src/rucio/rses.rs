@@ -76,6 +76,18 @@ impl Rucio {
         }
     }
 
+    /// The attributes of an RSE.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no answer.
+    pub fn rse_attributes(
+        &self,
+        name: &RseName,
+    ) -> Result<BTreeMap<String, serde_json::Value>, RucioError> {
+        self.ask(&Call::get("/rses", &[name.as_str(), "attr", ""]))
+    }
+
     /// The names of the RSEs that an expression means, in order; none where it means none.
     ///
     /// # Errors

@@ -211,7 +211,7 @@ impl<'s> Checking<'s> {
                         "runsync/manifests/check/1-1.manifest.jsonl",
                     ]
                     .map(|name| Did::new(scope, name));
-                    let placed = Placing::of(root, rse, &known)
+                    let placed = Placing::find(rucio, root, rse)
                         .and_then(|placing| placing.probe(rucio, &dids));
                     if let Err(error) = placed {
                         let failure = Failure::from(error);

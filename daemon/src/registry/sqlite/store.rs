@@ -390,6 +390,12 @@ impl Registry for SqliteRegistry {
         self.read("list what is not wanted", unwanted::all)
     }
 
+    fn has_absent(&self, run: &RunKey) -> Result<bool, RegistryError> {
+        self.read("look for what is not here", |connection| {
+            unwanted::has_absent(connection, run)
+        })
+    }
+
     fn restore(&self, parts: &[RunPart]) -> Result<(), RegistryError> {
         self.write("restore parts of runs", |connection| {
             unwanted::restore(connection, parts)

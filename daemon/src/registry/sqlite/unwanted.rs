@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use runsync_manifest::name::RunKey;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::failure::Failure;
@@ -185,6 +186,20 @@ pub(super) fn bring_back(connection: &Connection, most: usize) -> Result<bool, F
         }
     }
     Ok(true)
+}
+
+pub(super) fn has_absent(connection: &Connection, run: &RunKey) -> Result<bool, Failure> {
+    let Some(run_id) = names::find_run(connection, run)? else {
+        return Ok(false);
+    };
+    let found = connection
+        .prepare_cached(
+            "SELECT 1 FROM dataset INDEXED BY dataset_by_run
+             CROSS JOIN record ON record.uuid = dataset.uuid AND record.confirmed = 2
+             WHERE dataset.run_id = ?1 LIMIT 1",
+        )?
+        .exists([run_id])?;
+    Ok(found)
 }
 
 /// The absent claims of a stretch of datasets.
