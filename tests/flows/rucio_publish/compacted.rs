@@ -54,6 +54,7 @@ pub(crate) fn snapshot(world: &World) {
         site.add(run, generation, Content::Additions, numbers);
     }
     site.site.directly(&["publish", run]);
+    state::judge(server);
     server.step(CARRY).unwrap();
     for generation in ["1-1", "1-2", "1-3"] {
         let name = manifest(&site, run, generation);
@@ -104,6 +105,7 @@ pub(crate) fn snapshot(world: &World) {
     same("again", &state::rucio(server, Of::Run(run)), &before);
     shown("compact: again", "changes nothing");
 
+    state::judge(server);
     server.step(CARRY).unwrap();
     let said = compact(&site, run);
     assert!(said.contains("3 older manifests withdrawn"), "{said}");
@@ -157,6 +159,7 @@ fn registries(site: &RucioSite, run: &str) {
 
 /// Rucio deletes what nothing holds any more.
 fn reaped(server: &Rucio, site: &RucioSite, other: &Rse, run: &str) {
+    state::judge(server);
     server
         .step(&[
             Daemon::Evaluate,

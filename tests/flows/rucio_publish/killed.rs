@@ -5,7 +5,7 @@
 use std::ops::Range;
 use std::os::unix::process::ExitStatusExt;
 
-use harness::{Daemon, Naming, Rucio};
+use harness::{Naming, Rucio};
 use runsync_manifest::content::Content;
 
 use crate::World;
@@ -233,7 +233,7 @@ pub(crate) struct Killed {
 
 /// Once Rucio's judge has looked at all that was attached, they are still the same.
 pub(crate) fn judged(world: &World) {
-    world.server.step(&[Daemon::Evaluate]).unwrap();
+    state::judge(&world.server);
     for killed in world.killed.lock().unwrap().iter() {
         let rows = |case: &Case| state::rucio(&world.server, case.of(killed.own_scope));
         let expected = rows(&killed.reference);

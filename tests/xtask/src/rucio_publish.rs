@@ -7,8 +7,8 @@ use crate::verdict::Outcome;
 
 /// Fewest cases, where every request is killed at.
 const BAR: u64 = 200;
-/// Fewest cases beside the kills at requests.
-const BAR_WITHOUT_KILLS: u64 = 30;
+/// Fewest cases, where some requests are.
+const BAR_WITHOUT_KILLS: u64 = 60;
 
 /// How much to go through.
 #[derive(Debug, Clone, Copy, clap::Args)]
