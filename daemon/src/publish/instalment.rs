@@ -54,7 +54,7 @@ impl<'a> Instalment<'a> {
         let (root, rse) = publishing.rse_of(candidate, &publication.run)?;
         let placing = Placing::find(rucio, &root.config, rse)?;
         let (scope, artifacts) = publishing.read(root, candidate, &publication.run, progress)?;
-        let instalment = Self {
+        let mut instalment = Self {
             publishing,
             rucio,
             root,
@@ -68,7 +68,7 @@ impl<'a> Instalment<'a> {
         Ok(instalment)
     }
 
-    fn probe(&self) -> Result<(), PublishError> {
+    fn probe(&mut self) -> Result<(), PublishError> {
         let mut dids = vec![self.manifest()];
         let mut cursor = self.artifacts.cursor().map_err(PublishError::Scratch)?;
         if let Some(first) = cursor.next().map_err(PublishError::Scratch)? {
@@ -258,7 +258,12 @@ impl<'a> Instalment<'a> {
 
     /// Registers files at the RSE, and gives each the name that the RSE knows it by.
     fn register(&self, files: &[NewReplica], look: Look) -> Result<(), PublishError> {
-        let answers = self.rucio.add_replicas(self.placing.rse(), files, look)?;
+        let rse = self.placing.rse();
+        let answers = if self.placing.is_checked() {
+            self.rucio.add_replicas_at(rse, files, look)?
+        } else {
+            self.rucio.add_replicas(rse, files, look)?
+        };
         let mut wrong: Option<(Did, String)> = None;
         let (mut count, mut linked) = (0, false);
         for (file, answer) in files.iter().zip(answers) {
@@ -297,6 +302,9 @@ impl<'a> Instalment<'a> {
     fn link(&self, did: &Did, place: &Place) -> Result<Result<bool, String>, PublishError> {
         if place.state != AVAILABLE {
             return Ok(Err(format!("its replica is {}", place.state)));
+        }
+        if self.placing.is_checked() {
+            return Ok(Ok(false));
         }
         let Some(second) = self.placing.second_name(did, &place.pfns)? else {
             return Ok(Ok(false));

@@ -21,8 +21,10 @@ const TOMBSTONE_DELAY: &str = "tombstone_delay";
 pub struct Placing {
     root: Root,
     rse: RseName,
-    /// What PFNs begin with, where the RSE does not decide them.
+    /// What PFNs begin with, where each is the name after that.
     given: Option<String>,
+    /// Whether the RSE refuses any other PFN than its own.
+    is_deterministic: bool,
 }
 
 impl Placing {
@@ -62,6 +64,7 @@ impl Placing {
             root: root.clone(),
             rse: rse.clone(),
             given,
+            is_deterministic: known.deterministic,
         })
     }
 
@@ -70,26 +73,42 @@ impl Placing {
         &self.rse
     }
 
-    /// The PFN to register a file with; none where the RSE decides it.
+    /// The PFN to register a file with; none where the RSE decides it, by an algorithm of its own.
     pub fn pfn(&self, path: &str) -> Option<String> {
         let prefix = self.given.as_ref()?;
         Some(format!("{prefix}{path}"))
     }
 
-    /// Asks where the RSE would put files, before any is registered.
+    /// Whether the RSE has checked the PFNs that files are registered with.
+    pub fn is_checked(&self) -> bool {
+        self.is_deterministic && self.given.is_some()
+    }
+
+    /// Asks where the RSE would put files, before any is registered, and learns what their PFNs begin
+    /// with.
     ///
     /// # Errors
     ///
     /// [`PublishError::Elsewhere`] where that is not where they are.
-    pub fn probe(&self, rucio: &Rucio, dids: &[Did]) -> Result<(), PublishError> {
-        if self.given.is_some() {
+    pub fn probe(&mut self, rucio: &Rucio, dids: &[Did]) -> Result<(), PublishError> {
+        if !self.is_deterministic {
             return Ok(());
         }
         let pfns = rucio.pfns(&self.rse, dids)?;
+        let mut prefixes = Vec::with_capacity(dids.len());
         for did in dids {
-            if let Some(pfn) = pfns.get(&did.to_string()) {
-                self.second_name(did, std::slice::from_ref(pfn))?;
-            }
+            let Some(pfn) = pfns.get(&did.to_string()) else {
+                continue;
+            };
+            let second = self.second_name(did, std::slice::from_ref(pfn))?;
+            let prefix = pfn.strip_suffix(did.name.as_str());
+            prefixes.push(prefix.filter(|_| second.is_none()));
+        }
+        // The same for all, or it is an algorithm.
+        if let Some((Some(first), others)) = prefixes.split_first()
+            && others.iter().all(|other| *other == Some(first))
+        {
+            self.given = Some((*first).to_owned());
         }
         Ok(())
     }
@@ -121,7 +140,7 @@ impl Placing {
             }))
         };
         match (self.root.path_mapping, paths.first()) {
-            (PathMapping::Rucio, Some(path)) if self.given.is_none() => {
+            (PathMapping::Rucio, Some(path)) if self.is_deterministic => {
                 path.parse().map(Some).map_err(|_| elsewhere())
             }
             _ => Err(elsewhere()),

@@ -79,7 +79,8 @@ pub enum Registered {
 /// Where a replica lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The URLs by which the RSE is reached, one of each of its protocols.
+    /// The URLs by which the RSE is reached, one of each of its protocols; none where they were not asked
+    /// for.
     pub pfns: Vec<String>,
     /// Its state.
     pub state: String,
@@ -119,6 +120,18 @@ struct ListReplicas<'a> {
     all_states: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     rse_expression: Option<&'a RseName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schemes: Option<[&'static str; 1]>,
+}
+
+/// A scheme that no protocol has: with it the server builds no PFNs.
+const NO_SCHEME: &str = "none";
+
+/// Whether the places of replicas are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Places {
+    Listed,
+    Given,
 }
 
 impl Rucio {
@@ -134,12 +147,36 @@ impl Rucio {
         files: &[NewReplica],
         look: Look,
     ) -> Result<Vec<Registered>, RucioError> {
+        self.add(rse, files, (look, Places::Listed))
+    }
+
+    /// The same of files that carry their PFNs, at a deterministic RSE, which refuses any other than its
+    /// own: where they lie is not listed again, which takes the server longer than all the rest.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_replicas`](Self::add_replicas).
+    pub fn add_replicas_at(
+        &self,
+        rse: &RseName,
+        files: &[NewReplica],
+        look: Look,
+    ) -> Result<Vec<Registered>, RucioError> {
+        self.add(rse, files, (look, Places::Given))
+    }
+
+    fn add(
+        &self,
+        rse: &RseName,
+        files: &[NewReplica],
+        (look, places): (Look, Places),
+    ) -> Result<Vec<Registered>, RucioError> {
         for file in files {
             self.schema().check(&file.did)?;
         }
         let mut answers: Vec<Option<Registered>> = vec![None; files.len()];
         if look == Look::First {
-            for (answer, found) in answers.iter_mut().zip(self.find(rse, files)?) {
+            for (answer, found) in answers.iter_mut().zip(self.find(rse, files, places)?) {
                 *answer = found.map(|found| found.into_registered(Registered::Equal));
             }
         }
@@ -160,7 +197,7 @@ impl Rucio {
             .map(|(_, file)| file.clone())
             .collect();
         let waiting = answers.iter_mut().filter(|answer| answer.is_none());
-        for (answer, found) in waiting.zip(self.find(rse, &taken)?) {
+        for (answer, found) in waiting.zip(self.find(rse, &taken, places)?) {
             *answer = found.map(|found| found.into_registered(Registered::Done));
         }
         Ok(answers
@@ -183,7 +220,11 @@ impl Rucio {
             match self.act(&call) {
                 Err(error @ RucioError::Unknown { .. }) => {
                     let files: Vec<NewReplica> = files.iter().map(|file| (*file).clone()).collect();
-                    if self.find(rse, &files)?.iter().all(Option::is_some) {
+                    if self
+                        .find(rse, &files, Places::Given)?
+                        .iter()
+                        .all(Option::is_some)
+                    {
                         return Ok(());
                     }
                     if tries >= 3 {
@@ -196,12 +237,17 @@ impl Rucio {
     }
 
     /// What the server knows of each file at an RSE.
-    fn find(&self, rse: &RseName, files: &[NewReplica]) -> Result<Vec<Option<Found>>, RucioError> {
+    fn find(
+        &self,
+        rse: &RseName,
+        files: &[NewReplica],
+        places: Places,
+    ) -> Result<Vec<Option<Found>>, RucioError> {
         let mut found = Vec::with_capacity(files.len());
         for chunk in files.chunks(self.config().bulk) {
             let dids: Vec<&Did> = chunk.iter().map(|file| &file.did).collect();
             let mut listed: BTreeMap<Did, Replica> = BTreeMap::new();
-            for replica in self.replicas(&dids, Some(rse))? {
+            for replica in self.list(&dids, Some(rse), places)? {
                 let replica = replica?;
                 listed.insert(Did::new(&replica.scope, replica.name.clone()), replica);
             }
@@ -224,10 +270,20 @@ impl Rucio {
         dids: &[&Did],
         rse: Option<&RseName>,
     ) -> Result<Lines<Replica>, RucioError> {
+        self.list(dids, rse, Places::Listed)
+    }
+
+    fn list(
+        &self,
+        dids: &[&Did],
+        rse: Option<&RseName>,
+        places: Places,
+    ) -> Result<Lines<Replica>, RucioError> {
         let body = ListReplicas {
             dids: dids.to_vec(),
             all_states: true,
             rse_expression: rse,
+            schemes: (places == Places::Given).then_some([NO_SCHEME]),
         };
         let call = Call::new(Method::POST, "/replicas/list", &[])
             .body(&body)?
@@ -262,8 +318,8 @@ impl Found {
         if let Some(what) = difference(file, &replica) {
             return Some(Self::Differs(what));
         }
-        let pfns = replica.rses.remove(rse.as_str())?;
-        let state = replica.states.remove(rse.as_str()).unwrap_or_default();
+        let state = replica.states.remove(rse.as_str())?;
+        let pfns = replica.rses.remove(rse.as_str()).unwrap_or_default();
         Some(Self::Equal(Place { pfns, state }))
     }
 

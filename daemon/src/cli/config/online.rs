@@ -212,7 +212,7 @@ impl<'s> Checking<'s> {
                     ]
                     .map(|name| Did::new(scope, name));
                     let placed = Placing::find(rucio, root, rse)
-                        .and_then(|placing| placing.probe(rucio, &dids));
+                        .and_then(|mut placing| placing.probe(rucio, &dids));
                     if let Err(error) = placed {
                         let failure = Failure::from(error);
                         let hint = failure.hint_text().map(str::to_owned);
