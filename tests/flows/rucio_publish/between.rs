@@ -136,6 +136,22 @@ impl Between {
         };
     }
 
+    /// Does something at the request of that number from now on, whoever sends it.
+    pub(crate) fn act_at(
+        &self,
+        (number, when): (usize, When),
+        act: impl FnOnce() + Send + 'static,
+    ) {
+        let act: Act = Box::new(|_| {
+            act();
+            false
+        });
+        *self.shared.plan.lock().unwrap() = Plan {
+            at: Some((number, when, act)),
+            ..Plan::default()
+        };
+    }
+
     /// What was asked since the last command began.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.shared.plan.lock().unwrap().asked.clone()

@@ -39,6 +39,8 @@ mod daemons;
 
 mod compacted;
 
+mod stays;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -64,6 +66,8 @@ const LANES: [&[Section]; 2] = [
         ("killed compact", compacted::killed),
         ("overtaken", compacted::overtaken),
         ("places", faults::places),
+        ("stays here", stays::here),
+        ("stays kept", stays::kept),
     ],
     &[
         ("killed identity", killed::identity),
@@ -72,6 +76,7 @@ const LANES: [&[Section]; 2] = [
         ("killed large", killed::large),
         ("killed daemon", daemons::killed),
         ("policy", daemons::policy),
+        ("removed meanwhile", stays::removed_meanwhile),
     ],
 ];
 /// Those that have the server for themselves.
