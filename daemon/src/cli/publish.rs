@@ -20,7 +20,7 @@ use crate::clock::SystemClock;
 use crate::http::{Client, Ordered, ToPublish};
 use crate::lease::Held;
 use crate::ledger::record::{Publication, PublicationState};
-use crate::publish::{Phase, Plan};
+use crate::publish::{Phase, PublicationPlan};
 use crate::telemetry;
 
 /// Pause between two questions how far it is.
@@ -104,7 +104,7 @@ impl Publisher {
         })
     }
 
-    fn plan(&self, runs: &[RunName], context: &Context) -> Result<Plan, Failure> {
+    fn plan(&self, runs: &[RunName], context: &Context) -> Result<PublicationPlan, Failure> {
         let spinner = progress::spinner(context, "reading manifests");
         let plan = match self {
             Self::Daemon(client) => {

@@ -25,7 +25,7 @@ use super::record::{Asking, perform};
 use super::surface::Surface;
 use crate::ledger::Ledger;
 use crate::ledger::record::Publication;
-use crate::publish::{Compaction, Plan, Withdrawal};
+use crate::publish::{Compaction, PublicationPlan, Withdrawal};
 
 /// Which publications.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
@@ -166,7 +166,7 @@ pub struct Ordered {
     operation_id = "plan_publications",
     request_body = ToPublish,
     responses(
-        (status = 200, description = "The plan.", body = Plan),
+        (status = 200, description = "The plan.", body = PublicationPlan),
         Body,
         Typed,
         Gated,
@@ -175,7 +175,7 @@ pub struct Ordered {
 pub(super) async fn plan(
     State(surface): State<Arc<Surface>>,
     JsonBody(wanted): JsonBody<ToPublish>,
-) -> Result<Json<Plan>, Problem> {
+) -> Result<Json<PublicationPlan>, Problem> {
     wanted.check()?;
     let loops = surface.loops()?;
     let plan = surface.look_up(move |_| {

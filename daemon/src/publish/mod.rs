@@ -56,6 +56,6 @@ mod error;
 pub use self::compact::Compaction;
 pub use self::error::{Elsewhere, PublishError};
 pub use self::flow::{Ground, Phase, Progress, PublishRoot, Publishing};
-pub use self::plan::Plan;
+pub use self::plan::PublicationPlan;
 pub use self::withdraw::Withdrawal;
 pub use self::worker::PublishWorker;

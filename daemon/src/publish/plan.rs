@@ -18,9 +18,9 @@ use crate::schema::GenerationSchema;
 
 /// What would be registered in Rucio.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Plan {
+pub struct PublicationPlan {
     /// The runs, in the order asked.
-    pub runs: Vec<PlannedRun>,
+    pub runs: Vec<RunPlan>,
     /// The Rucio dataset that gets the manifests.
     pub control: String,
     /// RSE expression of the sites that get them, beside this site's own RSE.
@@ -29,21 +29,21 @@ pub struct Plan {
 
 /// What would be registered of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct PlannedRun {
+pub struct RunPlan {
     /// The run.
     #[schema(value_type = String)]
     pub run: RunName,
     /// Its container.
     pub container: String,
     /// The rules of the container.
-    pub rules: Vec<PlannedRule>,
+    pub rules: Vec<RulePlan>,
     /// Its manifests that are not published.
-    pub instalments: Vec<PlannedInstalment>,
+    pub instalments: Vec<InstalmentPlan>,
 }
 
 /// A rule that the container would get.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct PlannedRule {
+pub struct RulePlan {
     /// Where.
     pub rse_expression: String,
     /// How many copies.
@@ -54,7 +54,7 @@ pub struct PlannedRule {
 
 /// What would be registered of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct PlannedInstalment {
+pub struct InstalmentPlan {
     /// Its generation.
     #[schema(value_type = GenerationSchema)]
     pub generation: Generation,
@@ -84,10 +84,10 @@ impl Publishing {
         &self,
         runs: &[RunName],
         progress: &mut dyn FnMut() -> ControlFlow<()>,
-    ) -> Result<Plan, PublishError> {
+    ) -> Result<PublicationPlan, PublishError> {
         let config = self.rucio()?.config();
         let planned = runs.iter().map(|run| self.plan_run(run, progress));
-        Ok(Plan {
+        Ok(PublicationPlan {
             runs: planned.collect::<Result<_, _>>()?,
             control: names::control(&config.scope, self.ground.repository).to_string(),
             control_rses: config.publish.control_rses.clone(),
@@ -98,7 +98,7 @@ impl Publishing {
         &self,
         name: &RunName,
         progress: &mut dyn FnMut() -> ControlFlow<()>,
-    ) -> Result<PlannedRun, PublishError> {
+    ) -> Result<RunPlan, PublishError> {
         let rucio = self.rucio()?;
         let run = RunKey {
             origin: self.ground.repository,
@@ -129,7 +129,7 @@ impl Publishing {
             let container = names::container(&scope, &run);
             planned_rules = rules::of_run(rucio, name, &container, rse);
             let dataset = names::instalment(&scope, &run, candidate.generation);
-            instalments.push(PlannedInstalment {
+            instalments.push(InstalmentPlan {
                 generation: candidate.generation,
                 content: candidate.content,
                 rse: rse.clone(),
@@ -139,12 +139,12 @@ impl Publishing {
                 bytes: artifacts.sum.bytes,
             });
         }
-        let planned_rules = planned_rules.iter().map(|rule| PlannedRule {
+        let planned_rules = planned_rules.iter().map(|rule| RulePlan {
             rse_expression: rule.rse_expression.clone(),
             copies: rule.copies,
             lifetime_seconds: rule.lifetime.map(|lifetime| lifetime.as_secs()),
         });
-        Ok(PlannedRun {
+        Ok(RunPlan {
             run: name.clone(),
             container: names::container(&scope, &run).to_string(),
             rules: planned_rules.collect(),
@@ -153,7 +153,7 @@ impl Publishing {
     }
 }
 
-impl fmt::Display for Plan {
+impl fmt::Display for PublicationPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for run in &self.runs {
             writeln!(f, "{}: container {}", run.run, run.container)?;
