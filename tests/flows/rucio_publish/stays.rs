@@ -12,7 +12,7 @@ use crate::process::Daemon;
 use crate::proof::shown;
 use crate::rucio::RucioSite;
 use crate::state::{self, Of};
-use crate::support::Manifest;
+use crate::support::{Manifest, artifact, entry};
 
 /// Nothing of a run is in Rucio.
 fn is_unknown(world: &World, run: &str) {
@@ -102,13 +102,13 @@ pub(crate) fn kept(world: &World) {
     shown("the same without that attribute", "published");
 
     // One scope for all manifests of a run.
-    let mut other = Manifest::new(site.site.repository, run, "1-2", Content::Snapshot);
+    let (path, bytes) = (format!("{run}/calexp/99.fits"), artifact(99, 50));
+    site.site.put(&path, &bytes);
+    let mut other = Manifest::new(site.site.repository, run, "1-2", Content::Additions)
+        .with_dimensions(100)
+        .with_entries([entry(0xdead, 0, 99, &path, &bytes)]);
     other.header.scope = Some("elsewhere".parse().unwrap());
-    let other = site.site.place(&other);
-    let refused = site
-        .site
-        .run_command(&["ingest", "--direct", other.to_str().unwrap()]);
-    assert!(refused.status.success());
+    site.ingest(&[site.site.place(&other)]);
     let said = site.fails(&["publish", run]);
     assert!(said.contains("`elsewhere`"), "{said}");
     shown("a manifest of another scope", "refused, and both are named");
@@ -124,7 +124,7 @@ pub(crate) fn removed_meanwhile(world: &World) {
     let daemon = Daemon::start(&site.site);
     let mut remove = site.site.command(&["remove-runs", run, "--yes"]);
     between.act_at((16, When::Before), move || {
-        assert!(remove.status().unwrap().success());
+        assert!(remove.output().unwrap().status.success());
     });
     site.site.answer(&["publish", run, "--no-wait"]);
     let rows = || -> Vec<Value> {
