@@ -197,6 +197,9 @@ impl Shared {
                 "protocols": [{"scheme": "file", "hostname": "localhost", "port": 0,
                     "prefix": self.folder, "impl": "rucio.rse.protocols.posix.Default"}],
             })),
+            ("GET", ["rses", name, "attr", ""]) => {
+                whole(&json!({(*name): true, "lfn2pfn_algorithm": "identity"}))
+            }
             ("GET", ["rses", _, "lfns2pfns"]) => {
                 let lfns = query
                     .split('&')
