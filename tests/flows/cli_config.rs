@@ -518,6 +518,7 @@ fn show_prints_a_configuration_that_loads_to_the_same() {
     [[root]]
     name = "main"
     url = "file://<ground>/A-root"
+    path_mapping = "identity"
     confirm = "size"
     events = true
     sweep_interval = "10m"
