@@ -33,6 +33,7 @@ mod random;
 mod removal_proofs;
 mod rounds;
 mod rucio_client;
+mod rucio_e2e;
 mod rucio_publish;
 mod rucio_server;
 mod runsync_command;
@@ -109,6 +110,8 @@ enum Task {
     TwoAccounts,
     /// Proof: what each answer of Rucio comes to, of a real server and of one that misbehaves
     RucioClient,
+    /// Proof: what one site publishes and removes the other has and loses, with a real Rucio between
+    RucioE2e,
     /// Proof: what is published is in Rucio, killed at any request, and by Rucio's own tools
     RucioPublish(rucio_publish::Arguments),
     /// Proof: what Rucio and a configuration do not agree about is told before the daemon starts
@@ -146,6 +149,7 @@ fn main() -> ExitCode {
         Task::CrashRemoval(arguments) => removal_proofs::crash(arguments),
         Task::FaultsRemoval => removal_proofs::faults(),
         Task::TwoAccounts => removal_proofs::accounts(),
+        Task::RucioE2e => rucio_e2e::run(),
         Task::RucioPublish(arguments) => rucio_publish::run(arguments),
         Task::RucioClient => rucio_client::run(),
         Task::ConfigOnline => config_online::run(),
