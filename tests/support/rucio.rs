@@ -132,10 +132,8 @@ impl RucioSite {
                 let path = format!("{run}/calexp/{number}.fits");
                 let bytes = artifact(number.into(), 100 + number as usize % 50);
                 self.site.put(&path, &bytes);
-                // Data IDs are unique within a run and dataset type.
-                let uuid = u128::from(number) + 1 + (u128::from(seed(run)) << 32);
                 entry(
-                    uuid,
+                    uuid(run, number),
                     i64::from(number / 100),
                     i64::from(number % 100),
                     &path,
@@ -178,6 +176,11 @@ pub fn rucio_section(url: &str, scope: &str, more: &str) -> String {
 fn next_number() -> u8 {
     static NUMBER: AtomicU8 = AtomicU8::new(0x10);
     NUMBER.fetch_add(1, Ordering::Relaxed)
+}
+
+/// The UUID of a run's dataset of that number.
+pub fn uuid(run: &str, number: u32) -> u128 {
+    u128::from(number) + 1 + (u128::from(seed(run)) << 32)
 }
 
 /// A number of a run's own.
