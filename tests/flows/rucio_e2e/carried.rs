@@ -1,30 +1,134 @@
-//! The way of a run there, and back out of being.
+//! The way of a run to the other site, and its end at both.
 
 use harness::Rucio;
 use runsync_manifest::content::Content;
 
-use crate::proof::shown;
-use crate::scene::{Scene, Way};
+use crate::rucio::RucioSite;
+use crate::scene::Scene;
+use crate::state::{self, Of};
 
-/// Makes a run, has it published, adds an instalment, and removes it.
-pub(crate) fn both_ways(server: &Rucio, way: &Way) {
-    let scene = Scene::new(server, way);
-    let run = &format!("u/e2e/{}", way.name.replace(' ', "-"));
-    let (at_a, at_b) = (scene.a.site.watch(), scene.b.site.watch());
-    let say = |case: &str, outcome: &str| shown(&format!("{}: {case}", way.name), outcome);
+/// What sites and Rucio hold at a step of the way, in a form in which runs of other names are equal.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct States(pub(crate) Vec<(&'static str, Vec<String>)>);
 
-    scene.a.place(run, "1-1", Content::Additions, 0..20);
-    scene.at_a.until("A has the run", || at_a.complete(run, 20));
-    scene.a.site.answer(&["publish", run]);
-    scene.at_b.until("B has the run", || at_b.complete(run, 20));
-    say("a run is published at A", "registered and confirmed at B");
+/// What is told as a run goes its way.
+pub(crate) trait Along {
+    /// A step begins.
+    fn begin(&mut self, scene: &mut Scene) {
+        let _ = scene;
+    }
 
-    scene.a.place(run, "1-2", Content::Additions, 20..30);
-    scene.at_a.until("A has the second instalment", || at_a.complete(run, 30));
-    scene.a.site.answer(&["publish", run]);
-    scene.at_b.until("B has the second instalment", || at_b.complete(run, 30));
-    say("a second instalment", "registered and confirmed at B");
+    /// What an operator does in it is done.
+    fn ordered(&mut self) {}
 
-    scene.at_a.stop();
-    scene.at_b.stop();
+    /// What was to come of it has come.
+    fn end(&mut self, step: &'static str, outcome: &'static str);
+}
+
+/// Makes a run, has it published, adds an instalment, and removes it. Nobody does more than that.
+pub(crate) fn both_ways(
+    server: &Rucio,
+    scene: &mut Scene,
+    run: &str,
+    along: &mut impl Along,
+) -> States {
+    let mut states = States::default();
+    let (at_a, at_b) = (scene.a.site.site.watch(), scene.b.site.site.watch());
+
+    along.begin(scene);
+    scene.a.site.place(run, "1-1", Content::Additions, 0..20);
+    scene.until("A has the run", |_| at_a.complete(run, 20));
+    order(scene, &["publish", run, "--no-wait"]);
+    along.ordered();
+    scene.until("B has the run", |_| at_b.complete(run, 20));
+    along.end(
+        "a run is made and published at A",
+        "registered and confirmed at B",
+    );
+
+    along.begin(scene);
+    scene.a.site.place(run, "1-2", Content::Additions, 20..30);
+    scene.until("A has the second instalment", |_| at_a.complete(run, 30));
+    order(scene, &["publish", run, "--no-wait"]);
+    along.ordered();
+    scene.until("B has the second instalment", |_| at_b.complete(run, 30));
+    // The first instalment's rules are whole only once Rucio has looked at them again.
+    scene.until("Rucio is done", |_| waiting(server, run) == 0);
+    along.end("a second instalment", "registered and confirmed at B");
+    states.keep("there", server, scene, run);
+
+    along.begin(scene);
+    order(scene, &["remove-runs", run, "--yes"]);
+    along.ordered();
+    scene.until("A has the run no more", |_| at_a.run(run).is_none());
+    scene.until("B has the run no more", |_| at_b.run(run).is_none());
+    let is_gone = |site: &RucioSite| artifacts(site, run).is_empty();
+    scene.until("the files are gone at A", |scene| is_gone(&scene.a.site));
+    scene.until("the files are gone at B", |scene| is_gone(&scene.b.site));
+    scene.until("Rucio has no replica of it", |_| replicas(server, run) == 0);
+    along.end(
+        "the run is removed at A",
+        "gone at A and at B: records, files, and all replicas in Rucio",
+    );
+    states.keep("gone", server, scene, run);
+    states
+}
+
+/// An operator's order at A, which a daemon that is just being started again does not hear.
+fn order(scene: &mut Scene, args: &[&str]) {
+    scene.until(&format!("A hears {args:?}"), |scene| {
+        scene.a.site.site.run_command(args).status.success()
+    });
+}
+
+/// The artifacts of a run that lie at a site, by any name.
+fn artifacts(site: &RucioSite, run: &str) -> Vec<String> {
+    let names = state::names(site, Of::Run(run)).into_iter();
+    names.filter(|name| name.contains("/calexp/")).collect()
+}
+
+fn replicas(server: &Rucio, run: &str) -> u64 {
+    count(
+        server,
+        &format!("select count(*) from replicas where name like '%{run}/calexp/%'"),
+    )
+}
+
+/// Locks of a run that are not whole yet.
+fn waiting(server: &Rucio, run: &str) -> u64 {
+    count(
+        server,
+        &format!("select count(*) from rules where position('{run}' in name) > 0 and state <> 'O'"),
+    )
+}
+
+fn count(server: &Rucio, sql: &str) -> u64 {
+    server.sql(sql).unwrap().concat().concat().parse().unwrap()
+}
+
+impl States {
+    fn keep(&mut self, when: &'static str, server: &Rucio, scene: &Scene, run: &str) {
+        let mut rows = Vec::new();
+        for (name, running) in [("A", &scene.a), ("B", &scene.b)] {
+            let dump = running.site.site.watch().dump();
+            let origin = scene.a.site.site.repository.to_string();
+            let dump = dump.replace(run, "RUN").replace(&origin, "ORIGIN");
+            rows.extend(dump.lines().map(|line| format!("{name}: {line}")));
+            let names = state::names(&running.site, Of::Run(run)).into_iter();
+            let names = names.map(|found| found.replace(&origin, "ORIGIN"));
+            rows.extend(names.map(|found| format!("{name} has {found}")));
+        }
+        let rses = [
+            (&scene.a.site.rse.name, "RSE_A"),
+            (&scene.b.site.rse.name, "RSE_B"),
+        ];
+        let origin = scene.a.site.site.repository.to_string();
+        for row in state::rucio(server, Of::Run(run)) {
+            let row = rses
+                .iter()
+                .fold(row, |row, (rse, short)| row.replace(rse.as_str(), short));
+            rows.push(format!("Rucio: {}", row.replace(&origin, "ORIGIN")));
+        }
+        self.0.push((when, rows));
+    }
 }

@@ -25,8 +25,10 @@ mod proof;
 #[path = "../../support/rucio.rs"]
 mod rucio;
 
+#[path = "../../support/between.rs"]
 mod between;
 
+#[path = "../../support/rucio_state.rs"]
 mod state;
 
 mod listing;

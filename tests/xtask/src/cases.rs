@@ -21,12 +21,22 @@ pub(crate) fn prove(
     cases_bar: u64,
     settings: &[(&str, String)],
 ) -> Result<Outcome> {
+    prove_some(task, (target, ""), cases_bar, settings)
+}
+
+/// The same with those tests of the target alone whose names hold `tests`.
+pub(crate) fn prove_some(
+    task: &'static str,
+    (target, tests): (&str, &str),
+    cases_bar: u64,
+    settings: &[(&str, String)],
+) -> Result<Outcome> {
     let start = Instant::now();
     let mut test = workspace::cargo();
     test.envs(settings.iter().map(|(name, value)| (name, value)))
         // The whole workspace: one package alone would have its dependencies built again.
         .args(["test", "--locked", "--workspace", "--test", target])
-        .args(["--", "--nocapture"]);
+        .args(["--", "--nocapture", tests]);
     let mut table = Vec::new();
     let ended = process::for_each_line(&mut test, |line| match case(line) {
         Some(case) => table.push(case),

@@ -112,6 +112,8 @@ enum Task {
     RucioClient,
     /// Proof: what one site publishes and removes the other has and loses, with a real Rucio between
     RucioE2e,
+    /// Proof: the same with events lost and doubled, tokens and servers failing, and sites killed
+    RucioFaults(rucio_e2e::Faults),
     /// Proof: what is published is in Rucio, killed at any request, and by Rucio's own tools
     RucioPublish(rucio_publish::Arguments),
     /// Proof: what Rucio and a configuration do not agree about is told before the daemon starts
@@ -150,6 +152,7 @@ fn main() -> ExitCode {
         Task::FaultsRemoval => removal_proofs::faults(),
         Task::TwoAccounts => removal_proofs::accounts(),
         Task::RucioE2e => rucio_e2e::run(),
+        Task::RucioFaults(arguments) => rucio_e2e::faults(arguments),
         Task::RucioPublish(arguments) => rucio_publish::run(arguments),
         Task::RucioClient => rucio_client::run(),
         Task::ConfigOnline => config_online::run(),

@@ -1,5 +1,13 @@
 //! Stands between a command and the real server: counts what is asked, and acts at one request.
 
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "test support, of which each target uses a part"
+)]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -34,9 +42,13 @@ struct Plan {
     child: Option<Child>,
 }
 
+/// What is answered in the server's place to a request of that number; none: what the server answers.
+type Instead = Box<dyn FnMut(usize) -> Option<&'static str> + Send>;
+
 struct Shared {
     real: u16,
     plan: Mutex<Plan>,
+    instead: Mutex<Option<Instead>>,
     is_over: AtomicBool,
 }
 
@@ -64,6 +76,7 @@ impl Between {
         let shared = Arc::new(Shared {
             real,
             plan: Mutex::default(),
+            instead: Mutex::default(),
             is_over: AtomicBool::new(false),
         });
         let accepted = Arc::clone(&shared);
@@ -152,6 +165,14 @@ impl Between {
         };
     }
 
+    /// From now on some requests are answered here, and the server does not hear of them.
+    pub(crate) fn answer_instead(
+        &self,
+        instead: impl FnMut(usize) -> Option<&'static str> + Send + 'static,
+    ) {
+        *self.shared.instead.lock().unwrap() = Some(Box::new(instead));
+    }
+
     /// What was asked since the last command began.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.shared.plan.lock().unwrap().asked.clone()
@@ -205,7 +226,14 @@ impl Shared {
         if self.act(number, When::Before) {
             return;
         }
-        let answer = self.pass(&head, &body);
+        let instead = {
+            let mut instead = self.instead.lock().unwrap();
+            instead.as_mut().and_then(|instead| instead(number))
+        };
+        let answer = match instead {
+            Some(answer) => answer.into(),
+            None => self.pass(&head, &body),
+        };
         if self.act(number, When::After) {
             return;
         }
