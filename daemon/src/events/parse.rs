@@ -5,15 +5,14 @@
 //! are taken. Only what a hint needs is read, and nothing that is read is opened, resolved or looked up.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use runsync_manifest::name::RseName;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::noting::About;
 use super::source::Message;
 use crate::ledger::record::{HintKind, NewHint};
 
@@ -104,8 +103,7 @@ pub(super) enum Unreadable {
 /// Reads messages for one site.
 #[derive(Debug, Clone)]
 pub(super) struct Reader {
-    /// The RSEs of this site.
-    rses: BTreeSet<RseName>,
+    about: About,
     /// Largest message that is read.
     most: u64,
 }
@@ -162,9 +160,9 @@ impl Event {
 }
 
 impl Reader {
-    /// A reader for the site that has these RSEs.
-    pub(super) fn new(rses: BTreeSet<RseName>, most: u64) -> Self {
-        Self { rses, most }
+    /// A reader of messages of at most `most` bytes.
+    pub(super) fn new(about: About, most: u64) -> Self {
+        Self { about, most }
     }
 
     /// Reads a message that came at `heard_at`.
@@ -218,13 +216,14 @@ impl Reader {
                     event: event.name,
                     key,
                 })?;
-                let Some(rse) = self.rses.iter().find(|rse| rse.as_str() == named) else {
+                let Some(rse) = self.about.rses.iter().find(|rse| rse.as_str() == named) else {
                     return Ok(None);
                 };
                 Some(rse.clone())
             }
         };
-        let per_file = event.kind == HintKind::Arrived && payload.rubin_butler.is_some();
+        let tells = event.kind == HintKind::Arrived && payload.rubin_butler.is_some();
+        let per_file = self.about.adopts && tells;
         Ok(Some(NewHint {
             kind: if per_file {
                 HintKind::PerFile
@@ -305,13 +304,18 @@ pub(super) fn shown(message: &Message) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use runsync_manifest::name::RseName;
     use serde_json::{Value, json};
 
     use super::*;
 
     fn reader() -> Reader {
         let rses = ["SITE_B", "SITE_B_TAPE"].map(|name| name.parse().unwrap());
-        Reader::new(rses.into(), 100_000)
+        let about = About {
+            rses: rses.into(),
+            adopts: true,
+        };
+        Reader::new(about, 100_000)
     }
 
     fn read(message: &Value) -> Result<Read, Unreadable> {
@@ -392,6 +396,21 @@ mod tests {
             .hint
             .unwrap();
         assert_eq!(hint.kind, HintKind::Arrived);
+    }
+
+    #[test]
+    fn where_nobody_adopts_such_a_message_tells_of_a_file_like_any() {
+        let mut payload = transfer();
+        payload["rubin_butler"] = json!("data_product");
+        let about = About {
+            rses: ["SITE_B".parse().unwrap()].into(),
+            adopts: false,
+        };
+        let body = message("transfer-done", &payload).to_string().into_bytes();
+        let reader = Reader::new(about, 100_000);
+        let read = reader.read(&Message::Whole(body), Timestamp::UNIX_EPOCH);
+        let hint = read.unwrap().hint.unwrap();
+        assert_eq!((hint.kind, hint.detail), (HintKind::Arrived, None));
     }
 
     #[test]
