@@ -42,6 +42,7 @@ const LAYERS: &[(Within, &[&str])] = &[
         &[
             "recovery",
             "reconcile",
+            "events",
             "publish",
             "create",
             "ingest",
@@ -84,6 +85,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("tower_http", &["http"]),
     ("utoipa_axum", &["http"]),
     ("reqwest", &["http", "rucio"]),
+    ("rdkafka", &["events"]),
 ];
 
 #[test]

@@ -17,7 +17,7 @@ mod poison;
 
 mod sorting;
 
-mod tls;
+pub mod tls;
 
 pub mod disposition;
 
@@ -48,6 +48,8 @@ pub mod ingest;
 pub mod create;
 
 pub mod publish;
+
+pub mod events;
 
 pub mod assembly;
 

@@ -8,4 +8,6 @@ pub mod removals;
 
 pub mod rucio;
 
+pub mod events;
+
 pub use self::log::{TelemetryError, filter, start, start_for_a_command};
