@@ -42,6 +42,7 @@ const LAYERS: &[(Within, &[&str])] = &[
         &[
             "recovery",
             "reconcile",
+            "sync",
             "publish",
             "create",
             "ingest",
