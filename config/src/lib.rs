@@ -41,6 +41,8 @@ mod sync;
 
 pub mod rucio;
 
+pub mod events;
+
 pub mod log;
 
 pub mod http;

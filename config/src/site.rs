@@ -6,6 +6,7 @@ use runsync_manifest::limits::Limits;
 use runsync_manifest::name::{RepositoryId, RunName, RunPrefix, SiteName};
 use serde::{Serialize, Serializer};
 
+use crate::events::{EventSource, Events};
 use crate::http::Http;
 use crate::lease::Lease;
 use crate::log::Log;
@@ -50,6 +51,10 @@ pub struct Site {
     pub removal: Removal,
     /// Rucio, where the site has one.
     pub rucio: Option<Rucio>,
+    /// What is kept of messages.
+    pub events: Events,
+    /// Where messages are heard; names differ.
+    pub event_sources: Vec<EventSource>,
     /// How the service logs.
     pub log: Log,
 }
@@ -85,6 +90,12 @@ impl Site {
         let rucio = top
             .has("rucio")
             .then(|| Rucio::read(top.section("rucio"), base));
+        let events = Events::read(top.section("events"));
+        let event_sources: Vec<_> = top
+            .sections("event_source")
+            .into_iter()
+            .map(|section| EventSource::read(section, base, own.name.as_ref()))
+            .collect();
         let log = Log::read(top.section("log"));
         top.finish();
         trust::attach(document, &own.trusted_keys_directory, &mut peers);
@@ -92,6 +103,7 @@ impl Site {
         if let Some(Some(rucio)) = &rucio {
             consistency::check_rucio(document, rucio, &roots);
         }
+        consistency::check_events(document, &event_sources, &roots);
         Some(Self {
             config_file: file.to_owned(),
             name: own.name?,
@@ -110,6 +122,8 @@ impl Site {
                 Some(read) => Some(read?),
                 None => None,
             },
+            events,
+            event_sources: event_sources.into_iter().collect::<Option<_>>()?,
             log,
         })
     }
@@ -155,6 +169,9 @@ impl Serialize for Site {
             removal: Removal,
             #[serde(skip_serializing_if = "Option::is_none")]
             rucio: Option<&'s Rucio>,
+            events: Events,
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            event_source: &'s [EventSource],
             log: &'s Log,
         }
         #[derive(Serialize)]
@@ -181,6 +198,8 @@ impl Serialize for Site {
             lease: self.lease,
             removal: self.removal,
             rucio: self.rucio.as_ref(),
+            events: self.events,
+            event_source: &self.event_sources,
             log: &self.log,
         };
         written.serialize(to)

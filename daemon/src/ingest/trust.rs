@@ -176,6 +176,8 @@ mod tests {
             lease: runsync_config::lease::Lease::default(),
             removal: runsync_config::removal::Removal::default(),
             rucio: None,
+            events: runsync_config::events::Events::default(),
+            event_sources: Vec::new(),
             log: Log {
                 format: LogFormat::Human,
                 filter: "info".into(),
