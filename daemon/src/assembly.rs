@@ -35,6 +35,7 @@ use crate::registry::{Registry, RegistryError, SqliteRegistry};
 use crate::removal::{Ground, NamedRoot, Removing};
 use crate::rucio::{Rucio, RucioError};
 use crate::sqlite::{SqliteError, Unfenced};
+use crate::sync::{self, Syncing};
 
 /// Name of the ledger's file in the state directory.
 pub const LEDGER_FILE: &str = "ledger.sqlite3";
@@ -462,6 +463,8 @@ pub struct Assembly {
     pub following: Arc<Following>,
     /// Publishes into Rucio.
     pub publishing: Arc<Publishing>,
+    /// Compares this site with Rucio.
+    pub syncing: Arc<Syncing>,
     /// The site's repository.
     pub repository: RepositoryId,
 }
@@ -495,6 +498,7 @@ impl Assembly {
             registration: registration_lock(site)?,
             clock,
         });
+        let rucio = site.rucio.as_ref().map(Rucio::new).transpose()?;
         let removing = Arc::new(Removing::new(Ground {
             site: site.name.clone(),
             repository,
@@ -507,7 +511,7 @@ impl Assembly {
             roots: named_roots(site, &roots),
             clock: Arc::clone(&parts.clock),
         }));
-        let publishing = publishing(site, &parts, repository, &roots)?;
+        let publishing = publishing(site, &parts, (repository, rucio.clone()), &roots)?;
         let flows: Vec<Flow> = site
             .roots
             .iter()
@@ -515,12 +519,19 @@ impl Assembly {
             .map(|(root, datastore)| Flow::new(Arc::clone(&parts), root.clone(), datastore))
             .collect();
         let following = Arc::new(Following::new(flows.clone(), Arc::clone(&removing)));
+        let syncing = Arc::new(Syncing::new(sync::Ground {
+            repository,
+            rucio,
+            flows: flows.clone(),
+            removing: Arc::clone(&removing),
+        }));
         Ok(Self {
             parts,
             flows,
             removing,
             following,
             publishing: Arc::new(publishing),
+            syncing,
             repository,
         })
     }
@@ -535,7 +546,7 @@ impl Assembly {
 fn publishing(
     site: &Site,
     parts: &SiteParts,
-    repository: RepositoryId,
+    (repository, rucio): (RepositoryId, Option<Rucio>),
     roots: &[Arc<dyn Datastore>],
 ) -> Result<Publishing, AssemblyError> {
     let roots = site.roots.iter().zip(roots);
@@ -546,7 +557,7 @@ fn publishing(
     Ok(Publishing::new(publish::Ground {
         site: site.name.clone(),
         repository,
-        rucio: site.rucio.as_ref().map(Rucio::new).transpose()?,
+        rucio,
         registry: Arc::clone(&parts.registry),
         ledger: Arc::clone(&parts.ledger),
         roots: roots.collect(),

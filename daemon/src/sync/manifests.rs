@@ -33,7 +33,8 @@ impl RootSync<'_, '_> {
         self.heal_elsewhere()?;
         let unknown = self.unknown_of(origin, scope)?;
         let dids: Vec<Did> = unknown.into_iter().map(|path| Did::new(scope, path)).collect();
-        self.fetch(&dids, true)
+        self.fetch(&dids, true)?;
+        Ok(())
     }
 
     /// Manifests of an origin's control Rucio dataset that the ledger does not know.
@@ -80,7 +81,8 @@ impl RootSync<'_, '_> {
     }
 
     /// Takes in manifests that Rucio has here. What it has elsewhere alone is a finding where `told`.
-    pub(super) fn fetch(&mut self, dids: &[Did], told: bool) -> Result<(), SyncError> {
+    /// Returns those that are on their way here.
+    pub(super) fn fetch(&mut self, dids: &[Did], told: bool) -> Result<HashSet<Did>, SyncError> {
         let (mut there, mut asked) = (Vec::new(), Vec::new());
         for did in dids {
             match self.datastore().look_at_manifest(&did.name)? {
@@ -89,11 +91,13 @@ impl RootSync<'_, '_> {
             }
         }
         let listed = self.list(&asked, true)?;
-        let mut elsewhere = Vec::new();
+        let (mut elsewhere, mut coming) = (Vec::new(), HashSet::new());
         for did in asked {
             if let Some(here) = listed.here.get(&did) {
                 if self.name_manifest(&did.name, here)? {
                     there.push(did.name);
+                } else if !here.is_available() {
+                    coming.insert(did);
                 }
             } else if let Some(rses) = listed.elsewhere.get(&did)
                 && !rses.is_empty()
@@ -102,7 +106,8 @@ impl RootSync<'_, '_> {
             }
         }
         self.tell_elsewhere(&elsewhere, told)?;
-        self.register(there)
+        self.register(there)?;
+        Ok(coming)
     }
 
     fn tell_elsewhere(
@@ -194,7 +199,8 @@ impl RootSync<'_, '_> {
         if wanted.is_empty() {
             return Ok(());
         }
-        self.fetch(&wanted, true)
+        self.fetch(&wanted, true)?;
+        Ok(())
     }
 
     /// The names that the manifest of a generation may have.

@@ -56,8 +56,13 @@ mod flow;
 
 mod pass;
 
+mod take;
+
+mod worker;
+
 pub use self::budget::Progress;
 pub use self::error::SyncError;
 pub use self::flow::{Ground, Syncing};
 pub use self::pass::Measure;
 pub use self::report::{LateRun, SyncReport};
+pub use self::worker::{SyncDue, SyncWorker};

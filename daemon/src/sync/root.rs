@@ -77,14 +77,15 @@ impl RootSync<'_, '_> {
         &*self.flow.site().ledger
     }
 
-    /// Whether a run is one that Rucio brings here: another's.
+    /// Whether a run is one that Rucio brings here: a peer's.
     pub(super) fn is_carried(&self, run: &RunKey) -> bool {
-        run.origin != self.syncing.ground.repository
+        self.is_peer(run.origin)
     }
 
     /// Whether manifests of an origin are awaited here.
     pub(super) fn is_peer(&self, origin: RepositoryId) -> bool {
-        origin != self.syncing.ground.repository && self.flow.site().trust().knows(origin)
+        let trust = self.flow.site().trust();
+        trust.peers().iter().any(|peer| peer.origin == origin)
     }
 
     /// The scopes in which a peer's files are.

@@ -21,7 +21,7 @@ use super::root::{Here, RootSync};
 use crate::ledger::hints::{HintTaker, TakeError};
 use crate::ledger::record::{Hint, HintKind, Taken};
 use crate::registry::record::{ArtifactStanding, ClaimAt, RunRow};
-use crate::rucio::{Did, Rucio};
+use crate::rucio::Did;
 
 /// The first pause before a hint is looked into again; doubled with each try. A transfer is told of up
 /// to some twenty seconds before its replica is AVAILABLE.
@@ -167,9 +167,9 @@ impl RootSync<'_, '_> {
             .filter(|one| !known.contains(&one.did.name))
             .collect();
         let dids: Vec<Did> = new.iter().map(|one| one.did.clone()).collect();
-        let absent = self.fetch(&dids, false)?;
+        let coming = self.fetch(&dids, false)?;
         for one in new {
-            if absent.contains(&one.did) {
+            if coming.contains(&one.did) {
                 later(answers, one);
             }
         }
