@@ -38,7 +38,10 @@ impl fmt::Display for Schedule {
 impl Value for Schedule {
     fn read(value: &DeValue<'_>) -> Result<Self, Reason> {
         let text = text(value, "a cron expression").map_err(|reason| reason.hint(HINT))?;
-        if ["TZ=", "CRON_TZ="].iter().any(|zone| text.starts_with(zone)) {
+        if ["TZ=", "CRON_TZ="]
+            .iter()
+            .any(|zone| text.starts_with(zone))
+        {
             return Err(Reason::new("names a time zone, and schedules are in UTC").hint(HINT));
         }
         let parser = CronParser::builder()
@@ -49,9 +52,7 @@ impl Value for Schedule {
             .build();
         match parser.parse(text) {
             Ok(_) => Ok(Self(text.to_owned())),
-            Err(error) => {
-                Err(Reason::new(format!("is no cron expression: {error}")).hint(HINT))
-            }
+            Err(error) => Err(Reason::new(format!("is no cron expression: {error}")).hint(HINT)),
         }
     }
 }

@@ -19,8 +19,8 @@ use runsync::registry::collection::{
 };
 use runsync::registry::conflict::Conflict;
 use runsync::registry::record::{
-    ClaimAt, DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RowSource, RunRow,
-    WaitingArtifact, WaitingRun,
+    ClaimAt, DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RowSource,
+    RunRow, WaitingArtifact, WaitingRun,
 };
 use runsync::registry::removal::{
     Extent, NamedArtifact, Notice, Removal, RemovalRow, RunPart, Unwanted,

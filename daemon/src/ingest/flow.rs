@@ -421,15 +421,17 @@ impl Flow {
         // From its first row on it is the manifest of its generation, whatever comes later.
         let accepted: Vec<_> = to_register.iter().map(Verified::accepted).collect();
         ledger.accept(&accepted)?;
-        let trusts = |run: &RunKey| {
-            self.root.confirm == ConfirmLevel::Trust && !self.takes_rucios_word(run)
-        };
+        let trusts =
+            |run: &RunKey| self.root.confirm == ConfirmLevel::Trust && !self.takes_rucios_word(run);
         let claims = |verified: &Verified| verified.parsed().rows().claims();
         let of = to_register.iter().map(claims).sum();
-        let outcomes =
-            register::register(to_register, &self.root.name, &trusts, registry, &mut |rows| {
-                progress(Progress::Registered { rows, of })
-            })?;
+        let outcomes = register::register(
+            to_register,
+            &self.root.name,
+            &trusts,
+            registry,
+            &mut |rows| progress(Progress::Registered { rows, of }),
+        )?;
         for outcome in outcomes {
             rows.push(self.acknowledged_row(&outcome)?);
         }

@@ -190,6 +190,7 @@ mod tests {
             site: "SITE_B".parse().unwrap(),
             origin: repository(2),
             run_prefixes: vec!["u/b".parse().unwrap()],
+            scopes: Vec::new(),
             removals: RemovalPolicy::default(),
             keys: vec![key(2).public()],
             revoked_keys: vec![key(3).public()],

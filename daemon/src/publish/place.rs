@@ -174,7 +174,10 @@ pub fn lies(root: &Root, name: &str, pfns: &[String]) -> Lies {
     }
     let is_ours = |path: &ArtifactPath| {
         let path = path.as_str();
-        path == OURS || path.strip_prefix(OURS).is_some_and(|rest| rest.starts_with('/'))
+        path == OURS
+            || path
+                .strip_prefix(OURS)
+                .is_some_and(|rest| rest.starts_with('/'))
     };
     match (root.path_mapping, first.map(|path| path.parse())) {
         (PathMapping::Rucio, Some(Ok(path))) if !is_ours(&path) => Lies::At(path),

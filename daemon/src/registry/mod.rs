@@ -41,8 +41,8 @@ use crate::registry::conflict::Conflict;
 pub use crate::registry::dump::dump;
 pub use crate::registry::error::RegistryError;
 use crate::registry::record::{
-    ClaimAt, DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RowSource, RunRow,
-    WaitingArtifact, WaitingRun,
+    ClaimAt, DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RowSource,
+    RunRow, WaitingArtifact, WaitingRun,
 };
 use crate::registry::removal::{
     Extent, NamedArtifact, Notice, Removal, RemovalRow, RunPart, Unwanted,

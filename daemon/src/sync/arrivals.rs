@@ -26,7 +26,9 @@ pub(super) struct Arrival {
 impl Arrival {
     /// What runs that Rucio carries for wait for here, or forgot.
     fn wanted(&self) -> impl Iterator<Item = &ClaimAt> {
-        self.claims.iter().filter(|claim| !claim.busy && claim.wanted)
+        self.claims
+            .iter()
+            .filter(|claim| !claim.busy && claim.wanted)
     }
 
     fn is(&self, standing: ArtifactStanding) -> bool {
@@ -86,7 +88,9 @@ impl RootSync<'_, '_> {
     fn leave_out_others(&mut self, arrivals: &mut Vec<Arrival>) -> Result<(), SyncError> {
         let mut wrong = Vec::new();
         arrivals.retain(|arrival| {
-            let differs = arrival.wanted().find_map(|claim| differs(&arrival.here, claim));
+            let differs = arrival
+                .wanted()
+                .find_map(|claim| differs(&arrival.here, claim));
             if let Some(detail) = differs {
                 wrong.push((arrival.path.clone(), detail));
                 return false;
@@ -98,7 +102,9 @@ impl RootSync<'_, '_> {
 
     /// Lets wait again what was forgotten and is here again.
     fn await_again(&mut self, arrivals: &[Arrival]) -> Result<(), SyncError> {
-        let forgotten = arrivals.iter().filter(|arrival| arrival.is(ArtifactStanding::Absent));
+        let forgotten = arrivals
+            .iter()
+            .filter(|arrival| arrival.is(ArtifactStanding::Absent));
         let paths: Vec<&ArtifactPath> = forgotten.map(|arrival| &arrival.path).collect();
         if paths.is_empty() {
             return Ok(());
@@ -142,11 +148,14 @@ impl RootSync<'_, '_> {
                     && !claim.busy
                     && self.is_carried(&claim.run)
                 {
-                    of_runs.entry(claim.run.clone()).or_default().push(WaitingArtifact {
-                        path: path.clone(),
-                        size: claim.size,
-                        checksums: claim.checksums.clone(),
-                    });
+                    of_runs
+                        .entry(claim.run.clone())
+                        .or_default()
+                        .push(WaitingArtifact {
+                            path: path.clone(),
+                            size: claim.size,
+                            checksums: claim.checksums.clone(),
+                        });
                 }
             }
         }
@@ -172,7 +181,9 @@ fn brought(arrival: &Arrival) -> Brought {
 fn differs(here: &Here, claim: &ClaimAt) -> Option<String> {
     if let Some(bytes) = here.bytes.filter(|bytes| *bytes != claim.size) {
         let expected = claim.size;
-        return Some(format!("its size is {bytes} bytes in Rucio, expected {expected}"));
+        return Some(format!(
+            "its size is {bytes} bytes in Rucio, expected {expected}"
+        ));
     }
     let expected = claim.checksums.adler32.to_string();
     let theirs = here.adler32.as_deref().map(str::trim)?;
@@ -223,7 +234,11 @@ mod tests {
         ] {
             assert_eq!(differs(&fine, &claim), None);
         }
-        assert!(differs(&here(Some(8), Some(&right)), &claim).unwrap().starts_with("its size is 8"));
+        assert!(
+            differs(&here(Some(8), Some(&right)), &claim)
+                .unwrap()
+                .starts_with("its size is 8")
+        );
         assert!(differs(&here(Some(7), Some("00000001")), &claim).is_some());
     }
 }

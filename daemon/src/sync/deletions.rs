@@ -54,7 +54,11 @@ impl RootSync<'_, '_> {
             self.syncing.wake_removals();
         }
         let concerned: Vec<usize> = (0..gone.len())
-            .filter(|index| claims.get(*index).is_some_and(|claims| is_concerned(claims)))
+            .filter(|index| {
+                claims
+                    .get(*index)
+                    .is_some_and(|claims| is_concerned(claims))
+            })
             .collect();
         if concerned.is_empty() {
             return Ok(fates);
@@ -177,7 +181,10 @@ impl RootSync<'_, '_> {
             .collect();
         let gone = self.datastore().delete(&free)?;
         self.datastore().sync()?;
-        let count = gone.iter().filter(|gone| **gone == Deletion::Deleted).count();
+        let count = gone
+            .iter()
+            .filter(|gone| **gone == Deletion::Deleted)
+            .count();
         info!(root = %self.root().name, names = count, "names taken away whose files Rucio has deleted");
         Ok(())
     }
@@ -197,5 +204,7 @@ enum Verdict {
 fn is_concerned(claims: &[ClaimAt]) -> bool {
     let settled = claims.iter().filter(|claim| !claim.busy);
     settled.clone().count() == claims.len()
-        && settled.clone().any(|claim| claim.standing != ArtifactStanding::Awaited)
+        && settled
+            .clone()
+            .any(|claim| claim.standing != ArtifactStanding::Awaited)
 }

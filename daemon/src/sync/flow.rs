@@ -202,11 +202,17 @@ impl RootSync<'_, '_> {
 
     /// Compares one artifact. False where no run of another's names it.
     fn artifact(&mut self, did: &Did, path: &ArtifactPath) -> Result<bool, SyncError> {
-        let claims = self.registry().claims_at(&self.root().name, &[path])?.concat();
+        let claims = self
+            .registry()
+            .claims_at(&self.root().name, &[path])?
+            .concat();
         if !claims.iter().any(|claim| self.is_carried(&claim.run)) {
             return Ok(false);
         }
-        let here = self.list(std::slice::from_ref(did), false)?.here.remove(did);
+        let here = self
+            .list(std::slice::from_ref(did), false)?
+            .here
+            .remove(did);
         let path = path.clone();
         match here {
             Some(here) => self.take_in(vec![Arrival { path, here, claims }])?,

@@ -71,7 +71,11 @@ impl RootSync<'_, '_> {
             let rule = self.rucio.rule(&stuck.rule_id)?;
             let error = rule.and_then(|rule| rule.error).unwrap_or_default();
             let id = &stuck.rule_id;
-            let why = if error.is_empty() { "no reason given" } else { &error };
+            let why = if error.is_empty() {
+                "no reason given"
+            } else {
+                &error
+            };
             return Ok(Some(format!("rule {id} for {rse} is stuck: {why}")));
         }
         if locks.is_empty() && awaited.available < awaited.waiting {

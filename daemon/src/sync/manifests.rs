@@ -32,7 +32,10 @@ impl RootSync<'_, '_> {
     pub(super) fn control(&mut self, origin: RepositoryId, scope: &Scope) -> Result<(), SyncError> {
         self.heal_elsewhere()?;
         let unknown = self.unknown_of(origin, scope)?;
-        let dids: Vec<Did> = unknown.into_iter().map(|path| Did::new(scope, path)).collect();
+        let dids: Vec<Did> = unknown
+            .into_iter()
+            .map(|path| Did::new(scope, path))
+            .collect();
         self.fetch(&dids, true)?;
         Ok(())
     }
@@ -74,8 +77,7 @@ impl RootSync<'_, '_> {
     fn unknown(&self, mut paths: Vec<String>) -> Result<Vec<String>, SyncError> {
         let asked: Vec<&str> = paths.iter().map(String::as_str).collect();
         let known = self.ledger().manifests_at(&self.root().name, &asked)?;
-        let known: HashSet<String> =
-            known.into_iter().map(|row| row.location.path).collect();
+        let known: HashSet<String> = known.into_iter().map(|row| row.location.path).collect();
         paths.retain(|path| !known.contains(path));
         Ok(paths)
     }
@@ -125,7 +127,10 @@ impl RootSync<'_, '_> {
             .map(|(path, rses)| Finding {
                 kind: ELSEWHERE.to_owned(),
                 subject: self.subject(path),
-                detail: format!("Rucio has it at {rses}, and nothing brings it to {}", self.rse),
+                detail: format!(
+                    "Rucio has it at {rses}, and nothing brings it to {}",
+                    self.rse
+                ),
                 first_seen: now,
                 last_seen: now,
                 times: 1,
@@ -138,7 +143,9 @@ impl RootSync<'_, '_> {
     fn heal_elsewhere(&self) -> Result<(), SyncError> {
         let ours = self.subject("");
         let told = self.ledger().findings_of(ELSEWHERE, &ours, None, NEW_MAX)?;
-        let paths = told.iter().filter_map(|told| told.subject.strip_prefix(&ours));
+        let paths = told
+            .iter()
+            .filter_map(|told| told.subject.strip_prefix(&ours));
         let paths: Vec<String> = paths.map(str::to_owned).collect();
         if paths.is_empty() {
             return Ok(());
@@ -160,7 +167,11 @@ impl RootSync<'_, '_> {
         }
         self.report.manifests += paths.len() as u64;
         let found: Vec<String> = paths.iter().map(|path| self.subject(path)).collect();
-        if !self.ledger().findings_of(ELSEWHERE, &self.subject(""), None, 1)?.is_empty() {
+        if !self
+            .ledger()
+            .findings_of(ELSEWHERE, &self.subject(""), None, 1)?
+            .is_empty()
+        {
             self.ledger().healed_all(ELSEWHERE, &found)?;
         }
         info!(root = %self.root().name, manifests = paths.len(), "manifests have come that nobody had seen");
@@ -206,8 +217,8 @@ impl RootSync<'_, '_> {
     /// The names that the manifest of a generation may have.
     fn manifests_of(&self, run: &RunKey, generation: Generation) -> Vec<Did> {
         let scopes = self.scopes(run.origin);
-        let paths = [false, true]
-            .map(|packed| manifest_path(run.origin, &run.name, generation, packed));
+        let paths =
+            [false, true].map(|packed| manifest_path(run.origin, &run.name, generation, packed));
         let in_scope = |scope: &Scope| paths.clone().map(|path| Did::new(scope, path));
         scopes.iter().flat_map(in_scope).collect()
     }

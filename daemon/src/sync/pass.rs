@@ -105,7 +105,9 @@ impl Syncing {
                 Cursor::Manifests(0)
             }
         };
-        let gone = self.at(root, (rucio, budget), report, |root| root.go(cursor, &mut pass));
+        let gone = self.at(root, (rucio, budget), report, |root| {
+            root.go(cursor, &mut pass)
+        });
         match gone {
             Ok(whole) => {
                 pass.problem = None;
@@ -158,15 +160,23 @@ impl RootSync<'_, '_> {
                 Ok(Some(Cursor::Manifests(done + 1)))
             }
             Cursor::Runs(after) => {
-                let after = after.as_ref().map(|(name, origin)| (name.as_str(), *origin));
-                let runs = self.registry().runs_after(None, false, after, RUNS_TOGETHER)?;
+                let after = after
+                    .as_ref()
+                    .map(|(name, origin)| (name.as_str(), *origin));
+                let runs = self
+                    .registry()
+                    .runs_after(None, false, after, RUNS_TOGETHER)?;
                 let is_last = runs.len() < RUNS_TOGETHER;
-                let last = runs.last().map(|row| (row.key.name.clone(), row.key.origin));
+                let last = runs
+                    .last()
+                    .map(|row| (row.key.name.clone(), row.key.origin));
                 let mut carried = runs;
                 carried.retain(|row| self.is_carried(&row.key));
                 self.fill_gaps(&carried)?;
                 self.runs(&carried, false)?;
-                Ok(last.filter(|_| !is_last).map(|last| Cursor::Runs(Some(last))))
+                Ok(last
+                    .filter(|_| !is_last)
+                    .map(|last| Cursor::Runs(Some(last))))
             }
         }
     }

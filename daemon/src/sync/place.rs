@@ -48,7 +48,8 @@ impl RootSync<'_, '_> {
                 Lies::Elsewhere => {
                     clear(&mut named, index);
                     let pfn = file.here.pfns.first().map_or("nowhere", String::as_str);
-                    let detail = format!("Rucio has it at {pfn}, which is no place of its own here");
+                    let detail =
+                        format!("Rucio has it at {pfn}, which is no place of its own here");
                     wrong.push((file.path.clone(), detail));
                 }
             }
@@ -152,7 +153,9 @@ impl RootSync<'_, '_> {
             Lies::AsNamed => Err("no file is there".to_owned()),
             Lies::Elsewhere => {
                 let pfn = here.pfns.first().map_or("nowhere", String::as_str);
-                Err(format!("Rucio has it at {pfn}, which is no place of its own here"))
+                Err(format!(
+                    "Rucio has it at {pfn}, which is no place of its own here"
+                ))
             }
         };
         match told {
@@ -177,7 +180,9 @@ impl RootSync<'_, '_> {
     ) -> Result<Result<(), String>, SyncError> {
         let claimed = self.registry().claimed(&self.root().name, &[from])?;
         if claimed.contains(&true) {
-            return Ok(Err(format!("Rucio has it at {from}, which is another dataset's")));
+            return Ok(Err(format!(
+                "Rucio has it at {from}, which is another dataset's"
+            )));
         }
         let file = match self.datastore().open(from) {
             Ok((file, _)) => file,
@@ -194,7 +199,9 @@ impl RootSync<'_, '_> {
                     || (here.adler32.as_deref())
                         .is_some_and(|theirs| !theirs.eq_ignore_ascii_case(&adler32));
                 if differs {
-                    return Ok(Err(format!("the file at {from} is not the one that Rucio knows")));
+                    return Ok(Err(format!(
+                        "the file at {from} is not the one that Rucio knows"
+                    )));
                 }
             }
             Err(error) => return Ok(Err(format!("cannot read {from}: {error}"))),
@@ -206,7 +213,9 @@ impl RootSync<'_, '_> {
                 Ok(Ok(()))
             }
             Linked::There => Ok(Ok(())),
-            Linked::Other => Ok(Err(format!("another file has this name; Rucio's lies at {from}"))),
+            Linked::Other => Ok(Err(format!(
+                "another file has this name; Rucio's lies at {from}"
+            ))),
         }
     }
 
@@ -230,6 +239,8 @@ fn difference(at: &ArtifactPath, look: Look, size: u64) -> String {
         }
         Look::Absent => format!("Rucio has it at {at}, and no file is there"),
         Look::Irregular => format!("Rucio has it at {at}, and that is no regular file"),
-        Look::Unreadable(fault) => format!("Rucio has it at {at}, which cannot be looked at: {fault}"),
+        Look::Unreadable(fault) => {
+            format!("Rucio has it at {at}, which cannot be looked at: {fault}")
+        }
     }
 }

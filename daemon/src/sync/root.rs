@@ -101,7 +101,10 @@ impl RootSync<'_, '_> {
     /// Asks where files are, in as few requests as there can be. A name that no server takes is nowhere.
     pub(super) fn list(&mut self, dids: &[Did], all: bool) -> Result<Listed, SyncError> {
         let schema = self.rucio.schema();
-        let dids: Vec<&Did> = dids.iter().filter(|did| schema.check(did).is_ok()).collect();
+        let dids: Vec<&Did> = dids
+            .iter()
+            .filter(|did| schema.check(did).is_ok())
+            .collect();
         let mut listed = Listed::default();
         for chunk in dids.chunks(self.rucio.config().bulk) {
             self.budget.ask()?;
@@ -162,7 +165,10 @@ impl RootSync<'_, '_> {
         if right.is_empty() || self.ledger().findings_of(kind, &ours, None, 1)?.is_empty() {
             return Ok(());
         }
-        let subjects: Vec<String> = right.iter().map(|path| self.subject(path.as_str())).collect();
+        let subjects: Vec<String> = right
+            .iter()
+            .map(|path| self.subject(path.as_str()))
+            .collect();
         Ok(self.ledger().healed_all(kind, &subjects)?)
     }
 

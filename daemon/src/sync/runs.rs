@@ -39,10 +39,17 @@ impl RootSync<'_, '_> {
                 compared.extend(self.compared(&row.key)?);
             }
         }
-        let dids: Vec<Did> = compared.iter().flat_map(|one| one.instalments.clone()).collect();
+        let dids: Vec<Did> = compared
+            .iter()
+            .flat_map(|one| one.instalments.clone())
+            .collect();
         let locks = self.locks_here(&dids)?;
         for one in &compared {
-            let own: HashSet<&str> = one.instalments.iter().map(|did| did.name.as_str()).collect();
+            let own: HashSet<&str> = one
+                .instalments
+                .iter()
+                .map(|did| did.name.as_str())
+                .collect();
             let of_run = |lock: &&DatasetLock| lock.scope == one.scope && own.contains(&*lock.name);
             let locks: Vec<DatasetLock> = locks.iter().filter(of_run).cloned().collect();
             self.run(one, &locks, all)?;
@@ -54,7 +61,9 @@ impl RootSync<'_, '_> {
     fn compared(&self, run: &RunKey) -> Result<Option<Compared>, SyncError> {
         let (mut scope, mut generations) = (None, Vec::new());
         for row in self.ledger().of_run(run)? {
-            let Some(summary) = &row.summary else { continue };
+            let Some(summary) = &row.summary else {
+                continue;
+            };
             let has_artifacts = match summary.content {
                 Content::Additions | Content::Snapshot => true,
                 Content::Removal | Content::Inventory => false,
@@ -133,7 +142,9 @@ impl RootSync<'_, '_> {
         let (root, most) = (self.root().name.clone(), self.rucio.config().bulk);
         loop {
             let between = (after.as_ref().map(ArtifactPath::as_str), None);
-            let page = self.registry().waiting_artifacts(&compared.run, &root, between, most)?;
+            let page = self
+                .registry()
+                .waiting_artifacts(&compared.run, &root, between, most)?;
             let is_last = page.len() < most;
             let paths: Vec<ArtifactPath> = page.into_iter().map(|one| one.path).collect();
             after = paths.last().cloned();
@@ -157,7 +168,10 @@ impl RootSync<'_, '_> {
         if paths.is_empty() {
             return Ok((0, 0));
         }
-        let dids: Vec<Did> = paths.iter().map(|path| Did::new(scope, path.as_str())).collect();
+        let dids: Vec<Did> = paths
+            .iter()
+            .map(|path| Did::new(scope, path.as_str()))
+            .collect();
         let mut listed = self.list(&dids, false)?.here;
         let asked: Vec<&ArtifactPath> = paths.iter().collect();
         let claims = self.registry().claims_at(&self.root().name, &asked)?;
@@ -168,7 +182,10 @@ impl RootSync<'_, '_> {
                 Some(Arrival { path, here, claims })
             })
             .collect();
-        let available = arrivals.iter().filter(|one| one.here.is_available()).count() as u64;
+        let available = arrivals
+            .iter()
+            .filter(|one| one.here.is_available())
+            .count() as u64;
         let before = self.report.confirmed;
         self.take_in(arrivals)?;
         Ok((available, self.report.confirmed - before))
@@ -210,9 +227,13 @@ impl RootSync<'_, '_> {
         let root = self.root().name.clone();
         loop {
             let page = self.registry().records(&compared.run, after, most)?;
-            let Some(last) = page.last() else { return Ok(()) };
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
             after = Some(last.uuid);
-            let here = page.into_iter().filter(|one| one.confirmed && one.root == root);
+            let here = page
+                .into_iter()
+                .filter(|one| one.confirmed && one.root == root);
             let mut paths: Vec<ArtifactPath> = here.map(|one| one.path).collect();
             paths.sort_unstable();
             paths.dedup();

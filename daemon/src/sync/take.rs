@@ -76,7 +76,14 @@ impl Syncing {
                 forgotten,
                 ..
             } = report;
-            tracing::debug!(hints = hints.len(), manifests, confirmed, linked, forgotten, "hints taken");
+            tracing::debug!(
+                hints = hints.len(),
+                manifests,
+                confirmed,
+                linked,
+                forgotten,
+                "hints taken"
+            );
         }
         Ok(answers)
     }
@@ -185,7 +192,9 @@ impl RootSync<'_, '_> {
             claims.retain(|claim| self.is_carried(&claim.run));
             (heard, path, claims)
         });
-        Ok(known.filter(|(_, _, claims)| claims.iter().any(is_open)).collect())
+        Ok(known
+            .filter(|(_, _, claims)| claims.iter().any(is_open))
+            .collect())
     }
 
     /// Where artifacts have their own names, and a look is what confirms: looks, and keeps those that
@@ -195,14 +204,21 @@ impl RootSync<'_, '_> {
             return Ok(known);
         }
         self.flow.datastore().check_identity()?;
-        let looked = known.iter().map(|(_, path, claims)| (path.clone(), claims.clone()));
+        let looked = known
+            .iter()
+            .map(|(_, path, claims)| (path.clone(), claims.clone()));
         self.look_now(&looked.collect::<Vec<_>>())?;
         self.left(known)
     }
 
     /// Those that are still waited for, or forgotten.
     fn left(&self, known: Vec<Known>) -> Result<Vec<Known>, SyncError> {
-        self.known(known.into_iter().map(|(heard, path, _)| (heard, path)).collect())
+        self.known(
+            known
+                .into_iter()
+                .map(|(heard, path, _)| (heard, path))
+                .collect(),
+        )
     }
 
     fn ask_for(&mut self, known: Vec<Known>, answers: &mut [Taken]) -> Result<(), SyncError> {

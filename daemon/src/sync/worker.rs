@@ -83,11 +83,7 @@ impl SyncWorker {
     /// # Errors
     ///
     /// Where Rucio, or this site, do not answer, or `progress` broke off.
-    pub fn work(
-        &mut self,
-        rucio: &Rucio,
-        progress: &mut Progress<'_>,
-    ) -> Result<bool, SyncError> {
+    pub fn work(&mut self, rucio: &Rucio, progress: &mut Progress<'_>) -> Result<bool, SyncError> {
         if self.is_due()? {
             self.pass(rucio, progress)?;
             return Ok(true);
@@ -107,10 +103,13 @@ impl SyncWorker {
 
     fn pass(&mut self, rucio: &Rucio, progress: &mut Progress<'_>) -> Result<(), SyncError> {
         let measure = Measure::Part(&rucio.config().sync);
-        let report = self.syncing.pass(rucio, None, measure, progress).inspect_err(|_| {
-            telemetry::synced(false);
-            self.due.set();
-        })?;
+        let report = self
+            .syncing
+            .pass(rucio, None, measure, progress)
+            .inspect_err(|_| {
+                telemetry::synced(false);
+                self.due.set();
+            })?;
         telemetry::synced(true);
         let SyncReport {
             whole,
@@ -123,7 +122,10 @@ impl SyncWorker {
         } = report;
         let late = report.late.len();
         if report.has_changed() {
-            info!(whole, requests, runs, manifests, confirmed, forgotten, late, "compared with Rucio");
+            info!(
+                whole,
+                requests, runs, manifests, confirmed, forgotten, late, "compared with Rucio"
+            );
         } else {
             debug!(whole, requests, runs, late, "compared with Rucio");
         }
@@ -163,7 +165,9 @@ impl SyncWorker {
         for (key, since) in new.into_iter().take(RUNS_TOGETHER) {
             let (root, run) = &key;
             let roots = syncing.roots(None)?;
-            let found = roots.into_iter().find(|(flow, _)| flow.root().name == *root);
+            let found = roots
+                .into_iter()
+                .find(|(flow, _)| flow.root().name == *root);
             if let (Some(at), Some(row)) = (found, site.registry.run(run)?) {
                 let (mut report, mut budget) = (SyncReport::default(), Budget::open(progress));
                 syncing.at(at, (rucio, &mut budget), &mut report, |root| {

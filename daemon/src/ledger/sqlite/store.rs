@@ -14,8 +14,8 @@ use super::SCHEMA;
 use super::hints;
 use super::poison;
 use super::publications;
-use super::syncs;
 use super::rows::{self, Failure, MANIFEST_COLUMNS};
+use super::syncs;
 use crate::file_identity::FileIdentity;
 use crate::lease::Tenure;
 use crate::ledger::record::{

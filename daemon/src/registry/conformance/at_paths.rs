@@ -117,7 +117,12 @@ pub(crate) fn what_is_unwanted_or_on_its_way_out_is_left_alone(open: &Open) {
     while site.registry().reap(ONE_COMMIT as usize).unwrap() {}
     assert_eq!(site.registry().await_at(&root(), &asked).unwrap(), 0);
     let found = site.registry().claims_at(&root(), &asked).unwrap();
-    assert!(found.iter().flatten().all(|claim| !claim.wanted && !claim.busy));
+    assert!(
+        found
+            .iter()
+            .flatten()
+            .all(|claim| !claim.wanted && !claim.busy)
+    );
     site.check_counters();
 }
 

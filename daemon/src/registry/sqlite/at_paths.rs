@@ -12,9 +12,9 @@ use rusqlite::{Connection, params};
 
 use super::failure::Failure;
 use super::hidden::Hidden;
+use super::names;
 use super::rows::{self, ABSENT, AWAITED, CONFIRMED};
 use super::unwanted::UnwantedTypes;
-use super::names;
 use crate::registry::record::{ArtifactStanding, ClaimAt};
 
 /// Claims at a path; [`rows::CHECKSUM_COLUMNS`] come first.

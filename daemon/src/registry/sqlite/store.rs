@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 use super::failure::Failure;
 use super::{
-    SCHEMA, at_paths, chains, collections, confirm, conflicts, names, notices, omitted, query, reap,
-    register, removal, standing, unlink, unwanted,
+    SCHEMA, at_paths, chains, collections, confirm, conflicts, names, notices, omitted, query,
+    reap, register, removal, standing, unlink, unwanted,
 };
 use crate::lease::{Fence, Tenure};
 use crate::registry::collection::{
@@ -25,8 +25,8 @@ use crate::registry::collection::{
 };
 use crate::registry::conflict::Conflict;
 use crate::registry::record::{
-    ClaimAt, DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RowSource, RunRow,
-    WaitingArtifact, WaitingRun,
+    ClaimAt, DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RowSource,
+    RunRow, WaitingArtifact, WaitingRun,
 };
 use crate::registry::removal::{
     Extent, NamedArtifact, Notice, Removal, RemovalRow, RunPart, Unwanted,
