@@ -97,7 +97,7 @@ impl RootSync<'_, '_> {
             }
             true
         });
-        self.tell(WRONG, &wrong, &[])
+        self.tell(WRONG, &wrong)
     }
 
     /// Lets wait again what was forgotten and is here again.

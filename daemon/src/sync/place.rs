@@ -2,6 +2,8 @@
 //!
 //! At an RSE that places files by an algorithm of its own a file lies elsewhere in the root. Registry,
 //! manifests and confirming know its name alone, so it gets that as a second one: a hard link, one copy.
+//! A manifest, which is small and must never change, is copied instead: what Rucio does to its own file
+//! later is no concern of it.
 //! The same rule as that by which the origin gave its files Rucio's names
 //! ([`lies`]), seen from the other side.
 //!
@@ -12,6 +14,8 @@
 //! - A name that runsync has made is noted, so that it can be taken away when Rucio's is gone.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Seek;
 
 use runsync_config::root::PathMapping;
 use runsync_manifest::checksum::{Wanted, checksum};
@@ -57,7 +61,7 @@ impl RootSync<'_, '_> {
         if !links.is_empty() {
             self.link(brought, links, &mut named, &mut wrong)?;
         }
-        self.tell(WRONG, &wrong, &[])?;
+        self.tell(WRONG, &wrong)?;
         Ok(named)
     }
 
@@ -117,7 +121,8 @@ impl RootSync<'_, '_> {
         }
         let right: Vec<&ArtifactPath> = made.iter().map(|file| &file.path).collect();
         self.report.linked += made.len() as u64;
-        self.tell(TAKEN, &taken, &right)
+        self.tell(TAKEN, &taken)?;
+        self.heal(TAKEN, &right)
     }
 
     /// Notes that names of runs are runsync's, before the first is made: what a crash leaves is known.
@@ -145,11 +150,8 @@ impl RootSync<'_, '_> {
         if let Look::File(_) = self.datastore().look_at_manifest(path)? {
             return Ok(true);
         }
-        let Ok(to) = path.parse::<ArtifactPath>() else {
-            return Ok(false);
-        };
         let told = match lies(self.root(), path, &here.pfns) {
-            Lies::At(from) => self.link_manifest(&from, &to, here)?,
+            Lies::At(from) => self.copy_manifest(&from, path, here)?,
             Lies::AsNamed => Err("no file is there".to_owned()),
             Lies::Elsewhere => {
                 let pfn = here.pfns.first().map_or("nowhere", String::as_str);
@@ -160,31 +162,29 @@ impl RootSync<'_, '_> {
         };
         match told {
             Ok(()) => {
-                self.heal(WRONG, &[&to])?;
+                self.heal(WRONG, &[path])?;
                 Ok(true)
             }
             Err(_) if !here.is_available() => Ok(false),
             Err(detail) => {
-                self.tell(WRONG, &[(to, detail)], &[])?;
+                self.tell(WRONG, &[(path, detail)])?;
                 Ok(false)
             }
         }
     }
 
-    /// Links a manifest where it is what Rucio says; else says why it is not.
-    fn link_manifest(
+    /// Copies a manifest to its path where it is what Rucio says; else says why it is not.
+    fn copy_manifest(
         &mut self,
         from: &ArtifactPath,
-        to: &ArtifactPath,
+        to: &str,
         here: &Here,
     ) -> Result<Result<(), String>, SyncError> {
         let claimed = self.registry().claimed(&self.root().name, &[from])?;
         if claimed.contains(&true) {
-            return Ok(Err(format!(
-                "Rucio has it at {from}, which is another dataset's"
-            )));
+            return Ok(Err(format!("Rucio has it at {from}, which is another dataset's")));
         }
-        let file = match self.datastore().open(from) {
+        let mut file = match self.datastore().open(from) {
             Ok((file, _)) => file,
             Err(error @ (DatastoreError::Missing { .. } | DatastoreError::Irregular { .. })) => {
                 return Ok(Err(error.to_string()));
@@ -192,37 +192,36 @@ impl RootSync<'_, '_> {
             Err(error) => return Err(error.into()),
         };
         // What else it holds, its signature and trailer tell.
-        match checksum(file, Wanted::default()) {
-            Ok((size, found)) => {
-                let adler32 = found.adler32.to_string();
-                let differs = here.bytes.is_some_and(|bytes| bytes != size)
-                    || (here.adler32.as_deref())
-                        .is_some_and(|theirs| !theirs.eq_ignore_ascii_case(&adler32));
-                if differs {
-                    return Ok(Err(format!(
-                        "the file at {from} is not the one that Rucio knows"
-                    )));
-                }
-            }
-            Err(error) => return Ok(Err(format!("cannot read {from}: {error}"))),
+        if let Err(detail) = is_as_known(&file, from, here) {
+            return Ok(Err(detail));
         }
-        match self.datastore().link(from.as_str(), to)? {
-            Linked::Made => {
-                self.datastore().sync()?;
-                self.report.linked += 1;
-                Ok(Ok(()))
-            }
-            Linked::There => Ok(Ok(())),
-            Linked::Other => Ok(Err(format!(
-                "another file has this name; Rucio's lies at {from}"
-            ))),
+        if let Err(error) = file.rewind() {
+            return Ok(Err(format!("cannot read {from}: {error}")));
         }
+        if self.datastore().install_manifest(to, &mut file)? {
+            self.report.linked += 1;
+        }
+        Ok(Ok(()))
     }
 
     /// Whether files of Rucio's may have other names in this root than those that manifests know.
     pub(super) fn has_second_names(&self) -> bool {
         self.root().path_mapping == PathMapping::Rucio
     }
+}
+
+/// Compares a file with what Rucio knows of it; says what differs.
+fn is_as_known(file: &File, at: &ArtifactPath, here: &Here) -> Result<(), String> {
+    let (size, found) = checksum(file, Wanted::default())
+        .map_err(|error| format!("cannot read {at}: {error}"))?;
+    let adler32 = found.adler32.to_string();
+    let other = here.adler32.as_deref();
+    if here.bytes.is_some_and(|bytes| bytes != size)
+        || other.is_some_and(|other| !other.trim().eq_ignore_ascii_case(&adler32))
+    {
+        return Err(format!("the file at {at} is not the one that Rucio knows"));
+    }
+    Ok(())
 }
 
 fn clear(named: &mut [bool], index: usize) {

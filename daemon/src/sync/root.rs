@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use runsync_config::root::Root;
-use runsync_manifest::name::{ArtifactPath, RepositoryId, RseName, RunKey, Scope};
+use runsync_manifest::name::{RepositoryId, RseName, RunKey, Scope};
 
 use super::SyncError;
 use super::budget::Budget;
@@ -132,44 +132,40 @@ impl RootSync<'_, '_> {
         Ok(listed)
     }
 
-    /// Keeps findings about paths of this root, and drops those of the same kind about paths that are
-    /// right by now.
-    pub(super) fn tell(
+    /// Keeps findings about paths of this root, each with what is wrong there.
+    pub(super) fn tell<P: AsRef<str>>(
         &mut self,
         kind: &str,
-        wrong: &[(ArtifactPath, String)],
-        right: &[&ArtifactPath],
+        wrong: &[(P, String)],
     ) -> Result<(), SyncError> {
+        if wrong.is_empty() {
+            return Ok(());
+        }
         let now = self.flow.site().clock.now();
         let findings: Vec<Finding> = wrong
             .iter()
             .map(|(path, detail)| Finding {
                 kind: kind.to_owned(),
-                subject: self.subject(path.as_str()),
+                subject: self.subject(path.as_ref()),
                 detail: detail.clone(),
                 first_seen: now,
                 last_seen: now,
                 times: 1,
             })
             .collect();
-        if !findings.is_empty() {
-            self.ledger().find_all(&findings)?;
-            self.report.wrong += findings.len() as u64;
-        }
-        self.heal(kind, right)
+        self.ledger().find_all(&findings)?;
+        self.report.wrong += findings.len() as u64;
+        Ok(())
     }
 
-    /// Drops findings about paths, where there are any of that kind.
-    pub(super) fn heal(&self, kind: &str, right: &[&ArtifactPath]) -> Result<(), SyncError> {
+    /// Drops findings about paths that are right by now, where there are any of that kind.
+    pub(super) fn heal<P: AsRef<str>>(&self, kind: &str, right: &[P]) -> Result<(), SyncError> {
         let ours = self.subject("");
         if right.is_empty() || self.ledger().findings_of(kind, &ours, None, 1)?.is_empty() {
             return Ok(());
         }
-        let subjects: Vec<String> = right
-            .iter()
-            .map(|path| self.subject(path.as_str()))
-            .collect();
-        Ok(self.ledger().healed_all(kind, &subjects)?)
+        let right = right.iter().map(|path| self.subject(path.as_ref()));
+        Ok(self.ledger().healed_all(kind, &right.collect::<Vec<_>>())?)
     }
 
     /// What a finding about a path, or a run, of this root is about.

@@ -23,13 +23,12 @@ pub(crate) fn identity(server: &Rucio) {
     let manifest = [scene.hint(HintKind::Arrived, &scene.manifest(run, "1-1"))];
     assert!(all_later(&scene.take(&manifest)));
     shown("told of a manifest that is not there yet", "later");
-    scene.carry();
+    let bytes = std::fs::read(scene.a.site.root().join(scene.manifest(run, "1-1"))).unwrap();
+    scene.b.site.put(&scene.manifest(run, "1-1"), &bytes);
     assert!(all_done(&scene.take(&manifest)));
     assert_eq!(scene.standing(run), (0, FILES.into()));
-    shown(
-        "it is there, and Rucio does not call it AVAILABLE yet",
-        "registered",
-    );
+    shown("it is there, and Rucio does not call it AVAILABLE yet", "registered");
+    scene.carry();
     let artifacts = scene.hints(HintKind::Arrived, run);
     assert!(all_done(&scene.take(&artifacts)));
     assert_eq!(scene.standing(run), (FILES.into(), 0));
