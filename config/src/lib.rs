@@ -35,6 +35,10 @@ pub mod lease;
 
 pub mod removal;
 
+mod schedule;
+
+mod sync;
+
 pub mod rucio;
 
 pub mod events;

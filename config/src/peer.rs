@@ -1,6 +1,6 @@
 //! Peers: other sites' repositories, their keys and the runs they may own.
 
-use runsync_manifest::name::{RepositoryId, RunPrefix, SiteName};
+use runsync_manifest::name::{RepositoryId, RunPrefix, Scope, SiteName};
 use runsync_manifest::signature::PublicKey;
 use serde::Serialize;
 use toml::de::DeValue;
@@ -52,6 +52,8 @@ pub struct Peer {
     pub run_prefixes: Vec<RunPrefix>,
     /// What is done when it has removed runs, or datasets of them.
     pub removals: RemovalPolicy,
+    /// The scopes of its files in Rucio; empty: this site's own.
+    pub scopes: Vec<Scope>,
     /// Its public keys that are trusted now.
     #[serde(skip)]
     pub keys: Vec<PublicKey>,
@@ -74,12 +76,14 @@ impl Peer {
             );
         }
         let removals = section.or("removals", RemovalPolicy::default());
+        let scopes = section.list("scopes");
         section.finish();
         Some(Self {
             site: site?,
             origin: origin?,
             run_prefixes,
             removals,
+            scopes,
             keys: Vec::new(),
             revoked_keys: Vec::new(),
         })

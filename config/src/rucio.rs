@@ -14,6 +14,8 @@ use toml::de::DeValue;
 use crate::duration;
 use crate::problem::Reason;
 use crate::raw::Section;
+pub use crate::schedule::Schedule;
+pub use crate::sync::Sync;
 use crate::value::{Value, text, word};
 
 /// Most items of one bulk call: `maxItems` of Rucio's own schema (`rucio/common/schema/generic.py`).
@@ -60,6 +62,8 @@ pub struct Rucio {
     pub login: Login,
     /// What is published.
     pub publish: Publish,
+    /// When Rucio is asked what should be here.
+    pub sync: Sync,
     /// The rules of published runs.
     #[serde(rename = "rule", skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
@@ -294,6 +298,7 @@ impl Rucio {
         let connect_timeout = section.or("connect_timeout", CONNECT_TIMEOUT);
         let login = read_login(&mut section, base);
         let publish = Publish::read(section.section("publish"));
+        let sync = Sync::read(section.section("sync"));
         let rules: Option<Vec<_>> = section
             .sections("rule")
             .into_iter()
@@ -322,6 +327,7 @@ impl Rucio {
             connect_timeout,
             login: login?,
             publish,
+            sync,
             rules: rules?,
         })
     }

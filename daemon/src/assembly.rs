@@ -29,6 +29,7 @@ use crate::ingest::trust::Trust;
 use crate::lease::{
     Fence, Held, Holder, HolderKind, Keeper, LeaseError, Standing, Tenure, Vacancy,
 };
+use crate::ledger::hints::HintTaker;
 use crate::ledger::{Ledger, LedgerError, SqliteLease, SqliteLedger};
 use crate::publish::{self, PublishRoot, Publishing};
 use crate::registration_lock::{RegistrationLock, RegistrationLockError};
@@ -36,6 +37,7 @@ use crate::registry::{Registry, RegistryError, SqliteRegistry};
 use crate::removal::{Ground, NamedRoot, Removing};
 use crate::rucio::{Rucio, RucioError};
 use crate::sqlite::{SqliteError, Unfenced};
+use crate::sync::{self, Syncing};
 
 /// Name of the ledger's file in the state directory.
 pub const LEDGER_FILE: &str = "ledger.sqlite3";
@@ -465,6 +467,8 @@ pub struct Assembly {
     pub publishing: Arc<Publishing>,
     /// Hears messages of files.
     pub events: Hearing,
+    /// Compares this site with Rucio.
+    pub syncing: Arc<Syncing>,
     /// The site's repository.
     pub repository: RepositoryId,
 }
@@ -498,6 +502,7 @@ impl Assembly {
             registration: registration_lock(site)?,
             clock,
         });
+        let rucio = site.rucio.as_ref().map(Rucio::new).transpose()?;
         let removing = Arc::new(Removing::new(Ground {
             site: site.name.clone(),
             repository,
@@ -510,7 +515,7 @@ impl Assembly {
             roots: named_roots(site, &roots),
             clock: Arc::clone(&parts.clock),
         }));
-        let publishing = publishing(site, &parts, repository, &roots)?;
+        let publishing = publishing(site, &parts, (repository, rucio.clone()), &roots)?;
         let flows: Vec<Flow> = site
             .roots
             .iter()
@@ -518,8 +523,14 @@ impl Assembly {
             .map(|(root, datastore)| Flow::new(Arc::clone(&parts), root.clone(), datastore))
             .collect();
         let following = Arc::new(Following::new(flows.clone(), Arc::clone(&removing)));
+        let syncing = Arc::new(Syncing::new(sync::Ground {
+            repository,
+            rucio,
+            flows: flows.clone(),
+            removing: Arc::clone(&removing),
+        }));
         let takers = Takers {
-            sync: None,
+            sync: Some(Arc::clone(&syncing) as Arc<dyn HintTaker>),
             adopt: None,
         };
         let (ledger, clock) = (Arc::clone(&parts.ledger), Arc::clone(&parts.clock));
@@ -531,6 +542,7 @@ impl Assembly {
             following,
             publishing: Arc::new(publishing),
             events,
+            syncing,
             repository,
         })
     }
@@ -545,7 +557,7 @@ impl Assembly {
 fn publishing(
     site: &Site,
     parts: &SiteParts,
-    repository: RepositoryId,
+    (repository, rucio): (RepositoryId, Option<Rucio>),
     roots: &[Arc<dyn Datastore>],
 ) -> Result<Publishing, AssemblyError> {
     let roots = site.roots.iter().zip(roots);
@@ -556,7 +568,7 @@ fn publishing(
     Ok(Publishing::new(publish::Ground {
         site: site.name.clone(),
         repository,
-        rucio: site.rucio.as_ref().map(Rucio::new).transpose()?,
+        rucio,
         registry: Arc::clone(&parts.registry),
         ledger: Arc::clone(&parts.ledger),
         roots: roots.collect(),

@@ -50,6 +50,7 @@ pub mod create;
 pub mod publish;
 
 pub mod events;
+pub mod sync;
 
 pub mod assembly;
 

@@ -23,6 +23,7 @@ use crate::poison::unpoisoned;
 use crate::publish::PublishWorker;
 use crate::registry::removal::Operation;
 use crate::removal::RemovalWorker;
+use crate::sync::{SyncDue, SyncWorker};
 use crate::telemetry::{metrics, removals};
 use crate::worker::{Driver, StillRunning, Wake, WorkerStatus};
 
@@ -35,6 +36,8 @@ pub struct Loops {
     removals: Wake,
     following: Wake,
     publishing: Wake,
+    syncing: Wake,
+    sync_due: SyncDue,
 }
 
 /// How the two loops of one root are told of changes.
@@ -98,6 +101,8 @@ impl Loops {
             });
         }
         assembly.events.start(&driver);
+        let (syncing, sync_due) = (Wake::new(), SyncDue::default());
+        start_syncing(&driver, &assembly, (&syncing, &sync_due), &removing_wake);
         Self {
             assembly,
             driver,
@@ -105,6 +110,8 @@ impl Loops {
             removals: removing_wake,
             following,
             publishing,
+            syncing,
+            sync_due,
         }
     }
 
@@ -140,6 +147,12 @@ impl Loops {
     /// Has the loop that publishes look for work now.
     pub fn wake_publishing(&self) {
         self.publishing.wake();
+    }
+
+    /// Has all be compared with Rucio soon.
+    pub fn wake_syncing(&self) {
+        self.sync_due.set();
+        self.syncing.wake();
     }
 
     /// Takes keys, peers and prefixes from a configuration that was read again, and has untrusted
@@ -194,6 +207,30 @@ impl Loops {
     pub async fn stop(&self, deadline: Duration) -> Result<(), StillRunning> {
         self.driver.stop(deadline).await
     }
+}
+
+/// Starts the loop that compares this site with Rucio, and its schedule, where that can be.
+fn start_syncing(
+    driver: &Driver,
+    assembly: &Assembly,
+    (wake, due): (&Wake, &SyncDue),
+    removals: &Wake,
+) {
+    let syncing = &assembly.syncing;
+    let Ok(rucio) = syncing.rucio() else { return };
+    if syncing.roots(None).is_err() {
+        return;
+    }
+    syncing.removals_run(removals);
+    let (of, is_due) = (Arc::clone(syncing), due.clone());
+    driver.start("syncing".to_owned(), wake.clone(), move || {
+        Box::new(SyncWorker::new(Arc::clone(&of), is_due.clone()))
+    });
+    let (wake, due) = (wake.clone(), due.clone());
+    driver.schedule("syncing", &rucio.config().sync.schedule, move || {
+        due.set();
+        wake.wake();
+    });
 }
 
 /// Which part a process has.

@@ -19,8 +19,8 @@ use runsync::registry::collection::{
 };
 use runsync::registry::conflict::Conflict;
 use runsync::registry::record::{
-    DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RowSource, RunRow,
-    WaitingArtifact, WaitingRun,
+    ClaimAt, DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RowSource,
+    RunRow, WaitingArtifact, WaitingRun,
 };
 use runsync::registry::removal::{
     Extent, NamedArtifact, Notice, Removal, RemovalRow, RunPart, Unwanted,
@@ -113,6 +113,9 @@ pass_on! {
     fn outgoing(asked: &Registration<'_>, progress: Progress<'_>) -> Option<Conflict>;
     fn wait_for_late(removal: Uuid, root: &RootName, until: Timestamp) -> ();
     fn claimed(root: &RootName, paths: &[&ArtifactPath]) -> Vec<bool>;
+    fn claims_at(root: &RootName, paths: &[&ArtifactPath]) -> Vec<Vec<ClaimAt>>;
+    fn forget_at(root: &RootName, paths: &[&ArtifactPath]) -> u64;
+    fn await_at(root: &RootName, paths: &[&ArtifactPath]) -> u64;
     fn omitted(run: &RunKey, below: Generation, kept: Option<&dyn RowSource>) -> u64;
     fn list_omitted(run: &RunKey, below: Generation, kept: Option<&dyn RowSource>, progress: Progress<'_>) -> Extent;
     fn followed(run: &RunKey, generation: Generation) -> ();

@@ -120,7 +120,8 @@ fn is_allowed(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')
 }
 
-fn ends_like_a_stand_in(run: &str) -> bool {
+/// Whether a run part ends as that of a run whose name cannot be used.
+pub(crate) fn ends_like_a_stand_in(run: &str) -> bool {
     run.rsplit_once('-').is_some_and(|(_, hash)| {
         hash.len() == HASH_DIGITS && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
     })

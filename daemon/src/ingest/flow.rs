@@ -15,6 +15,7 @@ use runsync_manifest::limits::Limits;
 use runsync_manifest::name::RunKey;
 use tracing::{debug, info, warn};
 
+use super::confirm::Looking;
 use super::group::Group;
 use super::parse::{self, Opened, ParseError, Parsed};
 use super::refuse::{Blocker, Refusal};
@@ -71,6 +72,7 @@ pub struct Flow {
     site: Arc<SiteParts>,
     root: Root,
     datastore: Arc<dyn Datastore>,
+    looking: Arc<Looking>,
 }
 
 /// How far the flow has come with the files at hand.
@@ -130,6 +132,7 @@ impl Flow {
     pub fn new(site: Arc<SiteParts>, root: Root, datastore: Arc<dyn Datastore>) -> Self {
         Self {
             site,
+            looking: Arc::new(Looking::new(&root)),
             root,
             datastore,
         }
@@ -148,6 +151,21 @@ impl Flow {
     /// The root itself.
     pub fn datastore(&self) -> &Arc<dyn Datastore> {
         &self.datastore
+    }
+
+    /// What all who confirm artifacts of the root share.
+    pub fn looking(&self) -> &Looking {
+        &self.looking
+    }
+
+    /// Whether it is Rucio's word that confirms a run's artifacts here: at level `trust` of a root that
+    /// Rucio knows, for what it carries, which are the runs of others.
+    pub fn takes_rucios_word(&self, run: &RunKey) -> bool {
+        let trust = self.site.trust();
+        self.root.confirm == ConfirmLevel::Trust
+            && self.root.rse.is_some()
+            && trust.has_rucio()
+            && run.origin != trust.local()
     }
 
     /// Decides files, as many in one commit as may share one. `unsigned` is an operator's
@@ -403,13 +421,17 @@ impl Flow {
         // From its first row on it is the manifest of its generation, whatever comes later.
         let accepted: Vec<_> = to_register.iter().map(Verified::accepted).collect();
         ledger.accept(&accepted)?;
-        let trust = self.root.confirm == ConfirmLevel::Trust;
+        let trusts =
+            |run: &RunKey| self.root.confirm == ConfirmLevel::Trust && !self.takes_rucios_word(run);
         let claims = |verified: &Verified| verified.parsed().rows().claims();
         let of = to_register.iter().map(claims).sum();
-        let outcomes =
-            register::register(to_register, &self.root.name, trust, registry, &mut |rows| {
-                progress(Progress::Registered { rows, of })
-            })?;
+        let outcomes = register::register(
+            to_register,
+            &self.root.name,
+            &trusts,
+            registry,
+            &mut |rows| progress(Progress::Registered { rows, of }),
+        )?;
         for outcome in outcomes {
             rows.push(self.acknowledged_row(&outcome)?);
         }

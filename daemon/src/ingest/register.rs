@@ -4,6 +4,7 @@
 use std::ops::ControlFlow;
 
 use runsync_config::root::RootName;
+use runsync_manifest::name::RunKey;
 
 use super::parse::Parsed;
 use super::refuse::Refusal;
@@ -20,17 +21,18 @@ pub(super) enum Outcome {
     Refused(Parsed, Refusal),
 }
 
-/// Registers manifests of different runs.
+/// Registers manifests of different runs; the artifacts of those that it `trusts` get their records at
+/// once.
 pub(super) fn register(
     verified: Vec<Verified>,
     root: &RootName,
-    trust: bool,
+    trusts: &dyn Fn(&RunKey) -> bool,
     registry: &dyn Registry,
     progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Vec<Outcome>, RegistryError> {
     let registrations: Vec<_> = verified
         .iter()
-        .map(|verified| verified.registration(root, trust))
+        .map(|verified| verified.registration(root, trusts(verified.run())))
         .collect();
     let results = match registry.register(&registrations, progress) {
         // Only a manifest that was interrupted, and is brought alone, can be contradicted after

@@ -2,7 +2,7 @@
 //!
 //! Built from configuration, and built anew on reload.
 
-use runsync_config::peer::RemovalPolicy;
+use runsync_config::peer::{Peer, RemovalPolicy};
 use runsync_config::site::Site;
 use runsync_manifest::checksum::Sha256;
 use runsync_manifest::name::{RepositoryId, RunName, RunPrefix};
@@ -48,6 +48,16 @@ impl Trust {
     /// Whether manifests of a repository are accepted at all.
     pub fn knows(&self, repository: RepositoryId) -> bool {
         repository == self.local || self.site.peer(repository).is_some()
+    }
+
+    /// Whether Rucio carries this site's data.
+    pub fn has_rucio(&self) -> bool {
+        self.site.rucio.is_some()
+    }
+
+    /// The peers that configuration names now.
+    pub fn peers(&self) -> &[Peer] {
+        &self.site.peers
     }
 
     /// What is done when a repository has removed runs: our own word is followed, and that of one which
@@ -180,6 +190,7 @@ mod tests {
             site: "SITE_B".parse().unwrap(),
             origin: repository(2),
             run_prefixes: vec!["u/b".parse().unwrap()],
+            scopes: Vec::new(),
             removals: RemovalPolicy::default(),
             keys: vec![key(2).public()],
             revoked_keys: vec![key(3).public()],

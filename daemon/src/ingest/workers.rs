@@ -63,6 +63,7 @@ impl ManifestWorker {
     /// for, and removals to follow.
     pub fn new(flow: Flow, wake: Wake, others: [Wake; 2], requests: Requests) -> Self {
         let root = flow.root();
+        flow.looking().registers(&wake);
         let watcher = if root.events {
             Watcher::start(&root.directory, wake)
         } else {
@@ -85,7 +86,10 @@ impl ManifestWorker {
         // Hints about a root that is not there stay until it is there again.
         self.arrivals.flow().datastore().check_identity()?;
         let forgotten = self.arrivals.flow().site().ledger.forgotten()?;
-        let hints = self.watcher.take();
+        let mut hints = self.watcher.take();
+        let told = self.arrivals.flow().looking().take_manifests();
+        hints.rescan |= told.all;
+        hints.paths.extend(told.paths);
         let asked = self.forgotten.replace(forgotten) != Some(forgotten);
         let due = self.next_sweep.is_none_or(|next| next <= now);
         let wanted = self.requests.sweep.swap(false, Ordering::SeqCst);
@@ -171,6 +175,7 @@ impl ConfirmWorker {
     /// A worker that is woken by `wake`.
     pub fn new(flow: Flow, wake: Wake, requests: Requests) -> Self {
         let root = flow.root();
+        flow.looking().confirms(&wake);
         let watch = root
             .events
             .then(|| ArtifactWatch::start(&root.directory, root.watched_directories_max, wake));
@@ -186,7 +191,12 @@ impl ConfirmWorker {
 
     fn work(&mut self, pulse: &Pulse, now: Timestamp) -> Result<(), IngestError> {
         let dirty = self.watch.as_ref().map(ArtifactWatch::take_dirty);
-        let dirty = dirty.unwrap_or_default();
+        let mut dirty = dirty.unwrap_or_default();
+        let told = self.confirming.flow().looking().take_folders();
+        dirty.extend(told.paths);
+        if told.all {
+            self.requests.look.store(true, Ordering::SeqCst);
+        }
         let looked = self.confirming.changed(&dirty, &mut || advance(pulse))?;
         self.owed = looked.next;
         let registry = Arc::clone(&self.confirming.flow().site().registry);

@@ -29,7 +29,7 @@ use crate::file_identity::FileIdentity;
 pub use crate::ledger::error::LedgerError;
 use crate::ledger::record::{
     Finding, Hint, HintKind, Location, ManifestRow, ManifestState, NewHint, NewPoison, NewRequest,
-    Poison, Publication, PublicationState, RequestRow,
+    Poison, Publication, PublicationState, RequestRow, SyncMarks, SyncPass,
 };
 pub use crate::ledger::sqlite::{SqliteLease, SqliteLedger};
 
@@ -168,6 +168,23 @@ pub trait Ledger: Send + Sync + Debug {
         after: Option<(&RunKey, Generation)>,
         limit: usize,
     ) -> Result<Vec<Publication>, LedgerError>;
+
+    /// Writes how far a pass over what Rucio has of a root has come.
+    fn note_sync_pass(&self, pass: &SyncPass) -> Result<(), LedgerError>;
+
+    /// How far it has come; `None` where there was none.
+    fn sync_pass(&self, root: &RootName) -> Result<Option<SyncPass>, LedgerError>;
+
+    /// Notes what was done to files of a run in a root because of Rucio.
+    fn mark_synced(
+        &self,
+        root: &RootName,
+        run: &RunKey,
+        marks: SyncMarks,
+    ) -> Result<(), LedgerError>;
+
+    /// What was done to files of a run in a root because of Rucio.
+    fn sync_marks(&self, root: &RootName, run: &RunKey) -> Result<SyncMarks, LedgerError>;
 
     /// Notes what an operator asks for, before it is done, and returns its number. Of all requests
     /// the newest [`REQUESTS_KEPT`](record::REQUESTS_KEPT) are kept.

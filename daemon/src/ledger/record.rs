@@ -279,6 +279,48 @@ pub struct Publication {
     pub changed_at: Timestamp,
 }
 
+/// How far asking Rucio what should be in a root has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SyncPass {
+    /// The root.
+    #[schema(value_type = String)]
+    pub root: RootName,
+    /// Where the pass under way goes on, for the flow that does it; none: no pass is under way.
+    #[serde(skip)]
+    pub cursor: Option<String>,
+    /// When the pass under way, or the last one, began.
+    pub begun_at: Option<Timestamp>,
+    /// When a pass last went through.
+    pub finished_at: Option<Timestamp>,
+    /// When it was last tried.
+    pub tried_at: Option<Timestamp>,
+    /// Why it did not go on then, for people.
+    pub problem: Option<String>,
+}
+
+impl SyncPass {
+    /// Nothing was done yet.
+    pub const fn new(root: RootName) -> Self {
+        Self {
+            root,
+            cursor: None,
+            begun_at: None,
+            finished_at: None,
+            tried_at: None,
+            problem: None,
+        }
+    }
+}
+
+/// What was done to files of a run because of Rucio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SyncMarks {
+    /// Names of its artifacts were made: these are runsync's to take away.
+    pub linked: bool,
+    /// Artifacts were forgotten because Rucio had deleted them: it may bring them again.
+    pub forgotten: bool,
+}
+
 /// How many requests are kept: the newest.
 pub const REQUESTS_KEPT: u64 = 10_000;
 

@@ -56,6 +56,7 @@ mod error;
 pub use self::compact::Compaction;
 pub use self::error::{Elsewhere, PublishError};
 pub use self::flow::{Ground, Phase, Progress, PublishRoot, Publishing};
+pub use self::place::{Lies, lies};
 pub use self::plan::PublicationPlan;
 pub use self::withdraw::Withdrawal;
 pub use self::worker::PublishWorker;

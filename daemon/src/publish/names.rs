@@ -8,17 +8,27 @@
 use runsync_manifest::generation::Generation;
 use runsync_manifest::name::{RepositoryId, RunKey, Scope};
 
-use crate::datastore::manifest_path::run_part;
+use crate::datastore::manifest_path::{ends_like_a_stand_in, run_part};
 use crate::rucio::Did;
 
 /// The container of a run: all that it has been published as.
 pub fn container(scope: &Scope, run: &RunKey) -> Did {
+    Did::new(scope, container_name(run))
+}
+
+/// Its name.
+pub fn container_name(run: &RunKey) -> String {
     let name = run_part(run.name.as_str());
     if name.starts_with(|first: char| first.is_ascii_alphanumeric()) {
-        Did::new(scope, name)
+        name
     } else {
-        Did::new(scope, format!("runsync/runs/{name}"))
+        format!("runsync/runs/{name}")
     }
+}
+
+/// Whether a container's name may be the stand-in of a run's that has another.
+pub fn may_stand_in(container: &str) -> bool {
+    ends_like_a_stand_in(container)
 }
 
 /// The Rucio dataset of one instalment of a run: what one manifest names, and the manifest.

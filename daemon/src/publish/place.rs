@@ -15,6 +15,8 @@ use crate::rucio::{Did, Rucio};
 /// The attribute by which an RSE gives new replicas a replica tombstone
 /// (`rucio/core/replica.py`, `tombstone_from_delay`).
 const TOMBSTONE_DELAY: &str = "tombstone_delay";
+/// The folder of a root in which runsync alone writes.
+const OURS: &str = "runsync";
 
 /// How one root lies at its RSE.
 #[derive(Debug, Clone)]
@@ -123,13 +125,6 @@ impl Placing {
         did: &Did,
         pfns: &[String],
     ) -> Result<Option<ArtifactPath>, PublishError> {
-        let paths: Vec<String> = pfns
-            .iter()
-            .filter_map(|pfn| self.path_in_root(pfn))
-            .collect();
-        if paths.contains(&did.name) {
-            return Ok(None);
-        }
         let elsewhere = || {
             PublishError::Elsewhere(Box::new(Elsewhere {
                 did: did.clone(),
@@ -139,23 +134,11 @@ impl Placing {
                 expected: self.expected(&did.name),
             }))
         };
-        match (self.root.path_mapping, paths.first()) {
-            (PathMapping::Rucio, Some(path)) if self.is_deterministic => {
-                path.parse().map(Some).map_err(|_| elsewhere())
-            }
-            _ => Err(elsewhere()),
+        match lies(&self.root, &did.name, pfns) {
+            Lies::AsNamed => Ok(None),
+            Lies::At(path) if self.is_deterministic => Ok(Some(path)),
+            Lies::At(_) | Lies::Elsewhere => Err(elsewhere()),
         }
-    }
-
-    /// Where a PFN is in the root.
-    fn path_in_root(&self, pfn: &str) -> Option<String> {
-        if let Some(prefix) = &self.root.pfn_prefix {
-            return Some(pfn.strip_prefix(prefix.as_str())?.to_owned());
-        }
-        let (_, path) = pfn.strip_prefix("file://")?.split_once('/')?;
-        let path = single_slashes(path);
-        let folder = self.root.directory.to_str()?.trim_start_matches('/');
-        Some(path.strip_prefix(folder)?.strip_prefix('/')?.to_owned())
     }
 
     fn expected(&self, name: &str) -> String {
@@ -164,6 +147,53 @@ impl Placing {
             None => format!("{}/{name}", self.root.url()),
         }
     }
+}
+
+/// Where a replica lies in a root, told from its PFNs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lies {
+    /// Where its name says.
+    AsNamed,
+    /// Here: it has, or needs, its name as a second one.
+    At(ArtifactPath),
+    /// In no place of the root that could be its own.
+    Elsewhere,
+}
+
+/// Where a file of that name lies in a root, by PFNs of an RSE. Only a root with
+/// `path_mapping = "rucio"` has files in other places than their names say, and nothing of Rucio's lies
+/// in runsync's own folder but manifests, under their names.
+pub fn lies(root: &Root, name: &str, pfns: &[String]) -> Lies {
+    let mut paths = pfns.iter().filter_map(|pfn| path_in_root(root, pfn));
+    let mut first = None;
+    for path in paths.by_ref() {
+        if path == name {
+            return Lies::AsNamed;
+        }
+        first.get_or_insert(path);
+    }
+    let is_ours = |path: &ArtifactPath| {
+        let path = path.as_str();
+        path == OURS
+            || path
+                .strip_prefix(OURS)
+                .is_some_and(|rest| rest.starts_with('/'))
+    };
+    match (root.path_mapping, first.map(|path| path.parse())) {
+        (PathMapping::Rucio, Some(Ok(path))) if !is_ours(&path) => Lies::At(path),
+        _ => Lies::Elsewhere,
+    }
+}
+
+/// Where a PFN is in a root.
+fn path_in_root(root: &Root, pfn: &str) -> Option<String> {
+    if let Some(prefix) = &root.pfn_prefix {
+        return Some(pfn.strip_prefix(prefix.as_str())?.to_owned());
+    }
+    let (_, path) = pfn.strip_prefix("file://")?.split_once('/')?;
+    let path = single_slashes(path);
+    let folder = root.directory.to_str()?.trim_start_matches('/');
+    Some(path.strip_prefix(folder)?.strip_prefix('/')?.to_owned())
 }
 
 /// What PFNs of a root's files begin with at an RSE that takes them as they are given.
@@ -212,4 +242,56 @@ fn given_prefix(root: &Root, rse: &RseName, known: &Rse) -> Result<String, Publi
 fn single_slashes(path: &str) -> String {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     parts.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(mapping: &str) -> Root {
+        let toml = format!(
+            "[site]\nname = \"A\"\n[[root]]\nname = \"main\"\nurl = \"file:///data/b\"\npath_mapping = \"{mapping}\"\n"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("site.toml");
+        std::fs::write(&file, toml).unwrap();
+        runsync_config::load(&file).unwrap().roots.remove(0)
+    }
+
+    fn told(root: &Root, name: &str, pfn: &str) -> Lies {
+        lies(root, name, &[pfn.to_owned()])
+    }
+
+    #[test]
+    fn a_file_lies_where_its_name_says_or_elsewhere_in_the_root() {
+        let (hash, identity) = (root("rucio"), root("identity"));
+        let at = |path: &str| Lies::At(path.parse().unwrap());
+        for host in ["", "localhost", "localhost:0"] {
+            let pfn = format!("file://{host}/data/b/hsc/0a/1b/x.fits");
+            assert_eq!(told(&hash, "u/x.fits", &pfn), at("hsc/0a/1b/x.fits"));
+            assert_eq!(told(&identity, "u/x.fits", &pfn), Lies::Elsewhere);
+            let pfn = format!("file://{host}/data//b/u/x.fits");
+            assert_eq!(told(&identity, "u/x.fits", &pfn), Lies::AsNamed);
+        }
+    }
+
+    #[test]
+    fn no_pfn_leads_out_of_the_root_or_into_what_is_runsyncs_own() {
+        let hash = root("rucio");
+        for pfn in [
+            "file://localhost/data/b/../secret",
+            "file://localhost/data/b/x/../../../etc/passwd",
+            "file://localhost/data/bb/x",
+            "file://localhost/data/b",
+            "file://localhost/data/b/",
+            "file://localhost/etc/passwd",
+            "file://localhost/data/b/runsync/repository.json",
+            "file://localhost/data/b/runsync/journal/x.journal.jsonl",
+            "file://localhost/data/b/./x",
+            "davs://host/data/b/x",
+            "",
+        ] {
+            assert_eq!(told(&hash, "u/x.fits", pfn), Lies::Elsewhere, "{pfn}");
+        }
+    }
 }

@@ -41,8 +41,8 @@ use crate::registry::conflict::Conflict;
 pub use crate::registry::dump::dump;
 pub use crate::registry::error::RegistryError;
 use crate::registry::record::{
-    DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RowSource, RunRow,
-    WaitingArtifact, WaitingRun,
+    ClaimAt, DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RowSource,
+    RunRow, WaitingArtifact, WaitingRun,
 };
 use crate::registry::removal::{
     Extent, NamedArtifact, Notice, Removal, RemovalRow, RunPart, Unwanted,
@@ -250,6 +250,23 @@ pub trait Registry: Send + Sync + Debug {
     /// Which of the paths in `root` some dataset names, in the order asked.
     fn claimed(&self, root: &RootName, paths: &[&ArtifactPath])
     -> Result<Vec<bool>, RegistryError>;
+
+    /// For each path in `root` what runs say of the artifact there, in the order asked: by run, each
+    /// statement once.
+    fn claims_at(
+        &self,
+        root: &RootName,
+        paths: &[&ArtifactPath],
+    ) -> Result<Vec<Vec<ClaimAt>>, RegistryError>;
+
+    /// Forgets the artifacts at these paths in `root`, in one commit: confirmed claims become absent, and
+    /// their datasets stay known. What is busy is passed over. Returns how many claims it changed.
+    fn forget_at(&self, root: &RootName, paths: &[&ArtifactPath]) -> Result<u64, RegistryError>;
+
+    /// Lets absent claims at these paths in `root` wait again, in one commit. Passed over is what is busy
+    /// or not wanted, and a path that another run claims in another shape by now. Returns how many
+    /// claims it changed.
+    fn await_at(&self, root: &RootName, paths: &[&ArtifactPath]) -> Result<u64, RegistryError>;
 
     /// How many datasets of a run are left out: below a generation, and not in `kept`.
     fn omitted(

@@ -253,6 +253,35 @@ pub struct WaitingArtifact {
     pub checksums: Checksums,
 }
 
+/// How an artifact that a dataset names stands here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ArtifactStanding {
+    /// It is waited for.
+    Awaited,
+    /// It is confirmed.
+    Confirmed,
+    /// It is neither: unstored, or forgotten.
+    Absent,
+}
+
+/// What a run says of the artifact at one path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimAt {
+    /// The run.
+    pub run: RunKey,
+    /// How the artifact stands there.
+    pub standing: ArtifactStanding,
+    /// Size in bytes.
+    pub size: u64,
+    /// Checksums.
+    pub checksums: Checksums,
+    /// Whether this site wants it, which it does but for what was unstored.
+    pub wanted: bool,
+    /// Whether a registration, a removal or a restoration that concerns it is under way, which comes
+    /// first.
+    pub busy: bool,
+}
+
 /// Whether a dataset is in the datastore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

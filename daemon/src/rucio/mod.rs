@@ -43,6 +43,8 @@ pub mod dids;
 
 pub mod rules;
 
+pub mod locks;
+
 pub mod rses;
 
 pub mod accounts;

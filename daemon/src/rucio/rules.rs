@@ -52,6 +52,9 @@ pub struct Rule {
     /// Why it is stuck.
     #[serde(default)]
     pub error: Option<String>,
+    /// When it was made, in the server's form.
+    #[serde(default)]
+    pub created_at: Option<String>,
 }
 
 /// The state of a rule whose copies are all there.

@@ -13,6 +13,11 @@ pub const ORDERED: &str = "runsync_publications_ordered";
 /// Those of them that do not go on.
 pub const STOPPED: &str = "runsync_publications_stopped";
 
+/// Passes over what Rucio has of this site.
+const PASSES: &str = "runsync_sync_passes_total";
+/// When a pass last went through a root, in seconds of Unix time.
+pub const LAST_PASS: &str = "runsync_sync_last_success_timestamp_seconds";
+
 /// What came of one try of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
@@ -49,6 +54,12 @@ pub fn published() {
     counter!(PUBLISHED).increment(1);
 }
 
+/// Counts a pass over what Rucio has of this site, or a part of one.
+pub fn synced(went_well: bool) {
+    let outcome = if went_well { "done" } else { "failed" };
+    counter!(PASSES, "outcome" => outcome).increment(1);
+}
+
 /// What Prometheus shows beside each name.
 pub(super) fn describe() {
     for (name, text) in [
@@ -58,10 +69,18 @@ pub(super) fn describe() {
         ),
         (PUBLISHED, "Manifests that were published."),
         (FILES, "Files that were registered in Rucio and attached."),
+        (
+            PASSES,
+            "Passes over what Rucio has of this site, or parts of them.",
+        ),
     ] {
         describe_counter!(name, text);
     }
     for (name, text) in [
+        (
+            LAST_PASS,
+            "When a comparison with Rucio last went through a root, in seconds of Unix time.",
+        ),
         (ORDERED, "Manifests that are ordered and not published."),
         (
             STOPPED,

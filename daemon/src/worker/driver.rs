@@ -5,12 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use runsync_config::rucio::Schedule;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use super::{Activity, Next, Pulse, StepError, Wake, Worker, WorkerStatus};
+use super::{Activity, Next, Pulse, StepError, Wake, Worker, WorkerStatus, schedule};
 use crate::clock::Clock;
 use crate::error_chain::error_chain;
 use crate::poison::lock;
@@ -112,6 +113,26 @@ impl Driver {
                     () = &mut cancelled => break,
                     () = wait.over(&wake) => {}
                 }
+            }
+        });
+    }
+
+    /// Calls `act` at the times of a schedule, until the workers stop. It must not block: it is there to
+    /// wake.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn schedule(
+        &self,
+        name: &'static str,
+        schedule: &Schedule,
+        act: impl Fn() + Send + Sync + 'static,
+    ) {
+        let (schedule, ending) = (schedule.clone(), self.cancel.child_token());
+        self.tasks.spawn(async move {
+            if let Err(error) = schedule::follow(&schedule, act, ending).await {
+                error!(schedule = %schedule, name, error = %error_chain(&error), "schedule is not followed");
             }
         });
     }

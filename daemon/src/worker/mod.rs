@@ -18,6 +18,8 @@ pub mod wake;
 
 pub mod status;
 
+mod schedule;
+
 pub mod driver;
 
 #[cfg(test)]

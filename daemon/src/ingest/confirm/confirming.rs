@@ -2,21 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use runsync_config::root::ConfirmLevel;
 use runsync_manifest::name::RunKey;
 
-use super::findings::{self, Faulty};
+use super::findings;
 use super::obsolete::Obsolete;
 use super::overdue::Overdue;
 use super::owed::{Owed, Stand};
 use super::records::Found;
 use super::schedule::Schedule;
 use super::session::{self, Going, Session};
-use super::throttle::Throttle;
 use crate::clock::later;
 use crate::ingest::IngestError;
 use crate::ingest::flow::Flow;
@@ -33,10 +32,8 @@ const TURN_ARTIFACTS_READ: usize = 1_024;
 #[derive(Debug)]
 pub struct Confirming {
     flow: Flow,
-    throttle: Throttle,
     schedule: Schedule,
     owed: Owed,
-    faulty: Mutex<Faulty>,
     overdue: Overdue,
     obsolete: Obsolete,
     directories: BTreeSet<String>,
@@ -55,11 +52,9 @@ impl Confirming {
     /// Nothing looked at yet.
     pub fn new(flow: Flow) -> Self {
         Self {
-            throttle: Throttle::new(flow.root()),
             flow,
             schedule: Schedule::default(),
             owed: Owed::default(),
-            faulty: Mutex::default(),
             overdue: Overdue::default(),
             obsolete: Obsolete::default(),
             directories: BTreeSet::new(),
@@ -86,7 +81,7 @@ impl Confirming {
         let runs = self.waiting_runs()?;
         self.schedule.keep(&runs, now);
         if runs.is_empty() {
-            findings::forget(&self.faulty);
+            findings::forget(&self.flow.looking().faulty);
         }
         self.overdue.report(&self.flow, &runs, now)?;
         self.obsolete.drop_findings(&self.flow, &runs, now)?;
@@ -127,23 +122,30 @@ impl Confirming {
         self.schedule.look_now(now);
     }
 
-    /// Looks at all that one run waits for, whatever the schedule says.
+    /// Looks at all that one run waits for, whatever the schedule says; at none of it where Rucio's word
+    /// is what confirms it.
     pub fn confirm_run(
         &mut self,
         run: &RunKey,
         progress: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<u64, IngestError> {
+        if self.flow.takes_rucios_word(run) {
+            return Ok(0);
+        }
         let (flow, run) = (&self.flow, &Arc::new(run.clone()));
         let feed = |session: &Session<'_>, progress: &mut Going<'_>| {
             look_between(flow, session, run, (None, None), None, progress).map(drop)
         };
-        let found = session::run(flow, &self.throttle, &self.faulty, progress, feed)?;
+        let looking = flow.looking();
+        let found = session::run(flow, &looking.throttle, &looking.faulty, progress, feed)?;
         Ok(found.values().sum())
     }
 
     fn waiting_runs(&self) -> Result<Vec<WaitingRun>, IngestError> {
         let mut runs = self.flow.site().registry.waiting_runs()?;
-        runs.retain(|waiting| waiting.root == self.flow.root().name);
+        runs.retain(|waiting| {
+            waiting.root == self.flow.root().name && !self.flow.takes_rucios_word(&waiting.run)
+        });
         Ok(runs)
     }
 
@@ -165,7 +167,8 @@ impl Confirming {
             }
             Ok(())
         };
-        let found = session::run(flow, &self.throttle, &self.faulty, progress, feed)
+        let looking = flow.looking();
+        let found = session::run(flow, &looking.throttle, &looking.faulty, progress, feed)
             .inspect_err(|_| self.schedule.rewind())?;
         self.schedule.settle(&found, self.flow.site().clock.now());
         Ok(found)
@@ -193,7 +196,8 @@ impl Confirming {
             }
             Ok(())
         };
-        let found = session::run(flow, &self.throttle, &self.faulty, progress, feed)?;
+        let looking = flow.looking();
+        let found = session::run(flow, &looking.throttle, &looking.faulty, progress, feed)?;
         for (directory, stand, began, ended) in looked {
             self.owed.looked(directory, stand, began, ended);
         }

@@ -10,6 +10,8 @@
 //! - `session` lets looks, reads and commits go on at the same time: `compare` judges artifacts,
 //!   `records` commits those that are right, `findings` tells of those that are not, and `obsolete`
 //!   drops findings that nobody needs any more.
+//! - [`confirm_arrived`] and [`confirm_unseen`] are for those who know that artifacts have arrived;
+//!   [`Looking`] is what they share with the loop.
 //! - `throttle` keeps all of it below what the configuration allows.
 //!
 //! # What a crash leaves
@@ -41,6 +43,12 @@ mod records;
 
 mod findings;
 
+mod looking;
+
+mod arrived;
+
+pub use self::arrived::{OfRun, confirm_arrived, confirm_unseen};
 pub use self::compare::{Difference, differences};
 pub use self::confirming::{Confirmed, Confirming};
+pub use self::looking::{Looking, Paths};
 pub use self::overdue::waits_since;

@@ -10,6 +10,8 @@ mod hints;
 
 mod poison;
 
+mod syncs;
+
 mod lease;
 
 #[cfg(test)]
@@ -29,6 +31,7 @@ const SCHEMA: Schema = Schema {
         include_str!("../sql/0003_requests.sql"),
         include_str!("../sql/0004_publications.sql"),
         include_str!("../sql/0005_hint.sql"),
+        include_str!("../sql/0006_sync.sql"),
     ],
     unmoved: None,
 };

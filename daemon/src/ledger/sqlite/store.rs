@@ -15,11 +15,12 @@ use super::hints;
 use super::poison;
 use super::publications;
 use super::rows::{self, Failure, MANIFEST_COLUMNS};
+use super::syncs;
 use crate::file_identity::FileIdentity;
 use crate::lease::Tenure;
 use crate::ledger::record::{
     Finding, Hint, HintKind, Location, ManifestRow, ManifestState, NewHint, NewPoison, NewRequest,
-    Poison, Publication, PublicationState, REQUESTS_KEPT, RequestRow,
+    Poison, Publication, PublicationState, REQUESTS_KEPT, RequestRow, SyncMarks, SyncPass,
 };
 use crate::ledger::{Ledger, LedgerError};
 use crate::sqlite::Database;
@@ -500,6 +501,35 @@ impl Ledger for SqliteLedger {
     ) -> Result<Vec<Publication>, LedgerError> {
         self.read("list publications", |connection| {
             publications::after(connection, after, limit)
+        })
+    }
+
+    fn note_sync_pass(&self, pass: &SyncPass) -> Result<(), LedgerError> {
+        self.write("note how far asking Rucio has come", |connection| {
+            syncs::note_pass(connection, pass)
+        })
+    }
+
+    fn sync_pass(&self, root: &RootName) -> Result<Option<SyncPass>, LedgerError> {
+        self.read("read how far asking Rucio has come", |connection| {
+            syncs::pass(connection, root)
+        })
+    }
+
+    fn mark_synced(
+        &self,
+        root: &RootName,
+        run: &RunKey,
+        marks: SyncMarks,
+    ) -> Result<(), LedgerError> {
+        self.write("note what was done to files of a run", |connection| {
+            syncs::mark(connection, root, run, marks)
+        })
+    }
+
+    fn sync_marks(&self, root: &RootName, run: &RunKey) -> Result<SyncMarks, LedgerError> {
+        self.read("read what was done to files of a run", |connection| {
+            syncs::marks(connection, root, run)
         })
     }
 

@@ -18,6 +18,8 @@ pub(crate) mod chain_removals;
 
 pub(crate) mod removals;
 
+pub(crate) mod at_paths;
+
 mod support;
 
 pub(crate) use support::Opened;
@@ -115,6 +117,12 @@ macro_rules! conformance {
                 rows_are_reaped_only_once_no_journal_is_open_or_all_of_them_are_late
                 what_is_to_be_told_is_committed_with_its_removal
                 an_interrupted_registration_meets_what_is_on_its_way_out;
+            at_paths:
+                what_runs_say_of_paths_is_answered_in_the_order_asked
+                forgotten_artifacts_leave_their_datasets_and_wait_again
+                a_shared_artifact_is_forgotten_by_all_of_its_datasets
+                what_is_unwanted_or_on_its_way_out_is_left_alone
+                a_path_that_another_run_has_by_now_is_not_waited_for_again;
         }
     };
 }

@@ -27,6 +27,8 @@ mod datasets;
 
 mod confirm;
 
+mod at_paths;
+
 mod query;
 
 mod removal;

@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 use super::failure::Failure;
 use super::{
-    SCHEMA, chains, collections, confirm, conflicts, names, notices, omitted, query, reap,
-    register, removal, standing, unlink, unwanted,
+    SCHEMA, at_paths, chains, collections, confirm, conflicts, names, notices, omitted, query,
+    reap, register, removal, standing, unlink, unwanted,
 };
 use crate::lease::{Fence, Tenure};
 use crate::registry::collection::{
@@ -25,8 +25,8 @@ use crate::registry::collection::{
 };
 use crate::registry::conflict::Conflict;
 use crate::registry::record::{
-    DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RowSource, RunRow,
-    WaitingArtifact, WaitingRun,
+    ClaimAt, DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RowSource,
+    RunRow, WaitingArtifact, WaitingRun,
 };
 use crate::registry::removal::{
     Extent, NamedArtifact, Notice, Removal, RemovalRow, RunPart, Unwanted,
@@ -344,6 +344,28 @@ impl Registry for SqliteRegistry {
     ) -> Result<Vec<bool>, RegistryError> {
         self.read("look for what claims paths", |connection| {
             removal::claimed(connection, root, paths)
+        })
+    }
+
+    fn claims_at(
+        &self,
+        root: &RootName,
+        paths: &[&ArtifactPath],
+    ) -> Result<Vec<Vec<ClaimAt>>, RegistryError> {
+        self.read("look for what claims paths", |connection| {
+            at_paths::claims(connection, root, paths)
+        })
+    }
+
+    fn forget_at(&self, root: &RootName, paths: &[&ArtifactPath]) -> Result<u64, RegistryError> {
+        self.write("forget artifacts", |connection| {
+            at_paths::forget(connection, root, paths)
+        })
+    }
+
+    fn await_at(&self, root: &RootName, paths: &[&ArtifactPath]) -> Result<u64, RegistryError> {
+        self.write("let artifacts be waited for again", |connection| {
+            at_paths::await_again(connection, root, paths)
         })
     }
 

@@ -1,0 +1,85 @@
+//! Times at which something is done: cron expressions, in UTC.
+
+use std::fmt;
+
+use croner::parser::{CronParser, Seconds, Year};
+use serde::Serialize;
+use toml::de::DeValue;
+
+use crate::problem::Reason;
+use crate::value::{Value, text};
+
+const HINT: &str = "it has six fields, second, minute, hour, day of month, month and day of week, in UTC: \
+                    \"0 */10 * * * *\" is every ten minutes";
+
+/// A cron expression with seconds. Its times are in UTC, whatever zone the machine is in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Schedule(String);
+
+impl Schedule {
+    /// What it says where configuration does not.
+    pub(crate) fn standard(text: &'static str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// The expression.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Value for Schedule {
+    fn read(value: &DeValue<'_>) -> Result<Self, Reason> {
+        let text = text(value, "a cron expression").map_err(|reason| reason.hint(HINT))?;
+        if ["TZ=", "CRON_TZ="]
+            .iter()
+            .any(|zone| text.starts_with(zone))
+        {
+            return Err(Reason::new("names a time zone, and schedules are in UTC").hint(HINT));
+        }
+        let parser = CronParser::builder()
+            .seconds(Seconds::Required)
+            .year(Year::Disallowed)
+            // As the scheduler reads it.
+            .dom_and_dow(true)
+            .build();
+        match parser.parse(text) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(error) => Err(Reason::new(format!("is no cron expression: {error}")).hint(HINT)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Schedule, Reason> {
+        Schedule::read(&DeValue::String(text.into()))
+    }
+
+    #[test]
+    fn a_schedule_has_six_fields_and_no_zone() {
+        for good in ["0 */10 * * * *", "30 5 3 * * SUN", "*/2 * * * * *"] {
+            assert_eq!(read(good).unwrap().as_str(), good);
+        }
+        for bad in [
+            "",
+            "*/10 * * * *",
+            "0 */10 * * * * 2030",
+            "0 61 * * * *",
+            "every ten minutes",
+            "TZ=Europe/Berlin 0 0 3 * * *",
+            "CRON_TZ=Europe/Berlin 0 0 3 * * *",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}

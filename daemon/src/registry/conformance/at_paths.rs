@@ -1,0 +1,143 @@
+//! What runs say of the artifacts at given paths; these are forgotten, and waited for again.
+
+use runsync_manifest::name::{ArtifactPath, RunKey};
+
+use super::support::{Manifest, ONE_COMMIT, Open, Site, claim, claims, dataset, root, run};
+use crate::registry::record::{ArtifactStanding, ClaimAt, Presence};
+use crate::registry::removal::{Operation, Removal, RunPart};
+
+fn paths_of(site: &Site<'_>, key: &RunKey) -> Vec<ArtifactPath> {
+    let records = site.registry().records(key, None, usize::MAX).unwrap();
+    records.into_iter().map(|record| record.path).collect()
+}
+
+fn standings(site: &Site<'_>, paths: &[&ArtifactPath]) -> Vec<Vec<ArtifactStanding>> {
+    let found = site.registry().claims_at(&root(), paths).unwrap();
+    let standing = |claims: &Vec<ClaimAt>| claims.iter().map(|claim| claim.standing).collect();
+    found.iter().map(standing).collect()
+}
+
+fn presence(site: &Site<'_>, number: u32) -> Presence {
+    let found = site.registry().exists(&[dataset(number)]).unwrap();
+    found.first().unwrap().presence
+}
+
+pub(crate) fn what_runs_say_of_paths_is_answered_in_the_order_asked(open: &Open) {
+    let site = Site::new(open);
+    let key = run("u/a");
+    site.register(&Manifest::new(&key, 1, claims(1..=3)))
+        .unwrap();
+    let paths = paths_of(&site, &key);
+    let unknown: ArtifactPath = "u/a/unknown".parse().unwrap();
+    let waiting = site.waiting(&key);
+    let first = waiting.iter().find(|one| one.path == paths[0]).unwrap();
+    site.registry()
+        .confirm(&key, &root(), std::slice::from_ref(first))
+        .unwrap();
+    let asked = [&paths[2], &unknown, &paths[0]];
+    let found = standings(&site, &asked);
+    let (awaited, confirmed) = (ArtifactStanding::Awaited, ArtifactStanding::Confirmed);
+    assert_eq!(found, [vec![awaited], vec![], vec![confirmed]]);
+    let claims = site.registry().claims_at(&root(), &asked).unwrap();
+    let said = claims.last().unwrap().first().unwrap();
+    assert_eq!((&said.run, said.size), (&key, first.size));
+    assert!(said.wanted && !said.busy);
+}
+
+pub(crate) fn forgotten_artifacts_leave_their_datasets_and_wait_again(open: &Open) {
+    let site = Site::new(open);
+    let key = run("u/a");
+    site.register(&Manifest::new(&key, 1, claims(1..=4)))
+        .unwrap();
+    let paths = paths_of(&site, &key);
+    let gone = [&paths[0], &paths[1]];
+    // What is waited for is not forgotten.
+    assert_eq!(site.registry().forget_at(&root(), &gone).unwrap(), 0);
+    site.confirm_all(&key);
+    assert_eq!(site.registry().forget_at(&root(), &gone).unwrap(), 2);
+    assert_eq!(site.registry().forget_at(&root(), &gone).unwrap(), 0);
+    site.check_counters();
+    assert_eq!(presence(&site, 1), Presence::No);
+    assert_eq!(presence(&site, 3), Presence::Yes);
+    let row = site.registry().run(&key).unwrap().unwrap();
+    assert_eq!((row.datasets, row.claims, row.waiting), (4, 2, 0));
+    assert!(site.registry().has_absent(&key).unwrap());
+    // It waits again, and is confirmed like any other.
+    assert_eq!(site.registry().await_at(&root(), &gone).unwrap(), 2);
+    assert_eq!(site.registry().await_at(&root(), &gone).unwrap(), 0);
+    site.check_counters();
+    assert_eq!(presence(&site, 1), Presence::Pending);
+    assert_eq!(site.confirm_all(&key), 2);
+    site.check_counters();
+    assert_eq!(presence(&site, 1), Presence::Yes);
+}
+
+pub(crate) fn a_shared_artifact_is_forgotten_by_all_of_its_datasets(open: &Open) {
+    let site = Site::new(open);
+    let key = run("u/a");
+    let shared = vec![claim(1, "u/a/one", 1), claim(2, "u/a/one", 1)];
+    site.register(&Manifest::new(&key, 1, shared)).unwrap();
+    site.confirm_all(&key);
+    let path: ArtifactPath = "u/a/one".parse().unwrap();
+    assert_eq!(site.registry().forget_at(&root(), &[&path]).unwrap(), 2);
+    site.check_counters();
+    assert_eq!(site.registry().await_at(&root(), &[&path]).unwrap(), 2);
+    site.check_counters();
+    assert_eq!(site.confirm_all(&key), 1);
+    site.check_counters();
+}
+
+pub(crate) fn what_is_unwanted_or_on_its_way_out_is_left_alone(open: &Open) {
+    let site = Site::new(open);
+    let key = run("u/a");
+    site.register(&Manifest::new(&key, 1, claims(1..=2)))
+        .unwrap();
+    site.confirm_all(&key);
+    let paths = paths_of(&site, &key);
+    let asked: Vec<&ArtifactPath> = paths.iter().collect();
+    let part = RunPart::whole(key.clone());
+    let extent = site.registry().extent(&part).unwrap();
+    let removal = Removal {
+        id: uuid::Uuid::new_v4(),
+        operation: Operation::Unstore,
+        account: "alice",
+        at: jiff::Timestamp::from_second(7).unwrap(),
+        parts: &[(part, extent)],
+        floors: &[],
+        journals: &[],
+        notices: &[],
+        chain: None,
+    };
+    site.registry().remove(&removal).unwrap();
+    assert_eq!(site.registry().forget_at(&root(), &asked).unwrap(), 0);
+    let busy = |claims: &Vec<ClaimAt>| claims.iter().all(|claim| claim.busy);
+    let found = site.registry().claims_at(&root(), &asked).unwrap();
+    assert!(found.iter().all(busy), "{found:?}");
+    site.registry().may_reap(removal.id).unwrap();
+    while site.registry().reap(ONE_COMMIT as usize).unwrap() {}
+    assert_eq!(site.registry().await_at(&root(), &asked).unwrap(), 0);
+    let found = site.registry().claims_at(&root(), &asked).unwrap();
+    assert!(
+        found
+            .iter()
+            .flatten()
+            .all(|claim| !claim.wanted && !claim.busy)
+    );
+    site.check_counters();
+}
+
+pub(crate) fn a_path_that_another_run_has_by_now_is_not_waited_for_again(open: &Open) {
+    let site = Site::new(open);
+    let (first, second) = (run("u/a"), run("u/b"));
+    site.register(&Manifest::new(&first, 1, vec![claim(1, "x/one", 1)]))
+        .unwrap();
+    site.confirm_all(&first);
+    let path: ArtifactPath = "x/one".parse().unwrap();
+    site.registry().forget_at(&root(), &[&path]).unwrap();
+    site.register(&Manifest::new(&second, 1, vec![claim(2, "x/one", 2)]))
+        .unwrap();
+    assert_eq!(site.registry().await_at(&root(), &[&path]).unwrap(), 0);
+    site.check_counters();
+    let (awaited, absent) = (ArtifactStanding::Awaited, ArtifactStanding::Absent);
+    assert_eq!(standings(&site, &[&path]), [vec![absent, awaited]]);
+}

@@ -1,0 +1,130 @@
+//! Every way in which asking Rucio what should be here stops.
+
+use runsync_manifest::name::{RseName, RunName};
+use thiserror::Error;
+
+use crate::datastore::DatastoreError;
+use crate::ingest::IngestError;
+use crate::ledger::LedgerError;
+use crate::registry::RegistryError;
+use crate::removal::RemovalError;
+use crate::rucio::RucioError;
+
+/// Why this site cannot be compared with Rucio now.
+#[derive(Debug, Error)]
+pub enum SyncError {
+    /// Configuration knows no Rucio.
+    #[error("this site has no Rucio: its configuration has no `[rucio]`")]
+    NoRucio,
+    /// No root is that RSE.
+    #[error("no root of this site is RSE `{rse}`")]
+    NoRse {
+        /// The RSE.
+        rse: RseName,
+    },
+    /// No root is an RSE.
+    #[error("no root of this site is an RSE")]
+    NoRses,
+    /// There is no such run.
+    #[error("this site knows no run `{run}` of another")]
+    NoRun {
+        /// The run.
+        run: RunName,
+    },
+    /// What the name stands for is nothing of a peer's.
+    #[error("`{did}` belongs to no run that this site knows, and to no peer")]
+    Unknown {
+        /// The data identifier.
+        did: String,
+    },
+    /// Rucio gives no answer, or refuses.
+    #[error(transparent)]
+    Rucio(#[from] RucioError),
+    /// A root does not answer.
+    #[error(transparent)]
+    Datastore(#[from] DatastoreError),
+    /// The registry does not answer.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The ledger does not answer.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// What has arrived cannot be taken in.
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+    /// What is wanted again cannot be restored.
+    #[error(transparent)]
+    Removal(#[from] RemovalError),
+    /// The caller broke off.
+    #[error("comparing with Rucio was interrupted")]
+    Interrupted,
+}
+
+impl SyncError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoRucio => "add `[rucio]`: see docs/PUBLISHING.md",
+            Self::NoRse { .. } | Self::NoRses => {
+                "name the RSE that Rucio knows a root as: `rse` in `[[root]]`"
+            }
+            Self::NoRun { .. } => {
+                "`runsync query runs` lists them; runs of this site's own are not compared, and one whose manifest has not come yet is found by `runsync sync`"
+            }
+            Self::Unknown { .. } => {
+                "name a run, a file of one, or a Rucio dataset of runsync's below `runsync/`; `[[peer]]` names the origins that are known"
+            }
+            Self::Rucio(error) => return error.hint(),
+            Self::Datastore(error) => return error.hint(),
+            Self::Registry(error) => return error.hint().map(str::to_owned),
+            Self::Ledger(error) => return error.hint().map(str::to_owned),
+            Self::Ingest(error) => return error.hint(),
+            Self::Removal(error) => return error.hint(),
+            Self::Interrupted => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    /// Whether it was broken off by whoever asked.
+    pub fn is_interruption(&self) -> bool {
+        match self {
+            Self::Interrupted
+            | Self::Rucio(RucioError::Interrupted)
+            | Self::Registry(RegistryError::Interrupted) => true,
+            Self::Ingest(error) => error.is_interruption(),
+            Self::Removal(error) => error.is_interruption(),
+            Self::NoRucio
+            | Self::NoRse { .. }
+            | Self::NoRses
+            | Self::NoRun { .. }
+            | Self::Unknown { .. }
+            | Self::Rucio(_)
+            | Self::Datastore(_)
+            | Self::Registry(_)
+            | Self::Ledger(_) => false,
+        }
+    }
+
+    /// Whether the lease is another process's by now.
+    pub fn is_fenced(&self) -> bool {
+        match self {
+            Self::Registry(error) => error.is_fenced(),
+            Self::Ledger(error) => error.is_fenced(),
+            Self::Ingest(error) => error.is_fenced(),
+            Self::Removal(error) => error.is_fenced(),
+            Self::NoRucio
+            | Self::NoRse { .. }
+            | Self::NoRses
+            | Self::NoRun { .. }
+            | Self::Unknown { .. }
+            | Self::Rucio(_)
+            | Self::Datastore(_)
+            | Self::Interrupted => false,
+        }
+    }
+
+    /// Whether Rucio is what does not answer: nothing is wrong here.
+    pub fn is_about_rucio(&self) -> bool {
+        matches!(self, Self::Rucio(_)) && !self.is_interruption()
+    }
+}

@@ -1,0 +1,214 @@
+//! The loop that compares with Rucio by schedule, and runs that have just come to wait.
+//!
+//! A pass is owed at start, when the schedule says so, and where hints were lost. Between passes the loop
+//! looks after runs that wait and were not compared since their last manifest came: messages about
+//! their files may have come before it.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use runsync_config::root::RootName;
+use runsync_manifest::name::RunKey;
+use tracing::{debug, info};
+
+use super::SyncError;
+use super::budget::{Budget, Progress};
+use super::flow::Syncing;
+use super::pass::Measure;
+use super::report::SyncReport;
+use crate::ingest::confirm::waits_since;
+use crate::rucio::Rucio;
+use crate::telemetry::rucio as telemetry;
+use crate::worker::{Next, Pulse, StepError, Worker};
+
+/// How often the loop looks for runs that have come to wait, and for hints that were lost. The question
+/// is a look into two tables.
+const ASK_INTERVAL: Duration = Duration::from_secs(2);
+/// Runs compared in one step.
+const RUNS_TOGETHER: usize = 20;
+
+/// What is due, whoever says so.
+#[derive(Debug, Clone)]
+pub struct SyncDue(Arc<AtomicBool>);
+
+impl Default for SyncDue {
+    /// At start all is.
+    fn default() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+}
+
+impl SyncDue {
+    /// A pass is due.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    fn take(&self) -> bool {
+        self.0.swap(false, Ordering::SeqCst)
+    }
+}
+
+/// Compares with Rucio.
+#[derive(Debug)]
+pub struct SyncWorker {
+    syncing: Arc<Syncing>,
+    due: SyncDue,
+    /// Hints that were lost when a pass began last.
+    lost: Option<u64>,
+    /// Waiting runs that were compared, and since when they wait.
+    compared: BTreeMap<(RootName, RunKey), Option<Timestamp>>,
+    changes: Option<u64>,
+}
+
+impl SyncWorker {
+    /// Nothing compared yet.
+    pub fn new(syncing: Arc<Syncing>, due: SyncDue) -> Self {
+        Self {
+            syncing,
+            due,
+            lost: None,
+            compared: BTreeMap::new(),
+            changes: None,
+        }
+    }
+
+    /// Does a pass where one is due, else compares runs that have come to wait. True where there may be more
+    /// to do now.
+    ///
+    /// # Errors
+    ///
+    /// Where Rucio, or this site, do not answer, or `progress` broke off.
+    pub fn work(&mut self, rucio: &Rucio, progress: &mut Progress<'_>) -> Result<bool, SyncError> {
+        if self.is_due()? {
+            self.pass(rucio, progress)?;
+            return Ok(true);
+        }
+        self.compare_new(rucio, progress)
+    }
+
+    fn is_due(&mut self) -> Result<bool, SyncError> {
+        let Some(flow) = self.syncing.ground.flows.first() else {
+            return Ok(false);
+        };
+        let lost = flow.site().ledger.hints_lost()?;
+        let have_been_lost = self.lost.is_some_and(|before| before != lost);
+        self.lost = Some(lost);
+        Ok(self.due.take() || have_been_lost)
+    }
+
+    fn pass(&mut self, rucio: &Rucio, progress: &mut Progress<'_>) -> Result<(), SyncError> {
+        let measure = Measure::Part(&rucio.config().sync);
+        let report = self
+            .syncing
+            .pass(rucio, None, measure, progress)
+            .inspect_err(|_| {
+                telemetry::synced(false);
+                self.due.set();
+            })?;
+        telemetry::synced(true);
+        let SyncReport {
+            whole,
+            requests,
+            runs,
+            manifests,
+            confirmed,
+            forgotten,
+            ..
+        } = report;
+        let late = report.late.len();
+        if report.has_changed() {
+            info!(
+                whole,
+                requests, runs, manifests, confirmed, forgotten, late, "compared with Rucio"
+            );
+        } else {
+            debug!(whole, requests, runs, late, "compared with Rucio");
+        }
+        Ok(())
+    }
+
+    /// Compares runs that wait and were not compared since they began to.
+    fn compare_new(
+        &mut self,
+        rucio: &Rucio,
+        progress: &mut Progress<'_>,
+    ) -> Result<bool, SyncError> {
+        let Some(flow) = self.syncing.ground.flows.first() else {
+            return Ok(false);
+        };
+        let site = Arc::clone(flow.site());
+        let changes = site.registry.changes()?;
+        if self.changes == Some(changes) {
+            return Ok(false);
+        }
+        let waiting = site.registry.waiting_runs()?;
+        let ours = self.syncing.ground.repository;
+        let mut standing = BTreeMap::new();
+        for waiting in waiting.into_iter().filter(|one| one.run.origin != ours) {
+            let since = waits_since(&*site.ledger, &waiting.run)?;
+            standing.insert((waiting.root, waiting.run), since);
+        }
+        self.compared.retain(|key, _| standing.contains_key(key));
+        let is_new = |key: &(RootName, RunKey), since: &Option<Timestamp>| {
+            self.compared.get(key) != Some(since)
+        };
+        let new: Vec<_> = (standing.into_iter())
+            .filter(|(key, since)| is_new(key, since))
+            .collect();
+        let is_last = new.len() <= RUNS_TOGETHER;
+        let syncing = Arc::clone(&self.syncing);
+        for (key, since) in new.into_iter().take(RUNS_TOGETHER) {
+            let (root, run) = &key;
+            let roots = syncing.roots(None)?;
+            let found = roots
+                .into_iter()
+                .find(|(flow, _)| flow.root().name == *root);
+            if let (Some(at), Some(row)) = (found, site.registry.run(run)?) {
+                let (mut report, mut budget) = (SyncReport::default(), Budget::open(progress));
+                syncing.at(at, (rucio, &mut budget), &mut report, |root| {
+                    root.runs(&[row], false)
+                })?;
+            }
+            self.compared.insert(key, since);
+        }
+        if is_last {
+            self.changes = Some(changes);
+        }
+        Ok(!is_last)
+    }
+}
+
+impl Worker for SyncWorker {
+    fn step(&mut self, pulse: &Pulse) -> Result<Next, StepError> {
+        let syncing = Arc::clone(&self.syncing);
+        let Ok(rucio) = syncing.rucio() else {
+            return Ok(Next::Idle(None));
+        };
+        let heard = pulse.clone();
+        let rucio = rucio.waiting(Arc::new(move || advance(&heard)));
+        match self.work(&rucio, &mut || advance(pulse)) {
+            Ok(true) => Ok(Next::Again),
+            Ok(false) => Ok(Next::Idle(Some(ASK_INTERVAL))),
+            Err(error) if error.is_interruption() || error.is_fenced() => {
+                debug!(%error, "step ended early");
+                Ok(Next::Idle(None))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Shows that the step advances, and breaks it off when the daemon stops.
+fn advance(pulse: &Pulse) -> ControlFlow<()> {
+    pulse.beat();
+    if pulse.is_stopping() {
+        ControlFlow::Break(())
+    } else {
+        ControlFlow::Continue(())
+    }
+}

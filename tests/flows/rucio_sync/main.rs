@@ -1,0 +1,103 @@
+//! A site that compares itself with a real Rucio server: what has come and nobody told of is taken in,
+//! what Rucio has deleted is forgotten, what does not come is told; and nothing that Rucio says leads
+//! to another file, or out of the root.
+//!
+//! No message of Rucio's reaches the site: hints are made here, where a section is about them. All
+//! sections share one server, one after the other: Rucio's daemons act on all of it. Each has sites of its
+//! own. `cargo xtask rucio-sync` prints what each case came to.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
+
+#[path = "../../support/mod.rs"]
+mod support;
+
+#[path = "../../support/daemon.rs"]
+mod process;
+
+#[path = "../../support/pair.rs"]
+mod pair;
+
+#[path = "../../support/proof.rs"]
+mod proof;
+
+#[path = "../../support/rucio.rs"]
+mod rucio;
+
+#[path = "../rucio_publish/between.rs"]
+#[expect(dead_code, reason = "requests are counted here, and nobody is killed")]
+mod between;
+
+mod scene;
+
+mod arrivals;
+
+mod hints;
+
+mod deletions;
+
+mod late;
+
+mod hostile;
+
+mod away;
+
+mod unattended;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use harness::{Part, Rucio};
+
+/// Names the sections to go through, with commas between; all where it is not set.
+const SECTIONS: &str = "RUNSYNC_TEST_SECTIONS";
+
+/// A section and what goes through it.
+type Section = (&'static str, fn(&Rucio));
+
+const ALL: &[Section] = &[
+    ("identity", arrivals::identity),
+    ("hash", arrivals::hash),
+    ("non-deterministic", arrivals::non_deterministic),
+    ("trust", arrivals::trust),
+    ("checksum", arrivals::checksum),
+    ("gap", arrivals::gap),
+    ("hints identity", hints::identity),
+    ("hints hash", hints::hash),
+    ("hints many", hints::many),
+    ("hints of nothing", hints::of_nothing),
+    ("deleted identity", deletions::identity),
+    ("deleted hash", deletions::hash),
+    ("kept", deletions::kept),
+    ("wanted again", deletions::wanted_again),
+    ("late", late::late),
+    ("taken", hostile::taken),
+    ("hostile places", hostile::places),
+    ("other bytes", hostile::other_bytes),
+    ("away", away::away),
+    ("in parts", away::in_parts),
+    ("unattended identity", unattended::identity),
+    ("unattended hash", unattended::hash),
+];
+
+#[test]
+fn a_site_comes_to_what_rucio_says_should_be_there() {
+    let server = Rucio::start(&[Part::Daemons, Part::Transfers]).unwrap();
+    rucio::add_account(&server);
+    let wanted = std::env::var(SECTIONS).ok();
+    let is_wanted = |name: &str| {
+        let mut names = wanted.iter().flat_map(|names| names.split(','));
+        wanted.is_none() || names.any(|wanted| wanted == name)
+    };
+    let mut failed = Vec::new();
+    for (name, section) in ALL.iter().filter(|(name, _)| is_wanted(name)) {
+        let start = std::time::Instant::now();
+        if catch_unwind(AssertUnwindSafe(|| section(&server))).is_err() {
+            failed.push(*name);
+        }
+        proof::aside(&format!("{name}: {:.1?}", start.elapsed()));
+    }
+    assert!(failed.is_empty(), "failed: {failed:?}");
+}
