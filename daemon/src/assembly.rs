@@ -495,6 +495,7 @@ impl Assembly {
             registration: registration_lock(site)?,
             clock,
         });
+        let rucio = site.rucio.as_ref().map(Rucio::new).transpose()?;
         let removing = Arc::new(Removing::new(Ground {
             site: site.name.clone(),
             repository,
@@ -505,9 +506,10 @@ impl Assembly {
             ledger: Arc::clone(&parts.ledger),
             registration: registration_lock(site)?,
             roots: named_roots(site, &roots),
+            rucio: rucio.clone(),
             clock: Arc::clone(&parts.clock),
         }));
-        let publishing = publishing(site, &parts, repository, &roots)?;
+        let publishing = publishing(site, &parts, (repository, rucio), &roots)?;
         let flows: Vec<Flow> = site
             .roots
             .iter()
@@ -535,7 +537,7 @@ impl Assembly {
 fn publishing(
     site: &Site,
     parts: &SiteParts,
-    repository: RepositoryId,
+    (repository, rucio): (RepositoryId, Option<Rucio>),
     roots: &[Arc<dyn Datastore>],
 ) -> Result<Publishing, AssemblyError> {
     let roots = site.roots.iter().zip(roots);
@@ -546,7 +548,7 @@ fn publishing(
     Ok(Publishing::new(publish::Ground {
         site: site.name.clone(),
         repository,
-        rucio: site.rucio.as_ref().map(Rucio::new).transpose()?,
+        rucio,
         registry: Arc::clone(&parts.registry),
         ledger: Arc::clone(&parts.ledger),
         roots: roots.collect(),
@@ -563,6 +565,8 @@ fn named_roots(site: &Site, roots: &[Arc<dyn Datastore>]) -> Vec<NamedRoot> {
     let named = named.map(|(root, datastore)| NamedRoot {
         name: root.name.clone(),
         datastore: Arc::clone(datastore),
+        rse: root.rse.clone(),
+        deleter: root.deleter,
     });
     named.collect()
 }

@@ -19,7 +19,7 @@ use crate::ingest::following::FollowWorker;
 use crate::ingest::workers::{ConfirmWorker, ManifestWorker, Requests};
 use crate::lease::{Fence, Holder, LeaseRow};
 use crate::poison::unpoisoned;
-use crate::publish::PublishWorker;
+use crate::publish::{PublishWorker, RuleEndingWorker};
 use crate::registry::removal::Operation;
 use crate::removal::RemovalWorker;
 use crate::telemetry::{metrics, removals};
@@ -34,6 +34,7 @@ pub struct Loops {
     removals: Wake,
     following: Wake,
     publishing: Wake,
+    rules: Wake,
 }
 
 /// How the two loops of one root are told of changes.
@@ -50,6 +51,7 @@ impl Loops {
     pub fn start(assembly: Arc<Assembly>, clock: Arc<dyn Clock>) -> Self {
         let driver = Driver::new(clock);
         let (removing_wake, following, publishing) = (Wake::new(), Wake::new(), Wake::new());
+        let rules = Wake::new();
         let roots = assembly
             .flows
             .iter()
@@ -95,6 +97,10 @@ impl Loops {
             driver.start("publishing".to_owned(), publishing.clone(), move || {
                 Box::new(PublishWorker::new(Arc::clone(&publish)))
             });
+            let ending = Arc::clone(&assembly.publishing);
+            driver.start("rules".to_owned(), rules.clone(), move || {
+                Box::new(RuleEndingWorker::new(Arc::clone(&ending)))
+            });
         }
         Self {
             assembly,
@@ -103,6 +109,7 @@ impl Loops {
             removals: removing_wake,
             following,
             publishing,
+            rules,
         }
     }
 
@@ -138,6 +145,18 @@ impl Loops {
     /// Has the loop that publishes look for work now.
     pub fn wake_publishing(&self) {
         self.publishing.wake();
+    }
+
+    /// Has the loop that ends the rules of removed runs look at all of them now.
+    pub fn wake_rules(&self) {
+        self.assembly.publishing.press();
+        self.rules.wake();
+    }
+
+    /// Tells that Rucio has deleted something here: removals that wait for it look soon.
+    pub fn hear_of_deletions(&self) {
+        self.assembly.removing.hear_of_deletions();
+        self.removals.wake();
     }
 
     /// Takes keys, peers and prefixes from a configuration that was read again, and has untrusted

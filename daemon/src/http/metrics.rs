@@ -16,7 +16,7 @@ use super::status::count_runs;
 use super::surface::Surface;
 use crate::ingest::confirm::waits_since;
 use crate::lease::Fence;
-use crate::ledger::record::PublicationState;
+use crate::ledger::record::{PublicationState, RuleEndingState};
 use crate::registry::record::RunRow;
 use crate::telemetry::metrics::{self, InFlight, Route};
 use crate::telemetry::{removals, rucio};
@@ -103,6 +103,12 @@ fn measure_publications(surface: &Surface) -> Result<(), Problem> {
     let stopped = ordered.iter().filter(|one| one.problem.is_some()).count();
     metrics::set(rucio::ORDERED, None, float(ordered.len() as u64));
     metrics::set(rucio::STOPPED, None, float(stopped as u64));
+    let endings = ledger.rule_endings()?;
+    for state in RuleEndingState::ALL {
+        let count = endings.iter().filter(|one| one.state == state).count();
+        let label = Some(("state", state.as_str().to_owned()));
+        metrics::set(rucio::RULE_ENDINGS, label, float(count as u64));
+    }
     Ok(())
 }
 

@@ -13,6 +13,9 @@ pub const ORDERED: &str = "runsync_publications_ordered";
 /// Those of them that do not go on.
 pub const STOPPED: &str = "runsync_publications_stopped";
 
+/// Removed runs whose rules have not all ended.
+pub const RULE_ENDINGS: &str = "runsync_rule_endings";
+
 /// What came of one try of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
@@ -63,6 +66,10 @@ pub(super) fn describe() {
     }
     for (name, text) in [
         (ORDERED, "Manifests that are ordered and not published."),
+        (
+            RULE_ENDINGS,
+            "Removed runs whose rules have not all ended in Rucio, by what they wait for.",
+        ),
         (
             STOPPED,
             "Ordered manifests that do not go on by themselves at the moment.",

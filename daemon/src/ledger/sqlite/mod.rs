@@ -6,6 +6,8 @@ mod store;
 
 mod publications;
 
+mod rule_endings;
+
 mod lease;
 
 #[cfg(test)]
@@ -24,6 +26,7 @@ const SCHEMA: Schema = Schema {
         include_str!("../sql/0002_lease.sql"),
         include_str!("../sql/0003_requests.sql"),
         include_str!("../sql/0004_publications.sql"),
+        include_str!("../sql/0008_rule_endings.sql"),
     ],
     unmoved: None,
 };

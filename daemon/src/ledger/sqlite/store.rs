@@ -12,12 +12,13 @@ use rusqlite::{Connection, Params, params};
 
 use super::SCHEMA;
 use super::publications;
+use super::rule_endings;
 use super::rows::{self, Failure, MANIFEST_COLUMNS};
 use crate::file_identity::FileIdentity;
 use crate::lease::Tenure;
 use crate::ledger::record::{
     Finding, Location, ManifestRow, ManifestState, NewRequest, Publication, PublicationState,
-    REQUESTS_KEPT, RequestRow,
+    REQUESTS_KEPT, RequestRow, RuleEnding,
 };
 use crate::ledger::{Ledger, LedgerError};
 use crate::sqlite::Database;
@@ -482,6 +483,34 @@ impl Ledger for SqliteLedger {
     ) -> Result<Vec<Publication>, LedgerError> {
         self.read("list publications", |connection| {
             publications::after(connection, after, limit)
+        })
+    }
+
+    fn add_rule_endings(&self, endings: &[RuleEnding]) -> Result<(), LedgerError> {
+        self.write("note whose rules are to end", |connection| {
+            rule_endings::add(connection, endings)
+        })
+    }
+
+    fn note_rule_endings(&self, endings: &[RuleEnding]) -> Result<(), LedgerError> {
+        self.write("note how rules end", |connection| {
+            rule_endings::note(connection, endings)
+        })
+    }
+
+    fn strike_rule_ending(&self, ending: &RuleEnding) -> Result<(), LedgerError> {
+        self.write("note that rules have ended", |connection| {
+            rule_endings::strike(connection, ending)
+        })
+    }
+
+    fn rule_endings(&self) -> Result<Vec<RuleEnding>, LedgerError> {
+        self.read("list whose rules are to end", rule_endings::all)
+    }
+
+    fn rule_endings_of(&self, run: &RunKey) -> Result<Vec<RuleEnding>, LedgerError> {
+        self.read("list what rules of a run are to end", |connection| {
+            rule_endings::of_run(connection, run)
         })
     }
 
