@@ -130,10 +130,7 @@ pub enum Deleter {
 
 impl Value for Deleter {
     fn read(value: &DeValue<'_>) -> Result<Self, Reason> {
-        word(
-            value,
-            &[("runsync", Self::Runsync), ("rucio", Self::Rucio)],
-        )
+        word(value, &[("runsync", Self::Runsync), ("rucio", Self::Rucio)])
     }
 }
 

@@ -250,7 +250,7 @@ fn request() -> Request {
         origin: None,
         chain: None,
         dataset_type: None,
-    now: false,
+        now: false,
         now: false,
     }
 }

@@ -824,7 +824,6 @@ impl World<'_> {
             chain: None,
             origin: None,
             dataset_type: kind_number.map(|number| kind(number).name),
-        now: false,
             now: false,
         }
     }

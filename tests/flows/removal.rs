@@ -48,7 +48,7 @@ fn request(runs: &[&str]) -> Request {
         chain: None,
         origin: None,
         dataset_type: None,
-    now: false,
+        now: false,
         now: false,
     }
 }

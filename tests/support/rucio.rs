@@ -42,15 +42,28 @@ pub struct RucioSite {
     pub site: TestSite,
     pub rse: Rse,
     pub scope: String,
+    /// What configuration says of who deletes.
+    pub deleter: &'static str,
 }
 
 impl RucioSite {
     /// Makes a site, an RSE and a scope of its own: the scope's files lie in the root.
     pub fn new(rucio: &Rucio, rse: &str, naming: Naming, more: &str) -> Self {
+        Self::named(rucio, "SITE_A", (rse, naming), "runsync", more)
+    }
+
+    /// The same with a name of the site's own, and a deleter.
+    pub fn named(
+        rucio: &Rucio,
+        name: &'static str,
+        (rse, naming): (&str, Naming),
+        deleter: &'static str,
+        more: &str,
+    ) -> Self {
         // Origins differ, and so do their control Rucio datasets.
         static NUMBER: AtomicU8 = AtomicU8::new(0x10);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let site = TestSite::in_memory_as("SITE_A", number, "size");
+        let site = TestSite::in_memory_as(name, number, "size");
         let (prefix, scope) = match naming {
             // The root is the folder of the scope, and the scope has its name.
             Naming::Identity | Naming::NonDeterministic => {
@@ -61,7 +74,12 @@ impl RucioSite {
         let rse = rucio.add_rse(rse, naming, Some(&prefix)).unwrap();
         add_scope(rucio, &scope);
         rucio.set_limit(ACCOUNT, &rse.name, None).unwrap();
-        let this = Self { site, rse, scope };
+        let this = Self {
+            site,
+            rse,
+            scope,
+            deleter,
+        };
         this.configure(&rucio.url(), more);
         this
     }
@@ -80,7 +98,11 @@ impl RucioSite {
             Naming::Hash => "rucio",
             Naming::Identity | Naming::NonDeterministic => "identity",
         };
-        let root = format!("rse = \"{}\"\npath_mapping = \"{mapping}\"", self.rse.name);
+        let deleter = self.deleter;
+        let root = format!(
+            "rse = \"{}\"\npath_mapping = \"{mapping}\"\ndeleter = \"{deleter}\"",
+            self.rse.name
+        );
         let rucio = format!(
             "[rucio]\nurl = \"{url}\"\naccount = \"{ACCOUNT}\"\nscope = \"{scope}\"\n{more}\n\
              [rucio.userpass]\nusername = \"{USER}\"\npassword_file = \"keys/rucio.password\"\n"

@@ -86,7 +86,14 @@ impl Row for Asked {
 
 impl Row for RuleEnding {
     const HEADER: &'static [&'static str] = &[
-        "run", "state", "ended", "at", "waits for", "kept by", "since", "problem",
+        "run",
+        "state",
+        "ended",
+        "at",
+        "waits for",
+        "kept by",
+        "since",
+        "problem",
     ];
 
     fn cells(&self) -> Vec<String> {

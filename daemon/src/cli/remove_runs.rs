@@ -241,7 +241,9 @@ fn write_rucio(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
             "  root {root}: Rucio deletes what it has at {rse}; what it does not have in any state is deleted here, once it has been asked"
         )?;
     }
-    let Some(rucio) = &plan.rucio else { return Ok(()) };
+    let Some(rucio) = &plan.rucio else {
+        return Ok(());
+    };
     for rule in &rucio.ends {
         writeln!(f, "  ends: {rule}")?;
     }

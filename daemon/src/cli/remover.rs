@@ -321,7 +321,10 @@ fn see_through(assembly: &Assembly, removal: Uuid, bar: &ProgressBar) -> Result<
     }
     bar.finish_and_clear();
     // Rules that may end at once are told to: others wait for the removal manifest, or for Rucio.
-    if let Err(error) = assembly.publishing.end_all_rules(&mut || ControlFlow::Continue(())) {
+    if let Err(error) = assembly
+        .publishing
+        .end_all_rules(&mut || ControlFlow::Continue(()))
+    {
         warn!(error = %error_chain(&error), "rules cannot be ended in Rucio yet");
     }
     let standing = removing.standing(removal)?;

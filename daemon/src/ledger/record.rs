@@ -343,7 +343,10 @@ impl std::fmt::Display for Holder {
             did,
             rse_expression,
         } = self;
-        write!(f, "rule {rule} of account `{account}` on {did} at {rse_expression}")
+        write!(
+            f,
+            "rule {rule} of account `{account}` on {did} at {rse_expression}"
+        )
     }
 }
 

@@ -24,9 +24,7 @@ use super::flow::Publishing;
 use super::withdraw::not_there;
 use super::{names, rules};
 use crate::error_chain::error_chain;
-use crate::ledger::record::{
-    Holder, Publication, PublicationState, RuleEnding, RuleEndingState,
-};
+use crate::ledger::record::{Holder, Publication, PublicationState, RuleEnding, RuleEndingState};
 use crate::rucio::rules::Rule;
 use crate::rucio::{Did, DidKind, Exception, Rucio, RucioError};
 
@@ -84,7 +82,9 @@ impl Publishing {
                 return Err(error);
             }
         };
-        self.ground.ledger.note_rule_endings(std::slice::from_ref(&left))?;
+        self.ground
+            .ledger
+            .note_rule_endings(std::slice::from_ref(&left))?;
         Ok(Some(left))
     }
 
@@ -113,11 +113,7 @@ impl Publishing {
         ended
     }
 
-    fn look(
-        &self,
-        rucio: &Rucio,
-        ending: &RuleEnding,
-    ) -> Result<Option<RuleEnding>, PublishError> {
+    fn look(&self, rucio: &Rucio, ending: &RuleEnding) -> Result<Option<RuleEnding>, PublishError> {
         let found = self.in_rucio(rucio, ending)?;
         if !found.is_there {
             return Ok(None);

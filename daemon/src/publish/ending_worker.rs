@@ -118,11 +118,7 @@ impl RuleEndingWorker {
 }
 
 fn key_of(ending: &RuleEnding) -> Key {
-    (
-        ending.run.clone(),
-        ending.scope.clone(),
-        ending.rse.clone(),
-    )
+    (ending.run.clone(), ending.scope.clone(), ending.rse.clone())
 }
 
 fn put_off(before: Option<Pause>, now: Timestamp) -> Pause {

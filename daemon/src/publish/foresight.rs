@@ -21,7 +21,9 @@ impl Publishing {
     /// Adds to a plan what becomes of its runs in Rucio. Where Rucio does not answer the plan says so, and
     /// is the same plan: none of this is part of its number.
     pub fn foresee(&self, plan: &mut Plan) {
-        let Some(rucio) = &self.ground.rucio else { return };
+        let Some(rucio) = &self.ground.rucio else {
+            return;
+        };
         let everywhere = plan.operation.is_told();
         if !everywhere && plan.left_to_rucio.is_empty() {
             return;
@@ -65,7 +67,11 @@ impl Publishing {
             planned.unknown = Some(format!("only the first {ASKED_MAX} runs were asked for"));
         }
         if plan.operation.is_told() && !plan.now && !planned.ends.is_empty() {
-            let root = self.ground.roots.iter().find_map(|root| root.config.rse.as_ref());
+            let root = self
+                .ground
+                .roots
+                .iter()
+                .find_map(|root| root.config.rse.as_ref());
             if let Some(rse) = root {
                 planned.after = rules::control_rses(rucio, rse)?;
             }
@@ -96,7 +102,11 @@ impl Publishing {
         let Some(rucio) = &self.ground.rucio else {
             return Ok(());
         };
-        let left = self.ground.roots.iter().filter(|root| is_left_to_rucio(root));
+        let left = self
+            .ground
+            .roots
+            .iter()
+            .filter(|root| is_left_to_rucio(root));
         let rses: Vec<RseName> = left.filter_map(|root| root.config.rse.clone()).collect();
         if rses.is_empty() || !whole {
             return Ok(());

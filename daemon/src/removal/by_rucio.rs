@@ -279,7 +279,10 @@ impl Pass<'_> {
     }
 
     /// Counts those of which nothing is left, and returns the others.
-    fn count_gone<'a>(&mut self, free: Vec<&'a Artifact>) -> Result<Vec<&'a Artifact>, RemovalError> {
+    fn count_gone<'a>(
+        &mut self,
+        free: Vec<&'a Artifact>,
+    ) -> Result<Vec<&'a Artifact>, RemovalError> {
         let paths: Vec<_> = free.iter().map(|artifact| &artifact.path).collect();
         let looks = self.root.datastore.look(&paths);
         let looks = looks.map_err(|source| self.failed(source))?;
@@ -329,7 +332,9 @@ impl Pass<'_> {
     /// under a rule nothing is given: it is asked again when that has ended.
     fn bury(&self, held: &[&Artifact]) -> Result<(), RemovalError> {
         let dids: Vec<Did> = held.iter().flat_map(|one| self.there.dids(one)).collect();
-        let Some(first) = dids.first() else { return Ok(()) };
+        let Some(first) = dids.first() else {
+            return Ok(());
+        };
         if self.rules_over(first)?.next().transpose()?.is_some() {
             return Ok(());
         }

@@ -52,7 +52,10 @@ pub struct Deletions {
     pub held: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls it with")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "what serde calls it with"
+)]
 const fn is_zero(count: &u64) -> bool {
     *count == 0
 }

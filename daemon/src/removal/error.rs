@@ -155,7 +155,9 @@ pub enum RemovalError {
     #[error(transparent)]
     Rucio(#[from] RucioError),
     /// Rucio has what is to be deleted, and configuration knows no Rucio any more.
-    #[error("Rucio deletes what the journal in root `{root}` names, and the configuration has no `[rucio]`")]
+    #[error(
+        "Rucio deletes what the journal in root `{root}` names, and the configuration has no `[rucio]`"
+    )]
     NoRucio {
         /// The root.
         root: RootName,

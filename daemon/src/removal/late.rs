@@ -13,9 +13,9 @@ use runsync_manifest::name::{ArtifactPath, RunKey};
 use tracing::{info, warn};
 
 use super::RemovalError;
+use super::by_rucio::no_rucio;
 use super::delete::Deletions;
 use super::flow::{NamedRoot, Outcome, Phase, Progress, Removing};
-use super::by_rucio::no_rucio;
 use super::journal::{self, Artifact, Journal, JournalError};
 use crate::clock::later;
 use crate::datastore::{Datastore, DatastoreError, Deletion, Look, ToDelete};

@@ -67,7 +67,10 @@ impl Rule {
     /// Whether it was told to end by now, with a purge: Rucio's judge-cleaner takes it away.
     pub fn is_ending(&self, now: Timestamp) -> bool {
         // The server writes times as HTTP does (RFC 9110), but for the name of the zone.
-        let at = self.expires_at.as_deref().map(|at| at.replace("UTC", "GMT"));
+        let at = self
+            .expires_at
+            .as_deref()
+            .map(|at| at.replace("UTC", "GMT"));
         let at = at.and_then(|at| httpdate::parse_http_date(&at).ok());
         self.purge_replicas && at.is_some_and(|at| at <= SystemTime::from(now))
     }

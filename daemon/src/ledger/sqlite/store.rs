@@ -12,8 +12,8 @@ use rusqlite::{Connection, Params, params};
 
 use super::SCHEMA;
 use super::publications;
-use super::rule_endings;
 use super::rows::{self, Failure, MANIFEST_COLUMNS};
+use super::rule_endings;
 use crate::file_identity::FileIdentity;
 use crate::lease::Tenure;
 use crate::ledger::record::{
