@@ -121,7 +121,7 @@ pub(crate) fn held(world: &World) {
         "{said}"
     );
     reap(server);
-    assert_eq!(rules(server, run), ["root REM_HELD"]);
+    assert_eq!(rules(server, run), ["root REM_HELD f"]);
     let held = endings(&site);
     assert_eq!(
         (&held[0]["state"], &held[0]["holders"][0]["rule"]),
@@ -132,8 +132,8 @@ pub(crate) fn held(world: &World) {
     let journal = &journals(&site)[0];
     assert_eq!(journal["state"], "partially_removed");
     assert!(journal["reason"].as_str().unwrap().contains(&named));
-    let status = site.site.status();
-    let finding = &status["findings"][0];
+    let shows = status(&site);
+    let finding = &shows["findings"][0];
     assert_eq!(finding["kind"], "partially_removed");
     assert!(
         finding["detail"].as_str().unwrap().contains(&named),
@@ -148,11 +148,15 @@ pub(crate) fn held(world: &World) {
     resume(&site);
     announce(&site, run);
     is_gone(server, &site, run);
-    assert_eq!(site.site.status()["findings"], json!([]));
+    assert_eq!(status(&site)["findings"], json!([]));
     shown(
         "that rule ends",
         "so does the removal, and nothing tells of it any more",
     );
+}
+
+fn status(site: &RucioSite) -> serde_json::Value {
+    serde_json::from_str(&site.site.directly(&["status", "--json"])).unwrap()
 }
 
 /// Rucio is away when a run is removed.

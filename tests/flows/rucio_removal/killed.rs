@@ -37,12 +37,19 @@ impl Series<'_> {
         ended.asked
     }
 
+    /// Publishes a run, and has Rucio lock all of it: what is told to end before is not the same twice.
+    fn publish(&self, run: &str) {
+        publish(&self.site, run);
+        state::judge(&self.world.server);
+    }
+
     fn finish(&self, run: &str) -> Vec<String> {
         resume(&self.site);
         endings(&self.site);
         reap(&self.world.server);
         resume(&self.site);
         announce(&self.site, run);
+        state::judge(&self.world.server);
         is_gone(&self.world.server, &self.site, run);
         state::rucio(&self.world.server, Of::Run(run))
     }
@@ -63,7 +70,7 @@ pub(crate) fn removal(world: &World) {
             between,
         };
         let reference = Series::run(0);
-        publish(&series.site, &reference);
+        series.publish(&reference);
         let asked = series.remove(&reference);
         let expected = series.finish(&reference);
         let mut number = 0;
@@ -71,7 +78,7 @@ pub(crate) fn removal(world: &World) {
             for when in [When::Before, When::After] {
                 number += 1;
                 let run = Series::run(number);
-                publish(&series.site, &run);
+                series.publish(&run);
                 let args = ["remove-runs", &run, "--yes", "--now", "--direct"];
                 let mut remove = series.site.site.command(&args);
                 let ended = series.between.kill(&mut remove, request, when);

@@ -34,7 +34,7 @@ pub(crate) fn removal_manifest(site: &RucioSite, run: &str) -> PathBuf {
 /// The artifacts of a run that lie in the root, by whichever name.
 pub(crate) fn files(site: &RucioSite, run: &str) -> Vec<String> {
     let mut files = crate::state::files(&site.site, "");
-    files.retain(|path| path.contains(run) && !path.contains("runsync/"));
+    files.retain(|path| path.contains(run) && !path.contains("runsync/manifests/"));
     files
 }
 
