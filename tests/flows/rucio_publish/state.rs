@@ -1,5 +1,11 @@
 //! What Rucio's tables and a root say of a run, in a form in which runs of the same shape are equal.
 
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "of what two targets share each uses a part"
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -34,6 +34,7 @@ mod removal_proofs;
 mod rounds;
 mod rucio_client;
 mod rucio_publish;
+mod rucio_removal;
 mod rucio_server;
 mod runsync_command;
 mod schemathesis;
@@ -111,6 +112,8 @@ enum Task {
     RucioClient,
     /// Proof: what is published is in Rucio, killed at any request, and by Rucio's own tools
     RucioPublish(rucio_publish::Arguments),
+    /// Proof: what is removed is gone from Rucio, killed at any request, and nothing else is
+    RucioRemoval(rucio_removal::Arguments),
     /// Proof: what Rucio and a configuration do not agree about is told before the daemon starts
     ConfigOnline,
     /// Types every command of docs/WALKTHROUGH.md and compares what it prints
@@ -147,6 +150,7 @@ fn main() -> ExitCode {
         Task::FaultsRemoval => removal_proofs::faults(),
         Task::TwoAccounts => removal_proofs::accounts(),
         Task::RucioPublish(arguments) => rucio_publish::run(arguments),
+        Task::RucioRemoval(arguments) => rucio_removal::run(arguments),
         Task::RucioClient => rucio_client::run(),
         Task::ConfigOnline => config_online::run(),
         Task::Walkthrough => walkthrough::run(),
