@@ -251,7 +251,6 @@ fn request() -> Request {
         chain: None,
         dataset_type: None,
         now: false,
-        now: false,
     }
 }
 

@@ -49,7 +49,6 @@ fn request(runs: &[&str]) -> Request {
         origin: None,
         dataset_type: None,
         now: false,
-        now: false,
     }
 }
 

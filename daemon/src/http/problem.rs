@@ -355,6 +355,7 @@ impl From<PublishError> for Problem {
                 | PublishError::NoRse { .. }
                 | PublishError::Unregistered { .. }
                 | PublishError::RulesEnd { .. }
+                | PublishError::Registry(RegistryError::RemovalUnderWay { .. })
                 | PublishError::SeveralRoots { .. }
                 | PublishError::Rucio(RucioError::Name(_))
         );

@@ -200,7 +200,7 @@ impl Publishing {
         ending: &RuleEnding,
     ) -> Result<InRucio, PublishError> {
         let container = names::container(&ending.scope, &ending.run);
-        let attached = self.attached(rucio, &container, ending)?;
+        let attached = attached(rucio, &container, ending)?;
         let mut found = InRucio {
             container: container.clone(),
             ours: Vec::new(),
@@ -243,30 +243,6 @@ impl Publishing {
         Ok(found)
     }
 
-    /// The Rucio datasets of the run in its container that are meant.
-    fn attached(
-        &self,
-        rucio: &Rucio,
-        container: &Did,
-        ending: &RuleEnding,
-    ) -> Result<Vec<Did>, PublishError> {
-        let contents = match rucio.contents(container) {
-            Ok(contents) => contents,
-            Err(error) if is_missing(&error) => return Ok(Vec::new()),
-            Err(error) => return Err(error.into()),
-        };
-        let mut attached = Vec::new();
-        for content in contents {
-            let content = content?;
-            let generation = names::generation_of(&ending.run, &content.name);
-            let is_ours = content.scope == ending.scope && content.kind == DidKind::Dataset;
-            if is_ours && generation.is_some_and(|generation| is_meant(ending, generation)) {
-                attached.push(Did::new(&content.scope, content.name));
-            }
-        }
-        Ok(attached)
-    }
-
     /// The generations of a run that this site knows of.
     fn generations(&self, run: &RunKey) -> Result<Vec<Generation>, PublishError> {
         let ledger = &self.ground.ledger;
@@ -293,6 +269,25 @@ impl Publishing {
             run: run.name.clone(),
         })
     }
+}
+
+/// The Rucio datasets of the run in its container that are meant.
+fn attached(rucio: &Rucio, container: &Did, ending: &RuleEnding) -> Result<Vec<Did>, PublishError> {
+    let contents = match rucio.contents(container) {
+        Ok(contents) => contents,
+        Err(error) if is_missing(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut attached = Vec::new();
+    for content in contents {
+        let content = content?;
+        let generation = names::generation_of(&ending.run, &content.name);
+        let is_ours = content.scope == ending.scope && content.kind == DidKind::Dataset;
+        if is_ours && generation.is_some_and(|generation| is_meant(ending, generation)) {
+            attached.push(Did::new(&content.scope, content.name));
+        }
+    }
+    Ok(attached)
 }
 
 fn is_meant(ending: &RuleEnding, generation: Generation) -> bool {

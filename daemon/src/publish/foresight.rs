@@ -11,6 +11,7 @@ use super::flow::{PublishRoot, Publishing};
 use super::rules;
 use crate::error_chain::error_chain;
 use crate::ledger::record::RuleEnding;
+use crate::registry::RegistryError;
 use crate::removal::{Plan, PlannedInRucio, scopes_of};
 use crate::rucio::{Did, Exception, Rucio};
 
@@ -82,7 +83,7 @@ impl Publishing {
     fn scopes(&self, rucio: &Rucio, run: &RunKey) -> Result<BTreeSet<Scope>, PublishError> {
         let roots = self.ground.roots.iter();
         let roots = roots.map(|root| (&root.config.name, &*root.datastore));
-        let found = scopes_of(run, &*self.ground.ledger, roots, &rucio.config().scope);
+        let found = scopes_of(run, &*self.ground.ledger, &roots, &rucio.config().scope);
         found.map_err(|error| PublishError::Scopes(Box::new(error)))
     }
 
@@ -111,9 +112,10 @@ impl Publishing {
         if rses.is_empty() || !whole {
             return Ok(());
         }
+        self.check_quiet()?;
+        let rows = self.ground.registry.runs(None)?;
         for name in names {
-            let rows = self.ground.registry.runs(None)?;
-            let runs = rows.into_iter().map(|row| row.key).filter(|run| {
+            let runs = rows.iter().map(|row| row.key.clone()).filter(|run| {
                 run.name == *name && origin.is_none_or(|origin| run.origin == origin)
             });
             for run in runs {
@@ -121,6 +123,18 @@ impl Publishing {
                 for rse in &rses {
                     self.want_at(rucio, &run, rse)?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing is restored while a removal deletes: a rule that was made all the same would keep what it
+    /// waits for.
+    fn check_quiet(&self) -> Result<(), PublishError> {
+        for removal in self.ground.registry.removals()? {
+            if let Some(part) = removal.parts.first().filter(|_| !removal.is_late()) {
+                let run = part.run.clone();
+                return Err(RegistryError::RemovalUnderWay { run }.into());
             }
         }
         Ok(())

@@ -368,14 +368,13 @@ impl Pass<'_> {
                     continue;
                 }
                 let expression = &rule.rse_expression;
-                let is_here = match expressions.get(expression) {
-                    Some(is_here) => *is_here,
-                    None => {
-                        let rses = self.rucio.rses(expression)?;
-                        let is_here = rses.contains(&self.there.rse);
-                        expressions.insert(expression.clone(), is_here);
-                        is_here
-                    }
+                let is_here = if let Some(is_here) = expressions.get(expression) {
+                    *is_here
+                } else {
+                    let rses = self.rucio.rses(expression)?;
+                    let is_here = rses.contains(&self.there.rse);
+                    expressions.insert(expression.clone(), is_here);
+                    is_here
                 };
                 if is_here {
                     holders.push(Holder {

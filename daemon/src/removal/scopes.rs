@@ -34,7 +34,7 @@ impl Removing {
             let roots = ground.roots.iter();
             let roots = roots.map(|root| (&root.name, &*root.datastore));
             let default = &rucio.config().scope;
-            scopes.extend(scopes_of(run, &*ground.ledger, roots, default)?);
+            scopes.extend(scopes_of(run, &*ground.ledger, &roots, default)?);
         }
         Ok(scopes.into_iter().collect())
     }
@@ -48,7 +48,7 @@ impl Removing {
 pub fn scopes_of<'a>(
     run: &RunKey,
     ledger: &dyn Ledger,
-    roots: impl Iterator<Item = (&'a RootName, &'a dyn Datastore)> + Clone,
+    roots: &(impl Iterator<Item = (&'a RootName, &'a dyn Datastore)> + Clone),
     default: &Scope,
 ) -> Result<BTreeSet<Scope>, RemovalError> {
     let published = ledger.publications_of(run)?;

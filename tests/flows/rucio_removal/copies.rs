@@ -139,7 +139,7 @@ pub(crate) fn unstores(world: &World) {
         "that of the origin stays"
     );
     let said = two.b.fails(&["restore", run]);
-    assert!(said.contains("have not ended in Rucio yet"), "{said}");
+    assert!(said.contains("is being removed"), "{said}");
     reap(server);
     resume(&two.b);
     assert_eq!(endings(&two.b).len(), 0);
