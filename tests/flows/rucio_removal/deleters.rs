@@ -69,7 +69,7 @@ pub(crate) fn runsync(world: &World) {
     assert_eq!(journals(&site).len(), 0);
     assert_eq!(endings(&site)[0]["state"], "waiting");
     let kept = [
-        format!("runsync REM_RUNSYNC f"),
+        "runsync REM_RUNSYNC f".to_owned(),
         format!("runsync {other} f"),
     ];
     assert_eq!(rules(server, run), kept);
