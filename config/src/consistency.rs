@@ -10,7 +10,7 @@ use crate::peer::Peer;
 use crate::problem::{KeyPath, Reason};
 use crate::raw::Document;
 use crate::registry::RegistryBackend;
-use crate::root::Root;
+use crate::root::{Deleter, Root};
 use crate::rucio::Rucio;
 use crate::site::Own;
 
@@ -45,6 +45,7 @@ pub(crate) fn check(
     );
     check_sites(document, own.name.as_ref(), &peers);
     check_folders(document, &roots);
+    check_deleters(document, &roots);
     check_outside_roots(document, own, registry, &roots, http);
     check_prefixes(document, &own.run_prefixes, &peers);
 }
@@ -148,6 +149,25 @@ fn check_folders(document: &Document<'_>, roots: &[(KeyPath, &Root)]) {
             ));
             let hint = "give each root a folder of its own";
             document.report(at.key("url"), reason.hint(hint));
+        }
+    }
+}
+
+/// Rucio deletes only what it has.
+fn check_deleters(document: &Document<'_>, roots: &[(KeyPath, &Root)]) {
+    for (at, root) in roots {
+        if root.deleter == Deleter::Runsync {
+            continue;
+        }
+        if root.rse.is_none() {
+            let reason = Reason::new("is \"rucio\", and the root is no RSE");
+            let hint = "name the `rse` that Rucio knows this root as";
+            document.report(at.key("deleter"), reason.hint(hint));
+        }
+        if !document.has("rucio") {
+            let reason = Reason::new("is \"rucio\", and the site has no Rucio");
+            let hint = "add `[rucio]`, or leave `deleter` out";
+            document.report(at.key("deleter"), reason.hint(hint));
         }
     }
 }

@@ -117,6 +117,23 @@ impl Value for PathMapping {
     }
 }
 
+/// Who deletes the artifacts of a root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Deleter {
+    /// runsync unlinks them.
+    Runsync,
+    /// Rucio's reaper does, once no rule keeps them any more: runsync ends its own rules, unlinks nothing
+    /// that Rucio has, and waits.
+    Rucio,
+}
+
+impl Value for Deleter {
+    fn read(value: &DeValue<'_>) -> Result<Self, Reason> {
+        word(value, &[("runsync", Self::Runsync), ("rucio", Self::Rucio)])
+    }
+}
+
 /// What the PFNs of a root's files begin with, where that is not the root's own URL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
@@ -155,6 +172,8 @@ pub struct Root {
     /// What the PFNs of its files begin with; none: its own URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pfn_prefix: Option<PfnPrefix>,
+    /// Who deletes its artifacts.
+    pub deleter: Deleter,
     /// How arrivals are confirmed.
     pub confirm: ConfirmLevel,
     /// Whether to use inotify; without it the sweep alone finds arrivals.
@@ -206,6 +225,7 @@ impl Root {
         let rse = section.optional("rse");
         let path_mapping = section.or("path_mapping", PathMapping::Identity);
         let pfn_prefix = section.optional("pfn_prefix");
+        let deleter = section.or("deleter", Deleter::Runsync);
         let confirm = section.or("confirm", ConfirmLevel::Size);
         let events = section.or("events", true);
         let sweep_interval = section.or("sweep_interval", SWEEP_INTERVAL);
@@ -230,6 +250,7 @@ impl Root {
             rse,
             path_mapping,
             pfn_prefix,
+            deleter,
             confirm,
             events,
             sweep_interval,

@@ -513,6 +513,7 @@ impl Assembly {
             ledger: Arc::clone(&parts.ledger),
             registration: registration_lock(site)?,
             roots: named_roots(site, &roots),
+            rucio: rucio.clone(),
             clock: Arc::clone(&parts.clock),
         }));
         let publishing = publishing(site, &parts, (repository, rucio.clone()), &roots)?;
@@ -585,6 +586,8 @@ fn named_roots(site: &Site, roots: &[Arc<dyn Datastore>]) -> Vec<NamedRoot> {
     let named = named.map(|(root, datastore)| NamedRoot {
         name: root.name.clone(),
         datastore: Arc::clone(datastore),
+        rse: root.rse.clone(),
+        deleter: root.deleter,
     });
     named.collect()
 }

@@ -20,7 +20,7 @@ use crate::ingest::following::FollowWorker;
 use crate::ingest::workers::{ConfirmWorker, ManifestWorker, Requests};
 use crate::lease::{Fence, Holder, LeaseRow};
 use crate::poison::unpoisoned;
-use crate::publish::PublishWorker;
+use crate::publish::{PublishWorker, RuleEndingWorker};
 use crate::registry::removal::Operation;
 use crate::removal::RemovalWorker;
 use crate::sync::{SyncDue, SyncWorker};
@@ -38,6 +38,7 @@ pub struct Loops {
     publishing: Wake,
     syncing: Wake,
     sync_due: SyncDue,
+    rules: Wake,
 }
 
 /// How the two loops of one root are told of changes.
@@ -54,6 +55,7 @@ impl Loops {
     pub fn start(assembly: Arc<Assembly>, clock: Arc<dyn Clock>) -> Self {
         let driver = Driver::new(clock);
         let (removing_wake, following, publishing) = (Wake::new(), Wake::new(), Wake::new());
+        let rules = Wake::new();
         let roots = assembly
             .flows
             .iter()
@@ -99,6 +101,10 @@ impl Loops {
             driver.start("publishing".to_owned(), publishing.clone(), move || {
                 Box::new(PublishWorker::new(Arc::clone(&publish)))
             });
+            let ending = Arc::clone(&assembly.publishing);
+            driver.start("rules".to_owned(), rules.clone(), move || {
+                Box::new(RuleEndingWorker::new(Arc::clone(&ending)))
+            });
         }
         assembly.events.start(&driver);
         let (syncing, sync_due) = (Wake::new(), SyncDue::default());
@@ -112,6 +118,7 @@ impl Loops {
             publishing,
             syncing,
             sync_due,
+            rules,
         }
     }
 
@@ -153,6 +160,18 @@ impl Loops {
     pub fn wake_syncing(&self) {
         self.sync_due.set();
         self.syncing.wake();
+    }
+
+    /// Has the loop that ends the rules of removed runs look at all of them now.
+    pub fn wake_rules(&self) {
+        self.assembly.publishing.press();
+        self.rules.wake();
+    }
+
+    /// Tells that Rucio has deleted something here: removals that wait for it look soon.
+    pub fn hear_of_deletions(&self) {
+        self.assembly.removing.hear_of_deletions();
+        self.removals.wake();
     }
 
     /// Takes keys, peers and prefixes from a configuration that was read again, and has untrusted

@@ -525,7 +525,10 @@ fn removing_over(
         roots: vec![NamedRoot {
             name: "main".parse().unwrap(),
             datastore,
+            rse: None,
+            deleter: runsync_config::root::Deleter::Runsync,
         }],
+        rucio: None,
         clock: Arc::clone(&assembly.parts.clock),
     })
 }
@@ -561,6 +564,7 @@ fn remove(
         origin: None,
         chain: case.chain.map(|(chain, _)| chain.parse().unwrap()),
         dataset_type: None,
+        now: false,
     };
     let requester = Requester {
         account: "alice".to_owned(),

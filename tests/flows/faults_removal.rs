@@ -173,7 +173,10 @@ impl Scene {
             roots: vec![NamedRoot {
                 name: "main".parse().unwrap(),
                 datastore,
+                rse: None,
+                deleter: runsync_config::root::Deleter::Runsync,
             }],
+            rucio: None,
             clock: Arc::clone(&open.assembly.parts.clock),
         })
     }
@@ -247,6 +250,7 @@ fn request() -> Request {
         origin: None,
         chain: None,
         dataset_type: None,
+        now: false,
     }
 }
 

@@ -824,6 +824,7 @@ impl World<'_> {
             chain: None,
             origin: None,
             dataset_type: kind_number.map(|number| kind(number).name),
+            now: false,
         }
     }
 

@@ -110,6 +110,7 @@ fn remove(open: &OpenSite, operation: Operation) -> Uuid {
         chain: None,
         origin: None,
         dataset_type: None,
+        now: false,
     };
     let plan = removing.plan(&request).unwrap();
     let consent = Consent {
@@ -389,6 +390,7 @@ fn a_notice_that_cannot_be_written_is_kept_and_written_later() {
         chain: None,
         origin: None,
         dataset_type: None,
+        now: false,
     };
     let removing = &at_a.assembly.removing;
     let plan = removing.plan(&request).unwrap();
@@ -431,6 +433,7 @@ fn change(open: &OpenSite, operation: Operation, dataset_type: Option<&str>) {
         chain: None,
         origin: None,
         dataset_type: dataset_type.map(|name| name.parse().unwrap()),
+        now: false,
     };
     let consent = Consent {
         plan: removing.plan(&request).unwrap().id,

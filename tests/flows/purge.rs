@@ -358,7 +358,10 @@ fn a_run_of_another_origin_is_refused_by_its_name() {
         roots: vec![NamedRoot {
             name: "main".parse().unwrap(),
             datastore: Arc::new(LocalRoot::open(&site.root()).unwrap()),
+            rse: None,
+            deleter: runsync_config::root::Deleter::Runsync,
         }],
+        rucio: None,
         clock: Arc::clone(&parts.clock),
     });
     for operation in [Operation::Purge, Operation::Cleanup] {

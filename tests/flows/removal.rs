@@ -48,6 +48,7 @@ fn request(runs: &[&str]) -> Request {
         chain: None,
         origin: None,
         dataset_type: None,
+        now: false,
     }
 }
 
@@ -100,7 +101,10 @@ fn ground_over(site: &TestSite, open: &OpenSite, datastore: Arc<dyn Datastore>) 
         roots: vec![NamedRoot {
             name: "main".parse().unwrap(),
             datastore,
+            rse: None,
+            deleter: runsync_config::root::Deleter::Runsync,
         }],
+        rucio: None,
         clock: Arc::clone(&parts.clock),
     }
 }

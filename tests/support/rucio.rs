@@ -42,12 +42,25 @@ pub struct RucioSite {
     pub site: TestSite,
     pub rse: Rse,
     pub scope: String,
+    /// What configuration says of who deletes.
+    pub deleter: &'static str,
 }
 
 impl RucioSite {
     /// Makes a site, an RSE and a scope of its own: the scope's files lie in the root.
     pub fn new(rucio: &Rucio, rse: &str, naming: Naming, more: &str) -> Self {
-        let site = TestSite::in_memory_as("SITE_A", next_number(), "size");
+        Self::named(rucio, "SITE_A", (rse, naming), "runsync", more)
+    }
+
+    /// The same with a name of the site's own, and a deleter.
+    pub fn named(
+        rucio: &Rucio,
+        name: &'static str,
+        (rse, naming): (&str, Naming),
+        deleter: &'static str,
+        more: &str,
+    ) -> Self {
+        let site = TestSite::in_memory_as(name, next_number(), "size");
         let (prefix, scope) = match naming {
             // The root is the folder of the scope, and the scope has its name.
             Naming::Identity | Naming::NonDeterministic => {
@@ -58,7 +71,12 @@ impl RucioSite {
         let rse = rucio.add_rse(rse, naming, Some(&prefix)).unwrap();
         add_scope(rucio, &scope);
         rucio.set_limit(ACCOUNT, &rse.name, None).unwrap();
-        let this = Self { site, rse, scope };
+        let this = Self {
+            site,
+            rse,
+            scope,
+            deleter,
+        };
         this.configure(&rucio.url(), more);
         this
     }
@@ -73,8 +91,12 @@ impl RucioSite {
         };
         let rse = rucio.add_rse(rse, naming, Some(&prefix)).unwrap();
         rucio.set_limit(ACCOUNT, &rse.name, None).unwrap();
-        let scope = self.scope.clone();
-        Self { site, rse, scope }
+        Self {
+            site,
+            rse,
+            scope: self.scope.clone(),
+            deleter: self.deleter,
+        }
     }
 
     /// Writes the configuration, for a server at `url`; `more` is TOML that follows `[rucio]`.
@@ -96,8 +118,10 @@ impl RucioSite {
             Naming::Hash => "rucio",
             Naming::Identity | Naming::NonDeterministic => "identity",
         };
-        let rse = &self.rse.name;
-        let root = format!("rse = \"{rse}\"\npath_mapping = \"{mapping}\"\n{root}");
+        let (rse, deleter) = (&self.rse.name, self.deleter);
+        let root = format!(
+            "rse = \"{rse}\"\npath_mapping = \"{mapping}\"\ndeleter = \"{deleter}\"\n{root}"
+        );
         self.site.configure_daemon("size", &root, rest);
     }
 

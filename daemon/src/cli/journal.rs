@@ -81,6 +81,8 @@ impl Row for JournalRow {
         let state = match self.state {
             JournalState::Uncommitted => "uncommitted",
             JournalState::Committed => "committed",
+            JournalState::AwaitsRucio => "awaits Rucio",
+            JournalState::PartiallyRemoved => "partially removed",
             JournalState::Late => "late",
             JournalState::Unknown => "unknown",
             JournalState::Unusable => "unusable",
@@ -107,7 +109,10 @@ impl Row for JournalRow {
             format!("{:.0}", of.created_at),
             self.root.to_string(),
             of.artifacts.to_string(),
-            names.collect::<Vec<_>>().join(", "),
+            match (self.state, &self.reason) {
+                (JournalState::PartiallyRemoved, Some(reason)) => reason.clone(),
+                _ => names.collect::<Vec<_>>().join(", "),
+            },
         ]
     }
 }

@@ -1,6 +1,6 @@
 //! `removal`: what origins have removed and is still here.
 
-use runsync_manifest::name::ManifestId;
+use runsync_manifest::name::{ManifestId, RseName, RunName};
 
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
@@ -9,6 +9,7 @@ use crate::cli::remove_runs::{Agreement, Shown, go_ahead, tell};
 use crate::cli::remover::Remover;
 use crate::cli::source::Way;
 use crate::ingest::following::{Asked, AskedState};
+use crate::ledger::record::{RuleEnding, RuleEndingState};
 
 /// Show what other sites have removed of their runs, and follow or keep it
 #[derive(Debug, clap::Args)]
@@ -30,6 +31,14 @@ enum What {
         manifest: ManifestId,
         #[command(flatten)]
         agreement: Agreement,
+    },
+    /// List the runs whose rules are still to end in Rucio, and what they wait for
+    Rules {
+        /// Have the rules of these runs end at once, wherever their removal manifests are by now
+        #[arg(long = "now", value_name = "RUN")]
+        now: Vec<RunName>,
+        #[command(flatten)]
+        way: Way,
     },
     /// Keep what an origin has removed
     Refuse {
@@ -75,6 +84,41 @@ impl Row for Asked {
     }
 }
 
+impl Row for RuleEnding {
+    const HEADER: &'static [&'static str] = &[
+        "run",
+        "state",
+        "ended",
+        "at",
+        "waits for",
+        "kept by",
+        "since",
+        "problem",
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        let dash = || "-".to_owned();
+        let waits_for = match (self.state, self.waits_for.as_slice()) {
+            (RuleEndingState::Waiting, []) => "its removal manifest".to_owned(),
+            (_, rses) => {
+                let names: Vec<&str> = rses.iter().map(RseName::as_str).collect();
+                names.join(", ")
+            }
+        };
+        let holders: Vec<String> = self.holders.iter().map(ToString::to_string).collect();
+        vec![
+            self.run.name.to_string(),
+            self.state.to_string(),
+            self.ended.to_string(),
+            self.rse.as_ref().map_or_else(dash, ToString::to_string),
+            waits_for,
+            holders.join("; "),
+            format!("{:.0}", self.since),
+            self.problem.clone().unwrap_or_else(dash),
+        ]
+    }
+}
+
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
     match &args.what {
         What::List { way } => {
@@ -95,6 +139,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
             let approved = agreement.approve.is_some();
             let standing = remover.confirm(*manifest, &plan, approved, context)?;
             tell(&standing, context)
+        }
+        What::Rules { now, way } => {
+            let rules = Remover::open(*way, context)?.rules(now)?;
+            context.output().rows(rules)?;
+            Ok(Outcome::Done)
         }
         What::Refuse { manifest, way } => {
             let asked = Remover::open(*way, context)?.refuse(*manifest)?;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use indicatif::HumanBytes;
-use runsync_manifest::name::{RepositoryId, RunName};
+use runsync_manifest::name::{RepositoryId, RseName, RunName};
 use serde::Serialize;
 
 use crate::cli::context::Context;
@@ -13,7 +13,9 @@ use crate::cli::remover::Remover;
 use crate::cli::source::Way;
 use crate::registry::collection::Links;
 use crate::registry::removal::Operation;
-use crate::removal::{Plan, PlannedChain, PlannedRun, RemovalError, Request, Standing, State};
+use crate::removal::{
+    Plan, PlannedChain, PlannedRoot, PlannedRun, RemovalError, Request, Standing, State,
+};
 
 /// Remove runs: all their datasets, records and artifacts
 ///
@@ -30,6 +32,10 @@ pub(crate) struct Args {
     /// Drop this site's copy of another repository's runs, and tell nobody
     #[arg(long)]
     local: bool,
+    /// End the rules of published runs in Rucio at once, also where other sites do not have the removal
+    /// manifest yet: their copies may vanish before they hear why
+    #[arg(long, conflicts_with = "local")]
+    now: bool,
     #[command(flatten)]
     agreement: Agreement,
 }
@@ -88,6 +94,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
         chain: None,
         origin: args.origin,
         dataset_type: None,
+        now: args.now,
     };
     carry_out(&request, &args.agreement, context)
 }
@@ -131,7 +138,7 @@ pub(crate) fn go_ahead(
 pub(crate) fn tell(standing: &Standing, context: &Context) -> Result<Outcome, Failure> {
     context.output().value(&Told(standing))?;
     match standing.state {
-        State::Done | State::Late => match &standing.untold {
+        State::Done | State::Late | State::AwaitsRucio | State::PartiallyRemoved => match &standing.untold {
             None => Ok(Outcome::Done),
             Some(reason) => Err(Failure::new(format!("other sites are not told yet: {reason}"))
                 .hint("the removal manifest is written as soon as it can be: by the daemon, or by the next command that removes")),
@@ -209,6 +216,7 @@ impl fmt::Display for Shown<'_> {
             Operation::DropCopy => writeln!(f, "  other sites are not told")?,
             Operation::RemoveRuns | Operation::Purge | Operation::Cleanup | Operation::Follow => {}
         }
+        write_rucio(f, plan)?;
         let total = plan.total;
         write!(
             f,
@@ -223,6 +231,41 @@ impl fmt::Display for Shown<'_> {
         }
         Ok(())
     }
+}
+
+/// What becomes of it in Rucio.
+fn write_rucio(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
+    for PlannedRoot { root, rse } in &plan.left_to_rucio {
+        writeln!(
+            f,
+            "  root {root}: Rucio deletes what it has at {rse}; what it does not have in any state is deleted here, once it has been asked"
+        )?;
+    }
+    let Some(rucio) = &plan.rucio else {
+        return Ok(());
+    };
+    for rule in &rucio.ends {
+        writeln!(f, "  ends: {rule}")?;
+    }
+    if !rucio.ends.is_empty() && plan.operation.is_told() {
+        let names: Vec<&str> = rucio.after.iter().map(RseName::as_str).collect();
+        if plan.now {
+            writeln!(f, "    at once, wherever its removal manifest is by then")?;
+        } else {
+            writeln!(
+                f,
+                "    once its removal manifest is available at {}",
+                names.join(", ")
+            )?;
+        }
+    }
+    for rule in &rucio.stay {
+        writeln!(f, "  stays, and keeps what it is on: {rule}")?;
+    }
+    if let Some(unknown) = &rucio.unknown {
+        writeln!(f, "  which rules there are is not known now: {unknown}")?;
+    }
+    Ok(())
 }
 
 fn write_name(f: &mut fmt::Formatter<'_>, run: &PlannedRun) -> fmt::Result {
@@ -275,6 +318,7 @@ impl fmt::Display for Told<'_> {
             HumanBytes(deletions.bytes)
         )?;
         for (count, what) in [
+            (deletions.reaped, "are gone by Rucio's doing"),
             (deletions.absent, "were not there"),
             (deletions.other, "are other files by now and stay"),
             (deletions.failed, "cannot be deleted"),
@@ -282,6 +326,33 @@ impl fmt::Display for Told<'_> {
             if count > 0 {
                 write!(f, ", {count} {what}")?;
             }
+        }
+        if deletions.held > 0 {
+            let held = deletions.held;
+            match standing.state {
+                State::PartiallyRemoved => write!(
+                    f,
+                    "\npartially removed: rules of others keep {held} in Rucio, and they go when those end"
+                )?,
+                State::Journaling
+                | State::Refused
+                | State::Waiting
+                | State::Deleting
+                | State::Reaping
+                | State::Late
+                | State::AwaitsRucio
+                | State::Failed
+                | State::Done => write!(
+                    f,
+                    "\n{held} are still in Rucio, which deletes them: `runsync journal list` tells when that is done"
+                )?,
+            }
+            for holder in &standing.holders {
+                write!(f, "\n  {holder}")?;
+            }
+        }
+        if let (State::AwaitsRucio, Some(reason)) = (standing.state, &standing.reason) {
+            write!(f, "\nRucio is waited for: {reason}")?;
         }
         if let Some(until) = standing.late_until {
             write!(

@@ -11,7 +11,7 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 use nix::unistd::Uid;
 use runsync_config::site::Site;
-use runsync_manifest::name::ManifestId;
+use runsync_manifest::name::{ManifestId, RunName};
 use tracing::warn;
 use uuid::Uuid;
 
@@ -23,9 +23,12 @@ use crate::cli::source::{Way, all};
 use crate::cli::{progress, turn};
 use crate::clock::SystemClock;
 use crate::error_chain::error_chain;
-use crate::http::{Approved, AsOwner, Client, Committed, GivenUp, Restored, Wanted, path};
+use crate::http::{
+    Approved, AsOwner, Client, Committed, Ended, GivenUp, Restored, ToEnd, Wanted, path,
+};
 use crate::ingest::following::Asked;
 use crate::lease::Held;
+use crate::ledger::record::RuleEnding;
 use crate::registry::collection::Actor;
 use crate::registry::removal::Unwanted;
 use crate::removal::{Consent, JournalRow, Phase, Plan, Request, Requester, Standing, State};
@@ -79,7 +82,11 @@ impl Remover {
     pub(crate) fn plan(&self, request: &Request) -> Result<Plan, Failure> {
         match self {
             Self::Daemon(client) => Ok(client.post("/v1/removals/plan", request)?),
-            Self::Direct { assembly, .. } => Ok(assembly.removing.plan(request)?),
+            Self::Direct { assembly, .. } => {
+                let mut plan = assembly.removing.plan(request)?;
+                assembly.publishing.foresee(&mut plan);
+                Ok(plan)
+            }
         }
     }
 
@@ -179,7 +186,11 @@ impl Remover {
     pub(crate) fn plan_asked(&self, manifest: ManifestId) -> Result<Plan, Failure> {
         match self {
             Self::Daemon(client) => Ok(client.post(&asked_path(manifest, "plan"), &())?),
-            Self::Direct { assembly, .. } => Ok(assembly.following.plan(manifest)?),
+            Self::Direct { assembly, .. } => {
+                let mut plan = assembly.following.plan(manifest)?;
+                assembly.publishing.foresee(&mut plan);
+                Ok(plan)
+            }
         }
     }
 
@@ -239,9 +250,31 @@ impl Remover {
                     origin,
                     dataset_type,
                 } = wanted;
+                assembly
+                    .publishing
+                    .want_again(runs, *origin, dataset_type.is_none())?;
                 let removing = &assembly.removing;
                 let parts = removing.restore(runs, *origin, dataset_type.as_ref(), &mut go_on)?;
                 Ok(Restored { parts })
+            }
+        }
+    }
+
+    /// The runs whose rules are to end in Rucio. Those named by `at_once` wait for nothing any more.
+    pub(crate) fn rules(&self, at_once: &[RunName]) -> Result<Vec<RuleEnding>, Failure> {
+        match self {
+            Self::Daemon(client) => {
+                if !at_once.is_empty() {
+                    let runs = at_once.to_vec();
+                    let _: Ended = client.post("/v1/rule-endings", &ToEnd { runs })?;
+                }
+                all(client.lines("/v1/rule-endings", &[])?)
+            }
+            Self::Direct { assembly, .. } => {
+                let publishing = &assembly.publishing;
+                publishing.end_rules_at_once(at_once)?;
+                publishing.end_all_rules(&mut || ControlFlow::Continue(()))?;
+                Ok(assembly.parts.ledger.rule_endings()?)
             }
         }
     }
@@ -280,8 +313,20 @@ fn myself(site: &Site) -> Requester {
 
 fn see_through(assembly: &Assembly, removal: Uuid, bar: &ProgressBar) -> Result<Standing, Failure> {
     let removing = &assembly.removing;
-    removing.resume(removal, &mut |phase| show(bar, phase))?;
+    match removing.resume(removal, &mut |phase| show(bar, phase)) {
+        Ok(_) => {}
+        // It is waited for, as by a daemon.
+        Err(error) if error.is_rucio_away() => {}
+        Err(error) => return Err(error.into()),
+    }
     bar.finish_and_clear();
+    // Rules that may end at once are told to: others wait for the removal manifest, or for Rucio.
+    if let Err(error) = assembly
+        .publishing
+        .end_all_rules(&mut || ControlFlow::Continue(()))
+    {
+        warn!(error = %error_chain(&error), "rules cannot be ended in Rucio yet");
+    }
     let standing = removing.standing(removal)?;
     standing.ok_or_else(|| Failure::new(format!("cannot tell how removal {removal} stands")))
 }
@@ -305,7 +350,13 @@ fn show_state(bar: &ProgressBar, standing: &Standing) {
         State::Journaling => bar.set_message("journaling"),
         State::Waiting => bar.set_message("waiting"),
         State::Reaping => bar.set_message("reaping"),
-        State::Deleting | State::Refused | State::Late | State::Failed | State::Done => {
+        State::Deleting
+        | State::Refused
+        | State::Late
+        | State::AwaitsRucio
+        | State::PartiallyRemoved
+        | State::Failed
+        | State::Done => {
             bar.set_message("deleting");
         }
     }

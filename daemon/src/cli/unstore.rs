@@ -118,6 +118,7 @@ fn take(operation: Operation, args: &Taking, context: &Context) -> Result<Outcom
         chain: None,
         origin: args.which.origin,
         dataset_type: args.which.dataset_type.clone(),
+        now: false,
     };
     carry_out(&request, &args.agreement, context)
 }

@@ -17,7 +17,7 @@ use super::query::Path;
 use super::record::{Asking, perform};
 use super::removals::{Committed, lines, set_off};
 use super::surface::Surface;
-use crate::ingest::following::Asked;
+use crate::ingest::following::{Asked, FollowError};
 use crate::removal::{Consent, Plan};
 
 /// A manifest in the path.
@@ -64,7 +64,11 @@ pub(super) async fn plan(
     Path(which): Path<WhichManifest>,
 ) -> Result<Json<Plan>, Problem> {
     let loops = surface.loops()?;
-    let plan = surface.look_up(move |_| loops.assembly().following.plan(which.manifest));
+    let plan = surface.look_up(move |_| {
+        let mut plan = loops.assembly().following.plan(which.manifest)?;
+        loops.assembly().publishing.foresee(&mut plan);
+        Ok::<_, FollowError>(plan)
+    });
     plan.await.map(Json)
 }
 

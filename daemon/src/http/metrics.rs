@@ -16,6 +16,7 @@ use super::status::count_runs;
 use super::surface::Surface;
 use crate::ingest::confirm::waits_since;
 use crate::lease::Fence;
+use crate::ledger::record::RuleEndingState;
 use crate::registry::record::RunRow;
 use crate::telemetry::metrics::{self, InFlight, Route};
 use crate::telemetry::{removals, rucio};
@@ -97,9 +98,16 @@ fn measure_removals(surface: &Surface) -> Result<(), Problem> {
 }
 
 fn measure_publications(surface: &Surface) -> Result<(), Problem> {
-    let (ordered, stopped) = surface.readers.ledger.publication_counts()?;
+    let ledger = &surface.readers.ledger;
+    let (ordered, stopped) = ledger.publication_counts()?;
     metrics::set(rucio::ORDERED, None, float(ordered));
     metrics::set(rucio::STOPPED, None, float(stopped));
+    let endings = ledger.rule_endings()?;
+    for state in RuleEndingState::ALL {
+        let count = endings.iter().filter(|one| one.state == state).count();
+        let label = Some(("state", state.as_str().to_owned()));
+        metrics::set(rucio::RULE_ENDINGS, label, float(count as u64));
+    }
     Ok(())
 }
 

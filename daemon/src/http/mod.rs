@@ -93,7 +93,7 @@ pub use self::manifests::{ActedOn, Locations};
 pub use self::openapi::document;
 pub use self::problem::ProblemBody;
 pub use self::publications::{Ordered, ToCompact, ToPublish};
-pub use self::removals::{Approved, AsOwner, Committed, GivenUp, Restored, Wanted};
+pub use self::removals::{Approved, AsOwner, Committed, Ended, GivenUp, Restored, ToEnd, Wanted};
 pub use self::server::{Server, check_tls, check_tokens};
 pub use self::status::{DaemonStatus, RootStatus, Status, StatusError};
 pub use self::surface::Surface;

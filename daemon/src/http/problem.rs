@@ -321,6 +321,7 @@ impl From<RemovalError> for Problem {
                 | RemovalError::NotApproved { .. }
                 | RemovalError::NotYours { .. }
                 | RemovalError::OnlyWhole { .. }
+                | RemovalError::OnlyWholeInRucio { .. }
                 | RemovalError::OnlyByManifest
                 | RemovalError::Registry(
                     RegistryError::RemovalUnderWay { .. }
@@ -353,6 +354,8 @@ impl From<PublishError> for Problem {
                 | PublishError::Waiting { .. }
                 | PublishError::NoRse { .. }
                 | PublishError::Unregistered { .. }
+                | PublishError::RulesEnd { .. }
+                | PublishError::Registry(RegistryError::RemovalUnderWay { .. })
                 | PublishError::SeveralRoots { .. }
                 | PublishError::Rucio(RucioError::Name(_))
         );

@@ -25,6 +25,8 @@ use super::query::Path;
 use super::record::{Asking, Recorded, perform};
 use super::surface::{Surface, blocking};
 use crate::assembly::Assembly;
+use crate::ledger::record::RuleEnding;
+use crate::publish::PublishError;
 use crate::registry::removal::Unwanted;
 use crate::removal::{
     Consent, JournalRow, Phase, Plan, RemovalError, Request, Requester, Standing,
@@ -92,7 +94,11 @@ pub(super) async fn plan(
     JsonBody(request): JsonBody<Request>,
 ) -> Result<Json<Plan>, Problem> {
     let loops = surface.loops()?;
-    let plan = surface.look_up(move |_| loops.assembly().removing.plan(&request));
+    let plan = surface.look_up(move |_| {
+        let mut plan = loops.assembly().removing.plan(&request)?;
+        loops.assembly().publishing.foresee(&mut plan);
+        Ok::<_, RemovalError>(plan)
+    });
     plan.await.map(Json)
 }
 
@@ -332,11 +338,13 @@ pub(super) async fn restore(
             origin,
             dataset_type,
         } = &wanted;
+        let publishing = &loops.assembly().publishing;
+        publishing.want_again(runs, *origin, dataset_type.is_none())?;
         let removing = &loops.assembly().removing;
         let go_on = &mut |_| going_on(&ending);
         let parts = removing.restore(runs, *origin, dataset_type.as_ref(), go_on)?;
         loops.wake_removals();
-        Ok::<_, RemovalError>(Restored { parts })
+        Ok::<_, Problem>(Restored { parts })
     });
     restored.await.map(Json)
 }
@@ -354,6 +362,70 @@ pub(super) async fn restore(
 pub(super) async fn unwanted(State(surface): State<Arc<Surface>>) -> Result<Response, Problem> {
     let parts = surface.look_up(move |surface| surface.readers.registry.unwanted());
     lines(&parts.await?)
+}
+
+/// List the runs whose rules are to end in Rucio, and what they wait for.
+#[utoipa::path(
+    get,
+    path = "/v1/rule-endings",
+    tag = "read",
+    responses(
+        (status = 200, description = "A line for each run.", content_type = "application/x-ndjson", body = RuleEnding),
+        Gated,
+    )
+)]
+pub(super) async fn rule_endings(State(surface): State<Arc<Surface>>) -> Result<Response, Problem> {
+    let endings = surface.look_up(move |surface| surface.readers.ledger.rule_endings());
+    lines(&endings.await?)
+}
+
+/// Runs whose rules are to end at once.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ToEnd {
+    /// The names of the runs, of this site's own repository.
+    #[schema(value_type = Vec<String>)]
+    pub runs: Vec<RunName>,
+}
+
+/// Rules that end at once.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+pub struct Ended {
+    /// Runs whose rules they are.
+    pub runs: usize,
+}
+
+/// End the rules of removed runs at once, wherever their removal manifests are by now.
+#[utoipa::path(
+    post,
+    path = "/v1/rule-endings",
+    tag = "operate",
+    request_body = ToEnd,
+    responses(
+        (status = 200, description = "They are told to end in a moment.", body = Ended),
+        Body,
+        Typed,
+        Gated,
+    )
+)]
+pub(super) async fn end_rules(
+    State(surface): State<Arc<Surface>>,
+    Extension(account): Extension<Account>,
+    JsonBody(to_end): JsonBody<ToEnd>,
+) -> Result<Json<Ended>, Problem> {
+    let names = to_end.runs.iter().map(ToString::to_string);
+    let asking = Asking {
+        account,
+        what: "end rules",
+        subject: names.collect::<Vec<_>>().join(", "),
+    };
+    let ended = perform(&surface, asking, move |loops| {
+        let publishing = &loops.assembly().publishing;
+        let runs = publishing.end_rules_at_once(&to_end.runs)?;
+        loops.wake_rules();
+        Ok::<_, PublishError>(Ended { runs })
+    });
+    ended.await.map(Json)
 }
 
 /// A removal that was given up.

@@ -133,6 +133,14 @@ impl Flow {
         let (run, parsed) = (verified.run(), verified.parsed());
         let generation = parsed.header().generation;
         let row = registry.run(run)?;
+        // Of a run of this site's own nothing but this flow removes it: what its manifest says is carried
+        // out with the commit, and others must hear of it before the last file is gone, which may take
+        // Rucio for ever, or wait for just that.
+        let is_committed = row.as_ref().and_then(|row| row.followed) >= Some(generation);
+        let is_own = run.origin == self.site().trust().local();
+        if parsed.header().content == Content::Removal && is_own && is_committed {
+            return Ok(None);
+        }
         if is_under_way(&**registry, run)? {
             return Ok(Some(0));
         }

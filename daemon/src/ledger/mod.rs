@@ -29,7 +29,7 @@ use crate::file_identity::FileIdentity;
 pub use crate::ledger::error::LedgerError;
 use crate::ledger::record::{
     Finding, Hint, HintKind, Location, ManifestRow, ManifestState, NewHint, NewPoison, NewRequest,
-    Poison, Publication, PublicationState, RequestRow, SyncMarks, SyncPass,
+    Poison, Publication, PublicationState, RequestRow, RuleEnding, SyncMarks, SyncPass,
 };
 pub use crate::ledger::sqlite::{SqliteLease, SqliteLedger};
 
@@ -185,6 +185,22 @@ pub trait Ledger: Send + Sync + Debug {
 
     /// What was done to files of a run in a root because of Rucio.
     fn sync_marks(&self, root: &RootName, run: &RunKey) -> Result<SyncMarks, LedgerError>;
+
+    /// Adds runs whose rules are to end in Rucio, in one commit. One that is known stays as it is, but
+    /// that what was to end at once still is.
+    fn add_rule_endings(&self, endings: &[RuleEnding]) -> Result<(), LedgerError>;
+
+    /// Writes how far they are, in one commit. One that was struck out meanwhile stays so.
+    fn note_rule_endings(&self, endings: &[RuleEnding]) -> Result<(), LedgerError>;
+
+    /// Strikes one out: it is met. Told by run, scope and RSE.
+    fn strike_rule_ending(&self, ending: &RuleEnding) -> Result<(), LedgerError>;
+
+    /// All of them, oldest first.
+    fn rule_endings(&self) -> Result<Vec<RuleEnding>, LedgerError>;
+
+    /// Those of a run.
+    fn rule_endings_of(&self, run: &RunKey) -> Result<Vec<RuleEnding>, LedgerError>;
 
     /// Notes what an operator asks for, before it is done, and returns its number. Of all requests
     /// the newest [`REQUESTS_KEPT`](record::REQUESTS_KEPT) are kept.

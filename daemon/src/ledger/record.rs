@@ -321,6 +321,140 @@ pub struct SyncMarks {
     pub forgotten: bool,
 }
 
+/// How far the rules of a run that was removed have ended in Rucio.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleEndingState {
+    /// They stay until its removal manifest is where it has to be.
+    Waiting,
+    /// They are told to end; Rucio has not ended all of them yet.
+    Ending,
+    /// Those of this account have ended; others keep the run in Rucio.
+    Held,
+}
+
+impl RuleEndingState {
+    /// All states.
+    pub const ALL: [Self; 3] = [Self::Waiting, Self::Ending, Self::Held];
+
+    /// The state's name, as it is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Ending => "ending",
+            Self::Held => "held",
+        }
+    }
+}
+
+impl std::fmt::Display for RuleEndingState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for RuleEndingState {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or(())
+    }
+}
+
+/// A rule of Rucio's that keeps what this site has removed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+pub struct Holder {
+    /// The rule's ID.
+    pub rule: String,
+    /// Whose it is.
+    pub account: String,
+    /// The DID that it is on.
+    pub did: String,
+    /// Where it keeps it.
+    pub rse_expression: String,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            rule,
+            account,
+            did,
+            rse_expression,
+        } = self;
+        write!(
+            f,
+            "rule {rule} of account `{account}` on {did} at {rse_expression}"
+        )
+    }
+}
+
+/// A run whose rules this site has to end in Rucio: an obligation, struck out once it is met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RuleEnding {
+    /// The run.
+    #[serde(flatten)]
+    #[schema(value_type = RunKeySchema)]
+    pub run: RunKey,
+    /// The scope of its DIDs.
+    #[schema(value_type = String)]
+    pub scope: Scope,
+    /// Only the rules for this RSE alone: a copy is dropped. None: all of this account's.
+    #[schema(value_type = Option<String>)]
+    pub rse: Option<RseName>,
+    /// Only what the run was up to this generation: it may come back. None: all of it.
+    #[schema(value_type = Option<GenerationSchema>)]
+    pub up_to: Option<Generation>,
+    /// Whether the rules end at once, and not only when the removal manifest of that generation is
+    /// available wherever manifests go.
+    pub at_once: bool,
+    /// How far it is.
+    pub state: RuleEndingState,
+    /// Rules that were told to end.
+    pub ended: u64,
+    /// RSEs at which the removal manifest is not available yet.
+    #[schema(value_type = Vec<String>)]
+    pub waits_for: Vec<RseName>,
+    /// Rules of others that keep the run.
+    pub holders: Vec<Holder>,
+    /// Why it does not go on, for people.
+    pub problem: Option<String>,
+    /// What to do about it, for people.
+    pub hint: Option<String>,
+    /// Since when.
+    #[schema(value_type = String)]
+    pub since: Timestamp,
+    /// When anything of this has changed.
+    #[schema(value_type = String)]
+    pub changed_at: Timestamp,
+}
+
+impl RuleEnding {
+    /// One of which nothing is done yet.
+    pub fn new(run: RunKey, scope: Scope, now: Timestamp) -> Self {
+        Self {
+            run,
+            scope,
+            rse: None,
+            up_to: None,
+            at_once: true,
+            state: RuleEndingState::Waiting,
+            ended: 0,
+            waits_for: Vec::new(),
+            holders: Vec::new(),
+            problem: None,
+            hint: None,
+            since: now,
+            changed_at: now,
+        }
+    }
+}
+
 /// How many requests are kept: the newest.
 pub const REQUESTS_KEPT: u64 = 10_000;
 

@@ -15,7 +15,7 @@ use crate::ledger::LedgerError;
 use crate::ledger::record::ManifestState;
 use crate::registration_lock::RegistrationLockError;
 use crate::registry::RegistryError;
-use crate::removal::GenerationError;
+use crate::removal::{GenerationError, RemovalError};
 use crate::rucio::{Did, RucioError};
 
 /// Why a run is not published, or not yet.
@@ -143,6 +143,12 @@ pub enum PublishError {
         /// The run.
         run: RunName,
     },
+    /// Rules from before the run was removed are still to end.
+    #[error("rules of run `{run}` from before it was removed have not ended in Rucio yet")]
+    RulesEnd {
+        /// The run.
+        run: RunName,
+    },
     /// The manifest is not registered, and will not be by itself.
     #[error("its manifest is {state}{}", because(reason.as_deref()))]
     NotRegistered {
@@ -190,6 +196,9 @@ pub enum PublishError {
     /// No generation is to be had.
     #[error(transparent)]
     Generation(#[from] GenerationError),
+    /// The scopes of a run's files cannot be told.
+    #[error("cannot tell in which scopes Rucio has a run")]
+    Scopes(#[source] Box<RemovalError>),
     /// A snapshot cannot be written.
     #[error("cannot write the snapshot")]
     Write(#[from] WriteError),
@@ -315,6 +324,9 @@ impl PublishError {
                 "bring them back with `runsync restore` first: what a manifest names and what other sites keep depends on them"
             }
             Self::Overtaken { .. } => "see `runsync status`",
+            Self::RulesEnd { .. } => {
+                "what would be published now would go with them: `runsync removal rules` tells what they wait for"
+            }
             Self::NotRegistered { .. } => "see `runsync quarantine list` and `runsync status`",
             Self::Replaced { .. } => "restore the file: a manifest is never replaced",
             Self::SecondScope { .. } => {
@@ -328,6 +340,7 @@ impl PublishError {
             }
             Self::GenerationTaken { .. } => "try again",
             Self::Generation(error) => return error.hint(),
+            Self::Scopes(error) => return error.hint(),
             Self::Write(_) => "the registry holds what a manifest may not: see the error",
             Self::Key(error) => return Some(error.hint()),
             Self::KeyText(_) => {

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use runsync_config::root::Root;
 use runsync_manifest::generation::Generation;
@@ -87,12 +88,27 @@ pub struct Ground {
 #[derive(Debug)]
 pub struct Publishing {
     pub(super) ground: Ground,
+    /// Whether somebody wants rules to be looked at now.
+    pressed: AtomicBool,
 }
 
 impl Publishing {
     /// Publishes on this ground.
     pub fn new(ground: Ground) -> Self {
-        Self { ground }
+        Self {
+            ground,
+            pressed: AtomicBool::new(false),
+        }
+    }
+
+    /// Has all rules that are to end be looked at now, whatever pauses there are.
+    pub fn press(&self) {
+        self.pressed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that was said since it was asked last.
+    pub(super) fn take_pressed(&self) -> bool {
+        self.pressed.swap(false, Ordering::Relaxed)
     }
 
     /// What it works with.
@@ -354,6 +370,7 @@ impl Publishing {
                     | PublishError::NothingToPublish { .. }
                     | PublishError::NotHere { .. }
                     | PublishError::Overtaken { .. }
+                    | PublishError::RulesEnd { .. }
                     | PublishError::NoRse { .. },
                 ) => {}
                 Err(error) => return Err(error),

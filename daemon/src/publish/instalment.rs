@@ -104,6 +104,7 @@ impl<'a> Instalment<'a> {
         self.publication.bytes = Some(self.artifacts.sum.bytes + manifest.bytes);
         self.note()?;
         if travels {
+            self.publishing.check_rules_ended(&self.publication.run)?;
             let (container, dataset) = (self.container(), self.dataset());
             self.make(&container, DidKind::Container)?;
             self.make(&dataset, DidKind::Dataset)?;

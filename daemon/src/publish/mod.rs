@@ -26,6 +26,8 @@
 //! | link     | second names that Rucio knows        | they are found to be there                        |
 //! | attach   | an open Rucio dataset                | chunks that are done are skipped, the rest follow |
 //! | close, rule, announce | some of them            | found to be done                                  |
+//!
+//! The way out begins with a removal: `ending` ends the rules of runs that were removed.
 
 pub mod names;
 
@@ -49,11 +51,18 @@ pub mod compact;
 
 pub mod withdraw;
 
+mod ending;
+
+mod foresight;
+
+pub mod ending_worker;
+
 pub mod worker;
 
 mod error;
 
 pub use self::compact::Compaction;
+pub use self::ending_worker::RuleEndingWorker;
 pub use self::error::{Elsewhere, PublishError};
 pub use self::flow::{Ground, Phase, Progress, PublishRoot, Publishing};
 pub use self::place::{Lies, lies};

@@ -40,6 +40,13 @@ pub fn instalment(scope: &Scope, run: &RunKey, generation: Generation) -> Did {
     )
 }
 
+/// The generation of a run's instalment, by the name of its Rucio dataset; none: it is another's.
+pub fn generation_of(run: &RunKey, name: &str) -> Option<Generation> {
+    let (origin, run) = (run.origin, run_part(run.name.as_str()));
+    let rest = name.strip_prefix(&format!("runsync/instalments/{origin}/{run}/"))?;
+    rest.parse().ok()
+}
+
 /// The control Rucio dataset of an origin: its manifests, for all sites that take part.
 pub fn control(scope: &Scope, origin: RepositoryId) -> Did {
     Did::new(scope, format!("runsync/control/{origin}"))
@@ -80,6 +87,19 @@ mod tests {
                 assert_eq!(Schema(NameSchema::Generic).check(&did), Ok(()), "{did}");
             }
         }
+    }
+
+    #[test]
+    fn an_instalment_tells_its_generation_to_its_own_run_alone() {
+        let run = |name: &str| RunKey {
+            origin: RepositoryId(Uuid::from_u128(7)),
+            name: name.parse().unwrap(),
+        };
+        let generation: Generation = "2-17".parse().unwrap();
+        let name = instalment(&"hsc".parse().unwrap(), &run("u/a"), generation).name;
+        assert_eq!(generation_of(&run("u/a"), &name), Some(generation));
+        assert_eq!(generation_of(&run("u"), &name), None);
+        assert_eq!(generation_of(&run("u/a/2-17"), &name), None);
     }
 
     #[test]

@@ -120,6 +120,7 @@ impl Publishing {
         }
         let brings_artifacts = |one: &Publication| one.content != Content::Removal;
         if ordered.iter().any(brings_artifacts) {
+            self.check_rules_ended(run)?;
             self.check_confirmed(run)?;
         }
         Ok(ordered)

@@ -13,6 +13,7 @@ use crate::rucio::{Did, Rucio};
 /// For whoever reads it in Rucio.
 const OWN: &str = "runsync: kept where it was made";
 const CONFIGURED: &str = "runsync: configured for published runs";
+const AGAIN: &str = "runsync: wanted here again";
 const CONTROL: &str = "runsync: manifests for all sites that take part";
 
 /// The rules of a run's container.
@@ -32,6 +33,19 @@ fn configured_rule(rule: &Rule, container: &Did) -> NewRule {
         activity: rule.activity.clone(),
         notify: rule.notify.letter(),
         comment: CONFIGURED,
+    }
+}
+
+/// The rule that has a run come back to an RSE of this site: with the lifetime and activity of the first
+/// configured one for runs of that name.
+pub(super) fn again(rucio: &Rucio, run: &RunName, container: &Did, rse: &RseName) -> NewRule {
+    let configured = rucio.config().rules.iter().find(|rule| rule.is_for(run));
+    NewRule {
+        lifetime: configured.and_then(|rule| rule.lifetime),
+        activity: configured.and_then(|rule| rule.activity.clone()),
+        notify: configured.map_or(Notify::Yes, |rule| rule.notify).letter(),
+        comment: AGAIN,
+        ..own(container, rse)
     }
 }
 

@@ -131,7 +131,7 @@ impl Publishing {
     }
 
     /// RSE and DID of a manifest.
-    fn where_is(
+    pub(super) fn where_is(
         &self,
         rucio: &Rucio,
         publication: &Publication,
@@ -168,7 +168,7 @@ impl Publishing {
 }
 
 /// Those of the RSEs at which a manifest is not available.
-fn not_there(
+pub(super) fn not_there(
     rucio: &Rucio,
     manifest: &Did,
     mut wanted: Vec<RseName>,

@@ -171,6 +171,9 @@ pub struct Notice {
     pub generation: Generation,
     /// When the removal was committed.
     pub created_at: Timestamp,
+    /// Whether the run's rules end in Rucio at once, and not only when this manifest has arrived
+    /// wherever manifests go.
+    pub at_once: bool,
 }
 
 /// A part of a run whose artifacts this site does not want.

@@ -44,6 +44,20 @@ pub struct Deletions {
     pub other: u64,
     /// Could not be deleted; they stay in the journal.
     pub failed: u64,
+    /// Were there, and are gone by Rucio's doing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reaped: u64,
+    /// Rucio still has them; they stay in the journal.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub held: u64,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "what serde calls it with"
+)]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Deletions {
@@ -54,11 +68,13 @@ impl Deletions {
         self.absent += other.absent;
         self.other += other.other;
         self.failed += other.failed;
+        self.reaped += other.reaped;
+        self.held += other.held;
     }
 
     /// How many artifacts there were.
     pub const fn total(&self) -> u64 {
-        self.deleted + self.absent + self.other + self.failed
+        self.deleted + self.absent + self.other + self.failed + self.reaped + self.held
     }
 
     /// Counts them.
@@ -68,13 +84,14 @@ impl Deletions {
             (Counted::Absent, self.absent),
             (Counted::Other, self.other),
             (Counted::Failed, self.failed),
+            (Counted::Reaped, self.reaped),
         ] {
             removals::artifacts(root, outcome, count);
         }
         removals::deleted_bytes(root, self.bytes);
     }
 
-    fn note(&mut self, artifact: &Artifact, deletion: Deletion) {
+    pub(super) fn note(&mut self, artifact: &Artifact, deletion: Deletion) {
         if deletion == Deletion::Deleted {
             self.bytes += artifact.identity.map_or(0, |identity| identity.size);
         }

@@ -4,7 +4,7 @@ use runsync_config::root::RootName;
 use runsync_config::secret::SecretError;
 use runsync_manifest::error::{KeyError, WriteError};
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::RunName;
+use runsync_manifest::name::{RseName, RunName};
 use uuid::Uuid;
 
 use super::journal::JournalError;
@@ -15,6 +15,7 @@ use crate::ledger::LedgerError;
 use crate::registration_lock::RegistrationLockError;
 use crate::registry::RegistryError;
 use crate::registry::removal::Operation;
+use crate::rucio::RucioError;
 
 /// Why a removal does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -150,6 +151,31 @@ pub enum RemovalError {
         /// Where it lies.
         path: String,
     },
+    /// Rucio gives no answer, or refuses.
+    #[error(transparent)]
+    Rucio(#[from] RucioError),
+    /// Rucio has what is to be deleted, and configuration knows no Rucio any more.
+    #[error(
+        "Rucio deletes what the journal in root `{root}` names, and the configuration has no `[rucio]`"
+    )]
+    NoRucio {
+        /// The root.
+        root: RootName,
+    },
+    /// Rucio does not know the RSE at which it has what is to be deleted.
+    #[error("Rucio has no RSE `{rse}`, at which the journal in root `{root}` has its artifacts")]
+    NoRse {
+        /// The RSE.
+        rse: RseName,
+        /// The root.
+        root: RootName,
+    },
+    /// Rucio's rules keep whole Rucio datasets.
+    #[error("Rucio deletes the artifacts of root `{root}`, and its rules keep runs as a whole")]
+    OnlyWholeInRucio {
+        /// The root.
+        root: RootName,
+    },
     /// The signing key cannot be read.
     #[error("cannot read the signing key")]
     Key(#[from] SecretError),
@@ -210,6 +236,17 @@ impl RemovalError {
             Self::GenerationTaken { .. } => Some(
                 "nothing but runsync writes manifests there: move the file away".to_owned(),
             ),
+            Self::Rucio(error) => error.hint(),
+            Self::NoRucio { .. } => Some(
+                "add `[rucio]` again until it is done; `runsync journal drop` gives it up".to_owned(),
+            ),
+            Self::NoRse { .. } => Some(
+                "see what has become of the RSE; `runsync journal drop` gives the removal up"
+                    .to_owned(),
+            ),
+            Self::OnlyWholeInRucio { .. } => {
+                Some("leave `--dataset-type` away, or use `forget`".to_owned())
+            }
             Self::Key(_) | Self::KeyText(_) => Some(
                 "restore the file that `signing_key_file` names, from a backup of the keys"
                     .to_owned(),
@@ -230,12 +267,19 @@ impl RemovalError {
             Self::Interrupted
                 | Self::Lock(RegistrationLockError::Interrupted)
                 | Self::Registry(RegistryError::Interrupted)
+                | Self::Rucio(RucioError::Interrupted)
         )
+    }
+
+    /// Whether Rucio does not answer now, and will by itself.
+    pub fn is_rucio_away(&self) -> bool {
+        matches!(self, Self::Rucio(error) if error.may_pass())
     }
 
     /// Whether the lease is another process's by now.
     pub fn is_fenced(&self) -> bool {
         matches!(self, Self::Registry(error) if error.is_fenced())
+            || matches!(self, Self::Ledger(error) if error.is_fenced())
     }
 
     /// What to do about it.
@@ -263,6 +307,10 @@ impl RemovalError {
             | Self::Ledger(_)
             | Self::Manifest { .. }
             | Self::GenerationTaken { .. }
+            | Self::Rucio(_)
+            | Self::NoRucio { .. }
+            | Self::NoRse { .. }
+            | Self::OnlyWholeInRucio { .. }
             | Self::Key(_)
             | Self::KeyText(_)
             | Self::Lock(_)

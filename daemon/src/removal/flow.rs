@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use runsync_config::removal::Removal as Caps;
-use runsync_config::root::RootName;
+use runsync_config::root::{Deleter, RootName};
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::{RepositoryId, RunKey, SiteName};
+use runsync_manifest::name::{RepositoryId, RseName, RunKey, SiteName};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 use utoipa::ToSchema;
@@ -19,7 +20,7 @@ use uuid::Uuid;
 
 use super::RemovalError;
 use super::delete::{self, Deletions};
-use super::journal::{self, Header, Journal, JournalError};
+use super::journal::{self, Header, InRucio, Journal, JournalError};
 use super::request::{Consent, Plan, Request, Requester};
 use super::standing::{Standing, Standings, State};
 use super::taken::{GenerationError, Taken};
@@ -27,10 +28,11 @@ use crate::clock::Clock;
 use crate::datastore::Datastore;
 use crate::error_chain::error_chain;
 use crate::ledger::Ledger;
-use crate::ledger::record::ManifestRow;
+use crate::ledger::record::{Holder, ManifestRow};
 use crate::registration_lock::RegistrationLock;
 use crate::registry::removal::{JournalRef, Operation, Removal, RemovalRow};
 use crate::registry::{Registry, RegistryError};
+use crate::rucio::Rucio;
 use crate::telemetry::removals::{self, Begun};
 
 /// Datasets whose rows are reaped with one commit: another writer waits well below a second.
@@ -76,6 +78,9 @@ pub struct Outcome {
     pub late_until: Option<Timestamp>,
     /// Whether nothing that is there is left to delete.
     pub done: bool,
+    /// Rules of others that keep artifacts in Rucio: a few of them, where there are many.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holders: Vec<Holder>,
 }
 
 impl Outcome {
@@ -91,12 +96,14 @@ impl Outcome {
             deletions,
             late_until,
             done: true,
+            holders: Vec::new(),
         }
     }
 
-    fn unfinished(self) -> Self {
+    fn unfinished(self, holders: Vec<Holder>) -> Self {
         Self {
             done: false,
+            holders,
             ..self
         }
     }
@@ -121,6 +128,17 @@ pub struct NamedRoot {
     pub name: RootName,
     /// The root.
     pub datastore: Arc<dyn Datastore>,
+    /// The RSE that it is, where Rucio knows it.
+    pub rse: Option<RseName>,
+    /// Who deletes its artifacts.
+    pub deleter: Deleter,
+}
+
+impl NamedRoot {
+    /// Whether Rucio deletes its artifacts.
+    pub fn is_left_to_rucio(&self) -> bool {
+        self.deleter == Deleter::Rucio
+    }
 }
 
 /// What removing works with.
@@ -144,6 +162,8 @@ pub struct Ground {
     pub registration: RegistrationLock,
     /// All roots.
     pub roots: Vec<NamedRoot>,
+    /// Rucio, where configuration has one.
+    pub rucio: Option<Rucio>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -174,6 +194,10 @@ pub struct Removing {
     pub(super) standings: Standings,
     /// Removals that somebody has asked to be continued.
     pub(super) allowed: Mutex<BTreeSet<Uuid>>,
+    /// Removals whose runs' rules this process has had end.
+    pub(super) asked: Mutex<BTreeSet<Uuid>>,
+    /// Whether Rucio was heard to have deleted something.
+    told: AtomicBool,
 }
 
 impl Removing {
@@ -184,6 +208,8 @@ impl Removing {
             working: Mutex::default(),
             standings: Standings::default(),
             allowed: Mutex::default(),
+            asked: Mutex::default(),
+            told: AtomicBool::new(false),
         }
     }
 
@@ -225,9 +251,21 @@ impl Removing {
             state: State::Journaling,
             deletions: Deletions::default(),
             late_until: None,
+            holders: Vec::new(),
             untold: None,
             reason: None,
         });
+    }
+
+    /// Hears that Rucio has deleted something here: what waits for it is looked at soon, and not only
+    /// when its pause is over. However often it is said, that is once in a while.
+    pub fn hear_of_deletions(&self) {
+        self.told.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that was said since it was asked last.
+    pub(super) fn take_told(&self) -> bool {
+        self.told.swap(false, Ordering::Relaxed)
     }
 
     /// The first half of [`remove`](Self::remove): journals, then hides the runs. The removal is then
@@ -389,6 +427,13 @@ impl Removing {
                 root: root.name.clone(),
                 created_at: at,
                 runs: plan.runs.iter().map(|run| run.run.clone()).collect(),
+                rucio: match &root.rse {
+                    Some(rse) if root.is_left_to_rucio() => Some(InRucio {
+                        rse: rse.clone(),
+                        scopes: self.scopes(plan.runs.iter().map(|run| &run.run))?,
+                    }),
+                    _ => None,
+                },
             };
             let written = journal::write(
                 &header,
@@ -440,10 +485,24 @@ impl Removing {
     ///
     /// Where a root or a journal fails: the others are seen to first.
     pub fn resume(&self, id: Uuid, progress: &mut Progress<'_>) -> Result<Outcome, RemovalError> {
+        self.resume_by(id, self.ground.rucio.as_ref(), progress)
+    }
+
+    /// The same by this way to Rucio.
+    ///
+    /// # Errors
+    ///
+    /// As [`resume`](Self::resume).
+    pub fn resume_by(
+        &self,
+        id: Uuid,
+        rucio: Option<&Rucio>,
+        progress: &mut Progress<'_>,
+    ) -> Result<Outcome, RemovalError> {
         let _turn = self.turn(progress)?;
         let removals = self.ground.registry.removals()?;
         match removals.into_iter().find(|removal| removal.id == id) {
-            Some(removal) => self.see_through(&removal, progress),
+            Some(removal) => self.see_through(&removal, rucio, progress),
             None => Err(RemovalError::Gone { removal: id }),
         }
     }
@@ -469,18 +528,20 @@ impl Removing {
     fn see_through(
         &self,
         removal: &RemovalRow,
+        rucio: Option<&Rucio>,
         progress: &mut Progress<'_>,
     ) -> Result<Outcome, RemovalError> {
         let before = self.standings.begin(removal);
         let outcome = if removal.is_late() {
-            self.await_late(removal, progress)
+            self.await_late(removal, rucio, progress)
         } else if removal.reapable {
             // Nothing of it is left to delete, and others may use its paths by now.
             self.close(removal, Leaving::Unseen, progress)
                 .map(|late| Outcome::of(removal, Deletions::default(), late))
         } else {
-            self.delete_and_close(removal, progress)
+            self.delete_and_close(removal, rucio, progress)
         };
+        self.find_partial(removal, &outcome)?;
         let untold = self.tell().err();
         self.standings.change(removal.id, |standing| {
             standing.end(&outcome, before);
@@ -492,15 +553,18 @@ impl Removing {
     fn delete_and_close(
         &self,
         removal: &RemovalRow,
+        rucio: Option<&Rucio>,
         progress: &mut Progress<'_>,
     ) -> Result<Outcome, RemovalError> {
         let name = journal::name_of(removal.id, removal.at);
         let mut deletions = Deletions::default();
+        let mut holders = Vec::new();
         let mut failed = None;
         for journal in &removal.journals {
-            let deleted = self.delete(journal, &name, progress);
+            let deleted = self.delete(journal, &name, rucio, progress);
             match deleted {
-                Ok(done) => {
+                Ok((done, of)) => {
+                    holders.extend(of);
                     deletions.add(&done);
                     let so_far = |standing: &mut Standing| standing.deletions = deletions;
                     self.standings.change(removal.id, so_far);
@@ -516,8 +580,8 @@ impl Removing {
         if let Some(error) = failed {
             return Err(error);
         }
-        if deletions.failed > 0 {
-            return Ok(Outcome::of(removal, deletions, None).unfinished());
+        if deletions.failed > 0 || deletions.held > 0 {
+            return Ok(Outcome::of(removal, deletions, None).unfinished(holders));
         }
         let late = self.close(removal, Leaving::Unseen, progress)?;
         Ok(Outcome::of(removal, deletions, late))
@@ -528,8 +592,9 @@ impl Removing {
         &self,
         expected: &JournalRef,
         name: &str,
+        rucio: Option<&Rucio>,
         progress: &mut Progress<'_>,
-    ) -> Result<Deletions, RemovalError> {
+    ) -> Result<(Deletions, Vec<Holder>), RemovalError> {
         let root = self.root(&expected.root)?;
         let journals = root.datastore.journals();
         let journal = match Journal::open(journals, name) {
@@ -547,12 +612,16 @@ impl Removing {
         if !journal.committed {
             journal.mark_committed(journals, self.ground.clock.now())?;
         }
-        delete::delete(
+        if let Some(there) = self.in_rucio(&journal.header, root)? {
+            return self.leave_to_rucio((&journal, root), &there, rucio, progress);
+        }
+        let deleted = delete::delete(
             &journal,
             &*root.datastore,
             &*self.ground.registry,
             &mut |done| progress(Phase::Deleting(done)),
-        )
+        )?;
+        Ok((deleted, Vec::new()))
     }
 
     /// All that was there is gone: so go the journals, and the rows. A journal that names artifacts

@@ -115,7 +115,7 @@ impl Removing {
                 ..planned(row, word)
             }
         };
-        Plan::of(Operation::Follow, None, vec![run], &self.ground)
+        Plan::of((Operation::Follow, false), None, vec![run], &self.ground)
     }
 
     /// Whether nothing of the run stays: nothing is kept, and nothing is of that generation or a higher

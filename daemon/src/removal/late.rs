@@ -13,6 +13,7 @@ use runsync_manifest::name::{ArtifactPath, RunKey};
 use tracing::{info, warn};
 
 use super::RemovalError;
+use super::by_rucio::no_rucio;
 use super::delete::Deletions;
 use super::flow::{NamedRoot, Outcome, Phase, Progress, Removing};
 use super::journal::{self, Artifact, Journal, JournalError};
@@ -22,6 +23,8 @@ use crate::error_chain::error_chain;
 use crate::file_identity::FileIdentity;
 use crate::ledger::record::ManifestState;
 use crate::registry::removal::{JournalRef, RemovalRow};
+use crate::rucio::Rucio;
+use crate::rucio::replicas::Anywhere;
 
 /// Paths that are looked at with one turn.
 const LOOKED_TOGETHER: usize = 1_024;
@@ -56,6 +59,7 @@ impl Removing {
     pub(super) fn await_late(
         &self,
         removal: &RemovalRow,
+        rucio: Option<&Rucio>,
         progress: &mut Progress<'_>,
     ) -> Result<Outcome, RemovalError> {
         let name = &journal::name_of(removal.id, removal.at);
@@ -69,7 +73,7 @@ impl Removing {
                     .journal_closed(removal.id, &root.name)?;
                 continue;
             };
-            let deleted = self.delete_late(&journal, root, progress)?;
+            let deleted = self.delete_late(&journal, root, rucio, progress)?;
             deletions.add(&deleted);
             let until = expected.late_until;
             let is_over = until.is_none_or(|until| until <= self.ground.clock.now());
@@ -86,8 +90,10 @@ impl Removing {
         &self,
         journal: &Journal,
         root: &NamedRoot,
+        rucio: Option<&Rucio>,
         progress: &mut Progress<'_>,
     ) -> Result<Deletions, RemovalError> {
+        let there = self.in_rucio(&journal.header, root)?;
         let failed = |source| RemovalError::Root {
             root: root.name.clone(),
             source,
@@ -103,7 +109,17 @@ impl Removing {
             if chunk.is_empty() {
                 break;
             }
-            let arrived = arrived(&chunk, root, progress)?;
+            let mut arrived = arrived(&chunk, root, progress)?;
+            if let Some(there) = &there
+                && !arrived.is_empty()
+            {
+                // What Rucio has is Rucio's to delete, late or not.
+                let artifacts: Vec<&Artifact> = arrived.iter().map(|(one, _)| *one).collect();
+                let rucio = rucio.ok_or_else(|| no_rucio(root))?;
+                let had = there.had(rucio, &artifacts, Anywhere::Yes)?;
+                let mut had = had.into_iter();
+                arrived.retain(|_| had.next() == Some(false));
+            }
             if !arrived.is_empty() {
                 let _turn = self
                     .ground

@@ -13,6 +13,8 @@
 //! - An artifact that a dataset which stays names too is not deleted.
 //! - A journal goes only when each of its deletions is confirmed and durable; one that failed stays
 //!   in it.
+//! - What Rucio has is not unlinked where Rucio deletes ([`by_rucio`]): neither on its silence, nor
+//!   because configuration has changed.
 //! - What one account asked for, no other account's command continues, unless it says so by name.
 //!
 //! # What a crash leaves
@@ -41,6 +43,10 @@ pub mod standing;
 
 pub mod flow;
 
+mod scopes;
+
+mod by_rucio;
+
 mod late;
 
 mod propagate;
@@ -58,7 +64,10 @@ pub use self::flow::{Ground, NamedRoot, Outcome, Phase, Progress, Removing};
 pub use self::follow::Word;
 pub use self::pattern::PlannedChain;
 pub use self::recover::{JournalRow, JournalState};
-pub use self::request::{Consent, Plan, PlannedRun, Request, Requester};
+pub use self::request::{
+    Consent, Plan, PlannedInRucio, PlannedRoot, PlannedRun, Request, Requester,
+};
+pub use self::scopes::scopes_of;
 pub use self::standing::{Standing, Standings, State};
 pub use self::taken::{GenerationError, Taken};
 pub use self::worker::RemovalWorker;

@@ -42,6 +42,7 @@ impl Request {
             chain: Some(chain),
             origin: None,
             dataset_type: None,
+            now: false,
         }
     }
 }

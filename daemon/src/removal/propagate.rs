@@ -19,6 +19,7 @@ use tracing::info;
 use super::RemovalError;
 use super::flow::{NamedRoot, Removing};
 use crate::datastore::{DatastoreError, manifest_path};
+use crate::ledger::record::RuleEnding;
 use crate::registry::removal::Notice;
 
 impl Removing {
@@ -45,10 +46,29 @@ impl Removing {
         for root in self.roots_of(notice)? {
             install(root, notice, &manifest)?;
         }
+        // Before the notice is struck out: whose rules have to end must not be forgotten either.
+        self.end_rules(notice)?;
         self.ground.registry.notice_sent(notice.manifest)?;
         let (run, generation) = (&notice.run.name, notice.generation);
         info!(%run, %generation, "removal manifest written");
         Ok(())
+    }
+
+    /// Has this account's rules on the removed run end, wherever they are, once its removal manifest has
+    /// arrived: in Rucio, if this site has one. A run that was never published has none.
+    fn end_rules(&self, notice: &Notice) -> Result<(), RemovalError> {
+        if self.ground.rucio.is_none() || self.ground.roots.iter().all(|root| root.rse.is_none()) {
+            return Ok(());
+        }
+        let now = self.ground.clock.now();
+        let scopes = self.scopes([&notice.run])?;
+        let ending = |scope| RuleEnding {
+            up_to: Some(notice.generation),
+            at_once: notice.at_once,
+            ..RuleEnding::new(notice.run.clone(), scope, now)
+        };
+        let endings: Vec<RuleEnding> = scopes.into_iter().map(ending).collect();
+        Ok(self.ground.ledger.add_rule_endings(&endings)?)
     }
 
     /// The roots in which manifests of the run lie, or the first one.

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::RemovalError;
+use super::by_rucio::PARTIAL;
 use super::flow::{Leaving, NamedRoot, Phase, Progress, Removing};
 use super::journal::{self, Journal, JournalError};
 use super::request::Requester;
@@ -73,6 +74,10 @@ pub enum JournalState {
     Uncommitted,
     /// Its removal was committed; not all of it is confirmed.
     Committed,
+    /// Its removal was committed; what is left of it is in Rucio, whose reaper deletes it.
+    AwaitsRucio,
+    /// Its removal was committed; what is left of it is in Rucio, and rules of others keep it there.
+    PartiallyRemoved,
     /// All that was there is deleted; it waits for what may still arrive.
     Late,
     /// It says that it was committed, and the registry knows nothing of it.
@@ -193,7 +198,17 @@ impl Removing {
         let id = journal.header.removal;
         let removal = removals.iter().find(|removal| removal.id == id);
         let registry = self.ground.registry.id();
-        Ok(JournalRow::of(journal, root, removal, registry))
+        let is_left_to_rucio = journal.header.rucio.is_some();
+        let mut row = JournalRow::of(journal, root, removal, registry);
+        if is_left_to_rucio && row.state == JournalState::Committed {
+            row.state = JournalState::AwaitsRucio;
+            let (ledger, id) = (&self.ground.ledger, id.to_string());
+            if let Some(finding) = ledger.findings_of(PARTIAL, &id, None, 1)?.pop() {
+                row.state = JournalState::PartiallyRemoved;
+                row.reason = Some(finding.detail);
+            }
+        }
+        Ok(row)
     }
 
     /// The journals that are none of a committed removal, by their names. The others are not read:
@@ -315,6 +330,8 @@ impl Removing {
                 self.check_owner(&row, asking, as_owner)?;
                 let _turn = self.turn(progress)?;
                 self.close(&row, Leaving::Nothing, progress)?;
+                self.keep_rules_here(&journals)?;
+                self.ground.ledger.healed(PARTIAL, &removal.to_string())?;
                 let gone = |standing: &mut Standing| {
                     standing.state = State::Done;
                     standing.late_until = None;

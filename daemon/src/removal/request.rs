@@ -6,9 +6,10 @@
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use runsync_config::removal::Removal as Caps;
+use runsync_config::root::RootName;
 use runsync_manifest::generation::Generation;
 use runsync_manifest::name::{
-    CollectionName, DatasetTypeName, ManifestId, RepositoryId, RunKey, RunName,
+    CollectionName, DatasetTypeName, ManifestId, RepositoryId, RseName, RunKey, RunName,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -16,8 +17,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::RemovalError;
-use super::flow::Ground;
+use super::flow::{Ground, NamedRoot};
 use super::pattern::{self, PlannedChain};
+use crate::ledger::record::Holder;
 use crate::registry::collection::{Actor, Links};
 use crate::registry::conflict::Conflict;
 use crate::registry::record::RunRow;
@@ -92,6 +94,10 @@ pub struct Request {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub dataset_type: Option<DatasetTypeName>,
+    /// Whether the rules of published runs end at once, and not only when other sites have the removal
+    /// manifest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub now: bool,
 }
 
 /// What a removal would do, and nothing that is not in it.
@@ -111,6 +117,42 @@ pub struct Plan {
     /// Why it is larger than a removal may be without being approved by its number; empty where it is
     /// not.
     pub above: Vec<String>,
+    /// Whether the runs' rules end at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub now: bool,
+    /// The roots whose artifacts Rucio deletes; runsync unlinks those of the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_to_rucio: Vec<PlannedRoot>,
+    /// What becomes of the runs in Rucio, as it is now: no part of the plan's number. None where the
+    /// site has no Rucio.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rucio: Option<PlannedInRucio>,
+}
+
+/// A root whose artifacts Rucio deletes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlannedRoot {
+    /// The root.
+    #[schema(value_type = String)]
+    pub root: RootName,
+    /// The RSE that it is.
+    #[schema(value_type = String)]
+    pub rse: RseName,
+}
+
+/// What becomes of a plan's runs in Rucio.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct PlannedInRucio {
+    /// Rules that end.
+    pub ends: Vec<Holder>,
+    /// Rules of others, which stay: while they do, the run is partially removed.
+    pub stay: Vec<Holder>,
+    /// RSEs that must have the removal manifest before any rule ends.
+    #[schema(value_type = Vec<String>)]
+    pub after: Vec<RseName>,
+    /// Why Rucio could not be asked: what stands here is not all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<String>,
 }
 
 /// A run in a plan.
@@ -172,6 +214,13 @@ impl Plan {
         if request.dataset_type.is_some() && operation.takes_datasets() {
             return Err(RemovalError::OnlyWhole { operation });
         }
+        if request.dataset_type.is_some()
+            && operation.deletes()
+            && let Some(root) = ground.roots.iter().find(|root| root.is_left_to_rucio())
+        {
+            let root = root.name.clone();
+            return Err(RemovalError::OnlyWholeInRucio { root });
+        }
         let mut names = request.runs.clone();
         names.sort_unstable();
         names.dedup();
@@ -189,12 +238,13 @@ impl Plan {
             }
             runs.push(run);
         }
-        Self::of(operation, chain, runs, ground)
+        let now = request.now && operation.is_told();
+        Self::of((operation, now), chain, runs, ground)
     }
 
     /// A plan over runs that were looked at.
     pub(super) fn of(
-        operation: Operation,
+        (operation, now): (Operation, bool),
         chain: Option<PlannedChain>,
         runs: Vec<PlannedRun>,
         ground: &Ground,
@@ -210,6 +260,9 @@ impl Plan {
             chain,
             total,
             above: Vec::new(),
+            now,
+            left_to_rucio: left_to_rucio(operation, ground),
+            rucio: None,
         };
         plan.above = plan.above(&ground.caps, &*ground.registry)?;
         plan.id = plan.number();
@@ -290,6 +343,7 @@ impl Plan {
             run,
             generation,
             created_at,
+            at_once: self.now,
         };
         self.floors().map(notice).collect()
     }
@@ -300,6 +354,12 @@ impl Plan {
         digest.update(self.operation.as_str());
         if let Some(chain) = &self.chain {
             digest.update(chain.text());
+        }
+        if self.now {
+            digest.update("\nnow");
+        }
+        for left in &self.left_to_rucio {
+            digest.update(format!("\n{} is Rucio's at {}", left.root, left.rse));
         }
         for run in &self.runs {
             let said = |generation: Option<Generation>| {
@@ -327,6 +387,18 @@ impl Plan {
         number.truncate(PLAN_DIGITS);
         number
     }
+}
+
+fn left_to_rucio(operation: Operation, ground: &Ground) -> Vec<PlannedRoot> {
+    let roots = ground.roots.iter().filter(|_| operation.deletes());
+    let left = roots.filter(|root| root.is_left_to_rucio());
+    let planned = |root: &NamedRoot| {
+        Some(PlannedRoot {
+            root: root.name.clone(),
+            rse: root.rse.clone()?,
+        })
+    };
+    left.filter_map(planned).collect()
 }
 
 /// What a plan's number is made of, as far as collections are concerned.

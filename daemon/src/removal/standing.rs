@@ -15,6 +15,7 @@ use super::RemovalError;
 use super::delete::Deletions;
 use super::flow::Outcome;
 use crate::error_chain::error_chain;
+use crate::ledger::record::Holder;
 use crate::poison::lock;
 use crate::registry::removal::{Operation, RemovalRow};
 use crate::schema::RunKeySchema;
@@ -43,6 +44,9 @@ pub struct Standing {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub late_until: Option<Timestamp>,
+    /// Rules of others that keep artifacts in Rucio: a few of them, where there are many.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holders: Vec<Holder>,
     /// Why other sites could not be told yet: that is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub untold: Option<String>,
@@ -67,6 +71,10 @@ pub enum State {
     Reaping,
     /// All that was there is gone; what had not been seen here is deleted where it still arrives.
     Late,
+    /// What is left is in Rucio, whose reaper deletes it once no rule keeps it.
+    AwaitsRucio,
+    /// What is left is in Rucio, and rules of others keep it there.
+    PartiallyRemoved,
     /// It has failed, and is tried again.
     Failed,
     /// Nothing is left to do.
@@ -76,7 +84,15 @@ pub enum State {
 impl State {
     /// Whether it is over, or waits to be tried again.
     pub const fn is_still(self) -> bool {
-        matches!(self, Self::Refused | Self::Late | Self::Failed | Self::Done)
+        matches!(
+            self,
+            Self::Refused
+                | Self::Late
+                | Self::AwaitsRucio
+                | Self::PartiallyRemoved
+                | Self::Failed
+                | Self::Done
+        )
     }
 
     /// Whether nothing will be done about it any more.
@@ -104,6 +120,7 @@ impl Standing {
                 .iter()
                 .filter_map(|one| one.late_until)
                 .max(),
+            holders: Vec::new(),
             untold: None,
             reason: None,
         }
@@ -116,7 +133,14 @@ impl Standing {
                 self.deletions = before;
                 self.deletions.add(&outcome.deletions);
                 self.late_until = outcome.late_until;
+                self.holders.clone_from(&outcome.holders);
                 self.state = match outcome {
+                    Outcome { done: false, .. } if !outcome.holders.is_empty() => {
+                        State::PartiallyRemoved
+                    }
+                    Outcome { done: false, .. } if outcome.deletions.failed == 0 => {
+                        State::AwaitsRucio
+                    }
                     Outcome { done: false, .. } => State::Failed,
                     Outcome {
                         late_until: Some(_),
@@ -126,7 +150,11 @@ impl Standing {
                 };
             }
             Err(error) => {
-                self.state = State::Failed;
+                self.state = if error.is_rucio_away() {
+                    State::AwaitsRucio
+                } else {
+                    State::Failed
+                };
                 self.reason = Some(error_chain(error));
             }
         }

@@ -17,12 +17,16 @@ use super::flow::{Outcome, Progress, Removing};
 use crate::clock::later;
 use crate::error_chain::error_chain;
 use crate::registry::removal::RemovalRow;
+use crate::rucio::Rucio;
 use crate::worker::{Next, Pulse, StepError, Worker};
 
 /// After the first failure; doubled after each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(60);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(64 * 60);
+/// How long after a look at what waits for Rucio the next one may be, however often Rucio says that it
+/// has deleted something: a look may be at a million files.
+const TOLD_PAUSE: Duration = Duration::from_secs(10);
 /// How often it is asked whether anything is under way.
 const ASK_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -34,6 +38,8 @@ pub struct RemovalWorker {
     failed: BTreeMap<Uuid, (Timestamp, Duration)>,
     /// Removals of commands that somebody has asked this process to continue.
     taken_over: BTreeSet<Uuid>,
+    /// Those that wait for Rucio, and when that was looked at last.
+    awaiting: BTreeMap<Uuid, Timestamp>,
     /// The same of what other sites could not be told.
     untold: Option<(Timestamp, Duration)>,
 }
@@ -45,6 +51,7 @@ impl RemovalWorker {
             removing,
             failed: BTreeMap::new(),
             taken_over: BTreeSet::new(),
+            awaiting: BTreeMap::new(),
             untold: None,
         }
     }
@@ -56,12 +63,31 @@ impl RemovalWorker {
     /// Where the registry fails, the lease is lost, or `progress` broke off. A removal that does not go
     /// on holds up no other.
     pub fn work(&mut self, progress: &mut Progress<'_>) -> Result<(), RemovalError> {
+        let rucio = self.removing.ground().rucio.clone();
+        self.work_by(rucio.as_ref(), progress)
+    }
+
+    /// The same by this way to Rucio.
+    ///
+    /// # Errors
+    ///
+    /// As [`work`](Self::work).
+    pub fn work_by(
+        &mut self,
+        rucio: Option<&Rucio>,
+        progress: &mut Progress<'_>,
+    ) -> Result<(), RemovalError> {
         self.removing.drop_uncommitted(progress)?;
         let removals = self.removing.ground().registry.removals()?;
         self.failed
             .retain(|id, _| removals.iter().any(|removal| removal.id == *id));
         self.taken_over
             .retain(|id| removals.iter().any(|removal| removal.id == *id));
+        self.awaiting
+            .retain(|id, _| removals.iter().any(|removal| removal.id == *id));
+        if self.removing.take_told() {
+            self.look_soon();
+        }
         self.tell();
         self.removing.reap(progress)?;
         self.removing.bring_back(progress)?;
@@ -80,7 +106,7 @@ impl RemovalWorker {
             }
             let is_ours = is_ours || self.taken_over.contains(&removal.id);
             if is_ours && self.is_due(removal, now) {
-                self.see_through(removal.id, now, progress)?;
+                self.see_through(removal.id, now, rucio, progress)?;
             }
         }
         Ok(())
@@ -96,9 +122,11 @@ impl RemovalWorker {
         &mut self,
         id: Uuid,
         now: Timestamp,
+        rucio: Option<&Rucio>,
         progress: &mut Progress<'_>,
     ) -> Result<(), RemovalError> {
-        match self.removing.resume(id, progress) {
+        self.awaiting.remove(&id);
+        match self.removing.resume_by(id, rucio, progress) {
             Ok(Outcome {
                 late_until: Some(until),
                 ..
@@ -113,6 +141,10 @@ impl RemovalWorker {
                 info!(removal = %id, deleted = outcome.deletions.deleted, "removal seen through");
                 self.failed.remove(&id);
             }
+            Ok(outcome) if outcome.deletions.failed == 0 => {
+                self.awaiting.insert(id, now);
+                self.put_off(id, now);
+            }
             Ok(outcome) => {
                 let failed = outcome.deletions.failed;
                 warn!(removal = %id, failed, "artifacts of a removal cannot be deleted");
@@ -126,6 +158,17 @@ impl RemovalWorker {
             }
         }
         Ok(())
+    }
+
+    /// What waits for Rucio is looked at soon, and from then on as if it had just begun to wait.
+    fn look_soon(&mut self) {
+        for (id, looked) in &self.awaiting {
+            let soon = later(*looked, TOLD_PAUSE);
+            if let Some((at, pause)) = self.failed.get_mut(id) {
+                *at = soon.min(*at);
+                *pause = FIRST_PAUSE;
+            }
+        }
     }
 
     /// Writes what other sites are to be told, where that failed not too shortly before.
@@ -151,7 +194,11 @@ impl RemovalWorker {
 
 impl Worker for RemovalWorker {
     fn step(&mut self, pulse: &Pulse) -> Result<Next, StepError> {
-        match self.work(&mut |_| advance(pulse)) {
+        let heard = pulse.clone();
+        let waiting = Arc::new(move || advance(&heard));
+        let rucio = self.removing.ground().rucio.as_ref();
+        let rucio = rucio.map(|rucio| rucio.waiting(waiting));
+        match self.work_by(rucio.as_ref(), &mut |_| advance(pulse)) {
             Ok(()) => Ok(Next::Idle(Some(ASK_INTERVAL))),
             Err(error) if error.is_interruption() || error.is_fenced() => {
                 debug!(%error, "step ended early");

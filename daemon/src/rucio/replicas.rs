@@ -6,7 +6,7 @@
 //! is read back before it is sent again. What should not be stored at all is looked for first
 //! ([`Look::First`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use reqwest::Method;
 use runsync_manifest::checksum::{Adler32, Md5};
@@ -122,6 +122,18 @@ struct ListReplicas<'a> {
     rse_expression: Option<&'a RseName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     schemes: Option<[&'static str; 1]>,
+    /// Whether replicas at an RSE that cannot be read from at the moment are listed too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    ignore_availability: bool,
+}
+
+/// Where replicas are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Anywhere {
+    /// At one RSE.
+    No,
+    /// At all.
+    Yes,
 }
 
 /// A scheme that no protocol has: with it the server builds no PFNs.
@@ -273,6 +285,70 @@ impl Rucio {
         self.list(dids, rse, Places::Listed)
     }
 
+    /// Those of the files that Rucio has at an RSE, in whatever state: also where the RSE is closed for
+    /// reading, whose replicas are not listed otherwise. With `anywhere` the server is asked for the
+    /// replicas at all RSEs: another question, to the same end.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no whole answer: then nothing is known.
+    pub fn had_at(
+        &self,
+        rse: &RseName,
+        files: &[&Did],
+        anywhere: Anywhere,
+    ) -> Result<BTreeSet<Did>, RucioError> {
+        let mut had = BTreeSet::new();
+        for chunk in files.chunks(self.config().bulk) {
+            let body = ListReplicas {
+                dids: chunk.to_vec(),
+                all_states: true,
+                rse_expression: (anywhere == Anywhere::No).then_some(rse),
+                schemes: Some([NO_SCHEME]),
+                ignore_availability: true,
+            };
+            let call = Call::new(Method::POST, "/replicas/list", &[]).body(&body)?;
+            for replica in self.lines::<Replica>(&call.repeatable())? {
+                let replica = replica?;
+                if replica.states.contains_key(rse.as_str()) {
+                    had.insert(Did::new(&replica.scope, replica.name));
+                }
+            }
+        }
+        Ok(had)
+    }
+
+    /// Gives files that no rule locks at an RSE to Rucio's reaper: replicas that were registered and
+    /// never came under a rule would stay for ever. The server compares it with the locks in the same
+    /// statement. Returns how many it has taken.
+    ///
+    /// # Errors
+    ///
+    /// Where a call fails for another reason than one of its files.
+    pub fn bury(&self, rse: &RseName, files: &[&Did]) -> Result<usize, RucioError> {
+        #[derive(Serialize)]
+        struct Bury<'a> {
+            replicas: Vec<Buried<'a>>,
+        }
+        #[derive(Serialize)]
+        struct Buried<'a> {
+            rse: &'a RseName,
+            scope: &'a Scope,
+            name: &'a str,
+        }
+        let refused = self.in_bulk(files, |chunk| {
+            let buried = chunk.iter().map(|did| Buried {
+                rse,
+                scope: &did.scope,
+                name: &did.name,
+            });
+            let replicas = buried.collect();
+            let call = Call::new(Method::POST, "/replicas/tombstone", &[]);
+            self.act(&call.body(&Bury { replicas })?.repeatable())
+        })?;
+        Ok(files.len() - refused.len())
+    }
+
     fn list(
         &self,
         dids: &[&Did],
@@ -284,6 +360,7 @@ impl Rucio {
             all_states: true,
             rse_expression: rse,
             schemes: (places == Places::Given).then_some([NO_SCHEME]),
+            ignore_availability: false,
         };
         let call = Call::new(Method::POST, "/replicas/list", &[])
             .body(&body)?

@@ -1,8 +1,10 @@
 //! Replication rules: where data has to be.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
 use reqwest::Method;
+use runsync_manifest::name::Scope;
 use serde::{Deserialize, Serialize};
 
 use super::client::{Call, Rucio};
@@ -38,12 +40,19 @@ pub struct NewRule {
 pub struct Rule {
     /// Its number.
     pub id: String,
+    /// The scope of the DID that it is on.
+    pub scope: Scope,
+    /// The name of that DID.
+    pub name: String,
     /// Whose it is.
     pub account: String,
     /// Where.
     pub rse_expression: String,
     /// How many copies.
     pub copies: u32,
+    /// Whether what it kept is deleted as soon as it ends.
+    #[serde(default)]
+    pub purge_replicas: bool,
     /// Such as `OK`, `REPLICATING`, `STUCK`.
     pub state: String,
     /// When it ends, in the server's form; none: when it is ended.
@@ -55,6 +64,24 @@ pub struct Rule {
     /// When it was made, in the server's form.
     #[serde(default)]
     pub created_at: Option<String>,
+}
+
+impl Rule {
+    /// Whether it was told to end by now, with a purge: Rucio's judge-cleaner takes it away.
+    pub fn is_ending(&self, now: Timestamp) -> bool {
+        // The server writes times as HTTP does (RFC 9110), but for the name of the zone.
+        let at = self
+            .expires_at
+            .as_deref()
+            .map(|at| at.replace("UTC", "GMT"));
+        let at = at.and_then(|at| httpdate::parse_http_date(&at).ok());
+        self.purge_replicas && at.is_some_and(|at| at <= SystemTime::from(now))
+    }
+
+    /// The DID that it is on.
+    pub fn did(&self) -> Did {
+        Did::new(&self.scope, self.name.clone())
+    }
 }
 
 /// The state of a rule whose copies are all there.
@@ -122,5 +149,48 @@ impl Rucio {
         let mut call = Call::get("/dids", &[did.scope.as_str(), &did.name]);
         call.push("rules");
         self.lines(&call)
+    }
+
+    /// The rules of all accounts that lock a file anywhere, whatever DID they are on.
+    ///
+    /// # Errors
+    ///
+    /// [`Exception::DataIdentifierNotFound`] where the file is not there.
+    pub fn rules_over(&self, file: &Did) -> Result<Lines<Rule>, RucioError> {
+        let mut call = Call::get("/dids", &[file.scope.as_str(), &file.name]);
+        call.push("associated_rules");
+        self.lines(&call)
+    }
+
+    /// Has a rule end now, and gives what no other rule keeps to Rucio's reaper. Both are one
+    /// transaction of the server's, and doing it again changes nothing. False where there is no such
+    /// rule any more.
+    ///
+    /// # Errors
+    ///
+    /// [`Exception::AccessDenied`] where the account may not.
+    pub fn end_rule(&self, id: &str) -> Result<bool, RucioError> {
+        #[derive(Serialize)]
+        struct Update {
+            options: Options,
+        }
+        #[derive(Serialize)]
+        struct Options {
+            purge_replicas: bool,
+            /// In seconds from now.
+            lifetime: i64,
+        }
+        let update = Update {
+            options: Options {
+                purge_replicas: true,
+                lifetime: -1,
+            },
+        };
+        let call = Call::new(Method::PUT, "/rules", &[id]).body(&update)?;
+        match self.act(&call.repeatable()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is(&Exception::RuleNotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }

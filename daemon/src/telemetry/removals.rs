@@ -49,11 +49,19 @@ pub enum Artifact {
     Other,
     /// It could not be deleted, and stays in the journal.
     Failed,
+    /// It was there, and is gone by Rucio's doing.
+    Reaped,
 }
 
 impl Artifact {
     /// All of them.
-    const ALL: [Self; 4] = [Self::Deleted, Self::Absent, Self::Other, Self::Failed];
+    const ALL: [Self; 5] = [
+        Self::Deleted,
+        Self::Absent,
+        Self::Other,
+        Self::Failed,
+        Self::Reaped,
+    ];
 
     fn as_str(self) -> &'static str {
         match self {
@@ -61,6 +69,7 @@ impl Artifact {
             Self::Absent => "absent",
             Self::Other => "other",
             Self::Failed => "failed",
+            Self::Reaped => "reaped",
         }
     }
 }

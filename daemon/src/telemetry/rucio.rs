@@ -17,6 +17,8 @@ pub const STOPPED: &str = "runsync_publications_stopped";
 const PASSES: &str = "runsync_sync_passes_total";
 /// When a pass last went through a root, in seconds of Unix time.
 pub const LAST_PASS: &str = "runsync_sync_last_success_timestamp_seconds";
+/// Removed runs whose rules have not all ended.
+pub const RULE_ENDINGS: &str = "runsync_rule_endings";
 
 /// What came of one try of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +84,10 @@ pub(super) fn describe() {
             "When a comparison with Rucio last went through a root, in seconds of Unix time.",
         ),
         (ORDERED, "Manifests that are ordered and not published."),
+        (
+            RULE_ENDINGS,
+            "Removed runs whose rules have not all ended in Rucio, by what they wait for.",
+        ),
         (
             STOPPED,
             "Ordered manifests that do not go on by themselves at the moment.",

@@ -124,19 +124,19 @@ impl Scene {
     /// Makes both sites, and starts their daemons.
     pub(crate) fn new(server: &Rucio, name: &str, way: Way, reach: &Reach) -> Self {
         let rse = |site: &str| format!("E2E_{}_{site}", name.to_uppercase().replace(' ', "_"));
-        let a = RucioSite::new(server, &rse("A"), way.naming, "");
+        let a = (&*rse("A"), way.naming);
+        let a = RucioSite::named(server, "SITE_A", a, way.deleter, "");
         let b = a.copy(server, &rse("B"), way.naming);
-        let root = format!("deleter = \"{}\"\n", way.deleter);
         let publish = format!(
             "[rucio.publish]\ncontrol_rses = \"{0}\"\ninterval = \"1s\"\n\
              [[rucio.rule]]\nrse_expression = \"{0}\"\n",
             b.rse.name
         );
-        a.configure_root(&root, &reach.sections(&a, &reach.urls[0], &publish));
+        a.configure_root("", &reach.sections(&a, &reach.urls[0], &publish));
         pair::trust(&b.site, &a.site);
         let peer = pair::peer(&a.site, "apply");
         let sections = reach.sections(&b, &reach.urls[1], "");
-        b.configure_root(&root, &format!("{sections}{peer}"));
+        b.configure_root("", &format!("{sections}{peer}"));
         Self {
             a: Running::new(a, reach.is_troubled),
             b: Running::new(b, reach.is_troubled),

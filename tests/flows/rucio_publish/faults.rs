@@ -289,6 +289,7 @@ pub(crate) fn places(world: &World) {
             site,
             rse,
             scope: "root".to_owned(),
+            deleter: "runsync",
         },
         between: Between::new(server.port()),
     };

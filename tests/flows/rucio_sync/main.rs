@@ -27,7 +27,7 @@ mod proof;
 #[path = "../../support/rucio.rs"]
 mod rucio;
 
-#[path = "../rucio_publish/between.rs"]
+#[path = "../../support/between.rs"]
 #[expect(dead_code, reason = "requests are counted here, and nobody is killed")]
 mod between;
 

@@ -364,6 +364,7 @@ fn commit(subject: &Subject) -> Result<Duration> {
         chain: None,
         origin: None,
         dataset_type: None,
+        now: false,
     };
     let requester = Requester {
         account: "root".to_owned(),

@@ -35,6 +35,7 @@ mod rounds;
 mod rucio_client;
 mod rucio_e2e;
 mod rucio_publish;
+mod rucio_removal;
 mod rucio_server;
 mod runsync_command;
 mod schemathesis;
@@ -116,6 +117,8 @@ enum Task {
     RucioFaults(rucio_e2e::Faults),
     /// Proof: what is published is in Rucio, killed at any request, and by Rucio's own tools
     RucioPublish(rucio_publish::Arguments),
+    /// Proof: what is removed is gone from Rucio, killed at any request, and nothing else is
+    RucioRemoval(rucio_removal::Arguments),
     /// Proof: what Rucio and a configuration do not agree about is told before the daemon starts
     ConfigOnline,
     /// Types every command of docs/WALKTHROUGH.md and compares what it prints
@@ -154,6 +157,7 @@ fn main() -> ExitCode {
         Task::RucioE2e => rucio_e2e::run(),
         Task::RucioFaults(arguments) => rucio_e2e::faults(arguments),
         Task::RucioPublish(arguments) => rucio_publish::run(arguments),
+        Task::RucioRemoval(arguments) => rucio_removal::run(arguments),
         Task::RucioClient => rucio_client::run(),
         Task::ConfigOnline => config_online::run(),
         Task::Walkthrough => walkthrough::run(),

@@ -12,6 +12,8 @@ mod poison;
 
 mod syncs;
 
+mod rule_endings;
+
 mod lease;
 
 #[cfg(test)]
@@ -32,6 +34,7 @@ const SCHEMA: Schema = Schema {
         include_str!("../sql/0004_publications.sql"),
         include_str!("../sql/0005_hint.sql"),
         include_str!("../sql/0006_sync.sql"),
+        include_str!("../sql/0008_rule_endings.sql"),
     ],
     unmoved: None,
 };

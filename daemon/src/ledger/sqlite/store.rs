@@ -15,12 +15,14 @@ use super::hints;
 use super::poison;
 use super::publications;
 use super::rows::{self, Failure, MANIFEST_COLUMNS};
+use super::rule_endings;
 use super::syncs;
 use crate::file_identity::FileIdentity;
 use crate::lease::Tenure;
 use crate::ledger::record::{
     Finding, Hint, HintKind, Location, ManifestRow, ManifestState, NewHint, NewPoison, NewRequest,
-    Poison, Publication, PublicationState, REQUESTS_KEPT, RequestRow, SyncMarks, SyncPass,
+    Poison, Publication, PublicationState, REQUESTS_KEPT, RequestRow, RuleEnding, SyncMarks,
+    SyncPass,
 };
 use crate::ledger::{Ledger, LedgerError};
 use crate::sqlite::Database;
@@ -530,6 +532,34 @@ impl Ledger for SqliteLedger {
     fn sync_marks(&self, root: &RootName, run: &RunKey) -> Result<SyncMarks, LedgerError> {
         self.read("read what was done to files of a run", |connection| {
             syncs::marks(connection, root, run)
+        })
+    }
+
+    fn add_rule_endings(&self, endings: &[RuleEnding]) -> Result<(), LedgerError> {
+        self.write("note whose rules are to end", |connection| {
+            rule_endings::add(connection, endings)
+        })
+    }
+
+    fn note_rule_endings(&self, endings: &[RuleEnding]) -> Result<(), LedgerError> {
+        self.write("note how rules end", |connection| {
+            rule_endings::note(connection, endings)
+        })
+    }
+
+    fn strike_rule_ending(&self, ending: &RuleEnding) -> Result<(), LedgerError> {
+        self.write("note that rules have ended", |connection| {
+            rule_endings::strike(connection, ending)
+        })
+    }
+
+    fn rule_endings(&self) -> Result<Vec<RuleEnding>, LedgerError> {
+        self.read("list whose rules are to end", rule_endings::all)
+    }
+
+    fn rule_endings_of(&self, run: &RunKey) -> Result<Vec<RuleEnding>, LedgerError> {
+        self.read("list what rules of a run are to end", |connection| {
+            rule_endings::of_run(connection, run)
         })
     }
 

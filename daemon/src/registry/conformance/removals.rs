@@ -292,6 +292,7 @@ pub(crate) fn what_is_to_be_told_is_committed_with_its_removal(open: &Open) {
         run: key.clone(),
         generation: generation(sequence),
         created_at: second(sequence.into()),
+        at_once: sequence == 2,
     };
     let parts = [(RunPart::whole(key.clone()), Extent::default())];
     let (notices, floors) = ([notice(2)], [(key.clone(), generation(2))]);

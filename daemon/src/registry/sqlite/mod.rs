@@ -68,6 +68,7 @@ const SCHEMA: Schema = Schema {
         include_str!("../sql/0004_removal.sql"),
         include_str!("../sql/0005_collections.sql"),
         include_str!("../sql/0006_propagation.sql"),
+        include_str!("../sql/0007_notice_at_once.sql"),
     ],
     unmoved: Some(Unmoved {
         what: "open journals",

@@ -16,15 +16,16 @@ pub(super) fn add(connection: &Connection, notice: &Notice) -> Result<(), Failur
     let Generation { epoch, sequence } = notice.generation;
     connection
         .prepare_cached(
-            "INSERT INTO notice (manifest, run_id, epoch, sequence, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO notice (manifest, run_id, epoch, sequence, created_at, at_once)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
         .execute(params![
             notice.manifest.0.as_bytes(),
             run_id,
             epoch,
             sequence,
-            nanoseconds(notice.created_at)
+            nanoseconds(notice.created_at),
+            notice.at_once
         ])?;
     Ok(())
 }
@@ -33,7 +34,8 @@ pub(super) fn add(connection: &Connection, notice: &Notice) -> Result<(), Failur
 pub(super) fn all(connection: &Connection) -> Result<Vec<Notice>, Failure> {
     connection
         .prepare_cached(
-            "SELECT manifest, run.name, run.origin, notice.epoch, notice.sequence, created_at
+            "SELECT manifest, run.name, run.origin, notice.epoch, notice.sequence, created_at,
+                 at_once
              FROM notice JOIN run USING (run_id) ORDER BY created_at, manifest",
         )?
         .query_and_then([], |row| {
@@ -45,6 +47,7 @@ pub(super) fn all(connection: &Connection) -> Result<Vec<Notice>, Failure> {
                     sequence: row.get(4)?,
                 },
                 created_at: time(row.get(5)?)?,
+                at_once: row.get(6)?,
             })
         })?
         .collect()

@@ -1,10 +1,14 @@
-//! The lines of a journal, format 1.
+//! The lines of a journal, formats 1 and 2.
+//!
+//! Format 2 says that Rucio deletes. It has a number of its own so that a version which does not know
+//! that leaves the journal alone, instead of unlinking what Rucio has.
 
 use jiff::Timestamp;
 use runsync_config::root::RootName;
 use runsync_manifest::checksum::{Adler32, Sha256};
-use runsync_manifest::name::SiteName;
-use runsync_manifest::name::{ArtifactPath, DatasetId, RepositoryId, RunKey};
+use runsync_manifest::name::{
+    ArtifactPath, DatasetId, RepositoryId, RseName, RunKey, Scope, SiteName,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -13,8 +17,10 @@ use crate::file_identity::FileIdentity;
 use crate::registry::removal::Operation;
 use crate::removal::request::Requester;
 
-/// The format that this version writes, and the only one that it reads.
-pub(super) const FORMAT: u64 = 1;
+/// The newest format that this version writes and reads.
+pub(super) const FORMAT: u64 = 2;
+/// The format of a journal whose artifacts runsync unlinks.
+const BY_RUNSYNC: u64 = 1;
 
 /// What a journal begins with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +46,29 @@ pub struct Header {
     pub created_at: Timestamp,
     /// The runs that are removed.
     pub runs: Vec<RunKey>,
+    /// Where Rucio has these artifacts, if it is Rucio that deletes them; none: runsync does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rucio: Option<InRucio>,
+}
+
+impl Header {
+    /// The format of a journal that begins with it.
+    pub(super) const fn format(&self) -> u64 {
+        if self.rucio.is_some() {
+            FORMAT
+        } else {
+            BY_RUNSYNC
+        }
+    }
+}
+
+/// Where Rucio has artifacts: each is a file named after its path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InRucio {
+    /// The RSE.
+    pub rse: RseName,
+    /// The scopes that they may be in.
+    pub scopes: Vec<Scope>,
 }
 
 /// A file to delete.

@@ -4,6 +4,9 @@
 //! artifact with the file that was found at its path. Whether the removal was committed the registry
 //! knows; once that is known it stands in the journal too.
 //!
+//! Where Rucio deletes, it also says where Rucio has the artifacts: configuration may change meanwhile,
+//! and what Rucio has is not unlinked because of that.
+//!
 //! JSON Lines: one `journal`, an `artifact` each by path, one `end`, and `committed` once it is.
 
 mod format;
@@ -16,7 +19,7 @@ use std::io;
 
 use thiserror::Error;
 
-pub use self::format::{Artifact, Header, name_of};
+pub use self::format::{Artifact, Header, InRucio, name_of};
 pub use self::read::{Artifacts, Journal};
 pub use self::write::{Written, write};
 use crate::datastore::DatastoreError;
@@ -48,7 +51,7 @@ pub enum JournalError {
     },
     /// A later version wrote it.
     #[error(
-        "journal `{name}` has format {found}, and this version reads format {}",
+        "journal `{name}` has format {found}, and this version reads formats up to {}",
         format::FORMAT
     )]
     Format {

@@ -166,7 +166,7 @@ impl Lines {
         }
         let found = serde_json::from_slice::<Version>(&self.line).map(|version| version.format);
         let found = found.map_err(|_| self.torn())?;
-        if found != FORMAT {
+        if found > FORMAT {
             let name = self.name.clone();
             return Err(JournalError::Format { name, found });
         }

@@ -7,7 +7,7 @@ use runsync_manifest::checksum::Sha256 as Sha256Sum;
 use runsync_manifest::name::ArtifactPath;
 use sha2::{Digest, Sha256};
 
-use super::format::{Artifact, FORMAT, Header, Line};
+use super::format::{Artifact, Header, Line};
 use super::read::LINE_BYTES_MAX;
 use super::{JournalError, name_of};
 use crate::datastore::journals::JOURNAL_FOLDER;
@@ -109,7 +109,7 @@ impl<'a> Lines<'a> {
             source,
         };
         let first = Line::Journal {
-            format: FORMAT,
+            format: header.format(),
             header: Box::new(header.clone()),
         };
         self.line(&first)

@@ -1,0 +1,31 @@
+//! `cargo xtask rucio-removal`: what is removed is gone from Rucio, whatever happens meanwhile.
+
+use anyhow::Result;
+
+use crate::cases::prove;
+use crate::verdict::Outcome;
+
+/// Fewest cases, where every request is killed at.
+const BAR: u64 = 100;
+/// Fewest cases, where some requests are.
+const BAR_WITHOUT_KILLS: u64 = 30;
+
+/// How much to go through.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Arguments {
+    /// Kills a removing command at every so many of its requests
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    stride: u32,
+}
+
+/// Removes from a real server.
+pub(crate) fn run(arguments: Arguments) -> Result<Outcome> {
+    harness::prepare()?;
+    let bar = if arguments.stride == 1 {
+        BAR
+    } else {
+        BAR_WITHOUT_KILLS
+    };
+    let settings = [("RUNSYNC_TEST_STRIDE", arguments.stride.to_string())];
+    prove("rucio-removal", "rucio_removal", bar, &settings)
+}
