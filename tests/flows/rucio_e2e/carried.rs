@@ -3,6 +3,7 @@
 use harness::Rucio;
 use runsync_manifest::content::Content;
 
+use crate::process::Onlooker;
 use crate::rucio::RucioSite;
 use crate::scene::Scene;
 use crate::state::{self, Of};
@@ -60,8 +61,9 @@ pub(crate) fn both_ways(
     along.begin(scene);
     order(scene, &["remove-runs", run, "--yes"]);
     along.ordered();
-    scene.until("A has the run no more", |_| at_a.run(run).is_none());
-    scene.until("B has the run no more", |_| at_b.run(run).is_none());
+    let is_removed = |site: &Onlooker| site.run(run).is_none_or(|row| row.is_removed());
+    scene.until("A has the run no more", |_| is_removed(&at_a));
+    scene.until("B has the run no more", |_| is_removed(&at_b));
     let is_gone = |site: &RucioSite| artifacts(site, run).is_empty();
     scene.until("the files are gone at A", |scene| is_gone(&scene.a.site));
     scene.until("the files are gone at B", |scene| is_gone(&scene.b.site));

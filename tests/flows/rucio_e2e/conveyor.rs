@@ -29,7 +29,9 @@ impl Conveyor {
         let stop = Arc::clone(&stopping);
         let thread = std::thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
-                server.step(CYCLE).unwrap();
+                if let Err(error) = server.step(CYCLE) {
+                    crate::proof::aside(&format!("Rucio's daemons: {error:#}"));
+                }
             }
         });
         Self { stopping, thread }

@@ -1,6 +1,8 @@
 //! Site A, which makes runs, and site B, which is to have copies of them: configured as the operator's
 //! page on two sites has it, and each with a daemon.
 
+use std::sync::Arc;
+
 use harness::{Broker, Naming, Rucio};
 
 use crate::pair;
@@ -116,13 +118,14 @@ impl Running {
 
 /// Both sites.
 pub(crate) struct Scene {
+    server: Arc<Rucio>,
     pub(crate) a: Running,
     pub(crate) b: Running,
 }
 
 impl Scene {
     /// Makes both sites, and starts their daemons.
-    pub(crate) fn new(server: &Rucio, name: &str, way: Way, reach: &Reach) -> Self {
+    pub(crate) fn new(server: &Arc<Rucio>, name: &str, way: Way, reach: &Reach) -> Self {
         let rse = |site: &str| format!("E2E_{}_{site}", name.to_uppercase().replace(' ', "_"));
         let a = (&*rse("A"), way.naming);
         let a = RucioSite::named(server, "SITE_A", a, way.deleter, "");
@@ -138,6 +141,7 @@ impl Scene {
         let sections = reach.sections(&b, &reach.urls[1], "");
         b.configure_root("", &format!("{sections}{peer}"));
         Self {
+            server: Arc::clone(server),
             a: Running::new(a, reach.is_troubled),
             b: Running::new(b, reach.is_troubled),
         }
@@ -152,10 +156,19 @@ impl Scene {
         });
         assert!(
             holds,
-            "waited in vain for: {what}\nA:\n{}\nB:\n{}",
+            "waited in vain for: {what}\nA:\n{}\nB:\n{}\nRucio:\n{}",
             self.a.log(),
-            self.b.log()
+            self.b.log(),
+            self.rucio_says(),
         );
+    }
+
+    /// The rules of Rucio, and what it transfers.
+    fn rucio_says(&self) -> String {
+        let sql = "select concat_ws(' ', 'rule', name, rse_expression, state, error) from rules union all \
+                   select concat_ws(' ', 'request', name, state, err_msg) from requests";
+        let rows = self.server.sql(sql).unwrap();
+        rows.iter().map(|row| row.join(" ") + "\n").collect()
     }
 
     /// Ends both daemons, which must end well.

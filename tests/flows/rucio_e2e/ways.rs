@@ -1,5 +1,7 @@
 //! Both sites as they can be set up, with nothing in the way.
 
+use std::sync::Arc;
+
 use harness::{Naming, Rucio};
 
 use crate::carried::{Along, both_ways};
@@ -39,7 +41,7 @@ impl Along for Told {
 }
 
 /// Goes one way.
-pub(crate) fn go(server: &Rucio, way: Way) {
+pub(crate) fn go(server: &Arc<Rucio>, way: Way) {
     let mut scene = Scene::new(server, way.name, way, &Reach::straight(server));
     let run = format!("u/e2e/{}", way.name.replace(' ', "-"));
     let mut told = Told(format!("{:?}, deleter {}", way.naming, way.deleter));
