@@ -94,7 +94,10 @@ pub(crate) fn names(site: &RucioSite, of: Of<'_>) -> Vec<String> {
     let mut by_file: BTreeMap<u64, Vec<String>> = BTreeMap::new();
     for path in files(&site.site, "") {
         if path.contains(run) {
-            let file = fs::metadata(site.site.root().join(&path)).unwrap();
+            // It may be deleted meanwhile.
+            let Ok(file) = fs::metadata(site.site.root().join(&path)) else {
+                continue;
+            };
             let mut shown = of.normal(&path);
             // What lies where a hash puts it has the hash of the run's own name in its path.
             if site.rse.naming == Naming::Hash && path.starts_with(&format!("{}/", of.scope(site)))
