@@ -32,3 +32,5 @@ mod stomp;
 mod daemon;
 
 mod http;
+
+mod hermes;
