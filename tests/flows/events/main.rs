@@ -8,18 +8,29 @@
     reason = "a test that cannot go on has failed"
 )]
 
+#[path = "../../support/mod.rs"]
+mod support;
+
+#[path = "../../support/daemon.rs"]
+mod process;
+
+#[path = "../../support/proof.rs"]
+mod proof;
+
+#[path = "../../support/http.rs"]
+mod client;
+
 #[path = "../../support/event_source.rs"]
 mod event_source;
 
+mod site;
+
+mod corpus;
+
 mod stomp;
 
-/// Writes a file that only its owner reads.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests write as other programs do"
-)]
-fn write_private(path: &std::path::Path, text: &str) {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::write(path, text).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
-}
+mod daemon;
+
+mod http;
+
+mod hermes;
