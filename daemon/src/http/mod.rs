@@ -74,6 +74,8 @@ mod collections;
 
 mod publications;
 
+mod syncs;
+
 mod metrics;
 
 mod router;
@@ -97,4 +99,5 @@ pub use self::removals::{Approved, AsOwner, Committed, GivenUp, Restored, Wanted
 pub use self::server::{Server, check_tls, check_tokens};
 pub use self::status::{DaemonStatus, RootStatus, Status, StatusError};
 pub use self::surface::Surface;
+pub use self::syncs::{SyncEvent, ToSync};
 pub use self::wake::{WakeRequest, Woken};

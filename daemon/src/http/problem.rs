@@ -19,6 +19,7 @@ use crate::registry::RegistryError;
 use crate::registry::collection::CollectionError;
 use crate::removal::RemovalError;
 use crate::rucio::RucioError;
+use crate::sync::SyncError;
 
 /// The media type of a problem.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
@@ -360,6 +361,23 @@ impl From<PublishError> for Problem {
             return Self::below(&error, Disposition::Retry, hint);
         }
         let problem = Self::wrong(error_chain(&error));
+        match hint {
+            Some(hint) => problem.hint(hint),
+            None => problem,
+        }
+    }
+}
+
+impl From<SyncError> for Problem {
+    fn from(error: SyncError) -> Self {
+        if error.is_interruption() || error.is_fenced() {
+            return Self::stopping();
+        }
+        let hint = error.hint();
+        if !error.is_refusal() {
+            return Self::below(&error, Disposition::Retry, hint);
+        }
+        let problem = Self::wrong(error.to_string());
         match hint {
             Some(hint) => problem.hint(hint),
             None => problem,

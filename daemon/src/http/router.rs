@@ -21,7 +21,7 @@ use super::problem::Problem;
 use super::surface::Surface;
 use super::{
     asked, collections, exists, hand_in, health, manifests, metrics, publications, removals, runs,
-    status, wake,
+    status, syncs, wake,
 };
 
 type Routes = OpenApiRouter<Arc<Surface>>;
@@ -78,6 +78,7 @@ fn operate() -> Routes {
         .routes(routes!(publications::publish))
         .routes(routes!(publications::compact))
         .routes(routes!(publications::withdraw))
+        .routes(routes!(syncs::sync))
 }
 
 /// All of them, without what stands before.

@@ -56,6 +56,8 @@ mod flow;
 
 mod pass;
 
+mod subject;
+
 mod take;
 
 mod worker;
@@ -65,4 +67,5 @@ pub use self::error::SyncError;
 pub use self::flow::{Ground, Syncing};
 pub use self::pass::Measure;
 pub use self::report::{LateRun, SyncReport};
+pub use self::subject::Subject;
 pub use self::worker::{SyncDue, SyncWorker};

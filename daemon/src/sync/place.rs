@@ -182,7 +182,9 @@ impl RootSync<'_, '_> {
     ) -> Result<Result<(), String>, SyncError> {
         let claimed = self.registry().claimed(&self.root().name, &[from])?;
         if claimed.contains(&true) {
-            return Ok(Err(format!("Rucio has it at {from}, which is another dataset's")));
+            return Ok(Err(format!(
+                "Rucio has it at {from}, which is another dataset's"
+            )));
         }
         let mut file = match self.datastore().open(from) {
             Ok((file, _)) => file,
@@ -212,8 +214,8 @@ impl RootSync<'_, '_> {
 
 /// Compares a file with what Rucio knows of it; says what differs.
 fn is_as_known(file: &File, at: &ArtifactPath, here: &Here) -> Result<(), String> {
-    let (size, found) = checksum(file, Wanted::default())
-        .map_err(|error| format!("cannot read {at}: {error}"))?;
+    let (size, found) =
+        checksum(file, Wanted::default()).map_err(|error| format!("cannot read {at}: {error}"))?;
     let adler32 = found.adler32.to_string();
     let other = here.adler32.as_deref();
     if here.bytes.is_some_and(|bytes| bytes != size)

@@ -27,7 +27,10 @@ pub(crate) fn identity(server: &Rucio) {
     scene.b.site.put(&scene.manifest(run, "1-1"), &bytes);
     assert!(all_done(&scene.take(&manifest)));
     assert_eq!(scene.standing(run), (0, FILES.into()));
-    shown("it is there, and Rucio does not call it AVAILABLE yet", "registered");
+    shown(
+        "it is there, and Rucio does not call it AVAILABLE yet",
+        "registered",
+    );
     scene.carry();
     let artifacts = scene.hints(HintKind::Arrived, run);
     assert!(all_done(&scene.take(&artifacts)));
