@@ -49,15 +49,7 @@ pub(crate) fn late(server: &Rucio) {
     std::fs::remove_file(&first).unwrap();
     let (scope, there) = (&scene.a.scope, &scene.b.rse.name);
     server.add_rule(scope, run, 1, there).unwrap();
-    let state = format!(
-        "select locks_stuck_cnt from rules where name = '{run}' and rse_expression = '{there}'"
-    );
-    for _ in 0..8 {
-        scene.transfer();
-        if server.sql(&state).unwrap()[0][0] != "0" {
-            break;
-        }
-    }
+    scene.transfer();
     let report = scene.pass();
     assert_eq!(report.confirmed, u64::from(FILES) - 1, "{report:?}");
     assert_eq!(scene.standing(run), (u64::from(FILES) - 1, 1));
@@ -70,13 +62,12 @@ pub(crate) fn late(server: &Rucio) {
     );
 
     std::fs::write(&first, &bytes).unwrap();
-    for _ in 0..8 {
+    crate::process::until("Rucio has repaired the rule", || {
         scene.step(&[Daemon::Repair]);
         scene.transfer();
-        if scene.replicas_at_b(run) == FILES as usize && scene.pass().waiting == 0 {
-            break;
-        }
-    }
+        scene.is_available(run, FILES)
+    });
+    scene.pass();
     assert_eq!(scene.standing(run), (FILES.into(), 0));
     assert_eq!(scene.findings("run_late"), []);
     shown(
