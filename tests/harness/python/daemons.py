@@ -28,6 +28,7 @@ from rucio.daemons.conveyor.poller import poller
 from rucio.daemons.conveyor.submitter import submitter
 from rucio.daemons.hermes import hermes
 from rucio.daemons.judge import cleaner, evaluator, injector, repairer
+from rucio.daemons.reaper.reaper import REGION as REAPER_CACHE
 from rucio.daemons.reaper.reaper import reaper
 from rucio.daemons.undertaker.undertaker import undertaker
 from rucio.db.sqla.constants import DatabaseOperationType
@@ -57,6 +58,12 @@ def waiting_messages():
         return session.execute(select(func.count()).select_from(Message)).scalar_one()
 
 
+def reap():
+    """The reaper remembers for minutes which RSEs there are, and which had nothing to be deleted."""
+    REAPER_CACHE.invalidate()
+    reaper(once=True, rses=[], include_rses=None, exclude_rses=None, greedy=True, chunk_size=1000)
+
+
 TOOL = config_get("conveyor", "transfertool")
 DAEMONS = {
     "evaluate": lambda: cycle(evaluator, "judge-evaluator", paused_dids={}, did_limit=1000),
@@ -69,9 +76,7 @@ DAEMONS = {
     "clean": lambda: cycle(cleaner, "judge-cleaner", paused_rules={}),
     "repair": lambda: cycle(repairer, "judge-repairer", paused_rules={}, delta=-1),
     "undertake": lambda: undertaker(once=True, chunk_size=1000),
-    "reap": lambda: reaper(
-        once=True, rses=[], include_rses=None, exclude_rses=None, greedy=True, chunk_size=1000
-    ),
+    "reap": reap,
     "hermes": send_messages,
     "minos": lambda: cycle(minos, "minos", bulk=1000),
     "necromance": lambda: cycle(necromancer, "necromancer", bulk=1000),
