@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::openapi::{self, Gated};
 use super::problem::Problem;
-use super::status::count_runs;
+use super::status::{count_runs, syncs};
 use super::surface::Surface;
 use crate::ingest::confirm::waits_since;
 use crate::lease::Fence;
@@ -81,6 +81,7 @@ fn measure_site(surface: &Surface) -> Result<(), Problem> {
     }
     measure_removals(surface)?;
     measure_publications(surface)?;
+    measure_syncs(surface)?;
     measure_findings(surface)
 }
 
@@ -100,6 +101,17 @@ fn measure_publications(surface: &Surface) -> Result<(), Problem> {
     let (ordered, stopped) = surface.readers.ledger.publication_counts()?;
     metrics::set(rucio::ORDERED, None, float(ordered));
     metrics::set(rucio::STOPPED, None, float(stopped));
+    Ok(())
+}
+
+/// Before the first pass its age is that of the daemon.
+fn measure_syncs(surface: &Surface) -> Result<(), Problem> {
+    let now = surface.clock.now();
+    for sync in syncs(&surface.site, &surface.readers)? {
+        let at = sync.finished_at.unwrap_or(surface.started_at);
+        let label = Some(("root", sync.root.to_string()));
+        metrics::set(rucio::SYNC_AGE, label, age(at, now));
+    }
     Ok(())
 }
 

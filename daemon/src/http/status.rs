@@ -21,7 +21,7 @@ use crate::clock::later;
 use crate::ingest::gaps;
 use crate::ingest::refuse::is_held;
 use crate::ledger::LedgerError;
-use crate::ledger::record::{Finding, ManifestRow, ManifestState};
+use crate::ledger::record::{Finding, ManifestRow, ManifestState, SyncPass};
 use crate::loops::DutyStatus;
 use crate::registry::RegistryError;
 use crate::registry::collection::BrokenChain;
@@ -49,6 +49,9 @@ pub struct Status {
     pub last_registered: Option<Timestamp>,
     /// Its roots.
     pub roots: Vec<RootStatus>,
+    /// How far comparing its roots with Rucio has come: those that are RSEs, where Rucio is configured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub syncs: Vec<SyncPass>,
     /// Its runs.
     pub runs: RunCounts,
     /// Its manifests.
@@ -252,6 +255,7 @@ pub fn collect(site: &Site, readers: &Readers, at: Timestamp) -> Result<Status, 
         at,
         last_registered: ledger.last_registered()?,
         roots,
+        syncs: syncs(site, readers)?,
         runs: count_runs(&runs),
         manifests,
         registering: registry.registering()?,
@@ -264,6 +268,18 @@ pub fn collect(site: &Site, readers: &Readers, at: Timestamp) -> Result<Status, 
         broken_chains: registry.broken_chains()?,
         findings: ledger.findings()?,
     })
+}
+
+/// How far comparing with Rucio has come in each root that it knows.
+pub(super) fn syncs(site: &Site, readers: &Readers) -> Result<Vec<SyncPass>, LedgerError> {
+    let mut syncs = Vec::new();
+    for root in &site.roots {
+        if root.rse.is_some() && site.rucio.is_some() {
+            let pass = readers.ledger.sync_pass(&root.name)?;
+            syncs.push(pass.unwrap_or_else(|| SyncPass::new(root.name.clone())));
+        }
+    }
+    Ok(syncs)
 }
 
 /// Counts runs and what they hold.

@@ -1,7 +1,8 @@
 //! What does not come is told, with Rucio's reason.
 
-use harness::{Daemon, Naming, Rucio};
+use harness::{Naming, Rucio};
 use runsync_manifest::content::Content;
+use serde_json::json;
 
 use crate::proof::shown;
 use crate::rucio::RucioSite;
@@ -61,17 +62,19 @@ pub(crate) fn late(server: &Rucio) {
         "a finding with Rucio's own reason; what came is confirmed",
     );
 
+    // Somebody carries it by hand, and tells Rucio.
     std::fs::write(&first, &bytes).unwrap();
-    crate::process::until("Rucio has repaired the rule", || {
-        scene.step(&[Daemon::Repair]);
-        scene.transfer();
-        scene.is_available(run, FILES)
-    });
+    let name = format!("{run}/calexp/0.fits");
+    scene.b.site.put(&name, &bytes);
+    let file = json!({"scope": scope, "name": name, "state": "A"});
+    let told = json!({"rse": there, "files": [file]});
+    server.must("PUT", "/replicas", Some(&told)).unwrap();
+    assert!(scene.is_available(run, FILES));
     scene.pass();
     assert_eq!(scene.standing(run), (FILES.into(), 0));
     assert_eq!(scene.findings("run_late"), []);
     shown(
-        "repaired, and arrived",
+        "it has arrived after all",
         "confirmed, and the finding is gone",
     );
 

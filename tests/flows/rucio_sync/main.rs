@@ -80,6 +80,7 @@ const ALL: &[Section] = &[
     ("in parts", away::in_parts),
     ("unattended identity", unattended::identity),
     ("unattended hash", unattended::hash),
+    ("asked", unattended::asked),
 ];
 
 #[test]

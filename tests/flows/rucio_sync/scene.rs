@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use harness::{Daemon, Naming, Rucio};
+use runsync::ledger::hints::HintTaker;
 use runsync::ledger::record::{Finding, Hint, HintKind, Taken};
 use runsync::registry::record::RunRow;
 use runsync::sync::{Measure, SyncError, SyncReport};
@@ -166,9 +167,11 @@ impl<'s> Scene<'s> {
         syncing.pass(syncing.rucio()?, None, Measure::Whole, &mut go_on)
     }
 
-    /// Has site B compare one run, and confirm what it looks at by itself.
+    /// Has site B look into hints, as the loop that hands them on does.
     pub(crate) fn take(&self, hints: &[Hint]) -> Vec<Taken> {
-        self.try_take(hints).unwrap()
+        let site = self.b.site.open();
+        let taker: &dyn HintTaker = &*site.assembly.syncing;
+        taker.take(hints, &mut go_on).unwrap()
     }
 
     pub(crate) fn try_take(&self, hints: &[Hint]) -> Result<Vec<Taken>, SyncError> {
