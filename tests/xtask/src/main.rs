@@ -35,6 +35,7 @@ mod rounds;
 mod rucio_client;
 mod rucio_publish;
 mod rucio_server;
+mod rucio_sync;
 mod runsync_command;
 mod schemathesis;
 mod surface;
@@ -111,6 +112,8 @@ enum Task {
     RucioClient,
     /// Proof: what is published is in Rucio, killed at any request, and by Rucio's own tools
     RucioPublish(rucio_publish::Arguments),
+    /// Proof: a site comes to what Rucio says should be there, whatever it hears
+    RucioSync,
     /// Proof: what Rucio and a configuration do not agree about is told before the daemon starts
     ConfigOnline,
     /// Types every command of docs/WALKTHROUGH.md and compares what it prints
@@ -147,6 +150,7 @@ fn main() -> ExitCode {
         Task::FaultsRemoval => removal_proofs::faults(),
         Task::TwoAccounts => removal_proofs::accounts(),
         Task::RucioPublish(arguments) => rucio_publish::run(arguments),
+        Task::RucioSync => rucio_sync::run(),
         Task::RucioClient => rucio_client::run(),
         Task::ConfigOnline => config_online::run(),
         Task::Walkthrough => walkthrough::run(),
