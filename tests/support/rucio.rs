@@ -86,8 +86,8 @@ impl RucioSite {
     pub fn copy(&self, rucio: &Rucio, rse: &str, naming: Naming) -> Self {
         let site = TestSite::in_memory_as("SITE_B", next_number(), "size");
         let prefix = match naming {
-            Naming::Identity | Naming::NonDeterministic => site.folder.path().to_owned(),
-            Naming::Hash => site.root(),
+            Naming::Identity => site.folder.path().to_owned(),
+            Naming::Hash | Naming::NonDeterministic => site.root(),
         };
         let rse = rucio.add_rse(rse, naming, Some(&prefix)).unwrap();
         rucio.set_limit(ACCOUNT, &rse.name, None).unwrap();

@@ -23,6 +23,7 @@ use crate::publish::PublishError;
 use crate::registry::RegistryError;
 use crate::removal::{GenerationError, RemovalError};
 use crate::rucio::RucioError;
+use crate::sync::SyncError;
 
 /// What `--help` says about exit codes.
 pub(crate) const EXIT_CODES: &str = "\
@@ -228,6 +229,9 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
         return error.hint();
     }
     if let Some(error) = error.downcast_ref::<PublishError>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<SyncError>() {
         return error.hint();
     }
     if let Some(error) = error.downcast_ref::<RucioError>() {

@@ -44,6 +44,8 @@ mod remove_runs;
 
 mod publish;
 
+mod sync;
+
 mod purge;
 
 mod cleanup;
@@ -117,6 +119,7 @@ enum Command {
     RemoveCollections(remove_collections::Args),
     RemoveRuns(remove_runs::Args),
     Publish(publish::Args),
+    Sync(sync::Args),
     Purge(purge::Args),
     Cleanup(cleanup::Args),
     Unstore(unstore::Unstore),
@@ -146,6 +149,7 @@ impl Command {
             Self::RemoveCollections(args) => remove_collections::run(args, context),
             Self::RemoveRuns(args) => remove_runs::run(args, context),
             Self::Publish(args) => publish::run(args, context),
+            Self::Sync(args) => sync::run(args, context),
             Self::Purge(args) => purge::run(args, context),
             Self::Cleanup(args) => cleanup::run(args, context),
             Self::Unstore(args) => unstore::unstore(args, context),

@@ -178,6 +178,16 @@ impl Client {
         self.whole(answer)
     }
 
+    /// `POST` of a JSON value: an answer of many lines.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no answer.
+    pub fn post_lines(&self, path: &str, body: &impl Serialize) -> Result<Lines, ClientError> {
+        let answer = self.ask(|| self.http.post(format!("{HOST}{path}")).json(body))?;
+        Ok(self.lines_of(answer))
+    }
+
     /// `POST` of lines of text: an answer of many lines.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::openapi::{self, Gated};
 use super::problem::Problem;
-use super::status::count_runs;
+use super::status::{count_runs, syncs};
 use super::surface::Surface;
 use crate::ingest::confirm::waits_since;
 use crate::lease::Fence;
@@ -83,6 +83,7 @@ fn measure_site(surface: &Surface) -> Result<(), Problem> {
     measure_removals(surface)?;
     measure_publications(surface)?;
     measure_hints(surface)?;
+    measure_syncs(surface)?;
     measure_findings(surface)
 }
 
@@ -119,6 +120,17 @@ fn measure_hints(surface: &Surface) -> Result<(), Problem> {
         metrics::set(events::WAITING, label, float(waiting));
     }
     metrics::set(events::LOST, None, float(ledger.hints_lost()?));
+    Ok(())
+}
+
+/// Before the first pass its age is that of the daemon.
+fn measure_syncs(surface: &Surface) -> Result<(), Problem> {
+    let now = surface.clock.now();
+    for sync in syncs(&surface.site, &surface.readers)? {
+        let at = sync.finished_at.unwrap_or(surface.started_at);
+        let label = Some(("root", sync.root.to_string()));
+        metrics::set(rucio::SYNC_AGE, label, age(at, now));
+    }
     Ok(())
 }
 

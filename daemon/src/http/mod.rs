@@ -76,6 +76,8 @@ mod publications;
 
 mod events;
 
+mod syncs;
+
 mod metrics;
 
 mod router;
@@ -100,4 +102,5 @@ pub use self::removals::{Approved, AsOwner, Committed, Ended, GivenUp, Restored,
 pub use self::server::{Server, check_tls, check_tokens};
 pub use self::status::{DaemonStatus, RootStatus, Status, StatusError};
 pub use self::surface::Surface;
+pub use self::syncs::{SyncEvent, ToSync};
 pub use self::wake::{WakeRequest, Woken};

@@ -20,6 +20,7 @@ use crate::registry::RegistryError;
 use crate::registry::collection::CollectionError;
 use crate::removal::RemovalError;
 use crate::rucio::RucioError;
+use crate::sync::SyncError;
 
 /// The media type of a problem.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
@@ -378,6 +379,23 @@ impl From<EventsError> for Problem {
         }
         let hint = error.hint();
         Self::below(&error, error.disposition(), hint)
+    }
+}
+
+impl From<SyncError> for Problem {
+    fn from(error: SyncError) -> Self {
+        if error.is_interruption() || error.is_fenced() {
+            return Self::stopping();
+        }
+        let hint = error.hint();
+        if !error.is_refusal() {
+            return Self::below(&error, Disposition::Retry, hint);
+        }
+        let problem = Self::wrong(error.to_string());
+        match hint {
+            Some(hint) => problem.hint(hint),
+            None => problem,
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use super::problem::Problem;
 use super::surface::Surface;
 use super::{
     asked, collections, events, exists, hand_in, health, manifests, metrics, publications,
-    removals, runs, status, wake,
+    removals, runs, status, syncs, wake,
 };
 
 type Routes = OpenApiRouter<Arc<Surface>>;
@@ -85,6 +85,7 @@ fn operate() -> Routes {
         .routes(routes!(publications::withdraw))
         .routes(routes!(events::hand_in))
         .routes(routes!(events::forget))
+        .routes(routes!(syncs::sync))
 }
 
 /// All of them, without what stands before.

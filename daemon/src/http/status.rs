@@ -21,7 +21,7 @@ use crate::clock::later;
 use crate::events::SourceStatus;
 use crate::ingest::gaps;
 use crate::ingest::refuse::is_held;
-use crate::ledger::record::{Finding, HintKind, ManifestRow, ManifestState};
+use crate::ledger::record::{Finding, HintKind, ManifestRow, ManifestState, SyncPass};
 use crate::ledger::{Ledger, LedgerError};
 use crate::loops::DutyStatus;
 use crate::registry::RegistryError;
@@ -52,6 +52,9 @@ pub struct Status {
     pub roots: Vec<RootStatus>,
     /// What messages have left to do.
     pub events: EventsStatus,
+    /// How far comparing its roots with Rucio has come: those that are RSEs, where Rucio is configured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub syncs: Vec<SyncPass>,
     /// Its runs.
     pub runs: RunCounts,
     /// Its manifests.
@@ -299,6 +302,7 @@ pub fn collect(site: &Site, readers: &Readers, at: Timestamp) -> Result<Status, 
         last_registered: ledger.last_registered()?,
         roots,
         events: EventsStatus::read(&**ledger)?,
+        syncs: syncs(site, readers)?,
         runs: count_runs(&runs),
         manifests,
         registering: registry.registering()?,
@@ -311,6 +315,18 @@ pub fn collect(site: &Site, readers: &Readers, at: Timestamp) -> Result<Status, 
         broken_chains: registry.broken_chains()?,
         findings: ledger.findings()?,
     })
+}
+
+/// How far comparing with Rucio has come in each root that it knows.
+pub(super) fn syncs(site: &Site, readers: &Readers) -> Result<Vec<SyncPass>, LedgerError> {
+    let mut syncs = Vec::new();
+    for root in &site.roots {
+        if root.rse.is_some() && site.rucio.is_some() {
+            let pass = readers.ledger.sync_pass(&root.name)?;
+            syncs.push(pass.unwrap_or_else(|| SyncPass::new(root.name.clone())));
+        }
+    }
+    Ok(syncs)
 }
 
 /// Counts runs and what they hold.

@@ -1,9 +1,11 @@
 //! Data identifiers, as Rucio names them.
 
 use std::fmt;
+use std::str::FromStr;
 
 use runsync_manifest::name::Scope;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 /// A data identifier: what Rucio calls a file, a Rucio dataset or a container.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -21,6 +23,21 @@ impl Did {
             scope: scope.clone(),
             name: name.into(),
         }
+    }
+}
+
+/// A text that names no data identifier.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` is no data identifier: it is a scope, a colon, and a name")]
+pub struct NoDid(String);
+
+impl FromStr for Did {
+    type Err = NoDid;
+
+    fn from_str(text: &str) -> Result<Self, NoDid> {
+        let parts = text.split_once(':').filter(|(_, name)| !name.is_empty());
+        let did = parts.and_then(|(scope, name)| Some(Self::new(&scope.parse().ok()?, name)));
+        did.ok_or_else(|| NoDid(text.to_owned()))
     }
 }
 
@@ -49,5 +66,20 @@ impl fmt::Display for DidKind {
             Self::Dataset => "Rucio dataset",
             Self::Container => "container",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identifier_reads_back() {
+        for text in ["hsc:u/a/run", "hsc:a:b"] {
+            assert_eq!(text.parse::<Did>().unwrap().to_string(), text);
+        }
+        for text in ["", "u/a/run", ":u/a", "hsc:", "no scope:u/a"] {
+            text.parse::<Did>().unwrap_err();
+        }
     }
 }

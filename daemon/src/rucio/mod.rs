@@ -52,7 +52,7 @@ pub mod accounts;
 pub mod permissions;
 
 pub use self::client::Rucio;
-pub use self::did::{Did, DidKind};
+pub use self::did::{Did, DidKind, NoDid};
 pub use self::error::RucioError;
 pub use self::exception::{Exception, Refusal};
 pub use self::lines::Lines;

@@ -123,6 +123,24 @@ impl SyncError {
         }
     }
 
+    /// Whether what is asked for cannot be: asked again, it is refused again.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::NoRucio
+            | Self::NoRse { .. }
+            | Self::NoRses
+            | Self::NoRun { .. }
+            | Self::Unknown { .. } => true,
+            Self::Rucio(_)
+            | Self::Datastore(_)
+            | Self::Registry(_)
+            | Self::Ledger(_)
+            | Self::Ingest(_)
+            | Self::Removal(_)
+            | Self::Interrupted => false,
+        }
+    }
+
     /// Whether Rucio is what does not answer: nothing is wrong here.
     pub fn is_about_rucio(&self) -> bool {
         matches!(self, Self::Rucio(_)) && !self.is_interruption()

@@ -17,7 +17,8 @@
 //! - The event path and the full pass run the same code, and end alike.
 //! - A name is given only within the root, never over another file, and never to a file that a dataset
 //!   claims under another name.
-//! - Only records go. Of files only names that runsync has made are taken away.
+//! - Only records go; and, where files have second names, the name of an artifact that Rucio has deleted,
+//!   unless another file had it when Rucio's came.
 //! - Runs of this site's own are never confirmed by Rucio's word.
 //!
 //! # What a crash leaves
@@ -56,6 +57,10 @@ mod flow;
 
 mod pass;
 
+mod subject;
+
+mod beside;
+
 mod take;
 
 mod worker;
@@ -65,4 +70,5 @@ pub use self::error::SyncError;
 pub use self::flow::{Ground, Syncing};
 pub use self::pass::Measure;
 pub use self::report::{LateRun, SyncReport};
+pub use self::subject::Subject;
 pub use self::worker::{SyncDue, SyncWorker};

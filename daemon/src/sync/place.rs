@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Seek;
 
-use runsync_config::root::PathMapping;
+use runsync_config::root::{ConfirmLevel, PathMapping};
 use runsync_manifest::checksum::{Wanted, checksum};
 use runsync_manifest::name::{ArtifactPath, RunKey};
 use tracing::warn;
@@ -105,7 +105,11 @@ impl RootSync<'_, '_> {
                 Ok(Linked::Made) => made.push(file),
                 Ok(Linked::There) => {}
                 Ok(Linked::Other) => {
-                    // It may be what it should be all the same, such as one that was carried by hand.
+                    // It may be what it should be all the same, such as one that was carried by hand: a
+                    // look tells, where there is one.
+                    if self.root().confirm == ConfirmLevel::Trust {
+                        clear(named, *index);
+                    }
                     let detail = format!("another file has this name; Rucio's lies at {from}");
                     taken.push((file.path.clone(), detail));
                 }

@@ -61,6 +61,11 @@ impl SyncReport {
         }
     }
 
+    /// Whether nothing is late, and all is what it should be.
+    pub fn is_well(&self) -> bool {
+        self.late.is_empty() && self.wrong == 0 && self.manifests_elsewhere == 0
+    }
+
     /// Whether anything was done.
     pub fn has_changed(&self) -> bool {
         [

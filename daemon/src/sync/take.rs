@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::time::Duration;
 
 use runsync_config::root::ConfirmLevel;
@@ -12,6 +14,7 @@ use runsync_manifest::name::{ArtifactPath, RepositoryId, RseName, RunKey, Scope}
 
 use super::SyncError;
 use super::arrivals::Arrival;
+use super::beside::beside;
 use super::budget::{Budget, Progress};
 use super::deletions::{Fate, Gone};
 use super::flow::Syncing;
@@ -21,7 +24,7 @@ use super::root::{Here, RootSync};
 use crate::ledger::hints::{HintTaker, TakeError};
 use crate::ledger::record::{Hint, HintKind, Taken};
 use crate::registry::record::{ArtifactStanding, ClaimAt, RunRow};
-use crate::rucio::Did;
+use crate::rucio::{Did, Rucio};
 
 /// The first pause before a hint is looked into again; doubled with each try. A transfer is told of up
 /// to some twenty seconds before its replica is AVAILABLE.
@@ -52,10 +55,19 @@ impl Syncing {
         hints: &[Hint],
         progress: &mut Progress<'_>,
     ) -> Result<Vec<Taken>, SyncError> {
+        match self.rucio() {
+            Ok(rucio) => self.take_with(rucio, hints, progress),
+            Err(_) => Ok(vec![Taken::Done; hints.len()]),
+        }
+    }
+
+    fn take_with(
+        &self,
+        rucio: &Rucio,
+        hints: &[Hint],
+        progress: &mut Progress<'_>,
+    ) -> Result<Vec<Taken>, SyncError> {
         let mut answers = vec![Taken::Done; hints.len()];
-        let Ok(rucio) = self.rucio() else {
-            return Ok(answers);
-        };
         let (mut report, mut budget) = (SyncReport::default(), Budget::open(progress));
         for kind in [HintKind::Arrived, HintKind::Deleted, HintKind::Settled] {
             for (rse, heard) in by_rse(hints, kind) {
@@ -95,7 +107,15 @@ impl HintTaker for Syncing {
         hints: &[Hint],
         progress: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Vec<Taken>, TakeError> {
-        match Self::take(self, hints, progress) {
+        let taken = beside(progress, |ending| {
+            let Ok(rucio) = self.rucio() else {
+                return Ok(vec![Taken::Done; hints.len()]);
+            };
+            let asked = ending.clone();
+            let rucio = rucio.waiting(Arc::new(move || asked.go_on()));
+            self.take_with(&rucio, hints, &mut || ending.go_on())
+        });
+        match taken.unwrap_or_else(|panic| resume_unwind(panic)) {
             Ok(taken) => Ok(taken),
             Err(error) if error.is_interruption() => {
                 Ok(vec![Taken::Later(Duration::ZERO); hints.len()])

@@ -15,8 +15,8 @@ pub const STOPPED: &str = "runsync_publications_stopped";
 
 /// Passes over what Rucio has of this site.
 const PASSES: &str = "runsync_sync_passes_total";
-/// When a pass last went through a root, in seconds of Unix time.
-pub const LAST_PASS: &str = "runsync_sync_last_success_timestamp_seconds";
+/// How long ago a pass last went through a root.
+pub const SYNC_AGE: &str = "runsync_sync_age_seconds";
 /// Removed runs whose rules have not all ended.
 pub const RULE_ENDINGS: &str = "runsync_rule_endings";
 
@@ -80,8 +80,8 @@ pub(super) fn describe() {
     }
     for (name, text) in [
         (
-            LAST_PASS,
-            "When a comparison with Rucio last went through a root, in seconds of Unix time.",
+            SYNC_AGE,
+            "Seconds since a comparison with Rucio last went through a root.",
         ),
         (ORDERED, "Manifests that are ordered and not published."),
         (

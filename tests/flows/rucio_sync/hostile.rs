@@ -10,50 +10,44 @@ use crate::scene::{FILES, Scene};
 
 /// Another file has the name that an artifact needs.
 pub(crate) fn taken(server: &Rucio) {
-    let scene = Scene::new(server, "TAKEN", Naming::Hash);
-    let run = "u/taken/run";
-    scene.bring(run);
-    let root = scene.b.site.root();
-    let (wrong, right) = (
-        format!("{run}/calexp/2.fits"),
-        format!("{run}/calexp/3.fits"),
-    );
-    scene.b.site.put(&wrong, b"something else");
-    let same = fs::read(scene.a.site.root().join(&right)).unwrap();
-    scene.b.site.put(&right, &same);
-    let before = fs::metadata(root.join(&right)).unwrap().ino();
-    let manifest = scene.manifest(run, "1-1");
-    let report = scene.pass();
-    assert_eq!(report.manifests, 1, "{report:?}");
-    assert_eq!(fs::read(root.join(&wrong)).unwrap(), b"something else");
-    assert_eq!(fs::metadata(root.join(&right)).unwrap().ino(), before);
-    assert_eq!(scene.standing(run), (u64::from(FILES) - 1, 1));
-    let found = scene.findings("name_taken");
-    assert_eq!(found.len(), 2, "{found:?}");
-    shown(
-        "other files have the names of two artifacts",
-        "neither is touched, both are findings; the one that is right is confirmed",
-    );
-    fs::remove_file(root.join(&wrong)).unwrap();
-    scene.pass();
-    assert_eq!(scene.standing(run), (FILES.into(), 0));
-    assert_eq!(scene.findings("name_taken").len(), 1);
-    shown(
-        "the wrong one is taken away",
-        "the artifact gets its name, and is confirmed",
-    );
-
-    // Of the names that are to go, the operator's own stays.
-    scene.delete_at_b(run);
-    let report = scene.pass();
-    assert_eq!(report.forgotten, u64::from(FILES) - 1, "{report:?}");
-    scene.has_files(run, 1);
-    assert!(fs::exists(root.join(&right)).unwrap());
-    assert!(fs::exists(root.join(&manifest)).unwrap());
-    shown(
-        "Rucio deletes the run",
-        "names that runsync made go, a file of another's stays",
-    );
+    for (level, naming) in [("size", Naming::Hash), ("trust", Naming::Hash)] {
+        let name = format!("TAKEN_{}", level.to_uppercase());
+        let scene = Scene::confirming(server, &name, naming, level);
+        let run = &format!("u/taken_{level}/run");
+        scene.bring(run);
+        let wrong = format!("{run}/calexp/2.fits");
+        let path = scene.b.site.root().join(&wrong);
+        scene.b.site.put(&wrong, b"something else");
+        scene.pass();
+        assert_eq!(fs::read(&path).unwrap(), b"something else");
+        assert_eq!(scene.standing(run), (u64::from(FILES) - 1, 1));
+        let found = scene.findings("name_taken");
+        assert_eq!(found.len(), 1, "{found:?}");
+        shown(
+            &format!("level {level}: another file has an artifact's name"),
+            "it is not touched, nor confirmed, and is a finding; the others are confirmed",
+        );
+        let held = path.with_extension("held");
+        fs::rename(&path, &held).unwrap();
+        scene.pass();
+        assert_eq!(scene.standing(run), (FILES.into(), 0));
+        assert_eq!(scene.findings("name_taken"), []);
+        scene.has_names(run, FILES);
+        shown(
+            &format!("level {level}: it is taken away"),
+            "the artifact gets its name, and is confirmed",
+        );
+        scene.delete_at_b(run);
+        assert_eq!(scene.pass().forgotten, u64::from(FILES));
+        assert_eq!(fs::read(&held).unwrap(), b"something else");
+        fs::rename(&held, &path).unwrap();
+        assert!(!scene.pass().has_changed());
+        assert_eq!(fs::read(&path).unwrap(), b"something else");
+        shown(
+            &format!("level {level}: Rucio deletes the run"),
+            "its names go, and no other file",
+        );
+    }
 }
 
 /// Places that are not the file's own.

@@ -28,7 +28,6 @@ mod proof;
 mod rucio;
 
 #[path = "../../support/between.rs"]
-#[expect(dead_code, reason = "requests are counted here, and nobody is killed")]
 mod between;
 
 mod scene;
@@ -80,6 +79,7 @@ const ALL: &[Section] = &[
     ("in parts", away::in_parts),
     ("unattended identity", unattended::identity),
     ("unattended hash", unattended::hash),
+    ("asked", unattended::asked),
 ];
 
 #[test]

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use harness::{Daemon, Naming, Rucio};
+use runsync::ledger::hints::HintTaker;
 use runsync::ledger::record::{Finding, Hint, HintKind, Taken};
 use runsync::registry::record::RunRow;
 use runsync::sync::{Measure, SyncError, SyncReport};
@@ -79,14 +80,25 @@ impl<'s> Scene<'s> {
         self.transfer();
     }
 
-    /// Has Rucio carry what its rules want.
+    /// Has Rucio carry what its rules want, to the end: each cycle takes only so many.
     pub(crate) fn transfer(&self) {
-        self.step(&[
-            Daemon::Evaluate,
-            Daemon::Submit,
-            Daemon::Poll,
-            Daemon::Finish,
-        ]);
+        crate::process::until("Rucio has carried all", || {
+            self.step(&[
+                Daemon::Evaluate,
+                Daemon::Submit,
+                Daemon::Poll,
+                Daemon::Finish,
+            ]);
+            self.left_to_carry() == 0
+        });
+    }
+
+    fn left_to_carry(&self) -> usize {
+        let there = &self.b.rse.name;
+        let sql = format!(
+            "select name from requests join rses on rses.id = dest_rse_id where rse = '{there}'"
+        );
+        self.server.sql(&sql).unwrap().len()
     }
 
     /// Has Rucio carry bytes, and not know yet that they have arrived.
@@ -134,6 +146,16 @@ impl<'s> Scene<'s> {
         self.server.sql(&sql).unwrap().len()
     }
 
+    /// Whether Rucio calls so many artifacts of a run AVAILABLE at site B.
+    pub(crate) fn is_available(&self, run: &str, count: u32) -> bool {
+        let there = &self.b.rse.name;
+        let sql = format!(
+            "select name from replicas join rses on rses.id = rse_id where rse = '{there}' \
+               and state = 'A' and position('{run}/calexp' in name) = 1"
+        );
+        self.server.sql(&sql).unwrap().len() == count as usize
+    }
+
     /// Has site B compared with Rucio, without a daemon.
     pub(crate) fn pass(&self) -> SyncReport {
         self.try_pass().unwrap()
@@ -145,9 +167,11 @@ impl<'s> Scene<'s> {
         syncing.pass(syncing.rucio()?, None, Measure::Whole, &mut go_on)
     }
 
-    /// Has site B compare one run, and confirm what it looks at by itself.
+    /// Has site B look into hints, as the loop that hands them on does.
     pub(crate) fn take(&self, hints: &[Hint]) -> Vec<Taken> {
-        self.try_take(hints).unwrap()
+        let site = self.b.site.open();
+        let taker: &dyn HintTaker = &*site.assembly.syncing;
+        taker.take(hints, &mut go_on).unwrap()
     }
 
     pub(crate) fn try_take(&self, hints: &[Hint]) -> Result<Vec<Taken>, SyncError> {
@@ -200,13 +224,23 @@ impl<'s> Scene<'s> {
         findings
     }
 
-    /// Has the run's files, and no others, under the names that its manifests know.
+    /// Site B has the run's files, and no others, under the names that its manifests know.
     pub(crate) fn has_files(&self, run: &str, count: u32) {
         let files = pair::files_below(&self.b.site, &format!("{run}/calexp"));
         assert_eq!(files.len(), count as usize, "{files:?}");
+        self.are_equal(&files);
+    }
+
+    /// Site B has the run's files under those names, and maybe others.
+    pub(crate) fn has_names(&self, run: &str, count: u32) {
+        let names = (0..count).map(|number| format!("{run}/calexp/{number}.fits"));
+        self.are_equal(&names.collect::<Vec<_>>());
+    }
+
+    fn are_equal(&self, files: &[String]) {
         for file in files {
-            let ours = std::fs::read(self.b.site.root().join(&file)).unwrap();
-            let theirs = std::fs::read(self.a.site.root().join(&file)).unwrap();
+            let ours = std::fs::read(self.b.site.root().join(file)).unwrap();
+            let theirs = std::fs::read(self.a.site.root().join(file)).unwrap();
             assert!(ours == theirs, "{file}");
         }
     }

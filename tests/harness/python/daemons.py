@@ -23,6 +23,7 @@ from rucio.daemons.abacus import collection_replica as abacus_collection
 from rucio.daemons.abacus import rse as abacus_rse
 from rucio.daemons.badreplicas import minos, necromancer
 from rucio.daemons.common import HeartbeatHandler
+from rucio.daemons.conveyor.finisher import REGION as FINISHER_CACHE
 from rucio.daemons.conveyor.finisher import finisher
 from rucio.daemons.conveyor.poller import poller
 from rucio.daemons.conveyor.submitter import submitter
@@ -58,6 +59,12 @@ def waiting_messages():
         return session.execute(select(func.count()).select_from(Message)).scalar_one()
 
 
+def finish():
+    """The finisher remembers for minutes which RSEs are not deterministic."""
+    FINISHER_CACHE.invalidate()
+    finisher(once=True, partition_wait_time=0)
+
+
 def reap():
     """The reaper remembers for minutes which RSEs there are, and which had nothing to be deleted."""
     REAPER_CACHE.invalidate()
@@ -72,7 +79,7 @@ DAEMONS = {
         once=True, partition_wait_time=0, transfertools=[TOOL], transfertype="single"
     ),
     "poll": lambda: poller(once=True, older_than=0, partition_wait_time=0, transfertool=None),
-    "finish": lambda: finisher(once=True, partition_wait_time=0),
+    "finish": finish,
     "clean": lambda: cycle(cleaner, "judge-cleaner", paused_rules={}),
     "repair": lambda: cycle(repairer, "judge-repairer", paused_rules={}, delta=-1),
     "undertake": lambda: undertaker(once=True, chunk_size=1000),

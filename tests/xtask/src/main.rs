@@ -37,6 +37,7 @@ mod rucio_e2e;
 mod rucio_publish;
 mod rucio_removal;
 mod rucio_server;
+mod rucio_sync;
 mod runsync_command;
 mod schemathesis;
 mod surface;
@@ -119,6 +120,8 @@ enum Task {
     RucioPublish(rucio_publish::Arguments),
     /// Proof: what is removed is gone from Rucio, killed at any request, and nothing else is
     RucioRemoval(rucio_removal::Arguments),
+    /// Proof: a site comes to what Rucio says should be there, whatever it hears
+    RucioSync,
     /// Proof: what Rucio and a configuration do not agree about is told before the daemon starts
     ConfigOnline,
     /// Types every command of docs/WALKTHROUGH.md and compares what it prints
@@ -158,6 +161,7 @@ fn main() -> ExitCode {
         Task::RucioFaults(arguments) => rucio_e2e::faults(arguments),
         Task::RucioPublish(arguments) => rucio_publish::run(arguments),
         Task::RucioRemoval(arguments) => rucio_removal::run(arguments),
+        Task::RucioSync => rucio_sync::run(),
         Task::RucioClient => rucio_client::run(),
         Task::ConfigOnline => config_online::run(),
         Task::Walkthrough => walkthrough::run(),

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::events::SourceStatus;
 use crate::http::{DaemonStatus, RootStatus, Status};
+use crate::ledger::record::SyncPass;
 use crate::loops::Role;
 
 /// Entries of each list shown.
@@ -32,6 +33,9 @@ impl fmt::Display for Report {
         )?;
         for root in &status.roots {
             writeln!(f, "root       {}", self.root(root))?;
+        }
+        for sync in &status.syncs {
+            writeln!(f, "rucio      {}", self.sync(sync))?;
         }
         if let Some(daemon) = &status.daemon {
             show_daemon(f, daemon)?;
@@ -105,6 +109,18 @@ impl Report {
             )?;
         }
         Ok(())
+    }
+
+    fn sync(&self, sync: &SyncPass) -> String {
+        let name = &sync.root;
+        let compared = match sync.finished_at {
+            Some(at) => format!("{name}, compared {}", self.ago(at)),
+            None => format!("{name}, never compared"),
+        };
+        match &sync.problem {
+            Some(problem) => format!("{compared}; the last try: {problem}"),
+            None => compared,
+        }
     }
 
     fn ago(&self, at: Timestamp) -> String {
