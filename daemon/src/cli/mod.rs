@@ -42,6 +42,8 @@ mod remove_runs;
 
 mod publish;
 
+mod declare;
+
 mod purge;
 
 mod cleanup;
@@ -114,6 +116,7 @@ enum Command {
     RemoveCollections(remove_collections::Args),
     RemoveRuns(remove_runs::Args),
     Publish(publish::Args),
+    Declare(declare::Args),
     Purge(purge::Args),
     Cleanup(cleanup::Args),
     Unstore(unstore::Unstore),
@@ -142,6 +145,7 @@ impl Command {
             Self::RemoveCollections(args) => remove_collections::run(args, context),
             Self::RemoveRuns(args) => remove_runs::run(args, context),
             Self::Publish(args) => publish::run(args, context),
+            Self::Declare(args) => declare::run(args, context),
             Self::Purge(args) => purge::run(args, context),
             Self::Cleanup(args) => cleanup::run(args, context),
             Self::Unstore(args) => unstore::unstore(args, context),
