@@ -21,6 +21,9 @@ mod process;
 #[path = "../../support/pair.rs"]
 mod pair;
 
+#[path = "../../support/http.rs"]
+mod http;
+
 #[path = "../../support/proof.rs"]
 mod proof;
 
