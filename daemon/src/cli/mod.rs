@@ -46,6 +46,8 @@ mod publish;
 
 mod sync;
 
+mod declare;
+
 mod purge;
 
 mod cleanup;
@@ -120,6 +122,7 @@ enum Command {
     RemoveRuns(remove_runs::Args),
     Publish(publish::Args),
     Sync(sync::Args),
+    Declare(declare::Args),
     Purge(purge::Args),
     Cleanup(cleanup::Args),
     Unstore(unstore::Unstore),
@@ -150,6 +153,7 @@ impl Command {
             Self::RemoveRuns(args) => remove_runs::run(args, context),
             Self::Publish(args) => publish::run(args, context),
             Self::Sync(args) => sync::run(args, context),
+            Self::Declare(args) => declare::run(args, context),
             Self::Purge(args) => purge::run(args, context),
             Self::Cleanup(args) => cleanup::run(args, context),
             Self::Unstore(args) => unstore::unstore(args, context),

@@ -24,6 +24,8 @@ use crate::worker::{Next, Pulse, StepError, Worker};
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(64 * 60);
+/// The longest pause while a removal manifest is being carried: rules at all sites wait for it.
+const LONGEST_WHILE_CARRIED: Duration = Duration::from_secs(5 * 60);
 /// How often the ledger is asked whether any rules are to end.
 const ASK_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -98,7 +100,7 @@ impl RuleEndingWorker {
                         "its rules cannot be ended");
                     self.put_off(&ending, now);
                     if error.is_about_rucio() {
-                        self.away = Some(put_off(self.away, now));
+                        self.away = Some(put_off(self.away, now, LONGEST_PAUSE));
                         return Ok(());
                     }
                 }
@@ -112,7 +114,11 @@ impl RuleEndingWorker {
         let key = key_of(ending);
         let before = self.looked.get(&key);
         let same = before.filter(|(_, state)| *state == ending.state);
-        let pause = put_off(same.map(|(pause, _)| *pause), now);
+        let longest = match ending.state {
+            RuleEndingState::Waiting => LONGEST_WHILE_CARRIED,
+            RuleEndingState::Ending | RuleEndingState::Held => LONGEST_PAUSE,
+        };
+        let pause = put_off(same.map(|(pause, _)| *pause), now, longest);
         self.looked.insert(key, (pause, ending.state));
     }
 }
@@ -121,9 +127,9 @@ fn key_of(ending: &RuleEnding) -> Key {
     (ending.run.clone(), ending.scope.clone(), ending.rse.clone())
 }
 
-fn put_off(before: Option<Pause>, now: Timestamp) -> Pause {
+fn put_off(before: Option<Pause>, now: Timestamp, longest: Duration) -> Pause {
     let pause = before.map_or(FIRST_PAUSE, |(_, pause)| pause);
-    let next = pause.saturating_mul(2).min(LONGEST_PAUSE);
+    let next = pause.saturating_mul(2).min(longest);
     (later(now, pause), next)
 }
 

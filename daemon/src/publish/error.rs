@@ -52,6 +52,14 @@ pub enum PublishError {
         /// The run.
         run: RunName,
     },
+    /// The account may not declare replicas bad.
+    #[error("this account may not declare replicas at {rse} bad: {why}")]
+    MayNotDeclare {
+        /// The RSE.
+        rse: RseName,
+        /// What Rucio said.
+        why: String,
+    },
     /// Rucio does not know the RSE.
     #[error("Rucio has no RSE `{rse}`")]
     UnknownRse {
@@ -301,6 +309,9 @@ impl PublishError {
             Self::Waiting { .. } => "it can be published once all of its artifacts are confirmed",
             Self::NoRse { .. } | Self::UnknownRse { .. } => {
                 "name the RSE that Rucio knows this root as: `rse` in `[[root]]`"
+            }
+            Self::MayNotDeclare { .. } => {
+                "declare them suspicious, without `--bad`, or ask Rucio's administrators"
             }
             Self::Unfit { .. } => "see docs/PUBLISHING.md on RSEs",
             Self::Elsewhere(_) => {

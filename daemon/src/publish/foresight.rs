@@ -80,7 +80,11 @@ impl Publishing {
         Ok(())
     }
 
-    fn scopes(&self, rucio: &Rucio, run: &RunKey) -> Result<BTreeSet<Scope>, PublishError> {
+    pub(super) fn scopes(
+        &self,
+        rucio: &Rucio,
+        run: &RunKey,
+    ) -> Result<BTreeSet<Scope>, PublishError> {
         let roots = self.ground.roots.iter();
         let roots = roots.map(|root| (&root.config.name, &*root.datastore));
         let found = scopes_of(run, &*self.ground.ledger, &roots, &rucio.config().scope);

@@ -39,6 +39,8 @@ mod bulk;
 
 pub mod replicas;
 
+pub mod declare;
+
 pub mod dids;
 
 pub mod rules;

@@ -25,6 +25,8 @@ pub enum Act<'a> {
     Attach(&'a Scope),
     /// Adding rules.
     AddRules(&'a Scope),
+    /// Declaring replicas at an RSE bad.
+    DeclareBad(&'a RseName),
 }
 
 impl Rucio {
@@ -45,6 +47,13 @@ impl Rucio {
             Act::Attach(scope) => (
                 "/dids/attachments",
                 json!([{"scope": scope, "name": nothing, "dids": [{"scope": scope, "name": nothing}]}]),
+            ),
+            Act::DeclareBad(rse) => (
+                "/replicas/bad",
+                json!({
+                    "replicas": [{"scope": self.config().scope, "name": nothing, "rse": rse}],
+                    "reason": "runsync: none, a question for permission",
+                }),
             ),
             Act::AddRules(scope) => (
                 "/rules/",

@@ -38,3 +38,5 @@ mod real_logins;
 mod real_replicas;
 
 mod real_dids;
+
+mod real_endings;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::front::{Front, Reply, Request};
 use crate::told::{self, Case, go_through};
 use crate::way::{ACCOUNT, PASSWORD, Way};
-use crate::{real_dids, real_logins, real_replicas};
+use crate::{real_dids, real_endings, real_logins, real_replicas};
 
 pub(crate) const SCOPE: &str = "hsc";
 /// Without the right to do anything but to look.
@@ -50,6 +50,7 @@ fn a_real_server_is_understood() {
     cases.extend(real_logins::cases(&real));
     cases.extend(real_replicas::cases(&real));
     cases.extend(real_dids::cases(&real));
+    cases.extend(real_endings::cases(&real));
     go_through("Rucio", cases);
 }
 

@@ -60,7 +60,7 @@ pub(crate) fn cases(real: &Real) -> Vec<Case<'_>> {
 }
 
 /// A Rucio dataset with one file.
-fn filled(site: &Site, name: &str) -> Did {
+pub(crate) fn filled(site: &Site, name: &str) -> Did {
     let (run, child) = (did(name), file(&format!("{name}/file")));
     site.rucio.make(&run, DidKind::Dataset).unwrap();
     let child = [child];
@@ -210,7 +210,7 @@ fn empty(real: &Real) -> String {
     "0 lines of contents, 0 of rules".to_owned()
 }
 
-fn rule(name: &str, expression: &str) -> NewRule {
+pub(crate) fn rule(name: &str, expression: &str) -> NewRule {
     NewRule {
         did: did(name),
         rse_expression: expression.to_owned(),

@@ -4,6 +4,7 @@ use harness::{Naming, Rucio};
 use serde_json::json;
 
 use crate::World;
+use crate::http::Request;
 use crate::process::Daemon;
 use crate::proof::shown;
 use crate::rucio::RucioSite;
@@ -196,14 +197,25 @@ pub(crate) fn daemon(world: &World) {
     publish(&site, run);
     let daemon = Daemon::start(&site.site);
     site.site.answer(&["remove-runs", run, "--yes"]);
-    let metrics = || site.site.answer(&["removal", "rules", "--json"]);
+    let owed = || site.site.answer(&["removal", "rules", "--json"]);
     daemon.until("the rules are told to end", || {
-        json_lines(&metrics())
+        json_lines(&owed())
             .iter()
             .any(|row| row["state"] == "ending")
     });
+    let socket = site.site.folder.path().join("state/runsync.sock");
+    let scraped = Request::get("/metrics").at(&socket).text();
+    for line in [
+        "runsync_rule_endings{state=\"ending\"} 1",
+        "runsync_rule_endings{state=\"held\"} 0",
+        "runsync_removals 1",
+    ] {
+        assert!(scraped.lines().any(|one| one == line), "{line}: {scraped}");
+    }
+    daemon.kill();
     reap(server);
-    daemon.until("the obligation is met", || metrics().is_empty());
+    let daemon = Daemon::start(&site.site);
+    daemon.until("the obligation is met", || owed().is_empty());
     assert_eq!(replicas(server, run), [""; 0]);
     let removal = json_lines(&site.site.answer(&["journal", "list", "--json"]));
     let removal = removal[0]["removal"].as_str().unwrap().to_owned();
@@ -214,7 +226,7 @@ pub(crate) fn daemon(world: &World) {
     daemon.stop();
     is_gone(server, &site, run);
     shown(
-        "a daemon",
+        "a daemon, killed in the middle",
         "publishes the removal, has the rules end and sees the removal through",
     );
 }

@@ -8,6 +8,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "a test that cannot go on has failed"
 )]
 
@@ -19,6 +20,9 @@ mod process;
 
 #[path = "../../support/pair.rs"]
 mod pair;
+
+#[path = "../../support/http.rs"]
+mod http;
 
 #[path = "../../support/proof.rs"]
 mod proof;
@@ -41,6 +45,8 @@ mod kept;
 mod killed;
 
 mod copies;
+
+mod declared;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -75,6 +81,14 @@ const SECTIONS_ALL: &[Section] = &[
     ("failing", killed::failing),
 ];
 
+/// What is damaged, and stays.
+const SECTIONS_DAMAGED: &[Section] = &[
+    ("declared bad", declared::bad),
+    ("declared suspicious", declared::suspicious),
+    ("mistaken", declared::mistaken),
+    ("second name", declared::second_name),
+];
+
 /// What all sections share.
 pub(crate) struct World {
     pub(crate) server: Rucio,
@@ -84,17 +98,33 @@ pub(crate) struct World {
 
 #[test]
 fn what_is_removed_is_gone_from_rucio_whatever_happens_meanwhile() {
-    let server = Rucio::start(&[Part::Daemons, Part::Transfers]).unwrap();
-    rucio::add_account(&server);
-    let stride = std::env::var(STRIDE).map_or(STRIDE_HERE, |text| text.parse().unwrap());
-    let world = World { server, stride };
+    go_through(SECTIONS_ALL, &[Part::Daemons, Part::Transfers]);
+}
+
+#[test]
+fn what_is_damaged_is_declared_to_rucio_and_nothing_else_is() {
+    go_through(SECTIONS_DAMAGED, &[]);
+}
+
+fn go_through(sections: &[Section], parts: &[Part]) {
     let wanted = std::env::var(SECTIONS).ok();
     let is_wanted = |name: &str| {
         let mut names = wanted.iter().flat_map(|names| names.split(','));
         wanted.is_none() || names.any(|wanted| wanted == name)
     };
+    let sections: Vec<&Section> = sections
+        .iter()
+        .filter(|(name, _)| is_wanted(name))
+        .collect();
+    if sections.is_empty() {
+        return;
+    }
+    let server = Rucio::start(parts).unwrap();
+    rucio::add_account(&server);
+    let stride = std::env::var(STRIDE).map_or(STRIDE_HERE, |text| text.parse().unwrap());
+    let world = World { server, stride };
     let mut failed = Vec::new();
-    for (name, section) in SECTIONS_ALL.iter().filter(|(name, _)| is_wanted(name)) {
+    for (name, section) in sections {
         let start = std::time::Instant::now();
         if catch_unwind(AssertUnwindSafe(|| section(&world))).is_err() {
             failed.push(*name);

@@ -57,7 +57,7 @@ pub(crate) fn replicas(server: &Rucio, run: &str) -> Vec<String> {
     lines(server, &sql)
 }
 
-fn lines(server: &Rucio, sql: &str) -> Vec<String> {
+pub(crate) fn lines(server: &Rucio, sql: &str) -> Vec<String> {
     let rows = server.sql(sql).unwrap();
     rows.into_iter().map(|row| row.join(" ")).collect()
 }

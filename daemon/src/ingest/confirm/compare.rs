@@ -167,18 +167,21 @@ impl<'a> Reader<'a> {
     ) -> Result<(), DatastoreError> {
         let paths: Vec<&ArtifactPath> = artifacts.iter().map(|artifact| &artifact.path).collect();
         for (artifact, look) in artifacts.iter().zip(self.datastore.look(&paths)?) {
-            let detail = match look {
+            let (is_certain, detail) = match look {
                 Look::File(identity) => match self.opinion(artifact, identity) {
-                    Ok((_, difference)) => difference,
-                    Err(error) => Some(error_chain(&error)),
+                    Ok((_, difference)) => (true, difference),
+                    Err(error) => (false, Some(error_chain(&error))),
                 },
-                Look::Absent => Some("it is not there".to_owned()),
-                Look::Irregular => Some("it is not a regular file".to_owned()),
-                Look::Unreadable(fault) => Some(format!("it cannot be looked at: {fault}")),
+                Look::Absent => (true, Some("it is not there".to_owned())),
+                Look::Irregular => (true, Some("it is not a regular file".to_owned())),
+                Look::Unreadable(fault) => {
+                    (false, Some(format!("it cannot be looked at: {fault}")))
+                }
             };
             found.extend(detail.map(|detail| Difference {
                 path: artifact.path.clone(),
                 detail,
+                is_certain,
             }));
         }
         Ok(())
@@ -256,6 +259,9 @@ pub struct Difference {
     pub path: ArtifactPath,
     /// What is different.
     pub detail: String,
+    /// Whether that was seen; else the artifact could not be looked at, or not be read.
+    #[serde(skip)]
+    pub is_certain: bool,
 }
 
 /// Compares artifacts (sorted by path) with what lies in the flow's root, checksums and all, with

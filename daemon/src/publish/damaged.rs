@@ -1,0 +1,128 @@
+//! Tells Rucio of replicas here whose files are not what they should be, or are gone.
+//!
+//! Nobody but an operator has it done. Whoever asks has looked at the artifacts already; here Rucio is asked
+//! which of them it counts on, and where it has them, so that the second look is at the replica itself: at an
+//! RSE that places files by an algorithm that is another name than the artifact's. Rucio is asked before
+//! that look: a file that is still being carried is there before it is listed as available.
+
+use runsync_config::root::RootName;
+use runsync_manifest::name::{ArtifactPath, RseName, RunKey};
+
+use super::error::PublishError;
+use super::flow::{PublishRoot, Publishing};
+use super::place::Placing;
+use crate::rucio::declare::Suspect;
+use crate::rucio::permissions::Act;
+use crate::rucio::replicas::AVAILABLE;
+use crate::rucio::{Did, Rucio};
+
+/// What a replica is declared to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Declaration {
+    /// Rucio counts it, and does nothing yet.
+    Suspicious,
+    /// It is no source any more, and is copied anew, or given up.
+    Bad,
+}
+
+/// A replica at this site's RSE that Rucio takes for available.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaHere {
+    /// The artifact.
+    pub path: ArtifactPath,
+    /// Where Rucio has it in the root.
+    pub place: ArtifactPath,
+    /// What Rucio calls it.
+    pub suspect: Suspect,
+}
+
+impl Publishing {
+    /// Those of a run's artifacts in a root that Rucio takes for available there.
+    ///
+    /// # Errors
+    ///
+    /// Where Rucio or the ledger fails, or the RSE has files elsewhere than in the root.
+    pub fn replicas_here(
+        &self,
+        rucio: &Rucio,
+        root: &RootName,
+        run: &RunKey,
+        paths: &[ArtifactPath],
+    ) -> Result<Vec<ReplicaHere>, PublishError> {
+        let (root, rse) = self.root_and_rse(root, run)?;
+        let placing = Placing::find(rucio, &root.config, rse)?;
+        let mut here = Vec::new();
+        for scope in self.scopes(rucio, run)? {
+            let dids: Vec<Did> = paths
+                .iter()
+                .map(|path| Did::new(&scope, path.as_str()))
+                .collect();
+            let dids: Vec<&Did> = dids.iter().collect();
+            for chunk in dids.chunks(rucio.config().bulk) {
+                for replica in rucio.replicas(chunk, Some(rse))? {
+                    let replica = replica?;
+                    let is_available =
+                        replica.states.get(rse.as_str()).map(String::as_str) == Some(AVAILABLE);
+                    let pfns = replica.rses.get(rse.as_str()).filter(|_| is_available);
+                    let (Some(pfns), Ok(path)) = (pfns, replica.name.parse::<ArtifactPath>())
+                    else {
+                        continue;
+                    };
+                    let Some(pfn) = pfns.first() else { continue };
+                    let did = Did::new(&replica.scope, replica.name);
+                    let second = placing.second_name(&did, pfns)?;
+                    here.push(ReplicaHere {
+                        place: second.unwrap_or_else(|| path.clone()),
+                        path,
+                        suspect: Suspect {
+                            did,
+                            pfn: pfn.clone(),
+                        },
+                    });
+                }
+            }
+        }
+        here.sort_by(|one, other| one.place.cmp(&other.place));
+        Ok(here)
+    }
+
+    /// Declares replicas in a root; answers for each why Rucio has not taken it, in the order asked.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::MayNotDeclare`] where the account may not; where Rucio fails some may be declared.
+    pub fn declare(
+        &self,
+        rucio: &Rucio,
+        (root, run): (&RootName, &RunKey),
+        replicas: &[ReplicaHere],
+        (declaration, reason): (Declaration, &str),
+    ) -> Result<Vec<Option<String>>, PublishError> {
+        let (_, rse) = self.root_and_rse(root, run)?;
+        let suspects: Vec<Suspect> = replicas.iter().map(|one| one.suspect.clone()).collect();
+        match declaration {
+            Declaration::Suspicious => Ok(rucio.declare_suspicious(rse, &suspects, reason)?),
+            Declaration::Bad => {
+                if let Some(why) = rucio.denied(Act::DeclareBad(rse))? {
+                    let rse = rse.clone();
+                    return Err(PublishError::MayNotDeclare { rse, why });
+                }
+                Ok(rucio.declare_bad(rse, &suspects, reason)?)
+            }
+        }
+    }
+
+    fn root_and_rse(
+        &self,
+        name: &RootName,
+        run: &RunKey,
+    ) -> Result<(&PublishRoot, &RseName), PublishError> {
+        let mut roots = self.ground.roots.iter();
+        let root = roots.find(|root| root.config.name == *name);
+        let found = root.and_then(|root| Some((root, root.config.rse.as_ref()?)));
+        found.ok_or_else(|| PublishError::NoRse {
+            root: name.clone(),
+            run: run.name.clone(),
+        })
+    }
+}
