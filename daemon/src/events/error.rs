@@ -177,7 +177,9 @@ pub enum EventsError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// Hints that nothing else would tell of have no place.
-    #[error("{waiting} hints wait, and {more} more have no place: their messages stay at the broker")]
+    #[error(
+        "{waiting} hints wait, and {more} more have no place: their messages stay at the broker"
+    )]
     Full {
         /// Hints that wait.
         waiting: u64,

@@ -98,7 +98,11 @@ impl HandOnWorker {
         let now = self.clock.now();
         let (mut done, mut given_up) = (Vec::new(), Vec::new());
         let mut put_off: BTreeMap<Duration, Vec<u64>> = BTreeMap::new();
-        let answers = taken.iter().copied().map(Some).chain(std::iter::repeat(None));
+        let answers = taken
+            .iter()
+            .copied()
+            .map(Some)
+            .chain(std::iter::repeat(None));
         for (hint, taken) in hints.iter().zip(answers) {
             let pause = match taken {
                 Some(Taken::Done) => {
@@ -121,7 +125,10 @@ impl HandOnWorker {
         if !given_up.is_empty() {
             self.ledger.give_up_hints(&given_up)?;
             let hints = given_up.len();
-            warn!(hints, "hints are given up: the next look at everything finds the same");
+            warn!(
+                hints,
+                "hints are given up: the next look at everything finds the same"
+            );
         }
         Ok(())
     }
@@ -141,10 +148,12 @@ impl HandOnWorker {
         let Some(next) = next else {
             return Ok(Next::Idle(Some(LOOK_INTERVAL)));
         };
-        Ok(match Duration::try_from(self.clock.now().duration_until(next)) {
-            Ok(wait) if !wait.is_zero() => Next::Idle(Some(wait.min(LOOK_INTERVAL))),
-            _ => Next::Again,
-        })
+        Ok(
+            match Duration::try_from(self.clock.now().duration_until(next)) {
+                Ok(wait) if !wait.is_zero() => Next::Idle(Some(wait.min(LOOK_INTERVAL))),
+                _ => Next::Again,
+            },
+        )
     }
 }
 

@@ -14,12 +14,16 @@ use super::source::{EventSource, Message};
 use super::sources::{SourceState, Sources};
 use crate::clock::Clock;
 use crate::error_chain::error_chain;
-use crate::worker::{Next, Pulse, StepError, Worker};
+use crate::worker::{BackOff, Next, Pulse, StepError, Worker};
 
 /// How long a step waits for a message: the daemon stops, and its watchdog sees it, no later than that.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// Added to the wait after a failure, at most: sites that lost the same broker do not all come back at the same moment.
-const JITTER_MAX: Duration = Duration::from_secs(3);
+/// Sites that lost the same broker do not all come back at the same moment; and no site is without messages
+/// for longer than a minute after its broker is back.
+pub const BACK_OFF: BackOff = BackOff {
+    max: Duration::from_secs(60),
+    jitter: Duration::from_secs(3),
+};
 
 /// Listens to one source.
 #[derive(Debug)]
@@ -31,8 +35,6 @@ pub struct ListenWorker {
     source: Option<Box<dyn EventSource>>,
     /// Messages that were received and are not noted yet.
     held: Vec<Message>,
-    /// How much longer to wait than after a failure anyway.
-    jitter: Option<Duration>,
 }
 
 impl ListenWorker {
@@ -51,7 +53,6 @@ impl ListenWorker {
             clock,
             source: None,
             held: Vec::new(),
-            jitter: None,
         })
     }
 
@@ -92,13 +93,13 @@ impl ListenWorker {
 
 impl Worker for ListenWorker {
     fn step(&mut self, pulse: &Pulse) -> Result<Next, StepError> {
-        if let Some(jitter) = self.jitter.take() {
-            return Ok(Next::Idle(Some(jitter)));
-        }
         let listened = self.listen();
-        if pulse.is_stopping() {
-            // Here closing it may block.
-            self.source = None;
+        if pulse.is_stopping()
+            && let Some(mut source) = self.source.take()
+            && let Err(error) = source.leave()
+        {
+            // What was acknowledged last may come again: that changes nothing.
+            debug!(%error, "cannot take leave of the broker");
         }
         match listened {
             Ok(()) => Ok(Next::Again),
@@ -112,7 +113,6 @@ impl Worker for ListenWorker {
                 let broker = source.and_then(|source| source.connected_to());
                 self.state.listens_to(broker, self.clock.now());
                 self.state.failed(error_chain(&error));
-                self.jitter = Some(JITTER_MAX.mul_f64(fastrand::f64()));
                 Err(error.into())
             }
         }

@@ -44,9 +44,6 @@ pub mod noting;
 
 pub mod stomp;
 
-#[cfg(feature = "kafka")]
-pub mod kafka;
-
 mod open;
 
 pub mod sources;
@@ -60,5 +57,5 @@ pub use self::hand_on::{HandOnWorker, Handing};
 pub use self::listen::ListenWorker;
 pub use self::noting::{Noted, Noting};
 pub use self::open::open;
-pub use self::source::{EventSource, Message};
+pub use self::source::{Checked, EventSource, Message};
 pub use self::sources::{SourceStatus, Sources};

@@ -125,7 +125,10 @@ impl Noting {
         self.ledger.note_poison(&poison, self.bounds.poison_max)?;
         if let Some(first) = poison.first() {
             let (messages, reason) = (poison.len(), &first.reason);
-            warn!(source, messages, reason, "messages that cannot be read are set aside");
+            warn!(
+                source,
+                messages, reason, "messages that cannot be read are set aside"
+            );
         }
         events.extend(poison.iter().map(|_| UNREADABLE));
         counted::heard(source, &events);
@@ -141,7 +144,12 @@ impl Noting {
         if hints.is_empty() {
             return Ok(());
         }
-        let waiting: u64 = self.ledger.hint_counts()?.iter().map(|(_, count)| count).sum();
+        let waiting: u64 = self
+            .ledger
+            .hint_counts()?
+            .iter()
+            .map(|(_, count)| count)
+            .sum();
         let room = self.bounds.hints_max.saturating_sub(waiting);
         let room = usize::try_from(room).unwrap_or(usize::MAX);
         if hints.len() > room {
@@ -161,7 +169,10 @@ impl Noting {
         if noted.dropped > 0 {
             self.ledger.lose_hints(noted.dropped)?;
             let dropped = noted.dropped;
-            warn!(dropped, waiting, "no room for hints: everything is looked at instead");
+            warn!(
+                dropped,
+                waiting, "no room for hints: everything is looked at instead"
+            );
         }
         Ok(())
     }
@@ -172,7 +183,10 @@ impl Noting {
         };
         let mut told = lock(&self.told);
         if told.len() < UNKNOWN_TOLD && told.insert(event.clone()) {
-            info!(source, event, "messages of this event are not known here, and ignored");
+            info!(
+                source,
+                event, "messages of this event are not known here, and ignored"
+            );
         }
     }
 }

@@ -168,11 +168,7 @@ impl Reader {
     }
 
     /// Reads a message that came at `heard_at`.
-    pub(super) fn read(
-        &self,
-        message: &Message,
-        heard_at: Timestamp,
-    ) -> Result<Read, Unreadable> {
+    pub(super) fn read(&self, message: &Message, heard_at: Timestamp) -> Result<Read, Unreadable> {
         let body = match message {
             Message::Whole(body) => body,
             Message::TooLarge { size, .. } => {
@@ -270,7 +266,10 @@ fn text(
 
 /// Reads an object; a list would be taken for one, each item for the next key.
 fn object<'m, T: Deserialize<'m>>(text: &'m str, what: &str) -> Result<T, Unreadable> {
-    let first = text.trim_start_matches([' ', '\t', '\r', '\n']).chars().next();
+    let first = text
+        .trim_start_matches([' ', '\t', '\r', '\n'])
+        .chars()
+        .next();
     if first.is_some_and(|first| first != '{') {
         return Err(Unreadable::Form(format!("{what} is no object")));
     }
@@ -280,7 +279,10 @@ fn object<'m, T: Deserialize<'m>>(text: &'m str, what: &str) -> Result<T, Unread
 /// What serde found, without what the message says: that may be long, and is kept beside it.
 fn form(error: &serde_json::Error) -> Unreadable {
     let text = error.to_string();
-    let shown = text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c });
+    let shown = text
+        .chars()
+        .take(200)
+        .map(|c| if c.is_control() { ' ' } else { c });
     Unreadable::Form(shown.collect())
 }
 
@@ -343,10 +345,20 @@ mod tests {
         for (event, payload, kind, rse) in [
             ("transfer-done", transfer(), Arrived, Some("SITE_B")),
             ("TRANSFER_DONE", transfer(), Arrived, Some("SITE_B")),
-            ("deletion-done", at("SITE_B_TAPE"), Deleted, Some("SITE_B_TAPE")),
+            (
+                "deletion-done",
+                at("SITE_B_TAPE"),
+                Deleted,
+                Some("SITE_B_TAPE"),
+            ),
             ("deletion-not-found", at("SITE_B"), Deleted, Some("SITE_B")),
             ("datasetlock_ok", at("SITE_B"), Settled, Some("SITE_B")),
-            ("rule_ok", json!({"scope": "cms", "name": "r0", "rule_id": "8d"}), Settled, None),
+            (
+                "rule_ok",
+                json!({"scope": "cms", "name": "r0", "rule_id": "8d"}),
+                Settled,
+                None,
+            ),
         ] {
             let read = read(&message(event, &payload)).unwrap();
             let hint = read.hint.unwrap();
@@ -365,14 +377,20 @@ mod tests {
             let mut payload = transfer();
             payload["rubin_butler"] = butler;
             payload["rubin_sidecar"] = json!("{\"id\": \"x\"}");
-            let hint = read(&message("transfer-done", &payload)).unwrap().hint.unwrap();
+            let hint = read(&message("transfer-done", &payload))
+                .unwrap()
+                .hint
+                .unwrap();
             assert_eq!(hint.kind, HintKind::PerFile);
             let kept: Value = serde_json::from_str(&hint.detail.unwrap()).unwrap();
             assert_eq!(kept, payload);
         }
         let mut payload = transfer();
         payload["rubin_butler"] = Value::Null;
-        let hint = read(&message("transfer-done", &payload)).unwrap().hint.unwrap();
+        let hint = read(&message("transfer-done", &payload))
+            .unwrap()
+            .hint
+            .unwrap();
         assert_eq!(hint.kind, HintKind::Arrived);
     }
 
@@ -418,9 +436,18 @@ mod tests {
             ("null".to_owned(), "a message is no object"),
             ("[\"close\", {}]".to_owned(), "a message is no object"),
             ("{}".to_owned(), "missing field `event_type`"),
-            ("{\"event_type\": 5, \"payload\": {}}".to_owned(), "invalid type"),
-            ("{\"event_type\": \"rule_ok\"}".to_owned(), "missing field `payload`"),
-            ("{\"event_type\": \"close\", \"payload\": []}".to_owned(), "a payload is no object"),
+            (
+                "{\"event_type\": 5, \"payload\": {}}".to_owned(),
+                "invalid type",
+            ),
+            (
+                "{\"event_type\": \"rule_ok\"}".to_owned(),
+                "missing field `payload`",
+            ),
+            (
+                "{\"event_type\": \"close\", \"payload\": []}".to_owned(),
+                "a payload is no object",
+            ),
             (without("scope"), "no scope"),
             (without("name"), "no name"),
             (without("dst-rse"), "no dst-rse"),
@@ -430,9 +457,15 @@ mod tests {
             (with("name", json!("x".repeat(3000))), "at most 2000"),
             (with("name", json!("a\u{0}b")), "control characters"),
             (with("scope", json!("a\nb")), "control characters"),
-            (with("comment", json!("x".repeat(200_000))), "at most 100000 are read"),
+            (
+                with("comment", json!("x".repeat(200_000))),
+                "at most 100000 are read",
+            ),
             (transfer().to_string(), "missing field"),
-            (message("transfer-done", &transfer()).to_string() + "}", "trailing"),
+            (
+                message("transfer-done", &transfer()).to_string() + "}",
+                "trailing",
+            ),
             (twice.to_owned(), "duplicate field"),
             (deep, "recursion"),
         ] {
@@ -440,7 +473,9 @@ mod tests {
             assert!(error.contains(reason), "{text:.200}: {error}");
             assert!(error.len() < 400, "{error}");
         }
-        let mut latin = message("transfer-done", &transfer()).to_string().into_bytes();
+        let mut latin = message("transfer-done", &transfer())
+            .to_string()
+            .into_bytes();
         latin[20] = 0xE9;
         assert_eq!(read_bytes(&latin), Err(Unreadable::Encoding));
     }

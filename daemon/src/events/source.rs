@@ -45,7 +45,18 @@ pub(super) fn beginning(body: &[u8]) -> &[u8] {
     body.get(..BEGINNING).unwrap_or(body)
 }
 
-/// Gives messages. Methods block.
+/// What was found of a broker.
+#[derive(Debug)]
+pub struct Checked {
+    /// The broker, or several.
+    pub broker: String,
+    /// Whether it can be listened to.
+    pub found: Result<(), SourceError>,
+}
+
+/// Gives messages. Methods block; to drop one does not.
+///
+/// `tests/support/event_source.rs` holds the suite that every implementation passes.
 pub trait EventSource: Send + Debug {
     /// The next messages: at most `limit`, as soon as there is one, and none where none has come
     /// within `patience`. Connects first where it is not connected, which may take longer.
@@ -65,4 +76,16 @@ pub trait EventSource: Send + Debug {
 
     /// The broker that is listened to; none while there is no connection.
     fn connected_to(&self) -> Option<String>;
+
+    /// Takes leave of the broker, so that what was acknowledged does not come again. Without it, what was
+    /// acknowledged last may. The next [`receive`](Self::receive) connects again.
+    ///
+    /// # Errors
+    ///
+    /// Where the broker does not say that it has seen that.
+    fn leave(&mut self) -> Result<(), SourceError>;
+
+    /// Tries to listen, beside what is listened to, and takes nothing: what is wrong with each broker, or with
+    /// the brokers as a whole.
+    fn check(&self) -> Vec<Checked>;
 }

@@ -86,7 +86,10 @@ pub(super) fn describe() {
         (HEARD, "Messages that were heard, by event."),
         (NOTED, "Hints that messages came to."),
         (UNKNOWN, "Messages of events that are not known."),
-        (POISON, "Messages that could not be read, and were set aside."),
+        (
+            POISON,
+            "Messages that could not be read, and were set aside.",
+        ),
         (
             DROPPED,
             "Hints for which there was no room; everything is looked at instead.",
@@ -101,7 +104,10 @@ pub(super) fn describe() {
             LAG,
             "How old the newest message was when it was heard, in seconds.",
         ),
-        (WAITING, "Hints that wait until somebody has looked, by kind."),
+        (
+            WAITING,
+            "Hints that wait until somebody has looked, by kind.",
+        ),
         (
             LOST,
             "Hints that were ever lost, for want of room or of time; everything is looked at instead.",

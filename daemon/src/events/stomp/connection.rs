@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use runsync_config::events::BrokerAddress;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use runsync_config::events::BrokerAddress;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
@@ -49,12 +49,35 @@ pub(super) struct Dialling {
     pub(super) message_bytes_max: u64,
 }
 
+/// Waits with a deadline.
+#[derive(Debug)]
+struct Waiting(Option<Runtime>);
+
+impl Waiting {
+    /// What comes of `work`; none where it has not in time.
+    fn within<T>(&self, patience: Duration, work: impl Future<Output = T>) -> Option<T> {
+        let runtime = self.0.as_ref()?;
+        runtime.block_on(async { timeout(patience, work).await.ok() })
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // A plain drop may wait, which is not allowed everywhere.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// An open connection; dropped, it is closed.
 #[derive(Debug)]
 pub(super) struct Connection {
     broker: String,
-    runtime: Runtime,
+    waiting: Waiting,
     frames: mpsc::Receiver<Result<Frame, SourceError>>,
+    /// How it ended, where the frames before that were given first.
+    end: Option<SourceError>,
     to_write: mpsc::Sender<Vec<u8>>,
     beats: watch::Sender<Beats>,
 }
@@ -86,8 +109,9 @@ impl Connection {
         spawned.map_err(started)?;
         Ok(Self {
             broker: name,
-            runtime,
+            waiting: Waiting(Some(runtime)),
             frames,
+            end: None,
             to_write,
             beats,
         })
@@ -100,8 +124,7 @@ impl Connection {
 
     /// Keeps heart-beats from now on.
     pub(super) fn beat(&self, beats: Beats) {
-        // Where nobody reads it, the connection has ended, which the next read tells.
-        drop(self.beats.send(beats));
+        self.beats.send_replace(beats);
     }
 
     /// The next frames, at most `limit`; none where none has come in time.
@@ -110,26 +133,34 @@ impl Connection {
         limit: usize,
         patience: Duration,
     ) -> Result<Vec<Frame>, SourceError> {
+        if let Some(end) = self.end.take() {
+            return Err(end);
+        }
         let mut came = Vec::new();
         let receive = self.frames.recv_many(&mut came, limit);
         // Nothing that had come is lost where the time is over.
-        let waited = self.runtime.block_on(async { timeout(patience, receive).await });
-        match waited {
-            Ok(0) => Err(self.ended(None)),
-            Ok(_) | Err(_) => came.into_iter().collect(),
+        if self.waiting.within(patience, receive) == Some(0) {
+            return Err(self.ended(None));
         }
+        let mut frames = Vec::with_capacity(came.len());
+        for frame in came {
+            match frame {
+                Ok(frame) => frames.push(frame),
+                // What came before it may tell why.
+                Err(end) if frames.is_empty() => return Err(end),
+                Err(end) => self.end = Some(end),
+            }
+        }
+        Ok(frames)
     }
 
     /// Hands frames over to be written.
     pub(super) fn send(&self, frames: Vec<u8>) -> Result<(), SourceError> {
         let send = self.to_write.send(frames);
-        let sent = self
-            .runtime
-            .block_on(async { timeout(WRITE_PATIENCE, send).await });
-        match sent {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(self.ended(None)),
-            Err(_) => Err(self.silent(WRITE_PATIENCE)),
+        match self.waiting.within(WRITE_PATIENCE, send) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) => Err(self.ended(None)),
+            None => Err(self.silent(WRITE_PATIENCE)),
         }
     }
 
@@ -162,7 +193,13 @@ async fn converse(
         Err(error) => return error,
     };
     let (reader, writer) = split(stream);
-    let read = read(broker, reader, frames, dialling.message_bytes_max, beats.clone());
+    let read = read(
+        broker,
+        reader,
+        frames,
+        dialling.message_bytes_max,
+        beats.clone(),
+    );
     let write = write(broker, writer, written, beats);
     tokio::select! {
         end = read => end,
@@ -174,10 +211,7 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-async fn dial(
-    broker: &BrokerAddress,
-    dialling: &Dialling,
-) -> Result<Box<dyn Stream>, SourceError> {
+async fn dial(broker: &BrokerAddress, dialling: &Dialling) -> Result<Box<dyn Stream>, SourceError> {
     let patience = dialling.patience;
     let connect = TcpStream::connect((broker.host(), broker.port()));
     let stream = within(patience, connect).await.and_then(|stream| {
@@ -202,10 +236,7 @@ async fn dial(
     Ok(Box::new(stream))
 }
 
-async fn within<T>(
-    patience: Duration,
-    work: impl Future<Output = io::Result<T>>,
-) -> io::Result<T> {
+async fn within<T>(patience: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(patience, work)
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))

@@ -413,7 +413,10 @@ mod tests {
     #[test]
     fn what_is_no_stomp_is_found_at_once() {
         for (bytes, error) in [
-            (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], FrameError::Command),
+            (
+                &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
+                FrameError::Command,
+            ),
             (&[b'A'; 100], FrameError::Command),
             (b"\0", FrameError::Command),
             (b"MESSAGE\ncontent-length:x\n\n", FrameError::Length),

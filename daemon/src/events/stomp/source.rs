@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::ClientConfig;
 use runsync_config::events::{BrokerAddress, BrokerLogin, EventSource as Config, Stomp};
 use runsync_config::secret;
+use rustls::ClientConfig;
 
 use super::connection::{Beats, Connection, Dialling};
 use super::frame::{Frame, Writing};
 use crate::events::error::SourceError;
-use crate::events::source::{EventSource, Message};
+use crate::events::source::{Checked, EventSource, Message};
 use crate::tls;
 
 /// Of our heart-beats one comes in half the time agreed on: brokers look at their own clocks.
@@ -22,6 +22,10 @@ const TAKE: usize = 64;
 const BYTES: usize = 16 << 20;
 /// The receipt of the subscription.
 const SUBSCRIBED: &str = "subscribed";
+/// The receipt of the leave.
+const LEFT: &str = "left";
+/// How long taking leave may take: a daemon that ends waits for it.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 /// The one version that this speaks: what earlier ones lack is needed.
 const VERSION: &str = "1.2";
 
@@ -36,6 +40,15 @@ pub struct StompSource {
     /// The broker that is tried next.
     next: usize,
     session: Option<Session>,
+}
+
+/// What becomes of a subscription when its connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// The broker keeps messages for it.
+    Durable,
+    /// It ends, too.
+    Passing,
 }
 
 /// A subscription at a broker.
@@ -96,38 +109,41 @@ impl StompSource {
                 source: None,
             });
         };
-        let connection = Connection::open(broker, &self.dialling)?;
-        let mut session = Session {
-            connection,
-            ahead: VecDeque::new(),
-            given: Vec::new(),
-            owed: VecDeque::new(),
-            acknowledged: 0,
-            bytes: 0,
-        };
-        session.connection.send(self.connect_frame()?)?;
-        // The time to connect, to speak TLS, and to answer.
-        let patience = self.dialling.patience.saturating_mul(3);
-        let connected = session.wait_for(patience, "the login", |frame| {
-            frame.command == "CONNECTED"
-        })?;
-        self.agree(&session.connection, &connected)?;
-        session.connection.send(self.subscribe_frame())?;
-        session.wait_for(patience, "the subscription", |frame| {
-            frame.command == "RECEIPT" && frame.header("receipt-id").as_deref() == Some(SUBSCRIBED)
-        })?;
+        let session = self.subscribe_at(broker, Standing::Durable)?;
         self.next = turn;
         Ok(session)
     }
 
-    fn connect_frame(&self) -> Result<Vec<u8>, SourceError> {
+    fn subscribe_at(
+        &self,
+        broker: &BrokerAddress,
+        standing: Standing,
+    ) -> Result<Session, SourceError> {
+        let connection = Connection::open(broker, &self.dialling)?;
+        let mut session = Session::new(connection);
+        session.connection.send(self.connect_frame(standing)?)?;
+        // The time to connect, to speak TLS, and to answer.
+        let patience = self.dialling.patience.saturating_mul(3);
+        let connected =
+            session.wait_for(patience, "the login", |frame| frame.command == "CONNECTED")?;
+        self.agree(&session.connection, &connected)?;
+        session.connection.send(self.subscribe_frame(standing))?;
+        session.wait_for(patience, "the subscription", |frame| {
+            frame.command == "RECEIPT" && frame.header("receipt-id").as_deref() == Some(SUBSCRIBED)
+        })?;
+        Ok(session)
+    }
+
+    fn connect_frame(&self, standing: Standing) -> Result<Vec<u8>, SourceError> {
         let beat = self.stomp.heart_beat.as_millis();
         let mut frame = Writing::new("CONNECT")
             .header("accept-version", VERSION)
             .header("host", &self.stomp.virtual_host)
-            .header("heart-beat", &format!("{beat},{beat}"))
+            .header("heart-beat", &format!("{beat},{beat}"));
+        if standing == Standing::Durable {
             // ActiveMQ knows a durable subscription by the client's name and its own.
-            .header("client-id", &self.stomp.subscription);
+            frame = frame.header("client-id", &self.stomp.subscription);
+        }
         if let Some(login) = &self.login {
             let password = secret::read(&login.password_file).map_err(|source| {
                 let username = login.username.clone();
@@ -141,20 +157,31 @@ impl StompSource {
     }
 
     /// Headers that a broker does not know are of no meaning to it.
-    fn subscribe_frame(&self) -> Vec<u8> {
-        let ahead = self.batch.to_string();
-        Writing::new("SUBSCRIBE")
-            .header("id", &self.stomp.subscription)
+    fn subscribe_frame(&self, standing: Standing) -> Vec<u8> {
+        let (name, ahead) = match standing {
+            Standing::Durable => (self.stomp.subscription.clone(), self.batch.to_string()),
+            Standing::Passing => (format!("{}-check", self.stomp.subscription), "1".to_owned()),
+        };
+        let frame = Writing::new("SUBSCRIBE")
+            .header("id", &name)
             .header("destination", &self.stomp.destination)
             .header("ack", "client-individual")
             .header("receipt", SUBSCRIBED)
+            // RabbitMQ, ActiveMQ.
+            .header("prefetch-count", &ahead)
+            .header("activemq.prefetchSize", &ahead);
+        // To a topic the passing one is a subscription of its own. A queue keeps what was not acknowledged.
+        let is_topic = self.stomp.destination.starts_with("/topic/")
+            || self.stomp.destination.starts_with("/exchange/");
+        if standing == Standing::Passing && is_topic {
+            return frame.finish();
+        }
+        frame
             // RabbitMQ.
             .header("durable", "true")
             .header("auto-delete", "false")
-            .header("prefetch-count", &ahead)
             // ActiveMQ.
-            .header("activemq.subscriptionName", &self.stomp.subscription)
-            .header("activemq.prefetchSize", &ahead)
+            .header("activemq.subscriptionName", &name)
             .finish()
     }
 
@@ -206,6 +233,36 @@ fn read_beats(header: &str) -> Option<(Duration, Duration)> {
 }
 
 impl Session {
+    fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            ahead: VecDeque::new(),
+            given: Vec::new(),
+            owed: VecDeque::new(),
+            acknowledged: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Ends it as the protocol has it: what was acknowledged is acknowledged then. What comes meanwhile is
+    /// dropped, and comes again.
+    fn close(mut self) -> Result<(), SourceError> {
+        let leave = Writing::new("DISCONNECT").header("receipt", LEFT);
+        self.connection.send(leave.finish())?;
+        let until = Instant::now() + LEAVE_PATIENCE;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(self.connection.silent(LEAVE_PATIENCE));
+            }
+            let frames = self.connection.receive(TAKE, left)?;
+            let is_it = |frame: &Frame| frame.header("receipt-id").as_deref() == Some(LEFT);
+            if frames.iter().any(is_it) {
+                return Ok(());
+            }
+        }
+    }
+
     /// Waits for a frame; messages that come before it are kept.
     fn wait_for(
         &mut self,
@@ -244,7 +301,9 @@ impl Session {
             }
             "RECEIPT" => {
                 let receipt = frame.header("receipt-id");
-                let number = receipt.and_then(|receipt| receipt.parse().ok()).unwrap_or(0);
+                let number = receipt
+                    .and_then(|receipt| receipt.parse().ok())
+                    .unwrap_or(0);
                 // Receipts come in the order of what was sent.
                 self.owed.retain(|(owed, _)| *owed > number);
             }
@@ -356,6 +415,21 @@ impl EventSource for StompSource {
         let session = self.session.as_ref()?;
         Some(session.connection.broker().to_owned())
     }
+
+    fn leave(&mut self) -> Result<(), SourceError> {
+        self.session.take().map_or(Ok(()), Session::close)
+    }
+
+    fn check(&self) -> Vec<Checked> {
+        let brokers = self.brokers.iter();
+        let checked = brokers.map(|broker| Checked {
+            broker: broker.to_string(),
+            found: self
+                .subscribe_at(broker, Standing::Passing)
+                .and_then(Session::close),
+        });
+        checked.collect()
+    }
 }
 
 #[cfg(test)]
@@ -369,7 +443,10 @@ mod tests {
         for (header, beats) in [
             ("", Some((zero, zero))),
             ("0,0", Some((zero, zero))),
-            ("1000, 60000", Some((milliseconds(1000), milliseconds(60_000)))),
+            (
+                "1000, 60000",
+                Some((milliseconds(1000), milliseconds(60_000))),
+            ),
             ("1000", None),
             ("a,b", None),
             ("-1,0", None),
