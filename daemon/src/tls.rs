@@ -97,6 +97,8 @@ pub(crate) fn authorities_as_pem(ca_file: &Path) -> Result<String, TlsError> {
 #[cfg(feature = "kafka")]
 pub(crate) fn authorities_of_system() -> Option<String> {
     let found = openssl_probe::probe();
-    let path = found.cert_file.or_else(|| found.cert_dir.into_iter().next())?;
+    let path = found
+        .cert_file
+        .or_else(|| found.cert_dir.into_iter().next())?;
     path.into_os_string().into_string().ok()
 }

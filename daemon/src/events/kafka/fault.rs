@@ -156,12 +156,25 @@ mod tests {
         );
         let login = complaint(Code::Authentication, "SASL authentication error");
         let error = away.as_error("kafka:9092", Some(&login));
-        assert!(matches!(error, SourceError::Refused { request: "the login", .. }), "{error}");
+        assert!(
+            matches!(
+                error,
+                SourceError::Refused {
+                    request: "the login",
+                    ..
+                }
+            ),
+            "{error}"
+        );
     }
 
     #[test]
     fn that_partitions_move_is_no_error() {
-        for code in [Code::RebalanceInProgress, Code::IllegalGeneration, Code::PollExceeded] {
+        for code in [
+            Code::RebalanceInProgress,
+            Code::IllegalGeneration,
+            Code::PollExceeded,
+        ] {
             assert_eq!(Severity::of_code(code), Severity::Passing);
         }
     }

@@ -78,6 +78,9 @@ mod tests {
         positions.give("a", 0, 7);
         positions.give("a", 1, 7);
         positions.forget(&[partition("a", 0), partition("z", 9)]);
-        assert_eq!(positions.take().into_keys().collect::<Vec<_>>(), [partition("a", 1)]);
+        assert_eq!(
+            positions.take().into_keys().collect::<Vec<_>>(),
+            [partition("a", 1)]
+        );
     }
 }

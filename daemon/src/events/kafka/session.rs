@@ -26,6 +26,8 @@ pub(super) struct Taking {
     pub(super) limit: usize,
     pub(super) message_bytes_max: u64,
     pub(super) patience: Duration,
+    /// How long the group may take to give this member its share of the partitions.
+    pub(super) join_patience: Duration,
 }
 
 /// A member of the group, as long as it lives.
@@ -83,13 +85,22 @@ impl Session {
         if let Some(complaint) = self.after.take() {
             return Err(complaint);
         }
-        let until = Instant::now() + taking.patience;
         self.look_for_brokers(taking.patience)?;
+        let begin = Instant::now();
         let (mut messages, mut bytes) = (Vec::new(), 0);
         while messages.len() < taking.limit && bytes < BYTES {
-            let left = until.saturating_duration_since(Instant::now());
+            let patience = if self.is_listening() {
+                taking.patience
+            } else {
+                taking.join_patience
+            };
+            let left = patience.saturating_sub(begin.elapsed());
             // What has come already is taken together, as far as it goes.
-            let wait = if messages.is_empty() { left } else { Duration::ZERO };
+            let wait = if messages.is_empty() {
+                left
+            } else {
+                Duration::ZERO
+            };
             let polled = self.consumer.poll(wait);
             let context = self.consumer.context();
             let taken_away = context.told(|told| std::mem::take(&mut told.taken_away));
@@ -97,7 +108,8 @@ impl Session {
             match polled {
                 Some(Ok(message)) => {
                     let body = message.payload().unwrap_or_default();
-                    self.given.give(message.topic(), message.partition(), message.offset());
+                    self.given
+                        .give(message.topic(), message.partition(), message.offset());
                     bytes += body.len();
                     messages.push(Message::of(body, taking.message_bytes_max));
                     self.hindrance = None;
@@ -137,7 +149,11 @@ impl Session {
         let Some(complaint) = self.hindrance.take_if(is_away) else {
             return Ok(());
         };
-        if self.consumer.fetch_metadata(Some(&self.topic), patience).is_ok() {
+        if self
+            .consumer
+            .fetch_metadata(Some(&self.topic), patience)
+            .is_ok()
+        {
             return Ok(());
         }
         self.hindrance = Some(complaint.clone());

@@ -40,23 +40,41 @@ pub(super) fn consumer(config: &Config, kafka: &Kafka) -> Result<ClientConfig, S
         .set("enable.auto.offset.store", "false")
         .set("allow.auto.create.topics", "false")
         .set("session.timeout.ms", milliseconds(SESSION_TIMEOUT))
-        .set("socket.connection.setup.timeout.ms", milliseconds(config.connect_timeout))
+        .set(
+            "socket.connection.setup.timeout.ms",
+            milliseconds(config.connect_timeout),
+        )
         .set("reconnect.backoff.max.ms", milliseconds(RECONNECT_MAX))
-        .set("topic.metadata.refresh.interval.ms", milliseconds(LOOK_INTERVAL))
-        .set("queued.max.messages.kbytes", (QUEUE_BYTES >> 10).to_string())
-        .set("queued.min.messages", config.batch.saturating_mul(QUEUE_BATCHES).to_string())
+        .set(
+            "topic.metadata.refresh.interval.ms",
+            milliseconds(LOOK_INTERVAL),
+        )
+        .set(
+            "queued.max.messages.kbytes",
+            (QUEUE_BYTES >> 10).to_string(),
+        )
+        .set(
+            "queued.min.messages",
+            config.batch.saturating_mul(QUEUE_BATCHES).to_string(),
+        )
         .set("fetch.max.bytes", QUEUE_BYTES.to_string())
         .set("fetch.queue.backoff.ms", milliseconds(QUEUE_REST))
-        .set("auto.offset.reset", match kafka.from {
-            Begin::Earliest => "earliest",
-            Begin::Latest => "latest",
-        })
-        .set("security.protocol", match (config.tls, config.login.is_some()) {
-            (true, true) => "sasl_ssl",
-            (true, false) => "ssl",
-            (false, true) => "sasl_plaintext",
-            (false, false) => "plaintext",
-        })
+        .set(
+            "auto.offset.reset",
+            match kafka.from {
+                Begin::Earliest => "earliest",
+                Begin::Latest => "latest",
+            },
+        )
+        .set(
+            "security.protocol",
+            match (config.tls, config.login.is_some()) {
+                (true, true) => "sasl_ssl",
+                (true, false) => "ssl",
+                (false, true) => "sasl_plaintext",
+                (false, false) => "plaintext",
+            },
+        )
         .set_log_level(RDKafkaLogLevel::Info);
     if let Some(file) = config.ca_file.as_deref().filter(|_| config.tls) {
         settings.set("ssl.ca.pem", tls::authorities_as_pem(file)?);
@@ -71,13 +89,19 @@ pub(super) fn consumer(config: &Config, kafka: &Kafka) -> Result<ClientConfig, S
             SourceError::Secret { username, source }
         })?;
         settings
-            .set("sasl.mechanism", match sasl {
-                Sasl::Plain => "PLAIN",
-                Sasl::ScramSha256 => "SCRAM-SHA-256",
-                Sasl::ScramSha512 => "SCRAM-SHA-512",
-            })
+            .set(
+                "sasl.mechanism",
+                match sasl {
+                    Sasl::Plain => "PLAIN",
+                    Sasl::ScramSha256 => "SCRAM-SHA-256",
+                    Sasl::ScramSha512 => "SCRAM-SHA-512",
+                },
+            )
             .set("sasl.username", &login.username)
-            .set("sasl.password", password.expose().trim_end_matches(['\r', '\n']));
+            .set(
+                "sasl.password",
+                password.expose().trim_end_matches(['\r', '\n']),
+            );
     }
     Ok(settings)
 }

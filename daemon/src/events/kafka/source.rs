@@ -74,7 +74,8 @@ impl KafkaSource {
     fn failed(&mut self, session: Session, complaint: &Complaint) -> SourceError {
         let error = self.told(session.client(), complaint);
         let severity = Severity::of(&complaint.error);
-        let needs_login = severity == Severity::Away && matches!(error, SourceError::Refused { .. });
+        let needs_login =
+            severity == Severity::Away && matches!(error, SourceError::Refused { .. });
         // A new member gets again what was given and not acknowledged, and reads the password again.
         if severity == Severity::Fatal || session.owes() || needs_login {
             abandon(session.leave());
@@ -157,6 +158,7 @@ impl EventSource for KafkaSource {
             limit,
             message_bytes_max: self.message_bytes_max,
             patience,
+            join_patience: patience.max(self.config.connect_timeout),
         });
         match received {
             Ok(messages) => {
