@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use crate::clock::{Clock, SystemUptime};
 use crate::datastore::{Datastore, DatastoreError, LocalRoot};
+use crate::events::{Hearing, Takers};
 use crate::ingest::flow::{Flow, SiteParts};
 use crate::ingest::following::Following;
 use crate::ingest::trust::Trust;
@@ -462,6 +463,8 @@ pub struct Assembly {
     pub following: Arc<Following>,
     /// Publishes into Rucio.
     pub publishing: Arc<Publishing>,
+    /// Hears messages of files.
+    pub events: Hearing,
     /// The site's repository.
     pub repository: RepositoryId,
 }
@@ -515,12 +518,19 @@ impl Assembly {
             .map(|(root, datastore)| Flow::new(Arc::clone(&parts), root.clone(), datastore))
             .collect();
         let following = Arc::new(Following::new(flows.clone(), Arc::clone(&removing)));
+        let takers = Takers {
+            sync: None,
+            adopt: None,
+        };
+        let (ledger, clock) = (Arc::clone(&parts.ledger), Arc::clone(&parts.clock));
+        let events = Hearing::new(site, takers, ledger, clock);
         Ok(Self {
             parts,
             flows,
             removing,
             following,
             publishing: Arc::new(publishing),
+            events,
             repository,
         })
     }

@@ -32,6 +32,8 @@ mod quarantine;
 
 mod requests;
 
+mod events;
+
 mod exists;
 
 mod query;
@@ -108,6 +110,7 @@ enum Command {
     Status(status::Args),
     Quarantine(quarantine::Args),
     Requests(requests::Args),
+    Events(events::Args),
     Exists(exists::Args),
     Query(query::Args),
     Collections(collections::Args),
@@ -136,6 +139,7 @@ impl Command {
             Self::Status(args) => status::run(args, context),
             Self::Quarantine(args) => quarantine::run(args, context),
             Self::Requests(args) => requests::run(args, context),
+            Self::Events(args) => events::run(args, context),
             Self::Exists(args) => exists::run(args, context),
             Self::Query(args) => query::run(args, context),
             Self::Collections(args) => collections::run(args, context),

@@ -29,20 +29,20 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Who acts on hints of some kinds.
 #[derive(Debug, Clone)]
-pub struct Handing {
+pub(super) struct Handing {
     /// What it is called among the loops.
-    pub name: &'static str,
+    pub(super) name: &'static str,
     /// The kinds.
-    pub kinds: Vec<HintKind>,
-    /// Who.
-    pub taker: Arc<dyn HintTaker>,
+    pub(super) kinds: Vec<HintKind>,
+    /// Who; none: nobody at this site, and they wait until they are given up.
+    pub(super) taker: Option<Arc<dyn HintTaker>>,
     /// Wakes the loop.
-    pub wake: Wake,
+    pub(super) wake: Wake,
 }
 
 /// Gives hints to one of those who act on them.
 #[derive(Debug)]
-pub struct HandOnWorker {
+pub(super) struct HandOnWorker {
     handing: Handing,
     ledger: Arc<dyn Ledger>,
     lifetime: Duration,
@@ -51,7 +51,7 @@ pub struct HandOnWorker {
 
 impl HandOnWorker {
     /// The loop for `handing`.
-    pub fn new(
+    pub(super) fn new(
         handing: Handing,
         ledger: Arc<dyn Ledger>,
         bounds: &Events,
@@ -74,7 +74,11 @@ impl HandOnWorker {
                 continue;
             }
             more |= due.len() == BATCH;
-            let taken = self.handing.taker.take(&due, &mut || advance(pulse));
+            let Some(taker) = &self.handing.taker else {
+                self.settle(&due, &vec![Taken::Later(LONGEST_PAUSE); due.len()])?;
+                continue;
+            };
+            let taken = taker.take(&due, &mut || advance(pulse));
             if pulse.is_stopping() {
                 // What was done is done again: that changes nothing.
                 if let Ok(taken) = taken {

@@ -11,7 +11,7 @@ use super::error::{EventsError, SourceError};
 use super::noting::Noting;
 use super::open::open;
 use super::source::{EventSource, Message};
-use super::sources::{SourceState, Sources};
+use super::sources::SourceState;
 use crate::clock::Clock;
 use crate::error_chain::error_chain;
 use crate::worker::{BackOff, Next, Pulse, StepError, Worker};
@@ -20,14 +20,14 @@ use crate::worker::{BackOff, Next, Pulse, StepError, Worker};
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Sites that lost the same broker do not all come back at the same moment; and no site is without messages
 /// for longer than a minute after its broker is back.
-pub const BACK_OFF: BackOff = BackOff {
+pub(super) const BACK_OFF: BackOff = BackOff {
     max: Duration::from_secs(60),
     jitter: Duration::from_secs(3),
 };
 
 /// Listens to one source.
 #[derive(Debug)]
-pub struct ListenWorker {
+pub(super) struct ListenWorker {
     config: Config,
     noting: Arc<Noting>,
     state: SourceState,
@@ -38,22 +38,21 @@ pub struct ListenWorker {
 }
 
 impl ListenWorker {
-    /// The loop of the source at that place in the configuration; none where there is none.
-    pub fn new(
-        index: usize,
+    /// The loop of a source, of which `state` is told.
+    pub(super) fn new(
         config: Config,
-        sources: &Sources,
+        state: SourceState,
         noting: Arc<Noting>,
         clock: Arc<dyn Clock>,
-    ) -> Option<Self> {
-        Some(Self {
+    ) -> Self {
+        Self {
             config,
             noting,
-            state: sources.state(index)?,
+            state,
             clock,
             source: None,
             held: Vec::new(),
-        })
+        }
     }
 
     /// Takes what has come, or waits a moment for it.

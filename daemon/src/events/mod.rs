@@ -15,7 +15,7 @@
 //! [`source`] is what brokers have in common: [`stomp`] listens to Rucio's Hermes, `kafka` to what is fed into
 //! Kafka; `POST /v1/events` gives messages to [`noting`] directly. [`noting`] reads them and writes hints. [`listen`]
 //! is the loop of a source, [`hand_on`] the loop that gives hints to those who act on them
-//! ([`crate::ledger::hints`]).
+//! ([`crate::ledger::hints`]); [`Hearing`] is all of it.
 //!
 //! # Invariants
 //!
@@ -51,13 +51,14 @@ mod open;
 
 pub mod sources;
 
-pub mod listen;
+mod listen;
 
-pub mod hand_on;
+mod hand_on;
+
+mod hearing;
 
 pub use self::error::{EventsError, SourceError};
-pub use self::hand_on::{HandOnWorker, Handing};
-pub use self::listen::ListenWorker;
+pub use self::hearing::{Hearing, Takers};
 pub use self::noting::{Noted, Noting};
 pub use self::open::open;
 pub use self::source::{Checked, EventSource, Message};

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use runsync_config::events::Events;
 use runsync_manifest::name::RseName;
+use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
+use utoipa::ToSchema;
 
 use super::error::EventsError;
 use super::parse::{self, Reader};
@@ -39,8 +41,18 @@ pub struct Noting {
     told: Mutex<BTreeSet<String>>,
 }
 
+/// What messages matter at a site.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct About {
+    /// The RSEs of the site.
+    pub rses: BTreeSet<RseName>,
+    /// Whether somebody acts on messages that tell of the dataset in a file. Where nobody does, they are taken as
+    /// Rucio's own: a file came.
+    pub adopts: bool,
+}
+
 /// What came of messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Noted {
     /// Messages.
     pub heard: u64,
@@ -70,17 +82,17 @@ impl Noted {
 }
 
 impl Noting {
-    /// Takes messages about `rses`, and wakes those who act on hints.
+    /// Takes messages, and wakes those who act on hints.
     pub fn new(
         ledger: Arc<dyn Ledger>,
-        rses: BTreeSet<RseName>,
+        about: About,
         bounds: Events,
         wakes: Vec<Wake>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             ledger,
-            reader: Reader::new(rses, bounds.message_bytes_max),
+            reader: Reader::new(about, bounds.message_bytes_max),
             bounds,
             wakes,
             clock,

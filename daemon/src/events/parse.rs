@@ -5,15 +5,14 @@
 //! are taken. Only what a hint needs is read, and nothing that is read is opened, resolved or looked up.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use runsync_manifest::name::RseName;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::noting::About;
 use super::source::Message;
 use crate::ledger::record::{HintKind, NewHint};
 
@@ -104,8 +103,7 @@ pub(super) enum Unreadable {
 /// Reads messages for one site.
 #[derive(Debug, Clone)]
 pub(super) struct Reader {
-    /// The RSEs of this site.
-    rses: BTreeSet<RseName>,
+    about: About,
     /// Largest message that is read.
     most: u64,
 }
@@ -162,9 +160,9 @@ impl Event {
 }
 
 impl Reader {
-    /// A reader for the site that has these RSEs.
-    pub(super) fn new(rses: BTreeSet<RseName>, most: u64) -> Self {
-        Self { rses, most }
+    /// A reader of messages of at most `most` bytes.
+    pub(super) fn new(about: About, most: u64) -> Self {
+        Self { about, most }
     }
 
     /// Reads a message that came at `heard_at`.
@@ -218,13 +216,14 @@ impl Reader {
                     event: event.name,
                     key,
                 })?;
-                let Some(rse) = self.rses.iter().find(|rse| rse.as_str() == named) else {
+                let Some(rse) = self.about.rses.iter().find(|rse| rse.as_str() == named) else {
                     return Ok(None);
                 };
                 Some(rse.clone())
             }
         };
-        let per_file = event.kind == HintKind::Arrived && payload.rubin_butler.is_some();
+        let tells = event.kind == HintKind::Arrived && payload.rubin_butler.is_some();
+        let per_file = self.about.adopts && tells;
         Ok(Some(NewHint {
             kind: if per_file {
                 HintKind::PerFile
@@ -234,10 +233,18 @@ impl Reader {
             rse,
             scope,
             name,
-            detail: per_file.then(|| whole.get().to_owned()),
+            detail: per_file.then(|| kept(whole)).transpose()?,
             heard_at,
         }))
     }
+}
+
+/// A payload as it is kept: on one line, and no deeper than whoever reads it can follow. Ends of lines are no part of
+/// a text in JSON, but between its parts.
+fn kept(payload: &RawValue) -> Result<String, Unreadable> {
+    let text = payload.get().replace(['\r', '\n'], " ");
+    serde_json::from_str::<serde_json::Value>(&text).map_err(|error| form(&error))?;
+    Ok(text)
 }
 
 fn text(
@@ -305,13 +312,18 @@ pub(super) fn shown(message: &Message) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use runsync_manifest::name::RseName;
     use serde_json::{Value, json};
 
     use super::*;
 
     fn reader() -> Reader {
         let rses = ["SITE_B", "SITE_B_TAPE"].map(|name| name.parse().unwrap());
-        Reader::new(rses.into(), 100_000)
+        let about = About {
+            rses: rses.into(),
+            adopts: true,
+        };
+        Reader::new(about, 100_000)
     }
 
     fn read(message: &Value) -> Result<Read, Unreadable> {
@@ -386,12 +398,37 @@ mod tests {
             assert_eq!(kept, payload);
         }
         let mut payload = transfer();
+        payload["deep"] =
+            serde_json::from_str(&format!("{}{}", "[".repeat(100), "]".repeat(100))).unwrap();
+        let pretty = serde_json::to_string_pretty(&message("transfer-done", &payload)).unwrap();
+        let hint = read_bytes(pretty.as_bytes()).unwrap().hint.unwrap();
+        assert!(!hint.detail.unwrap().contains('\n'));
+        let deep = pretty
+            .replace("[", &"[".repeat(50))
+            .replace("]", &"]".repeat(50));
+        let error = read_bytes(deep.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("recursion"), "{error}");
         payload["rubin_butler"] = Value::Null;
         let hint = read(&message("transfer-done", &payload))
             .unwrap()
             .hint
             .unwrap();
         assert_eq!(hint.kind, HintKind::Arrived);
+    }
+
+    #[test]
+    fn where_nobody_adopts_such_a_message_tells_of_a_file_like_any() {
+        let mut payload = transfer();
+        payload["rubin_butler"] = json!("data_product");
+        let about = About {
+            rses: ["SITE_B".parse().unwrap()].into(),
+            adopts: false,
+        };
+        let body = message("transfer-done", &payload).to_string().into_bytes();
+        let reader = Reader::new(about, 100_000);
+        let read = reader.read(&Message::Whole(body), Timestamp::UNIX_EPOCH);
+        let hint = read.unwrap().hint.unwrap();
+        assert_eq!((hint.kind, hint.detail), (HintKind::Arrived, None));
     }
 
     #[test]
@@ -467,7 +504,7 @@ mod tests {
                 "trailing",
             ),
             (twice.to_owned(), "duplicate field"),
-            (deep, "recursion"),
+            (deep, "a payload is no object"),
         ] {
             let error = read_bytes(text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(reason), "{text:.200}: {error}");

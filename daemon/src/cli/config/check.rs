@@ -48,7 +48,7 @@ impl fmt::Display for Checked<'_> {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Ask Rucio, too: whether login, account, permissions, RSEs, scope, rules and quota are as the
-    /// configuration says. Nothing is changed there
+    /// configuration says; and whether brokers can be listened to. Nothing is changed there
     #[arg(long)]
     online: bool,
 }
@@ -104,6 +104,14 @@ fn problems(site: &Site) -> Vec<Problem> {
         let (table, key, file) = rucio.login.secret();
         let key = KeyPath::of("rucio").key(table).key(key);
         problems.extend(unreadable(file).map(|failure| problem(key, &failure)));
+    }
+    for (index, source) in site.event_sources.iter().enumerate() {
+        let login = source.login.as_ref();
+        let failure = login.and_then(|login| unreadable(&login.password_file));
+        let key = KeyPath::of("event_source")
+            .index(index)
+            .key("password_file");
+        problems.extend(failure.map(|failure| problem(key, &failure)));
     }
     let registry = registry(site);
     problems.extend(
