@@ -54,15 +54,25 @@ fn several_topics_are_heard(kafka: &Kafka) {
     let topics = ["heard.1", "heard.2"];
     listener.configure_all(&source(kafka.port(), &topics, "tls = false"));
     let checked = listener.site.answer(&["config", "check", "--online"]);
-    assert!(checked.contains("source `hermesk` can be listened to at localhost:"), "{checked}");
+    assert!(
+        checked.contains("source `hermesk` can be listened to at localhost:"),
+        "{checked}"
+    );
     let daemon = listener.listen();
-    for (number, (topic, partition)) in (0_u32..).zip([("heard.1", 0), ("heard.1", 2), ("heard.2", 0)]) {
-        kafka.send(topic, partition, arrivals(number..number + 1)).unwrap();
+    for (number, (topic, partition)) in
+        (0_u32..).zip([("heard.1", 0), ("heard.1", 2), ("heard.2", 0)])
+    {
+        kafka
+            .send(topic, partition, arrivals(number..number + 1))
+            .unwrap();
     }
     listener.until_heard(&daemon, 3);
     assert_eq!(listener.waiting(), 3);
     let status = listener.site.answer(&["status"]);
-    assert!(status.contains("messages   hermesk, connected to localhost:"), "{status}");
+    assert!(
+        status.contains("messages   hermesk, connected to localhost:"),
+        "{status}"
+    );
     daemon.stop();
 }
 
@@ -105,7 +115,10 @@ fn brokers_that_are_away_are_waited_for(kafka: &Kafka) {
     daemon.until("it notices", || listener.heard()["connected_to"].is_null());
     let told = listener.heard();
     assert!(told["failures"].as_u64().unwrap() >= 2, "{told}");
-    assert!(told["last_error"].as_str().unwrap().contains("hermesk"), "{told}");
+    assert!(
+        told["last_error"].as_str().unwrap().contains("hermesk"),
+        "{told}"
+    );
     kafka.restart().unwrap();
     listener.until_connected(&daemon);
     kafka.send("away", 0, arrivals(5..15)).unwrap();
@@ -142,7 +155,9 @@ fn two_daemons_of_one_group_lose_nothing(kafka: &Kafka) {
     until("all is heard by one or the other", || heard(all));
     let before = names(&second).len();
     let all = send(20);
-    until("both hear what comes now", || heard(all) && names(&second).len() > before);
+    until("both hear what comes now", || {
+        heard(all) && names(&second).len() > before
+    });
     // One leaves as a kill leaves it: after a while the other has all partitions.
     of_first.kill();
     let all = send(20);
@@ -153,7 +168,9 @@ fn two_daemons_of_one_group_lose_nothing(kafka: &Kafka) {
 fn a_message_that_cannot_be_read_stops_no_partition(kafka: &Kafka) {
     let listener = listener(kafka, "poison", 1);
     let source = source(kafka.port(), &["poison"], "tls = false");
-    listener.configure_all(&format!("[events]\nmessage_bytes_max = \"10KiB\"\n{source}"));
+    listener.configure_all(&format!(
+        "[events]\nmessage_bytes_max = \"10KiB\"\n{source}"
+    ));
     let daemon = listener.listen().expecting("cannot be read are set aside");
     let corpus = corpus::poison();
     let mut bodies = Vec::new();
@@ -171,7 +188,11 @@ fn a_message_that_cannot_be_read_stops_no_partition(kafka: &Kafka) {
 
 fn a_topic_that_is_not_there_is_told(kafka: &Kafka) {
     let listener = listener(kafka, "there", 1);
-    listener.configure_all(&source(kafka.port(), &["there", "not-there"], "tls = false"));
+    listener.configure_all(&source(
+        kafka.port(),
+        &["there", "not-there"],
+        "tls = false",
+    ));
     let error = problem(&listener);
     assert!(error.contains("event_source[0].brokers"), "{error}");
     assert!(error.contains("have no topic `not-there`"), "{error}");
@@ -182,7 +203,9 @@ fn a_topic_that_is_not_there_is_told(kafka: &Kafka) {
     daemon.until("it is heard", || listener.waiting() == 1);
     daemon.until("what is missing is told", || {
         let told = listener.heard();
-        told["last_error"].as_str().is_some_and(|error| error.contains("not-there"))
+        told["last_error"]
+            .as_str()
+            .is_some_and(|error| error.contains("not-there"))
     });
     daemon.stop();
 }
@@ -204,7 +227,14 @@ fn kafka_is_encrypted_and_checked() {
     }
     listener.configure_all(&source(port, &topics, &ca_file));
     let checked = listener.site.answer(&["config", "check", "--online"]);
-    assert!(checked.contains("can be listened to at localhost:"), "{checked}");
+    assert!(
+        checked.contains("can be listened to at localhost:"),
+        "{checked}"
+    );
+    let daemon = listener.listen();
+    kafka.send("encrypted", 0, arrivals(0..10)).unwrap();
+    daemon.until("all", || listener.waiting() == 10);
+    daemon.stop();
 }
 
 #[test]

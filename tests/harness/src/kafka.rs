@@ -130,12 +130,17 @@ impl Kafka {
         partition: i32,
         bodies: impl IntoIterator<Item = B>,
     ) -> Result<()> {
-        let producer: BaseProducer = ClientConfig::new()
+        let mut settings = ClientConfig::new();
+        settings
             .set("bootstrap.servers", format!("127.0.0.1:{}", self.port()))
             .set("linger.ms", "5")
-            .set("message.max.bytes", "10000000")
-            .create()
-            .context("cannot make a producer")?;
+            .set("message.max.bytes", "10000000");
+        if let Some(authority) = &self.authority {
+            settings
+                .set("security.protocol", "ssl")
+                .set("ssl.ca.location", authority.certificate().to_string_lossy());
+        }
+        let producer: BaseProducer = settings.create().context("cannot make a producer")?;
         for body in bodies {
             let mut record = BaseRecord::<(), [u8]>::to(topic)
                 .partition(partition)
