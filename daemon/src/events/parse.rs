@@ -398,6 +398,7 @@ mod tests {
             assert_eq!(kept, payload);
         }
         let mut payload = transfer();
+        payload["rubin_butler"] = json!(1);
         payload["deep"] =
             serde_json::from_str(&format!("{}{}", "[".repeat(100), "]".repeat(100))).unwrap();
         let pretty = serde_json::to_string_pretty(&message("transfer-done", &payload)).unwrap();

@@ -33,6 +33,8 @@ mod daemon;
 
 mod http;
 
+mod hermes;
+
 #[cfg(feature = "kafka")]
 mod kafka;
 

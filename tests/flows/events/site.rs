@@ -1,7 +1,7 @@
 //! A site that hears messages of a broker.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -172,7 +172,9 @@ fn let_through(mut site: TcpStream, mut broker: TcpStream, kept: &Mutex<Vec<u8>>
         }
         ends += u32::from(byte[0] == 0);
         if broker.write_all(&byte).is_err() {
-            return;
+            break;
         }
     }
+    // The broker learns that the site has gone.
+    drop(broker.shutdown(Shutdown::Both));
 }
