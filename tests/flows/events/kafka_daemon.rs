@@ -131,14 +131,14 @@ fn two_daemons_of_one_group_lose_nothing(kafka: &Kafka) {
     let first = listener(kafka, "shared", PARTITIONS);
     let second = Listener::new("shared");
     second.configure_all(&source(kafka.port(), &["shared"], "tls = false"));
-    let mut sent = 0;
+    let mut number = 0;
     let mut send = |count: u32| {
-        for body in arrivals(sent..sent + count) {
-            let partition = i32::try_from(sent % PARTITIONS).unwrap();
+        for body in arrivals(number..number + count) {
+            let partition = i32::try_from(number % PARTITIONS).unwrap();
             kafka.send("shared", partition, [body]).unwrap();
-            sent += 1;
+            number += 1;
         }
-        usize::try_from(sent).unwrap()
+        usize::try_from(number).unwrap()
     };
     let names = |listener: &Listener| -> BTreeSet<String> {
         listener.hints(HintKind::Arrived).into_iter().collect()

@@ -4,6 +4,7 @@
 //! `NAME: <what was measured> (bar: <bar>)`; it exits non-zero where the bar is missed.
 
 mod bench_confirm;
+mod bench_events;
 mod bench_exists;
 mod bench_ingest;
 mod bench_latency;

@@ -59,9 +59,10 @@ impl KafkaSource {
 
     /// What librdkafka does not take. The value of a setting is not told: it may be the password.
     fn unusable(&self, request: &'static str, error: &KafkaError) -> SourceError {
-        let reason = match error {
-            KafkaError::ClientConfig(_, reason, key, _) => format!("{key}: {reason}"),
-            other => other.to_string(),
+        let reason = if let KafkaError::ClientConfig(_, reason, key, _) = error {
+            format!("{key}: {reason}")
+        } else {
+            error.to_string()
         };
         SourceError::Kafka {
             brokers: self.brokers.clone(),

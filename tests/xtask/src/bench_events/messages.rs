@@ -70,6 +70,9 @@ pub(super) fn look(body: &[u8]) -> Result<()> {
     let (Some(path), Some(bytes), true) = (url, bytes, is_ours) else {
         anyhow::bail!("a message of something else");
     };
-    ensure!(std::fs::metadata(path)?.len() == bytes, "{path} has another size");
+    ensure!(
+        std::fs::metadata(path)?.len() == bytes,
+        "{path} has another size"
+    );
     Ok(())
 }

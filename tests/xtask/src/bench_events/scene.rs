@@ -96,7 +96,9 @@ impl Scene {
             let log = files::read(&scene.log())?;
             Ok(["stomp", "kafka"].iter().all(|source| {
                 let mut lines = log.lines();
-                lines.any(|line| line.contains("listening") && line.contains(&format!("source={source}")))
+                lines.any(|line| {
+                    line.contains("listening") && line.contains(&format!("source={source}"))
+                })
             }))
         })?;
         Ok(scene)
@@ -151,7 +153,10 @@ impl Scene {
     pub(super) fn wait_for_rest(&self) -> Result<()> {
         let (_, last) = self.registered.context("no run is awaited")?;
         let wait = RESTS_FROM.saturating_sub(last.elapsed());
-        say!("waiting for {:.0} s, until the daemon looks for nothing by itself", wait.as_secs_f64());
+        say!(
+            "waiting for {:.0} s, until the daemon looks for nothing by itself",
+            wait.as_secs_f64()
+        );
         thread::sleep(wait);
         Ok(())
     }
@@ -172,7 +177,9 @@ impl Scene {
         );
         let start = Instant::now();
         send(&awaited.bodies)?;
-        self.until("all records are there", || Ok(self.waiting(&awaited.key)? == 0))?;
+        self.until("all records are there", || {
+            Ok(self.waiting(&awaited.key)? == 0)
+        })?;
         let taken = start.elapsed();
         let (first, _) = self.registered.context("no run is awaited")?;
         ensure!(
@@ -249,7 +256,10 @@ fn configure(site: &Site, rucio: &str, sources: Sources) -> Result<()> {
     secret("broker.password", Broker::PASSCODE)?;
     let before = files::read(&site.config)?;
     let place = "confirm = \"size\"\n";
-    ensure!(before.contains(place), "the configuration has no root to change");
+    ensure!(
+        before.contains(place),
+        "the configuration has no root to change"
+    );
     let root = format!("{place}rse = \"{RSE}\"\nevents = false\nsweep_interval = \"1s\"\n");
     let (login, destination, topic) = (Broker::LOGIN, messages::OUR_DESTINATION, messages::OURS);
     let Sources { stomp, kafka } = sources;
