@@ -6,6 +6,19 @@ use super::error::SourceError;
 use super::source::EventSource;
 use super::stomp::StompSource;
 
+/// Refuses a source that this program was built without.
+///
+/// # Errors
+///
+/// That it was.
+pub fn check_built(config: &Config) -> Result<(), SourceError> {
+    match &config.kind {
+        EventSourceKind::Stomp(_) => Ok(()),
+        EventSourceKind::Kafka(_) if cfg!(feature = "kafka") => Ok(()),
+        EventSourceKind::Kafka(_) => Err(SourceError::NotBuilt),
+    }
+}
+
 /// The source that is configured, not connected yet. Messages of more than `message_bytes_max` bytes are not read.
 ///
 /// # Errors
@@ -17,6 +30,12 @@ pub fn open(config: &Config, message_bytes_max: u64) -> Result<Box<dyn EventSour
             let source = StompSource::new(config, stomp, message_bytes_max)?;
             Ok(Box::new(source))
         }
+        #[cfg(feature = "kafka")]
+        EventSourceKind::Kafka(kafka) => {
+            let source = super::kafka::KafkaSource::new(config, kafka, message_bytes_max);
+            Ok(Box::new(source))
+        }
+        #[cfg(not(feature = "kafka"))]
         EventSourceKind::Kafka(_) => Err(SourceError::NotBuilt),
     }
 }

@@ -34,3 +34,9 @@ mod daemon;
 mod http;
 
 mod hermes;
+
+#[cfg(feature = "kafka")]
+mod kafka;
+
+#[cfg(feature = "kafka")]
+mod kafka_daemon;

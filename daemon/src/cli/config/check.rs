@@ -23,6 +23,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::identity;
 use crate::datastore::RepositoryFile;
+use crate::events;
 use crate::http;
 use crate::ledger::{LedgerError, SqliteLedger};
 use crate::registry::{Registry, SqliteRegistry};
@@ -112,6 +113,9 @@ fn problems(site: &Site) -> Vec<Problem> {
             .index(index)
             .key("password_file");
         problems.extend(failure.map(|failure| problem(key, &failure)));
+        let kind = KeyPath::of("event_source").index(index).key("kind");
+        let built = events::check_built(source).map_err(Failure::from);
+        problems.extend(built.err().map(|failure| problem(kind, &failure)));
     }
     let registry = registry(site);
     problems.extend(
