@@ -42,6 +42,7 @@ const LAYERS: &[(Within, &[&str])] = &[
         &[
             "recovery",
             "reconcile",
+            "adopt",
             "publish",
             "create",
             "ingest",

@@ -37,6 +37,8 @@ pub mod removal;
 
 pub mod rucio;
 
+pub mod adopt;
+
 pub mod log;
 
 pub mod http;

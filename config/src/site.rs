@@ -6,6 +6,7 @@ use runsync_manifest::limits::Limits;
 use runsync_manifest::name::{RepositoryId, RunName, RunPrefix, SiteName};
 use serde::{Serialize, Serializer};
 
+use crate::adopt::Adopt;
 use crate::http::Http;
 use crate::lease::Lease;
 use crate::log::Log;
@@ -50,6 +51,8 @@ pub struct Site {
     pub removal: Removal,
     /// Rucio, where the site has one.
     pub rucio: Option<Rucio>,
+    /// Which per-file messages become runs, where any do.
+    pub adopt: Option<Adopt>,
     /// How the service logs.
     pub log: Log,
 }
@@ -85,12 +88,16 @@ impl Site {
         let rucio = top
             .has("rucio")
             .then(|| Rucio::read(top.section("rucio"), base));
+        let adopt = top.has("adopt").then(|| Adopt::read(top.section("adopt")));
         let log = Log::read(top.section("log"));
         top.finish();
         trust::attach(document, &own.trusted_keys_directory, &mut peers);
         consistency::check(document, &own, &registry, &roots, &peers, &http);
         if let Some(Some(rucio)) = &rucio {
             consistency::check_rucio(document, rucio, &roots);
+        }
+        if let Some(Some(adopt)) = &adopt {
+            consistency::check_adopt(document, adopt, &roots);
         }
         Some(Self {
             config_file: file.to_owned(),
@@ -107,6 +114,10 @@ impl Site {
             lease,
             removal,
             rucio: match rucio {
+                Some(read) => Some(read?),
+                None => None,
+            },
+            adopt: match adopt {
                 Some(read) => Some(read?),
                 None => None,
             },
@@ -155,6 +166,8 @@ impl Serialize for Site {
             removal: Removal,
             #[serde(skip_serializing_if = "Option::is_none")]
             rucio: Option<&'s Rucio>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            adopt: Option<&'s Adopt>,
             log: &'s Log,
         }
         #[derive(Serialize)]
@@ -181,6 +194,7 @@ impl Serialize for Site {
             lease: self.lease,
             removal: self.removal,
             rucio: self.rucio.as_ref(),
+            adopt: self.adopt.as_ref(),
             log: &self.log,
         };
         written.serialize(to)

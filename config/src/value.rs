@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use runsync_manifest::name::{RepositoryId, RseName, RunPrefix, Scope, SiteName};
+use runsync_manifest::name::{
+    RepositoryId, RseName, RunPrefix, Scope, SiteName, StorageClassName,
+};
 use toml::de::DeValue;
 
 use crate::http::{Accounts, Role};
@@ -78,6 +80,7 @@ parsed! {
     RunPrefix: "the start of run names",
     Scope: "a scope",
     SiteName: "a site's name",
+    StorageClassName: "a storage class",
 }
 
 /// Reads one word of a fixed set.

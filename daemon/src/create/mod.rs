@@ -31,10 +31,13 @@ pub mod export;
 
 pub mod listing;
 
+pub mod stated;
+
 pub mod measure;
 
 pub use draft::{Draft, Publication};
 pub use error::CreateError;
+pub use stated::{Stated, StatedDataset};
 pub use measure::{Measured, Measuring, measure};
 
 #[cfg(test)]

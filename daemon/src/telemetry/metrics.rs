@@ -325,6 +325,7 @@ pub fn install() -> Result<Rendering, MetricsError> {
         .install_recorder()?;
     describe();
     super::removals::describe();
+    super::adopting::describe();
     super::rucio::describe();
     counter!(OVERFLOWS).increment(0);
     gauge!(IN_FLIGHT).set(0.0);

@@ -1,0 +1,491 @@
+//! Takes hints about single files: reads, sorts, gathers, and has manifests written and registered.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use runsync_config::adopt::Adopt;
+use runsync_config::root::RootName;
+use runsync_manifest::name::{RepositoryId, RseName, RunKey, RunName, SiteName, StorageClassName};
+use runsync_manifest::signature::SigningKey;
+use runsync_manifest::universe;
+use tracing::{debug, info, warn};
+
+use super::dimensions::Taking;
+use super::error::AdoptError;
+use super::gather::{self, Gathered, Groups, Stated};
+use super::message::{self, What};
+use super::place;
+use super::set_aside::{SetAside, Why};
+use crate::ingest::adopted;
+pub(super) use crate::ingest::adopted::DIMENSIONS_RUN;
+use crate::ingest::flow::{Decision, Flow};
+use crate::ingest::settle::Settled;
+use crate::ledger::hints::{HintTaker, TakeError};
+use crate::ledger::record::{Hint, ManifestState, Taken};
+use crate::poison::lock;
+use crate::registry::conflict::Conflict;
+use crate::telemetry::adopting::{self, Fate};
+use crate::worker::Wake;
+
+/// First pause of a hint that waits for something; doubled with each try.
+const FIRST_PAUSE: Duration = Duration::from_secs(10);
+/// Its longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10 * 60);
+/// Doublings until then.
+const DOUBLINGS_MAX: u32 = 6;
+
+/// What adopting works with.
+#[derive(Debug)]
+pub struct Ground {
+    /// The site.
+    pub site: SiteName,
+    /// What is adopted; none: nothing is.
+    pub config: Option<Adopt>,
+    /// The ingest flow of each root.
+    pub flows: Vec<Flow>,
+    /// The key that manifests are signed with.
+    pub signing_key_file: PathBuf,
+}
+
+/// Makes runs of messages about single files.
+#[derive(Debug)]
+pub struct Adopting {
+    ground: Ground,
+    places: Vec<Place>,
+    /// Who confirms artifacts of a root, and is woken where some are new.
+    wakes: Mutex<Vec<(RootName, Wake)>>,
+}
+
+/// An RSE whose files are adopted, and the root that it is.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) rse: RseName,
+    pub(super) origin: RepositoryId,
+    pub(super) flow: Flow,
+}
+
+/// The hints at hand, and what becomes of each.
+struct Desk<'h> {
+    hints: &'h [Hint],
+    taken: Vec<Taken>,
+    aside: SetAside,
+    now: Timestamp,
+}
+
+impl Desk<'_> {
+    fn set(&mut self, index: usize, taken: Taken) {
+        if let Some(slot) = self.taken.get_mut(index) {
+            *slot = taken;
+        }
+    }
+
+    fn set_aside(&mut self, index: usize, rse: &RseName, why: &Why, reason: &str) {
+        if let Some(hint) = self.hints.get(index) {
+            self.aside.add(hint, rse, why, reason);
+        }
+    }
+
+    /// Puts a hint off, for longer each time.
+    fn put_off(&mut self, index: usize) {
+        let tries = self.hints.get(index).map_or(0, |hint| hint.tries);
+        let doubled = FIRST_PAUSE * 2_u32.pow(tries.min(DOUBLINGS_MAX));
+        self.set(index, Taken::Later(doubled.min(LONGEST_PAUSE)));
+    }
+
+    /// How long a hint has waited.
+    fn age(&self, index: usize) -> Duration {
+        let heard = self.hints.get(index).map_or(self.now, |hint| hint.heard_at);
+        Duration::try_from(self.now.duration_since(heard)).unwrap_or_default()
+    }
+}
+
+impl Adopting {
+    /// Adopts on this ground.
+    pub fn new(ground: Ground) -> Self {
+        let rses = ground.config.iter().flat_map(|config| &config.rses);
+        let places = rses.filter_map(|rse| {
+            let mut flows = ground.flows.iter();
+            let flow = flows.find(|flow| flow.root().rse.as_ref() == Some(rse))?;
+            adopting::expect(rse);
+            Some(Place {
+                rse: rse.clone(),
+                origin: adopted::origin_of(rse),
+                flow: flow.clone(),
+            })
+        });
+        Self {
+            places: places.collect(),
+            wakes: Mutex::default(),
+            ground,
+        }
+    }
+
+    /// Whether anything is adopted here.
+    pub fn is_on(&self) -> bool {
+        !self.places.is_empty()
+    }
+
+    /// Has `wake` woken when artifacts of a root are to be confirmed.
+    pub fn tell(&self, root: RootName, wake: Wake) {
+        lock(&self.wakes).push((root, wake));
+    }
+
+    pub(super) fn flows(&self) -> &[Flow] {
+        &self.ground.flows
+    }
+
+    pub(super) fn site_name(&self) -> &SiteName {
+        &self.ground.site
+    }
+
+    pub(super) fn universe_version(&self) -> u32 {
+        let config = self.ground.config.as_ref();
+        config.map_or(universe::VERSION, |config| config.universe)
+    }
+
+    pub(super) fn formatter(&self, storage_class: &StorageClassName) -> Option<&str> {
+        self.ground.config.as_ref()?.formatter(storage_class)
+    }
+
+    pub(super) fn signing_key(&self) -> Result<SigningKey, AdoptError> {
+        let pem = runsync_config::secret::read(&self.ground.signing_key_file)?;
+        Ok(SigningKey::from_pem(pem.expose())?)
+    }
+
+    /// Looks into hints about single files, and answers for each in their order.
+    ///
+    /// # Errors
+    ///
+    /// Where registry, ledger or a root do not answer: then all are to be tried again, and what was written is
+    /// known by then.
+    pub fn look_into(
+        &self,
+        hints: &[Hint],
+        progress: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<Vec<Taken>, AdoptError> {
+        let (Some(config), Some(first)) = (&self.ground.config, self.ground.flows.first()) else {
+            debug!(hints = hints.len(), "messages about files are passed over: nothing is adopted here");
+            return Ok(vec![Taken::Done; hints.len()]);
+        };
+        let mut desk = Desk {
+            hints,
+            taken: vec![Taken::Done; hints.len()],
+            aside: SetAside::default(),
+            now: first.site().clock.now(),
+        };
+        let looked = self.look(config, &mut desk, progress);
+        // What was set aside is told also where the rest fails.
+        desk.aside.keep(&*first.site().ledger, desk.now)?;
+        looked?;
+        Ok(desk.taken)
+    }
+
+    fn look(
+        &self,
+        config: &Adopt,
+        desk: &mut Desk<'_>,
+        progress: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<(), AdoptError> {
+        let groups = self.sort(config, desk, progress)?;
+        for ((place, run), group) in groups {
+            let indices: Vec<usize> = group.iter().map(|one| one.index).collect();
+            if progress().is_break() {
+                for index in indices {
+                    desk.set(index, Taken::Later(Duration::ZERO));
+                }
+                continue;
+            }
+            if let Some(place) = self.places.get(place) {
+                self.take_group(config, place, run, group, desk, progress)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads every hint; files of dimension records are taken at once.
+    fn sort(
+        &self,
+        config: &Adopt,
+        desk: &mut Desk<'_>,
+        progress: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<Groups, AdoptError> {
+        let mut groups = Groups::new();
+        for (index, hint) in desk.hints.iter().enumerate() {
+            let places = self.places.iter().enumerate();
+            let at = places.filter(|(_, place)| hint.rse.as_ref() == Some(&place.rse));
+            let Some((number, place)) = at.last() else {
+                debug!(scope = hint.scope, name = hint.name, "file is of an RSE that is not adopted");
+                continue;
+            };
+            let message = match message::read(hint.detail.as_deref().unwrap_or_default()) {
+                Ok(message) => message,
+                Err(error) => {
+                    desk.set_aside(index, &place.rse, &Why::of(&error), &error.to_string());
+                    continue;
+                }
+            };
+            if let What::NeedsButler(what) = message.what {
+                desk.set_aside(index, &place.rse, &Why::needs(what), what.as_str());
+                continue;
+            }
+            let path = match place::path_in(place.flow.root(), &message.url) {
+                Ok(path) => path,
+                Err(error) => {
+                    let reason = crate::error_chain::error_chain(&error);
+                    desk.set_aside(index, &place.rse, &Why::Elsewhere, &reason);
+                    continue;
+                }
+            };
+            let stated = Stated::of(&message);
+            match message.what {
+                What::Product(product) => {
+                    let one = Gathered {
+                        index,
+                        path,
+                        message: stated,
+                        product: *product,
+                    };
+                    if self.may_take(config, place, &one, desk) {
+                        let key = (number, one.product.run.clone());
+                        groups.entry(key).or_default().push(one);
+                    }
+                }
+                What::Dimensions => {
+                    let taking = self.take_dimensions(place, &path, stated, progress)?;
+                    self.settle_dimensions(config, place, index, taking, desk)?;
+                }
+                What::NeedsButler(_) => {}
+            }
+        }
+        Ok(groups)
+    }
+
+    /// Whether a dataset's run, and its place, may be adopted.
+    fn may_take(
+        &self,
+        config: &Adopt,
+        place: &Place,
+        one: &Gathered,
+        desk: &mut Desk<'_>,
+    ) -> bool {
+        let run = &one.product.run;
+        if !config.takes_run(run) || run.as_str() == DIMENSIONS_RUN {
+            let reason = format!("run `{run}` is not adopted here");
+            desk.set_aside(one.index, &place.rse, &Why::Foreign, &reason);
+            return false;
+        }
+        let trust = place.flow.site().trust();
+        if let Some(prefix) = trust.foreign_prefix(run, one.path.as_str()) {
+            let path = &one.path;
+            let reason = format!("`{path}` lies below `{prefix}`, where run `{run}` is not");
+            desk.set_aside(one.index, &place.rse, &Why::Foreign, &reason);
+            return false;
+        }
+        true
+    }
+
+    fn settle_dimensions(
+        &self,
+        config: &Adopt,
+        place: &Place,
+        index: usize,
+        taking: Taking,
+        desk: &mut Desk<'_>,
+    ) -> Result<(), AdoptError> {
+        match taking {
+            Taking::Taken(None) => adopting::message(&place.rse, Fate::Known),
+            Taking::Taken(Some(path)) => {
+                self.register(place, path)?;
+                adopting::message(&place.rse, Fate::Adopted);
+            }
+            Taking::NotYet(why) if desk.age(index) < config.dimension_patience => {
+                debug!(rse = %place.rse, why, "file of dimension records is waited for");
+                desk.put_off(index);
+            }
+            Taking::NotYet(why) | Taking::Wrong(why) => {
+                desk.set_aside(index, &place.rse, &Why::Broken, &why);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_group(
+        &self,
+        config: &Adopt,
+        place: &Place,
+        name: RunName,
+        group: Vec<Gathered>,
+        desk: &mut Desk<'_>,
+        progress: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<(), AdoptError> {
+        let run = RunKey {
+            origin: place.origin,
+            name,
+        };
+        if self.is_not_ours(place, &run)? {
+            debug!(run = %run.name, "run is its owner's, or was removed here: messages are passed over");
+            adopting::messages(&place.rse, Fate::NotOurs, group.len() as u64);
+            return Ok(());
+        }
+        let new = self.leave_known(place, &run, group, desk)?;
+        if new.is_empty() {
+            return Ok(());
+        }
+        let wait = gather::wait(&new, desk.hints, config.batch_files, config.batch_age, desk.now);
+        if let Some(wait) = wait {
+            for one in &new {
+                desk.set(one.index, Taken::Later(wait));
+            }
+            return Ok(());
+        }
+        let mut rest = new;
+        while !rest.is_empty() {
+            let later = rest.split_off(rest.len().min(config.batch_files));
+            let batch = std::mem::replace(&mut rest, later);
+            self.take_batch(config, place, &run, batch, desk, progress)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the run's owner has spoken for it, or it was removed here for good.
+    fn is_not_ours(&self, place: &Place, run: &RunKey) -> Result<bool, AdoptError> {
+        if place.flow.owner_heard_of(&run.name)?.is_some() {
+            return Ok(true);
+        }
+        let registry = &place.flow.site().registry;
+        let Some(row) = registry.run(run)? else {
+            return Ok(false);
+        };
+        let run = run.clone();
+        let going = registry.still_stands(&Conflict::RemovalUnderWay { run })?;
+        Ok(row.is_removed() || going)
+    }
+
+    /// Leaves out what is registered already; what differs from that is told.
+    fn leave_known(
+        &self,
+        place: &Place,
+        run: &RunKey,
+        group: Vec<Gathered>,
+        desk: &mut Desk<'_>,
+    ) -> Result<Vec<Gathered>, AdoptError> {
+        let registry = &place.flow.site().registry;
+        let uuids: Vec<_> = group.iter().map(|one| one.product.uuid).collect();
+        let holders = registry.holders(&uuids)?;
+        let records = registry.exists(&uuids)?;
+        let mut new = Vec::new();
+        for ((one, holder), known) in group.into_iter().zip(holders).zip(records) {
+            let Some(holder) = holder else {
+                new.push(one);
+                continue;
+            };
+            let mut records = known.records.iter();
+            let is_same = holder.run == *run
+                && holder.dataset.dataset_type == one.product.dataset_type.name
+                && records.any(|record| {
+                    record.path == one.path
+                        && record.size == one.message.size
+                        && record.checksums.adler32 == one.message.checksums.adler32
+                });
+            if is_same {
+                adopting::message(&place.rse, Fate::Known);
+            } else {
+                let (uuid, held) = (holder.dataset.uuid, &holder.run.name);
+                let reason = format!(
+                    "dataset {uuid} is registered in run `{held}` with another artifact, type or run"
+                );
+                desk.set_aside(one.index, &place.rse, &Why::Contrary, &reason);
+            }
+        }
+        Ok(new)
+    }
+
+    fn take_batch(
+        &self,
+        config: &Adopt,
+        place: &Place,
+        run: &RunKey,
+        batch: Vec<Gathered>,
+        desk: &mut Desk<'_>,
+        progress: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<(), AdoptError> {
+        let all: Vec<usize> = batch.iter().map(|one| one.index).collect();
+        let (sorted, written) = self.write_batch(place, run, batch, false, progress)?;
+        if sorted.removal_under_way {
+            for index in all {
+                desk.put_off(index);
+            }
+            return Ok(());
+        }
+        for (one, reason) in &sorted.contrary {
+            desk.set_aside(one.index, &place.rse, &Why::Contrary, reason);
+        }
+        if let Some(written) = written {
+            let files = sorted.fit.len();
+            info!(run = %run.name, rse = %place.rse, files, generation = %written.generation, "files adopted");
+            self.register(place, written.path)?;
+            adopting::messages(&place.rse, Fate::Adopted, files as u64);
+        }
+        let mut overdue = Vec::new();
+        for (one, reason) in sorted.short {
+            if desk.age(one.index) < config.dimension_patience {
+                debug!(run = %run.name, reason, "file waits for dimension records");
+                desk.put_off(one.index);
+            } else {
+                overdue.push(one);
+            }
+        }
+        if overdue.is_empty() {
+            return Ok(());
+        }
+        let (sorted, written) = self.write_batch(place, run, overdue, true, progress)?;
+        for (one, reason) in &sorted.contrary {
+            desk.set_aside(one.index, &place.rse, &Why::Contrary, reason);
+        }
+        if let Some(written) = written {
+            warn!(
+                run = %run.name,
+                files = sorted.fit.len(),
+                "files adopted whose dimension records have not come: their manifest is blocked until they do"
+            );
+            adopting::messages(&place.rse, Fate::Adopted, sorted.fit.len() as u64);
+            self.register(place, written.path)?;
+        }
+        Ok(())
+    }
+
+    /// Has a manifest that lies in the root registered now. Where that fails, the sweep finds it.
+    fn register(&self, place: &Place, path: String) -> Result<(), AdoptError> {
+        adopting::manifests(&place.rse, 1);
+        let flow = &place.flow;
+        let settled = Settled::by_operator(path, flow.site().clock.now());
+        let go_on = &mut |_| ControlFlow::Continue(());
+        for decision in flow.decide(vec![settled], false, go_on)? {
+            if let Decision::Decided(row) = decision
+                && row.state != ManifestState::Registered
+            {
+                let (path, reason) = (&row.location.path, row.reason.as_deref());
+                debug!(path, state = %row.state, reason, "manifest of adopted files is not registered");
+            }
+        }
+        for (root, wake) in lock(&self.wakes).iter() {
+            if *root == flow.root().name {
+                wake.wake();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl HintTaker for Adopting {
+    fn take(
+        &self,
+        hints: &[Hint],
+        progress: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<Vec<Taken>, TakeError> {
+        Ok(self.look_into(hints, progress)?)
+    }
+}
