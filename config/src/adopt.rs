@@ -141,7 +141,10 @@ fn formatters(sections: Vec<Section<'_, '_>>) -> Option<Vec<FormatterRule>> {
         if let Some(class) = &storage_class
             && seen.insert(class.as_str().to_owned(), ()).is_some()
         {
-            section.report("storage_class", format!("`{class}` has a formatter already"));
+            section.report(
+                "storage_class",
+                format!("`{class}` has a formatter already"),
+            );
         }
         section.finish();
         rules.push(storage_class.zip(formatter));

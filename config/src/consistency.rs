@@ -73,7 +73,9 @@ pub(crate) fn check_adopt(document: &Document<'_>, adopt: &Adopt, roots: &[Optio
     check_differ(
         document,
         "RSE",
-        named.clone().map(|(index, rse)| (key.clone().index(index), rse)),
+        named
+            .clone()
+            .map(|(index, rse)| (key.clone().index(index), rse)),
     );
     for (index, rse) in named {
         let of_rse = |root: &&Root| root.rse.as_ref() == Some(rse);

@@ -3,9 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use runsync_manifest::name::{
-    RepositoryId, RseName, RunPrefix, Scope, SiteName, StorageClassName,
-};
+use runsync_manifest::name::{RepositoryId, RseName, RunPrefix, Scope, SiteName, StorageClassName};
 use toml::de::DeValue;
 
 use crate::http::{Accounts, Role};

@@ -37,8 +37,8 @@ pub mod measure;
 
 pub use draft::{Draft, Publication};
 pub use error::CreateError;
-pub use stated::{Stated, StatedDataset};
 pub use measure::{Measured, Measuring, measure};
+pub use stated::{Stated, StatedDataset};
 
 #[cfg(test)]
 mod tests;

@@ -67,7 +67,11 @@ impl Stated {
     /// # Errors
     ///
     /// What is wrong with it, or what of those taken before it contradicts: then it is not taken.
-    pub fn add(&mut self, source: &str, stated: StatedDataset<'_>) -> Result<Box<str>, CreateError> {
+    pub fn add(
+        &mut self,
+        source: &str,
+        stated: StatedDataset<'_>,
+    ) -> Result<Box<str>, CreateError> {
         let place = Place {
             file: source.to_owned(),
             line: 1,
@@ -86,12 +90,20 @@ impl Stated {
         let dataset_type = self.draft.types.find(&name, &place)?;
         let data_id = self.data_id(dataset_type, &stated.data_id, &place)?;
         let artifact = (stated.size, stated.checksums);
-        if self.artifacts.get(&stated.path).is_some_and(|known| *known != artifact) {
-            return Err(contradicts("has another artifact at the path of another one"));
+        if self
+            .artifacts
+            .get(&stated.path)
+            .is_some_and(|known| *known != artifact)
+        {
+            return Err(contradicts(
+                "has another artifact at the path of another one",
+            ));
         }
         match self.data_ids.entry((dataset_type, data_id.clone())) {
             Entry::Occupied(_) => {
-                return Err(contradicts("has the dataset type and data ID of another one"));
+                return Err(contradicts(
+                    "has the dataset type and data ID of another one",
+                ));
             }
             Entry::Vacant(free) => free.insert(uuid),
         };

@@ -41,8 +41,8 @@ use crate::registry::conflict::Conflict;
 pub use crate::registry::dump::dump;
 pub use crate::registry::error::RegistryError;
 use crate::registry::record::{
-    DatasetRow, Existence, GivenWay, HeldDataset, RecordRow, Registered, Registering, Registration, RowSource, RunRow,
-    WaitingArtifact, WaitingRun,
+    DatasetRow, Existence, GivenWay, HeldDataset, RecordRow, Registered, Registering, Registration,
+    RowSource, RunRow, WaitingArtifact, WaitingRun,
 };
 use crate::registry::removal::{
     Extent, NamedArtifact, Notice, Removal, RemovalRow, RunPart, Unwanted,
@@ -137,10 +137,7 @@ pub trait Registry: Send + Sync + Debug {
     ) -> Result<GivenWay, RegistryError>;
 
     /// Who holds each dataset, in the order asked; also what is on its way out. `None` where nobody does.
-    fn holders(
-        &self,
-        datasets: &[DatasetId],
-    ) -> Result<Vec<Option<HeldDataset>>, RegistryError>;
+    fn holders(&self, datasets: &[DatasetId]) -> Result<Vec<Option<HeldDataset>>, RegistryError>;
 
     /// Manifests whose registration has begun and not ended, by run and generation.
     fn registering(&self) -> Result<Vec<Registering>, RegistryError>;

@@ -85,6 +85,12 @@ pub fn manifests(rse: &RseName, count: u64) {
 
 /// Says what the metrics are.
 pub(super) fn describe() {
-    describe_counter!(MESSAGES, "Messages about single files, by what became of them");
-    describe_counter!(MANIFESTS, "Manifests written of messages about single files");
+    describe_counter!(
+        MESSAGES,
+        "Messages about single files, by what became of them"
+    );
+    describe_counter!(
+        MANIFESTS,
+        "Manifests written of messages about single files"
+    );
 }

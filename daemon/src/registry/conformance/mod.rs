@@ -18,6 +18,8 @@ pub(crate) mod chain_removals;
 
 pub(crate) mod removals;
 
+pub(crate) mod giving_way;
+
 mod support;
 
 pub(crate) use support::Opened;
@@ -115,6 +117,10 @@ macro_rules! conformance {
                 rows_are_reaped_only_once_no_journal_is_open_or_all_of_them_are_late
                 what_is_to_be_told_is_committed_with_its_removal
                 an_interrupted_registration_meets_what_is_on_its_way_out;
+            giving_way:
+                what_the_owner_names_goes_over_as_it_is
+                what_contradicts_the_owner_is_dropped
+                giving_way_in_parts_ends_alike;
         }
     };
 }

@@ -110,7 +110,12 @@ fn hand_over(
         let is_same = named.dataset_type_id == Some(dataset_type_id) && named.data_id == data_id;
         let to = names::run(connection, registration.run)?;
         if is_same && may_hold(connection, to, (dataset_type_id, &data_id), named.uuid)? {
-            change_hands(connection, (from, to), (dataset_type_id, &data_id), named.uuid)?;
+            change_hands(
+                connection,
+                (from, to),
+                (dataset_type_id, &data_id),
+                named.uuid,
+            )?;
             given.moved += 1;
         } else {
             drop_dataset(connection, from, (dataset_type_id, &data_id), named.uuid)?;
@@ -206,7 +211,11 @@ fn change_hands(
     for one in held.iter().filter(|one| one.state == AWAITED) {
         waits.execute(params![from, to, one.root_id, one.path, id, one.component])?;
     }
-    let run = |sql: &str| connection.prepare_cached(sql)?.execute(params![from, to, id]);
+    let run = |sql: &str| {
+        connection
+            .prepare_cached(sql)?
+            .execute(params![from, to, id])
+    };
     run("UPDATE tag SET run_id = ?2 WHERE run_id = ?1 AND uuid = ?3")?;
     // Below every generation: the manifest that names it replaces what differs, and only that.
     run("UPDATE dataset SET run_id = ?2, epoch = 0, sequence = 0 WHERE uuid = ?3 AND run_id = ?1")?;

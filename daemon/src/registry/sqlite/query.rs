@@ -14,7 +14,8 @@ use super::hidden::Hidden;
 use super::names;
 use super::rows::{self, Names, count, dataset_id, generation};
 use crate::registry::record::{
-    DatasetRow, Existence, HeldDataset, Presence, RecordRow, Registering, RunRow, WaitingArtifact, WaitingRun,
+    DatasetRow, Existence, HeldDataset, Presence, RecordRow, Registering, RunRow, WaitingArtifact,
+    WaitingRun,
 };
 
 /// What a run waits for between two paths; [`rows::CHECKSUM_COLUMNS`] come first.

@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 use super::failure::Failure;
 use super::{
-    SCHEMA, chains, collections, confirm, conflicts, give_way, names, notices, omitted, query, reap,
-    register, removal, standing, unlink, unwanted,
+    SCHEMA, chains, collections, confirm, conflicts, give_way, names, notices, omitted, query,
+    reap, register, removal, standing, unlink, unwanted,
 };
 use crate::lease::{Fence, Tenure};
 use crate::registry::collection::{
@@ -25,8 +25,8 @@ use crate::registry::collection::{
 };
 use crate::registry::conflict::Conflict;
 use crate::registry::record::{
-    DatasetRow, Existence, GivenWay, HeldDataset, RecordRow, Registered, Registering, Registration, RowSource, RunRow,
-    WaitingArtifact, WaitingRun,
+    DatasetRow, Existence, GivenWay, HeldDataset, RecordRow, Registered, Registering, Registration,
+    RowSource, RunRow, WaitingArtifact, WaitingRun,
 };
 use crate::registry::removal::{
     Extent, NamedArtifact, Notice, Removal, RemovalRow, RunPart, Unwanted,
@@ -202,10 +202,7 @@ impl Registry for SqliteRegistry {
             .map_err(|failure| failure.during("let an adopted run give way"))
     }
 
-    fn holders(
-        &self,
-        datasets: &[DatasetId],
-    ) -> Result<Vec<Option<HeldDataset>>, RegistryError> {
+    fn holders(&self, datasets: &[DatasetId]) -> Result<Vec<Option<HeldDataset>>, RegistryError> {
         self.read("look for who holds datasets", |connection| {
             query::holders(connection, datasets)
         })
