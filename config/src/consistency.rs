@@ -5,6 +5,7 @@ use std::path::Path;
 use runsync_manifest::name::{RunPrefix, SiteName};
 
 use crate::adopt::Adopt;
+use crate::events::EventSource;
 use crate::http::Http;
 use crate::peer::Peer;
 use crate::problem::{KeyPath, Reason};
@@ -83,6 +84,39 @@ pub(crate) fn check_adopt(document: &Document<'_>, adopt: &Adopt, roots: &[Optio
             let reason = Reason::new(format!("not exactly one root is the RSE `{rse}`"));
             let hint = "name it as the `rse` of the `[[root]]` that its files lie in";
             document.report(key.clone().index(index), reason.hint(hint));
+        }
+    }
+}
+
+/// Reports where sources of messages and the roots do not fit together.
+pub(crate) fn check_events(
+    document: &Document<'_>,
+    sources: &[Option<EventSource>],
+    roots: &[Option<Root>],
+) {
+    let roots: Vec<_> = numbered("root", roots).collect();
+    let sources: Vec<_> = numbered("event_source", sources).collect();
+    let names = sources
+        .iter()
+        .map(|(at, source)| (at.key("name"), &source.name));
+    check_differ(document, "name", names);
+    let is_rse = roots.iter().any(|(_, root)| root.rse.is_some());
+    if let Some((at, _)) = sources.first()
+        && !is_rse
+        && !roots.is_empty()
+    {
+        let reason = Reason::new("is of no use: no root is an RSE");
+        let hint = "name the `rse` of the `[[root]]` that messages are about";
+        document.report(at.clone(), reason.hint(hint));
+    }
+    for (at, source) in &sources {
+        if let Some(login) = &source.login {
+            check_outside(
+                document,
+                at.key("password_file"),
+                &login.password_file,
+                &roots,
+            );
         }
     }
 }

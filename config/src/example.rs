@@ -102,13 +102,14 @@ mod tests {
     fn what_the_example_comments_out_is_the_default() {
         let short = parse(file(), EXAMPLE).unwrap();
         let mut long = parse(file(), &with_defaults_written_out(EXAMPLE)).unwrap();
-        // A peer, Rucio, an RSE, the bounds of confirming and what TCP needs have no default.
+        // A peer, Rucio, sources of messages, an RSE, the bounds of confirming and what TCP needs have no default.
         assert_eq!(long.peers.drain(..).count(), 1);
         let root = long.roots.first_mut().unwrap();
         assert!(root.rse.take().is_some());
         assert!(root.pfn_prefix.take().is_some());
         assert!(long.rucio.take().is_some());
         assert!(long.adopt.take().is_some());
+        assert_eq!(long.event_sources.drain(..).count(), 2);
         assert!(root.confirm_files_per_second.take().is_some());
         assert!(root.confirm_bytes_per_second.take().is_some());
         assert!(long.http.listen.take().is_some() && long.http.tls.take().is_some());

@@ -39,6 +39,8 @@ pub mod rucio;
 
 pub mod adopt;
 
+pub mod events;
+
 pub mod log;
 
 pub mod http;

@@ -7,6 +7,7 @@ use runsync_manifest::name::{RepositoryId, RunName, RunPrefix, SiteName};
 use serde::{Serialize, Serializer};
 
 use crate::adopt::Adopt;
+use crate::events::{EventSource, Events};
 use crate::http::Http;
 use crate::lease::Lease;
 use crate::log::Log;
@@ -53,6 +54,10 @@ pub struct Site {
     pub rucio: Option<Rucio>,
     /// Which per-file messages become runs, where any do.
     pub adopt: Option<Adopt>,
+    /// What is kept of messages.
+    pub events: Events,
+    /// Where messages are heard; names differ.
+    pub event_sources: Vec<EventSource>,
     /// How the service logs.
     pub log: Log,
 }
@@ -89,6 +94,12 @@ impl Site {
             .has("rucio")
             .then(|| Rucio::read(top.section("rucio"), base));
         let adopt = top.has("adopt").then(|| Adopt::read(top.section("adopt")));
+        let events = Events::read(top.section("events"));
+        let event_sources: Vec<_> = top
+            .sections("event_source")
+            .into_iter()
+            .map(|section| EventSource::read(section, base, own.name.as_ref()))
+            .collect();
         let log = Log::read(top.section("log"));
         top.finish();
         trust::attach(document, &own.trusted_keys_directory, &mut peers);
@@ -99,6 +110,7 @@ impl Site {
         if let Some(Some(adopt)) = &adopt {
             consistency::check_adopt(document, adopt, &roots);
         }
+        consistency::check_events(document, &event_sources, &roots);
         Some(Self {
             config_file: file.to_owned(),
             name: own.name?,
@@ -121,6 +133,8 @@ impl Site {
                 Some(read) => Some(read?),
                 None => None,
             },
+            events,
+            event_sources: event_sources.into_iter().collect::<Option<_>>()?,
             log,
         })
     }
@@ -168,6 +182,9 @@ impl Serialize for Site {
             rucio: Option<&'s Rucio>,
             #[serde(skip_serializing_if = "Option::is_none")]
             adopt: Option<&'s Adopt>,
+            events: Events,
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            event_source: &'s [EventSource],
             log: &'s Log,
         }
         #[derive(Serialize)]
@@ -195,6 +212,8 @@ impl Serialize for Site {
             removal: self.removal,
             rucio: self.rucio.as_ref(),
             adopt: self.adopt.as_ref(),
+            events: self.events,
+            event_source: &self.event_sources,
             log: &self.log,
         };
         written.serialize(to)

@@ -49,7 +49,7 @@ pub mod create;
 
 pub mod publish;
 
-//pub mod adopt;
+pub mod adopt;
 
 pub mod assembly;
 

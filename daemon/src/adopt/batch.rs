@@ -102,7 +102,9 @@ impl Adopting {
         // Something comes up again and again: all of it is tried again later.
         let left = std::mem::take(&mut sorted.fit);
         let why = "more conflicts than could be told apart".to_owned();
-        sorted.short.extend(left.into_iter().map(|one| (one, why.clone())));
+        sorted
+            .short
+            .extend(left.into_iter().map(|one| (one, why.clone())));
         Ok((sorted, None))
     }
 
@@ -253,13 +255,19 @@ fn leave_out(sorted: &mut Sorted, conflicts: &[Conflict], short_too: bool) -> bo
     for conflict in conflicts {
         match conflict {
             Conflict::DatasetHeld { uuid, .. } | Conflict::DataIdHeld { uuid, .. } => {
-                contrary.entry(*uuid).or_insert_with(|| conflict.to_string());
+                contrary
+                    .entry(*uuid)
+                    .or_insert_with(|| conflict.to_string());
             }
             Conflict::PathHeld { claim, .. } => {
-                contrary.entry(claim.uuid).or_insert_with(|| conflict.to_string());
+                contrary
+                    .entry(claim.uuid)
+                    .or_insert_with(|| conflict.to_string());
             }
             Conflict::DatasetTypeDiffers { manifest, .. } => {
-                types.entry(&manifest.name).or_insert_with(|| conflict.to_string());
+                types
+                    .entry(&manifest.name)
+                    .or_insert_with(|| conflict.to_string());
             }
             Conflict::RunTooLarge { .. } => too_large = Some(conflict.to_string()),
             Conflict::RemovalUnderWay { .. } => sorted.removal_under_way = true,
@@ -292,7 +300,11 @@ fn lacks(data_id: &DataId<'_>, missing: &HashSet<(&str, &str)>) -> Option<String
     if missing.is_empty() {
         return None;
     }
-    let names: BTreeSet<&str> = data_id.pairs().iter().map(|(name, _)| name.as_ref()).collect();
+    let names: BTreeSet<&str> = data_id
+        .pairs()
+        .iter()
+        .map(|(name, _)| name.as_ref())
+        .collect();
     names.into_iter().find_map(|name| {
         let element = universe::element(name).filter(|element| element.has_records)?;
         let pairs: Option<Vec<_>> = element

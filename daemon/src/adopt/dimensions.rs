@@ -53,7 +53,10 @@ impl Adopting {
         }
         if stated.size > EXPORT_BYTES_MAX {
             let most = EXPORT_BYTES_MAX;
-            return Ok(Taking::Wrong(format!("{} bytes, and at most {most} are read", stated.size)));
+            return Ok(Taking::Wrong(format!(
+                "{} bytes, and at most {most} are read",
+                stated.size
+            )));
         }
         let mut file = match self.open_whole(place, path, stated)? {
             Ok(file) => file,
@@ -84,7 +87,9 @@ impl Adopting {
             Some(Look::File(found)) if found.size == stated.size => {}
             Some(Look::File(found)) => {
                 let (is, said) = (found.size, stated.size);
-                return Ok(Err(format!("`{path}` has {is} bytes, and the message says {said}")));
+                return Ok(Err(format!(
+                    "`{path}` has {is} bytes, and the message says {said}"
+                )));
             }
             Some(Look::Absent) | None => return Ok(Err(format!("`{path}` is not there"))),
             Some(Look::Irregular) => return Ok(Err(format!("`{path}` is no regular file"))),
@@ -107,7 +112,9 @@ impl Adopting {
         if (size, checksums) == (stated.size, stated.checksums) {
             return Ok(Ok(file));
         }
-        Ok(Err(format!("`{path}` has other checksums than the message says")))
+        Ok(Err(format!(
+            "`{path}` has other checksums than the message says"
+        )))
     }
 
     fn dimensions_run(&self, place: &Place) -> Option<RunKey> {

@@ -167,7 +167,10 @@ impl Adopting {
         progress: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Vec<Taken>, AdoptError> {
         let (Some(config), Some(first)) = (&self.ground.config, self.ground.flows.first()) else {
-            debug!(hints = hints.len(), "messages about files are passed over: nothing is adopted here");
+            debug!(
+                hints = hints.len(),
+                "messages about files are passed over: nothing is adopted here"
+            );
             return Ok(vec![Taken::Done; hints.len()]);
         };
         let mut desk = Desk {
@@ -217,7 +220,11 @@ impl Adopting {
             let places = self.places.iter().enumerate();
             let at = places.filter(|(_, place)| hint.rse.as_ref() == Some(&place.rse));
             let Some((number, place)) = at.last() else {
-                debug!(scope = hint.scope, name = hint.name, "file is of an RSE that is not adopted");
+                debug!(
+                    scope = hint.scope,
+                    name = hint.name,
+                    "file is of an RSE that is not adopted"
+                );
                 continue;
             };
             let message = match message::read(hint.detail.as_deref().unwrap_or_default()) {
@@ -264,13 +271,7 @@ impl Adopting {
     }
 
     /// Whether a dataset's run, and its place, may be adopted.
-    fn may_take(
-        &self,
-        config: &Adopt,
-        place: &Place,
-        one: &Gathered,
-        desk: &mut Desk<'_>,
-    ) -> bool {
+    fn may_take(&self, config: &Adopt, place: &Place, one: &Gathered, desk: &mut Desk<'_>) -> bool {
         let run = &one.product.run;
         if !config.takes_run(run) || run.as_str() == DIMENSIONS_RUN {
             let reason = format!("run `{run}` is not adopted here");
@@ -334,7 +335,13 @@ impl Adopting {
         if new.is_empty() {
             return Ok(());
         }
-        let wait = gather::wait(&new, desk.hints, config.batch_files, config.batch_age, desk.now);
+        let wait = gather::wait(
+            &new,
+            desk.hints,
+            config.batch_files,
+            config.batch_age,
+            desk.now,
+        );
         if let Some(wait) = wait {
             for one in &new {
                 desk.set(one.index, Taken::Later(wait));

@@ -381,7 +381,10 @@ mod tests {
         // The number that older senders wrote, and the `None` of HermesK, mean the same.
         let older = with("rubin_butler", &json!(1)).unwrap();
         assert!(matches!(older.what, What::Product(_)));
-        assert_eq!(with("checksum-md5", &json!("None")).unwrap().checksums.md5, None);
+        assert_eq!(
+            with("checksum-md5", &json!("None")).unwrap().checksums.md5,
+            None
+        );
     }
 
     #[test]
@@ -390,9 +393,18 @@ mod tests {
         assert_eq!(what("dim_file"), What::Dimensions);
         assert_eq!(what("raw_file"), What::NeedsButler(Unsupported::RawFile));
         assert_eq!(what("zip_file"), What::NeedsButler(Unsupported::ZipFile));
-        for kind in [json!("tarball"), json!(2), json!(true), json!(null), json!(["x"])] {
+        for kind in [
+            json!("tarball"),
+            json!(2),
+            json!(true),
+            json!(null),
+            json!(["x"]),
+        ] {
             let error = with("rubin_butler", &kind).unwrap_err();
-            let is_told = matches!(error, MessageError::UnknownKind(_) | MessageError::Missing(_));
+            let is_told = matches!(
+                error,
+                MessageError::UnknownKind(_) | MessageError::Missing(_)
+            );
             assert!(is_told, "{kind}: {error}");
         }
     }
@@ -443,11 +455,17 @@ mod tests {
             let mut sidecar = sidecar();
             *sidecar.pointer_mut(at).unwrap() = value.clone();
             let result = with("rubin_sidecar", &json!(sidecar.to_string()));
-            assert!(matches!(result, Err(MessageError::Sidecar(_))), "{at} {value}: {result:?}");
+            assert!(
+                matches!(result, Err(MessageError::Sidecar(_))),
+                "{at} {value}: {result:?}"
+            );
         }
         let twice = sidecar().to_string().replacen("{", "{\"run\":\"a\",", 1);
         let result = with("rubin_sidecar", &json!(twice));
-        assert!(matches!(result, Err(MessageError::Sidecar(_))), "{result:?}");
+        assert!(
+            matches!(result, Err(MessageError::Sidecar(_))),
+            "{result:?}"
+        );
         let huge = "x".repeat(SIDECAR_BYTES_MAX + 1);
         assert!(with("rubin_sidecar", &json!(huge)).is_err());
     }

@@ -87,7 +87,9 @@ fn decode(rest: &str) -> Option<String> {
     let is_encoded = after.all(|after| {
         let mut digits = after.chars().take(2);
         let both = digits.by_ref().filter(char::is_ascii_hexdigit).count() == 2;
-        both && !after.get(..2).is_some_and(|code| code.eq_ignore_ascii_case("2f"))
+        both && !after
+            .get(..2)
+            .is_some_and(|code| code.eq_ignore_ascii_case("2f"))
     });
     let decoded = percent_decode_str(rest).decode_utf8().ok()?;
     is_encoded.then(|| decoded.into_owned())

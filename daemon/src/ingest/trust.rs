@@ -213,6 +213,8 @@ mod tests {
             removal: runsync_config::removal::Removal::default(),
             rucio: None,
             adopt: None,
+            events: runsync_config::events::Events::default(),
+            event_sources: Vec::new(),
             log: Log {
                 format: LogFormat::Human,
                 filter: "info".into(),

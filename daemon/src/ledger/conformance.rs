@@ -51,13 +51,24 @@ macro_rules! conformance {
             publications_are_listed_by_run_by_state_and_by_page
             reopening_keeps_everything
             an_old_fence_writes_nothing
+            hints_are_kept_until_they_are_done
+            a_hint_heard_again_is_one_and_outlives_who_is_done_with_the_first
+            hints_that_are_put_off_come_back_when_they_are_due
+            pages_of_hints_follow_each_other
+            hints_are_counted_by_kind
+            hints_that_are_given_up_are_counted_as_lost
+            the_newest_messages_that_could_not_be_read_are_kept
+            an_old_fence_keeps_no_hint
         }
     };
 }
 pub(crate) use conformance;
 
-struct Site<'a> {
-    folder: tempfile::TempDir,
+// Cases of the suite.
+pub(crate) use super::hint_conformance::*;
+
+pub(super) struct Site<'a> {
+    pub(super) folder: tempfile::TempDir,
     open: &'a Open,
     tenure: Tenure,
     ledger: Option<Box<dyn Ledger>>,
@@ -68,7 +79,7 @@ pub(crate) fn tenure(fence: u64) -> Tenure {
 }
 
 impl<'a> Site<'a> {
-    fn new(open: &'a Open) -> Self {
+    pub(super) fn new(open: &'a Open) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let tenure = tenure(1);
         let ledger = Some(open(folder.path(), &tenure).unwrap());
@@ -80,12 +91,12 @@ impl<'a> Site<'a> {
         }
     }
 
-    fn reopen(&mut self) {
+    pub(super) fn reopen(&mut self) {
         self.ledger = None;
         self.ledger = Some((self.open)(self.folder.path(), &self.tenure).unwrap());
     }
 
-    fn ledger(&self) -> &dyn Ledger {
+    pub(super) fn ledger(&self) -> &dyn Ledger {
         self.ledger.as_deref().unwrap()
     }
 
@@ -109,7 +120,7 @@ fn run(name: &str) -> RunKey {
     }
 }
 
-fn at(nanoseconds: i64) -> Timestamp {
+pub(super) fn at(nanoseconds: i64) -> Timestamp {
     let base = 1_795_000_000_000_000_000;
     Timestamp::from_nanosecond(base + i128::from(nanoseconds)).unwrap()
 }

@@ -5,12 +5,17 @@
 
 pub mod record;
 
+pub mod hints;
+
 pub mod error;
 
 pub mod sqlite;
 
 #[cfg(test)]
 mod conformance;
+
+#[cfg(test)]
+mod hint_conformance;
 
 use std::fmt::Debug;
 
@@ -23,8 +28,8 @@ use runsync_manifest::name::RunKey;
 use crate::file_identity::FileIdentity;
 pub use crate::ledger::error::LedgerError;
 use crate::ledger::record::{
-    Finding, Location, ManifestRow, ManifestState, NewRequest, Publication, PublicationState,
-    RequestRow,
+    Finding, Hint, HintKind, Location, ManifestRow, ManifestState, NewHint, NewPoison, NewRequest,
+    Poison, Publication, PublicationState, RequestRow,
 };
 pub use crate::ledger::sqlite::{SqliteLease, SqliteLedger};
 
@@ -161,4 +166,60 @@ pub trait Ledger: Send + Sync + Debug {
 
     /// The newest `limit` requests before the one of that number, newest first; before none: of all.
     fn requests(&self, before: Option<u64>, limit: usize) -> Result<Vec<RequestRow>, LedgerError>;
+
+    /// Keeps hints, in one commit; each is due at once. One that is kept already (same kind, RSE and DID)
+    /// stays one, under a new number, with what is newest about it. Returns how many were not kept already.
+    fn note_hints(&self, hints: &[NewHint]) -> Result<usize, LedgerError>;
+
+    /// The first `limit` hints of a kind that are due: what is due longest first.
+    fn hints_due(
+        &self,
+        kind: HintKind,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Hint>, LedgerError>;
+
+    /// When the next hint of a kind is due.
+    fn next_hint_due(&self, kind: HintKind) -> Result<Option<Timestamp>, LedgerError>;
+
+    /// A page of hints, of one kind or of all, in the order in which they were heard: the next
+    /// `limit` after that number. A page of fewer is the last.
+    fn hints_after(
+        &self,
+        kind: Option<HintKind>,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Hint>, LedgerError>;
+
+    /// Drops hints that were acted on, in one commit. One that was heard again meanwhile stays.
+    fn hints_done(&self, ids: &[u64]) -> Result<(), LedgerError>;
+
+    /// Puts hints off until `due`, in one commit, and counts a try. One that was heard again meanwhile
+    /// stays due.
+    fn hints_later(&self, ids: &[u64], due: Timestamp) -> Result<(), LedgerError>;
+
+    /// Drops hints that nobody could make anything of in time, in one commit, and counts them as
+    /// [lost](Self::hints_lost). One that was heard again meanwhile stays.
+    fn give_up_hints(&self, ids: &[u64]) -> Result<(), LedgerError>;
+
+    /// Number of hints of each kind, in the order of [`HintKind::ALL`]; none is left out.
+    fn hint_counts(&self) -> Result<Vec<(HintKind, u64)>, LedgerError>;
+
+    /// Counts hints that were not kept for want of room.
+    fn lose_hints(&self, count: u64) -> Result<(), LedgerError>;
+
+    /// How many hints were ever lost. Whoever finds that it has grown owes a look at everything.
+    fn hints_lost(&self) -> Result<u64, LedgerError>;
+
+    /// Keeps messages that could not be read, in one commit; of all of them the newest `keep`.
+    fn note_poison(&self, messages: &[NewPoison], keep: u64) -> Result<(), LedgerError>;
+
+    /// The newest `limit` of these before the one of that number, newest first; before none: of all.
+    fn poison_before(&self, before: Option<u64>, limit: usize) -> Result<Vec<Poison>, LedgerError>;
+
+    /// One of these.
+    fn poison(&self, id: u64) -> Result<Option<Poison>, LedgerError>;
+
+    /// Drops one of these, or all of them, and returns how many.
+    fn forget_poison(&self, id: Option<u64>) -> Result<u64, LedgerError>;
 }

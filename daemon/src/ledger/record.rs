@@ -1,11 +1,13 @@
 //! Rows of the ledger as types.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use runsync_config::root::RootName;
 use runsync_manifest::checksum::Sha256;
 use runsync_manifest::content::Content;
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::{ManifestId, RunKey, Scope, SiteName};
+use runsync_manifest::name::{ManifestId, RseName, RunKey, Scope, SiteName};
 use runsync_manifest::signature::KeyId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -312,4 +314,131 @@ pub struct RequestRow {
     pub subject: String,
     /// What came of it; none: it is under way, or the daemon ended meanwhile.
     pub outcome: Option<String>,
+}
+
+/// What a hint is about, and so who acts on it.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum HintKind {
+    /// A file is said to have come to an RSE of this site.
+    Arrived,
+    /// A file is said to be gone from an RSE of this site.
+    Deleted,
+    /// A rule on a DID, or its lock at an RSE, is said to be satisfied.
+    Settled,
+    /// A file is said to have come whose message tells of the dataset in it.
+    PerFile,
+}
+
+impl HintKind {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::Arrived, Self::Deleted, Self::Settled, Self::PerFile];
+
+    /// The kind's name, as it is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Arrived => "arrived",
+            Self::Deleted => "deleted",
+            Self::Settled => "settled",
+            Self::PerFile => "per_file",
+        }
+    }
+}
+
+impl std::fmt::Display for HintKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for HintKind {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or(())
+    }
+}
+
+/// Something that a message hints at. Kind, RSE and DID are its identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewHint {
+    /// What it is about.
+    pub kind: HintKind,
+    /// Where; none: the message does not say.
+    pub rse: Option<RseName>,
+    /// Scope of the DID, as the message has it: checked by nobody.
+    pub scope: String,
+    /// Name of the DID, as the message has it: checked by nobody, and no path.
+    pub name: String,
+    /// What else the message says, as JSON, where its kind needs that.
+    pub detail: Option<String>,
+    /// When the message came.
+    pub heard_at: Timestamp,
+}
+
+/// A hint that waits until somebody has acted on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Hint {
+    /// Its number: later ones are higher. Heard again, it gets a new one.
+    pub id: u64,
+    /// What it is about.
+    pub kind: HintKind,
+    /// Where; none: the message did not say.
+    #[schema(value_type = Option<String>)]
+    pub rse: Option<RseName>,
+    /// Scope of the DID, as the message had it: checked by nobody.
+    pub scope: String,
+    /// Name of the DID, as the message had it: checked by nobody, and no path.
+    pub name: String,
+    /// What else the message said, as JSON, where its kind needs that.
+    #[serde(
+        serialize_with = "embedded_json::serialize_optional",
+        deserialize_with = "embedded_json::deserialize_optional"
+    )]
+    #[schema(value_type = Option<Object>)]
+    pub detail: Option<String>,
+    /// When it was last heard.
+    pub heard_at: Timestamp,
+    /// How often it was put off since.
+    pub tries: u32,
+    /// When it is handed on, or handed on again.
+    pub due: Timestamp,
+}
+
+/// What came of a hint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// All that it calls for is done, or it calls for nothing.
+    Done,
+    /// Not yet: it is to be tried again after this long.
+    Later(Duration),
+}
+
+/// A message that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewPoison {
+    /// The source that it came by.
+    pub source: String,
+    /// When.
+    pub at: Timestamp,
+    /// What is wrong with it, for people.
+    pub reason: String,
+    /// Size of its body in bytes.
+    pub size: u64,
+    /// The body, or its beginning.
+    pub body: Vec<u8>,
+}
+
+/// A message that could not be read, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Poison {
+    /// Its number; later ones are higher.
+    pub id: u64,
+    /// What is known of it.
+    pub message: NewPoison,
 }

@@ -6,6 +6,10 @@ mod store;
 
 mod publications;
 
+mod hints;
+
+mod poison;
+
 mod lease;
 
 #[cfg(test)]
@@ -24,6 +28,7 @@ const SCHEMA: Schema = Schema {
         include_str!("../sql/0002_lease.sql"),
         include_str!("../sql/0003_requests.sql"),
         include_str!("../sql/0004_publications.sql"),
+        include_str!("../sql/0005_hint.sql"),
     ],
     unmoved: None,
 };

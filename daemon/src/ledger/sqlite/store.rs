@@ -11,13 +11,15 @@ use runsync_manifest::name::RunKey;
 use rusqlite::{Connection, Params, params};
 
 use super::SCHEMA;
+use super::hints;
+use super::poison;
 use super::publications;
 use super::rows::{self, Failure, MANIFEST_COLUMNS};
 use crate::file_identity::FileIdentity;
 use crate::lease::Tenure;
 use crate::ledger::record::{
-    Finding, Location, ManifestRow, ManifestState, NewRequest, Publication, PublicationState,
-    REQUESTS_KEPT, RequestRow,
+    Finding, Hint, HintKind, Location, ManifestRow, ManifestState, NewHint, NewPoison, NewRequest,
+    Poison, Publication, PublicationState, REQUESTS_KEPT, RequestRow,
 };
 use crate::ledger::{Ledger, LedgerError};
 use crate::sqlite::Database;
@@ -531,6 +533,110 @@ impl Ledger for SqliteLedger {
                     rows::request,
                 )?
                 .collect()
+        })
+    }
+
+    fn note_hints(&self, new: &[NewHint]) -> Result<usize, LedgerError> {
+        if new.is_empty() {
+            return Ok(0);
+        }
+        self.write("note hints", |connection| hints::note(connection, new))
+    }
+
+    fn hints_due(
+        &self,
+        kind: HintKind,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Hint>, LedgerError> {
+        self.read("list hints that are due", |connection| {
+            hints::due(connection, kind, now, limit)
+        })
+    }
+
+    fn next_hint_due(&self, kind: HintKind) -> Result<Option<Timestamp>, LedgerError> {
+        self.read("read when a hint is due", |connection| {
+            hints::next_due(connection, kind)
+        })
+    }
+
+    fn hints_after(
+        &self,
+        kind: Option<HintKind>,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Hint>, LedgerError> {
+        self.read("list hints", |connection| {
+            hints::after(connection, kind, after, limit)
+        })
+    }
+
+    fn hints_done(&self, ids: &[u64]) -> Result<(), LedgerError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.write("drop hints", |connection| {
+            hints::done(connection, ids).map(drop)
+        })
+    }
+
+    fn hints_later(&self, ids: &[u64], due: Timestamp) -> Result<(), LedgerError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.write("put hints off", |connection| {
+            hints::later(connection, ids, due)
+        })
+    }
+
+    fn give_up_hints(&self, ids: &[u64]) -> Result<(), LedgerError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.write("give hints up", |connection| {
+            let dropped = hints::done(connection, ids)?;
+            hints::lose(connection, dropped)
+        })
+    }
+
+    fn hint_counts(&self) -> Result<Vec<(HintKind, u64)>, LedgerError> {
+        self.read("count hints", hints::counts)
+    }
+
+    fn lose_hints(&self, count: u64) -> Result<(), LedgerError> {
+        self.write("count lost hints", |connection| {
+            hints::lose(connection, count)
+        })
+    }
+
+    fn hints_lost(&self) -> Result<u64, LedgerError> {
+        self.read("read how many hints were lost", hints::lost)
+    }
+
+    fn note_poison(&self, messages: &[NewPoison], keep: u64) -> Result<(), LedgerError> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        self.write("keep messages that could not be read", |connection| {
+            poison::note(connection, messages, keep)
+        })
+    }
+
+    fn poison_before(&self, before: Option<u64>, limit: usize) -> Result<Vec<Poison>, LedgerError> {
+        self.read("list messages that could not be read", |connection| {
+            poison::before(connection, before, limit)
+        })
+    }
+
+    fn poison(&self, id: u64) -> Result<Option<Poison>, LedgerError> {
+        self.read("look up a message that could not be read", |connection| {
+            poison::one(connection, id)
+        })
+    }
+
+    fn forget_poison(&self, id: Option<u64>) -> Result<u64, LedgerError> {
+        self.write("drop messages that could not be read", |connection| {
+            poison::forget(connection, id)
         })
     }
 }
