@@ -20,6 +20,7 @@ use rustix::system::uname;
 use tracing::warn;
 use uuid::Uuid;
 
+use crate::adopt::{self, Adopting};
 use crate::clock::{Clock, SystemUptime};
 use crate::datastore::{Datastore, DatastoreError, LocalRoot};
 use crate::ingest::flow::{Flow, SiteParts};
@@ -462,6 +463,8 @@ pub struct Assembly {
     pub following: Arc<Following>,
     /// Publishes into Rucio.
     pub publishing: Arc<Publishing>,
+    /// Makes runs of messages about single files.
+    pub adopting: Arc<Adopting>,
     /// The site's repository.
     pub repository: RepositoryId,
 }
@@ -515,12 +518,19 @@ impl Assembly {
             .map(|(root, datastore)| Flow::new(Arc::clone(&parts), root.clone(), datastore))
             .collect();
         let following = Arc::new(Following::new(flows.clone(), Arc::clone(&removing)));
+        let adopting = Adopting::new(adopt::Ground {
+            site: site.name.clone(),
+            config: site.adopt.clone(),
+            flows: flows.clone(),
+            signing_key_file: site.signing_key_file.clone(),
+        });
         Ok(Self {
             parts,
             flows,
             removing,
             following,
             publishing: Arc::new(publishing),
+            adopting: Arc::new(adopting),
             repository,
         })
     }
