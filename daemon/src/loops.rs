@@ -4,6 +4,7 @@
 //! [`Duty`] is how the other parts of the process (the HTTP surface above all) learn which of the
 //! two it is, and reach the loops where there are any. [`crate::steward`] decides it.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -170,6 +171,15 @@ impl Loops {
     /// Names of workers that should have advanced more than `patience` ago.
     pub fn stalled(&self, patience: Duration) -> Vec<String> {
         self.driver.stalled(patience)
+    }
+
+    /// Breaks off what is done for a client beside the workers, where these are to stop.
+    pub fn go_on(&self) -> ControlFlow<()> {
+        if self.driver.is_stopping() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 
     /// Has all workers stop, and waits for none.

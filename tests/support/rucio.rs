@@ -119,10 +119,8 @@ impl RucioSite {
                 let path = format!("{run}/calexp/{number}.fits");
                 let bytes = artifact(number.into(), 100 + number as usize % 50);
                 self.site.put(&path, &bytes);
-                // Data IDs are unique within a run and dataset type.
-                let uuid = u128::from(number) + 1 + (u128::from(seed(run)) << 32);
                 entry(
-                    uuid,
+                    uuid(run, number),
                     i64::from(number / 100),
                     i64::from(number % 100),
                     &path,
@@ -151,6 +149,11 @@ impl RucioSite {
         );
         text(&output.stderr)
     }
+}
+
+/// The UUID of a run's dataset of that number.
+pub fn uuid(run: &str, number: u32) -> u128 {
+    u128::from(number) + 1 + (u128::from(seed(run)) << 32)
 }
 
 /// A number of a run's own.

@@ -16,7 +16,6 @@ use super::status::count_runs;
 use super::surface::Surface;
 use crate::ingest::confirm::waits_since;
 use crate::lease::Fence;
-use crate::ledger::record::PublicationState;
 use crate::registry::record::RunRow;
 use crate::telemetry::metrics::{self, InFlight, Route};
 use crate::telemetry::{removals, rucio};
@@ -98,11 +97,9 @@ fn measure_removals(surface: &Surface) -> Result<(), Problem> {
 }
 
 fn measure_publications(surface: &Surface) -> Result<(), Problem> {
-    let ledger = &surface.readers.ledger;
-    let ordered = ledger.publications_in(PublicationState::Ordered)?;
-    let stopped = ordered.iter().filter(|one| one.problem.is_some()).count();
-    metrics::set(rucio::ORDERED, None, float(ordered.len() as u64));
-    metrics::set(rucio::STOPPED, None, float(stopped as u64));
+    let (ordered, stopped) = surface.readers.ledger.publication_counts()?;
+    metrics::set(rucio::ORDERED, None, float(ordered));
+    metrics::set(rucio::STOPPED, None, float(stopped));
     Ok(())
 }
 

@@ -3,7 +3,6 @@
 //! Whoever orders is answered as soon as the order is written down; the loop that publishes does the
 //! rest, and `GET /v1/publications` tells how far it is.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use axum::Json;
@@ -180,7 +179,7 @@ pub(super) async fn plan(
     let loops = surface.loops()?;
     let plan = surface.look_up(move |_| {
         let publishing = &loops.assembly().publishing;
-        publishing.plan(&wanted.runs, &mut || ControlFlow::Continue(()))
+        publishing.plan(&wanted.runs, &mut || loops.go_on())
     });
     plan.await.map(Json)
 }
@@ -221,7 +220,7 @@ pub(super) async fn compact(
     };
     let compacted = perform(&surface, asking, move |loops| {
         let publishing = &loops.assembly().publishing;
-        let compacted = publishing.compact(&wanted.run, &by, &mut || ControlFlow::Continue(()));
+        let compacted = publishing.compact(&wanted.run, &by, &mut || loops.go_on());
         loops.wake(None);
         loops.wake_publishing();
         compacted
@@ -254,10 +253,12 @@ pub(super) async fn withdraw(
         what: "withdraw",
         subject: wanted.run.to_string(),
     };
+    let asked = surface.loops()?;
     let withdrawn = perform(&surface, asking, move |loops| {
         let publishing = &loops.assembly().publishing;
         let run = publishing.own(&wanted.run);
-        publishing.withdraw(publishing.rucio()?, &run)
+        let rucio = publishing.rucio()?;
+        publishing.withdraw(&rucio.waiting(Arc::new(move || asked.go_on())), &run)
     });
     withdrawn.await.map(Json)
 }

@@ -49,6 +49,8 @@ macro_rules! conformance {
             the_first_manifest_accepted_as_a_generation_is_remembered
             requests_are_kept_newest_first
             publications_are_listed_by_run_by_state_and_by_page
+            an_order_leaves_what_is_known_of_a_publication
+            runs_with_a_manifest_that_nobody_has_ordered_are_listed
             reopening_keeps_everything
             an_old_fence_writes_nothing
             hints_are_kept_until_they_are_done
@@ -551,6 +553,7 @@ pub(crate) fn publications_are_listed_by_run_by_state_and_by_page(open: &Open) {
     assert_eq!(ledger.publications_after(None, 2).unwrap(), rows[..2]);
     let after = Some((&rows[1].run, rows[1].generation));
     assert_eq!(ledger.publications_after(after, 2).unwrap(), rows[2..]);
+    assert_eq!(ledger.publication_counts().unwrap(), (2, 2));
     let done = publication("u/a", 2, Published);
     ledger
         .note_publications(std::slice::from_ref(&done))
@@ -568,6 +571,75 @@ pub(crate) fn publications_are_listed_by_run_by_state_and_by_page(open: &Open) {
         ledger.publications_in(Published).unwrap(),
         [newest, done, rows[2].clone()]
     );
+}
+
+pub(crate) fn an_order_leaves_what_is_known_of_a_publication(open: &Open) {
+    use PublicationState::{Ordered, Published};
+    let site = Site::new(open);
+    let stopped = publication("u/a", 2, Ordered);
+    let under_way = Publication {
+        problem: None,
+        ..publication("u/a", 3, Ordered)
+    };
+    let done = publication("u/a", 4, Published);
+    let known = [stopped.clone(), under_way.clone(), done.clone()];
+    site.ledger().note_publications(&known).unwrap();
+    let order = |sequence| Publication {
+        files: None,
+        files_done: 0,
+        problem: None,
+        ordered_by: "bob".to_owned(),
+        changed_at: at(20),
+        ..publication("u/a", sequence, Ordered)
+    };
+    let orders = [order(1), order(2), order(3), order(4)];
+    site.ledger().order_publications(&orders).unwrap();
+    let goes_on = Publication {
+        problem: None,
+        changed_at: at(20),
+        ..stopped
+    };
+    assert_eq!(
+        site.ledger().publications_of(&run("u/a")).unwrap(),
+        [order(1), goes_on, under_way, done]
+    );
+    assert_eq!(site.ledger().publication_counts().unwrap(), (3, 0));
+}
+
+pub(crate) fn runs_with_a_manifest_that_nobody_has_ordered_are_listed(open: &Open) {
+    let site = Site::new(open);
+    let of = |name: &str, sequence, state, content| {
+        let mut row = read_row(&format!("{name}-{sequence}"), sequence);
+        row.state = state;
+        let summary = row.summary.as_mut().unwrap();
+        (summary.run, summary.content) = (run(name), content);
+        row
+    };
+    let mut foreign = of("u/f", 1, ManifestState::Registered, Content::Additions);
+    foreign.summary.as_mut().unwrap().run.origin = RepositoryId(Uuid::from_u128(8));
+    let rows = [
+        of("u/b", 1, ManifestState::Registered, Content::Additions),
+        of("u/b", 2, ManifestState::Registered, Content::Additions),
+        of("u/a", 1, ManifestState::Registered, Content::Removal),
+        of("u/c", 1, ManifestState::Registered, Content::Inventory),
+        of("u/d", 1, ManifestState::Blocked, Content::Additions),
+        foreign,
+    ];
+    site.ledger().record(&rows).unwrap();
+    let origin = run("u/a").origin;
+    let to_order = || site.ledger().runs_to_order(origin).unwrap();
+    assert_eq!(to_order(), [run("u/a"), run("u/b")]);
+    let order = |name, sequence| Publication {
+        generation: Generation { epoch: 2, sequence },
+        ..publication(name, sequence, PublicationState::Ordered)
+    };
+    let orders = [order("u/a", 1), order("u/b", 1)];
+    site.ledger().order_publications(&orders).unwrap();
+    assert_eq!(to_order(), [run("u/b")]);
+    site.ledger()
+        .order_publications(&[order("u/b", 2)])
+        .unwrap();
+    assert_eq!(to_order(), []);
 }
 
 pub(crate) fn an_old_fence_writes_nothing(open: &Open) {
@@ -610,6 +682,10 @@ pub(crate) fn an_old_fence_writes_nothing(open: &Open) {
         ("seen_again", old.seen_again(&root("main"), &seen)),
         ("note_request", old.note_request(&request).map(drop)),
         ("note_outcome", old.note_outcome(asked, "done")),
+        (
+            "order_publications",
+            old.order_publications(&[publication("u/a", 1, PublicationState::Ordered)]),
+        ),
         (
             "note_publications",
             old.note_publications(&[publication("u/a", 1, PublicationState::Ordered)]),

@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use runsync_config::root::RootName;
 use runsync_manifest::checksum::Sha256;
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::RunKey;
+use runsync_manifest::name::{RepositoryId, RunKey};
 
 use crate::file_identity::FileIdentity;
 pub use crate::ledger::error::LedgerError;
@@ -137,7 +137,12 @@ pub trait Ledger: Send + Sync + Debug {
     /// When a sweep of a root last went through.
     fn last_sweep(&self, root: &RootName) -> Result<Option<Timestamp>, LedgerError>;
 
-    /// Writes publications, replacing those of the same manifests, in one commit.
+    /// Writes orders that are new, in one commit. Of one that is known and did not go on only what kept it
+    /// goes; whatever else is known of it stays.
+    fn order_publications(&self, orders: &[Publication]) -> Result<(), LedgerError>;
+
+    /// Writes publications, replacing those of the same manifests, in one commit: for the one flow that
+    /// is at them.
     fn note_publications(&self, publications: &[Publication]) -> Result<(), LedgerError>;
 
     /// The publications of a run, by generation.
@@ -145,6 +150,13 @@ pub trait Ledger: Send + Sync + Debug {
 
     /// The publications in a state, first ordered first.
     fn publications_in(&self, state: PublicationState) -> Result<Vec<Publication>, LedgerError>;
+
+    /// How many publications are ordered, and how many of those do not go on.
+    fn publication_counts(&self) -> Result<(u64, u64), LedgerError>;
+
+    /// Runs of an origin with a registered manifest that nobody has ordered, by name; inventories do not
+    /// count.
+    fn runs_to_order(&self, origin: RepositoryId) -> Result<Vec<RunKey>, LedgerError>;
 
     /// Runs with a published snapshot or removal and older published manifests, by name.
     fn overtaken(&self) -> Result<Vec<RunKey>, LedgerError>;

@@ -128,16 +128,9 @@ impl Publishing {
         content: Content,
         by: &str,
     ) -> Result<(), PublishError> {
-        let known = self.ground.ledger.publications_of(run)?;
-        if known
-            .iter()
-            .any(|one| one.generation == compaction.generation)
-        {
-            return Ok(());
-        }
         let (root, now) = (compaction.root.clone(), self.ground.clock.now());
         let order = new_order(run, (compaction.generation, content), root, (by, now));
-        Ok(self.ground.ledger.note_publications(&[order])?)
+        Ok(self.ground.ledger.order_publications(&[order])?)
     }
 
     /// What lies in the run's folders and is not registered would be overtaken unread.
@@ -384,7 +377,7 @@ fn key(element: &str, record: &DimensionRecord) -> Result<String, PublishError> 
     {
         return Ok(key);
     }
-    canonical_record(record).map_err(|error| PublishError::Scratch(error.into()))
+    canonical_record(record).map_err(PublishError::Garbled)
 }
 
 fn entry<'a>(
@@ -395,7 +388,7 @@ fn entry<'a>(
     Ok(DatasetEntry {
         uuid: dataset.uuid,
         dataset_type: dataset.dataset_type.as_str().into(),
-        data_id: data_id.map_err(|error| PublishError::Scratch(error.into()))?,
+        data_id: data_id.map_err(PublishError::Garbled)?,
         path: record.path.as_str().into(),
         size: record.size,
         checksums: record.checksums,

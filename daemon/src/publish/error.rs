@@ -214,6 +214,17 @@ pub enum PublishError {
     /// The ledger does not answer.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// A manifest cannot be read to its end.
+    #[error("cannot read `{path}`")]
+    Unreadable {
+        /// Its path in the root.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// What the registry holds of a run is no JSON.
+    #[error("the registry holds a data ID or a dimension record that is no JSON")]
+    Garbled(#[source] serde_json::Error),
     /// Scratch files cannot be used.
     #[error("cannot use scratch files")]
     Scratch(#[source] io::Error),
@@ -327,6 +338,8 @@ impl PublishError {
             Self::Datastore(error) => return error.hint(),
             Self::Registry(error) => return error.hint().map(str::to_owned),
             Self::Ledger(error) => return error.hint().map(str::to_owned),
+            Self::Unreadable { .. } => "check the file and its disk",
+            Self::Garbled(_) => "its file is damaged: restore it from a backup",
             Self::Scratch(_) => "see that the state directory has room",
             Self::Interrupted => return None,
         };

@@ -331,13 +331,9 @@ impl Publishing {
         go_on: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<usize, PublishError> {
         let mut ordered = Vec::new();
-        for row in self.ground.registry.runs(None)? {
+        for run in self.ground.ledger.runs_to_order(self.ground.repository)? {
             if go_on().is_break() {
                 return Err(PublishError::Interrupted);
-            }
-            let run = row.key;
-            if run.origin != self.ground.repository {
-                continue;
             }
             let known = self.ground.ledger.publications_of(&run)?;
             let extent = match (all, known.is_empty()) {
@@ -353,7 +349,8 @@ impl Publishing {
                 })),
                 // Not yet, or not here.
                 Err(
-                    PublishError::Waiting { .. }
+                    PublishError::NoRun { .. }
+                    | PublishError::Waiting { .. }
                     | PublishError::NothingToPublish { .. }
                     | PublishError::NotHere { .. }
                     | PublishError::Overtaken { .. }
@@ -362,7 +359,7 @@ impl Publishing {
                 Err(error) => return Err(error),
             }
         }
-        self.ground.ledger.note_publications(&ordered)?;
+        self.ground.ledger.order_publications(&ordered)?;
         Ok(ordered.len())
     }
 

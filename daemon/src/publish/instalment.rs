@@ -245,7 +245,11 @@ impl<'a> Instalment<'a> {
             md5: true,
             sha256: false,
         };
-        let (bytes, checksums) = checksum(file, wanted).map_err(PublishError::Scratch)?;
+        let (bytes, checksums) =
+            checksum(file, wanted).map_err(|source| PublishError::Unreadable {
+                path: self.path.clone(),
+                source,
+            })?;
         let Checksums { adler32, md5, .. } = checksums;
         Ok(NewReplica {
             did: self.manifest(),

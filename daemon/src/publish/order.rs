@@ -66,19 +66,12 @@ impl Publishing {
         self.rucio()?;
         let mut ordered = Vec::new();
         for name in runs {
-            let run = RunKey {
-                origin: self.ground.repository,
-                name: name.clone(),
-            };
-            ordered.extend(self.to_order(&run, Extent::Everything, by)?);
+            ordered.extend(self.to_order(&self.own(name), Extent::Everything, by)?);
         }
-        self.ground.ledger.note_publications(&ordered)?;
+        self.ground.ledger.order_publications(&ordered)?;
         let mut all = Vec::new();
         for name in runs {
-            all.extend(self.ground.ledger.publications_of(&RunKey {
-                origin: self.ground.repository,
-                name: name.clone(),
-            })?);
+            all.extend(self.ground.ledger.publications_of(&self.own(name))?);
         }
         Ok(all)
     }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use runsync_manifest::content::Content;
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::{RseName, RunKey, RunName};
+use runsync_manifest::name::{RseName, RunName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -68,7 +68,7 @@ pub struct InstalmentPlan {
     pub manifest: String,
     /// The Rucio dataset that holds its artifacts; none where it names none.
     pub dataset: Option<String>,
-    /// Artifacts, each once.
+    /// Artifacts, each once; of a snapshot also those that other instalments have, which it leaves out.
     pub files: u64,
     /// Sum of their sizes in bytes.
     pub bytes: u64,
@@ -100,10 +100,7 @@ impl Publishing {
         progress: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<RunPlan, PublishError> {
         let rucio = self.rucio()?;
-        let run = RunKey {
-            origin: self.ground.repository,
-            name: name.clone(),
-        };
+        let run = self.own(name);
         let candidates = self.candidates(&run)?;
         if candidates.is_empty() {
             let run = name.clone();
@@ -173,9 +170,14 @@ impl fmt::Display for PublicationPlan {
                 writeln!(f, "  everything of it is published")?;
             }
             for one in &run.instalments {
+                // What other instalments have of a snapshot's is asked of Rucio, and left out.
+                let most = match one.content {
+                    Content::Snapshot => "at most ",
+                    Content::Additions | Content::Removal | Content::Inventory => "",
+                };
                 writeln!(
                     f,
-                    "  {} {}: {} files, {} bytes, at {}",
+                    "  {} {}: {most}{} files, {} bytes, at {}",
                     one.content, one.generation, one.files, one.bytes, one.rse
                 )?;
                 if let Some(dataset) = &one.dataset {

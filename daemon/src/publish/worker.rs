@@ -231,3 +231,55 @@ fn advance(pulse: &Pulse) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publish::order::new_order;
+    use runsync_manifest::generation::Generation;
+    use runsync_manifest::name::RepositoryId;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut pause = None;
+        let mut waits = Vec::new();
+        for _ in 0..9 {
+            let (at, next) = put_off(pause, now);
+            waits.push(at.as_second());
+            pause = Some((at, next));
+        }
+        assert_eq!(waits, [30, 60, 120, 240, 480, 960, 1920, 3840, 3840]);
+    }
+
+    #[test]
+    fn what_operators_order_comes_first_and_word_of_runs_before_their_data() {
+        let order = |by, content| {
+            let run = RunKey {
+                origin: RepositoryId(uuid::Uuid::nil()),
+                name: "u/a".parse().unwrap(),
+            };
+            let root = "main".parse().unwrap();
+            let (by, now) = (by, Timestamp::UNIX_EPOCH);
+            new_order(&run, (Generation::FIRST, content), root, (by, now))
+        };
+        let mut orders = [
+            order(POLICY, Content::Additions),
+            order(POLICY, Content::Removal),
+            order("alice", Content::Additions),
+            order("alice", Content::Snapshot),
+        ];
+        orders.sort_by_key(place);
+        let sorted = orders.map(|order| (order.ordered_by, order.content));
+        let expected = [
+            ("alice", Content::Snapshot),
+            ("alice", Content::Additions),
+            (POLICY, Content::Removal),
+            (POLICY, Content::Additions),
+        ];
+        assert_eq!(
+            sorted,
+            expected.map(|(by, content)| (by.to_owned(), content))
+        );
+    }
+}

@@ -122,6 +122,11 @@ impl Driver {
         self.cancel.child_token()
     }
 
+    /// Whether the workers are to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
     /// Has all workers stop, and waits for none: see [`stop`](Self::stop).
     pub fn cancel(&self) {
         self.cancel.cancel();

@@ -2,7 +2,7 @@
 
 use harness::Naming;
 use runsync_manifest::content::Content;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::World;
 use crate::between::{Between, When};
@@ -62,6 +62,46 @@ fn until_published(site: &RucioSite, daemon: &Daemon, run: &str, count: usize) {
         let rows = rows(site, run);
         rows.len() == count && rows.iter().all(|row| row["state"] == "published")
     });
+}
+
+/// A run that cannot be published is put off: others go on, and an operator's order tries it at once.
+pub(crate) fn held_up(world: &World) {
+    let site = RucioSite::new(&world.server, "DAEMON_HELD", Naming::Identity, "");
+    let (taken, good) = ("u/held/a-taken", "u/held/good");
+    for run in [taken, good] {
+        site.add(run, "1-1", Content::Additions, 0..3);
+    }
+    let dataset = json!([{"scope": site.scope, "name": taken, "type": "DATASET"}]);
+    world.server.must("POST", "/dids", Some(&dataset)).unwrap();
+    let daemon = Daemon::start(&site.site).expecting("run is not published yet");
+    site.site.answer(&["publish", taken, good, "--no-wait"]);
+    until_published(&site, &daemon, good, 1);
+    daemon.until("why the other stopped is kept", || {
+        rows(&site, taken)[0]["problem"].is_string()
+    });
+    let stopped = rows(&site, taken)[0].clone();
+    assert_eq!(stopped["state"], "ordered");
+    // Another order looks at all of them again, and leaves alone what was put off.
+    let next = "u/held/next";
+    site.place(next, "1-1", Content::Additions, 0..3);
+    let onlooker = site.site.watch();
+    daemon.until("the next run is confirmed", || onlooker.complete(next, 3));
+    site.site.answer(&["publish", next, "--no-wait"]);
+    until_published(&site, &daemon, next, 1);
+    assert_eq!(rows(&site, taken)[0], stopped);
+    shown(
+        "a run that cannot be published, and others",
+        "the others are published; it is put off, and why is kept",
+    );
+    let sql = format!("update dids set name = name || '-moved' where name = '{taken}'");
+    world.server.sql(&sql).unwrap();
+    site.site.answer(&["publish", taken, "--no-wait"]);
+    until_published(&site, &daemon, taken, 1);
+    daemon.stop();
+    shown(
+        "the same, put right and ordered again",
+        "published at once, whatever it was put off to",
+    );
 }
 
 /// What is confirmed is published without an order, and so is the word of its removal.

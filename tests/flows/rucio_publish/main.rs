@@ -68,6 +68,8 @@ const LANES: [&[Section]; 2] = [
         ("places", faults::places),
         ("stays here", stays::here),
         ("stays kept", stays::kept),
+        ("rewritten", stays::rewritten),
+        ("nowhere", stays::nowhere),
     ],
     &[
         ("killed identity", killed::identity),
@@ -76,6 +78,7 @@ const LANES: [&[Section]; 2] = [
         ("killed large", killed::large),
         ("killed daemon", daemons::killed),
         ("policy", daemons::policy),
+        ("held up", daemons::held_up),
         ("removed meanwhile", stays::removed_meanwhile),
     ],
 ];

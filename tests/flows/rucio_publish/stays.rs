@@ -10,7 +10,7 @@ use crate::World;
 use crate::between::{Between, When};
 use crate::process::Daemon;
 use crate::proof::shown;
-use crate::rucio::RucioSite;
+use crate::rucio::{RucioSite, uuid};
 use crate::state::{self, Of};
 use crate::support::{Manifest, artifact, entry};
 
@@ -112,6 +112,76 @@ pub(crate) fn kept(world: &World) {
     let said = site.fails(&["publish", run]);
     assert!(said.contains("`elsewhere`"), "{said}");
     shown("a manifest of another scope", "refused, and both are named");
+}
+
+/// A snapshot names an artifact that was written anew, which Rucio has as it was.
+pub(crate) fn rewritten(world: &World) {
+    let site = RucioSite::new(&world.server, "STAYS_REWRITTEN", Naming::Identity, "");
+    let run = "u/stays/rewritten";
+    site.add(run, "1-1", Content::Additions, 0..3);
+    site.site.directly(&["publish", run]);
+    let before = state::rucio(&world.server, Of::Run(run));
+    let path = format!("{run}/calexp/1.fits");
+    let bytes = artifact(77, 60);
+    site.site.put(&path, &bytes);
+    let of = |number: u32| {
+        let path = format!("{run}/calexp/{number}.fits");
+        (
+            number,
+            fs::read(site.site.root().join(&path)).unwrap(),
+            path,
+        )
+    };
+    let entries = [of(0), of(1), of(2)]
+        .map(|(number, bytes, path)| entry(uuid(run, number), 0, number.into(), &path, &bytes));
+    let snapshot = Manifest::new(site.site.repository, run, "1-2", Content::Snapshot)
+        .with_dimensions(100)
+        .with_entries(entries);
+    site.ingest(&[site.site.place(&snapshot)]);
+    let plan = site.site.directly(&["publish", run, "--dry-run"]);
+    assert!(plan.contains("snapshot 1-2: at most 3 files"), "{plan}");
+    let said = site.fails(&["publish", run]);
+    assert!(said.contains(&path), "{said}");
+    assert!(said.contains("in Rucio, and"), "{said}");
+    let after = state::rucio(&world.server, Of::Run(run));
+    let announced = |rows: &[String]| {
+        let rows = rows.iter().filter(|row| row.contains("/control/"));
+        rows.cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(announced(&after), announced(&before));
+    let replica = |rows: &[String]| {
+        let rows = rows.iter();
+        let mut of_it =
+            rows.filter(|row| row.starts_with("replica ") && row.contains("RUN/calexp/1.fits"));
+        of_it.next().cloned().unwrap()
+    };
+    assert_eq!(replica(&after), replica(&before));
+    shown(
+        "a snapshot that has a published path with other bytes",
+        "named, Rucio's replica left as it is, nothing announced",
+    );
+}
+
+/// The sites that get this site's manifests are none.
+pub(crate) fn nowhere(world: &World) {
+    let more = "[rucio.publish]\ncontrol_rses = \"STAYS_NOWHERE&country=none\"\n";
+    let site = RucioSite::new(&world.server, "STAYS_NOWHERE", Naming::Identity, more);
+    let run = "u/stays/nowhere";
+    site.add(run, "1-1", Content::Additions, 0..3);
+    let check = site.site.run_command(&["config", "check", "--online"]);
+    assert_eq!(check.status.code(), Some(78));
+    let said = site.fails(&["publish", run]);
+    assert!(said.contains("STAYS_NOWHERE&country=none"), "{said}");
+    let rows = site.site.directly(&["publish", run, "--list", "--json"]);
+    let row: Value = serde_json::from_str(rows.trim()).unwrap();
+    assert_eq!(row["state"], "ordered");
+    shown(
+        "`control_rses` that means no RSE",
+        "told by `config check --online`, and by `publish`, whose order stays",
+    );
+    site.configure(&world.server.url(), "");
+    site.site.directly(&["publish", run]);
+    shown("the same, put right", "goes through");
 }
 
 /// The daemon publishes a run of many requests, and the run is removed meanwhile.

@@ -13,9 +13,27 @@ const COLUMNS: &str = "origin, run, epoch, sequence, content, root, scope, state
      files_done, bytes, problem, hint, ordered_by, ordered_at, changed_at";
 
 pub(super) fn note(connection: &Connection, publications: &[Publication]) -> Result<(), Failure> {
+    insert(connection, "INSERT OR REPLACE", "", publications)
+}
+
+/// What is known of an order stays as the flow that is at it has left it.
+pub(super) fn order(connection: &Connection, orders: &[Publication]) -> Result<(), Failure> {
+    let known = "ON CONFLICT DO UPDATE
+         SET problem = NULL, hint = NULL, changed_at = excluded.changed_at
+         WHERE state = 'ordered' AND problem IS NOT NULL";
+    insert(connection, "INSERT", known, orders)
+}
+
+fn insert(
+    connection: &Connection,
+    insert: &str,
+    known: &str,
+    publications: &[Publication],
+) -> Result<(), Failure> {
     let mut insert = connection.prepare_cached(&format!(
-        "INSERT OR REPLACE INTO publication ({COLUMNS})
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
+        "{insert} INTO publication ({COLUMNS})
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+         {known}"
     ))?;
     for row in publications {
         insert.execute(params![
@@ -83,6 +101,29 @@ pub(super) fn after(
             ],
         ),
     }
+}
+
+pub(super) fn counts(connection: &Connection) -> Result<(u64, u64), Failure> {
+    let counted = connection
+        .prepare_cached("SELECT count(*), count(problem) FROM publication WHERE state = 'ordered'")?
+        .query_row([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+    Ok((counted.0.cast_unsigned(), counted.1.cast_unsigned()))
+}
+
+pub(super) fn to_order(
+    connection: &Connection,
+    origin: RepositoryId,
+) -> Result<Vec<RunKey>, Failure> {
+    connection
+        .prepare_cached(
+            "SELECT DISTINCT known.origin, known.run FROM manifest AS known
+             LEFT JOIN publication USING (run, origin, epoch, sequence)
+             WHERE known.state = 'registered' AND known.origin = ?1
+             AND known.content <> 'inventory' AND publication.state IS NULL
+             ORDER BY known.run",
+        )?
+        .query_and_then([origin.0.as_bytes()], run_key)?
+        .collect()
 }
 
 pub(super) fn overtaken(connection: &Connection) -> Result<Vec<RunKey>, Failure> {

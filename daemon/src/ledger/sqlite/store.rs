@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use runsync_config::root::RootName;
 use runsync_manifest::checksum::Sha256;
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::RunKey;
+use runsync_manifest::name::{RepositoryId, RunKey};
 use rusqlite::{Connection, Params, params};
 
 use super::SCHEMA;
@@ -455,6 +455,12 @@ impl Ledger for SqliteLedger {
         })
     }
 
+    fn order_publications(&self, orders: &[Publication]) -> Result<(), LedgerError> {
+        self.write("order publications", |connection| {
+            publications::order(connection, orders)
+        })
+    }
+
     fn note_publications(&self, publications: &[Publication]) -> Result<(), LedgerError> {
         self.write("note publications", |connection| {
             publications::note(connection, publications)
@@ -470,6 +476,16 @@ impl Ledger for SqliteLedger {
     fn publications_in(&self, state: PublicationState) -> Result<Vec<Publication>, LedgerError> {
         self.read("list publications", |connection| {
             publications::in_state(connection, state)
+        })
+    }
+
+    fn publication_counts(&self) -> Result<(u64, u64), LedgerError> {
+        self.read("count publications", publications::counts)
+    }
+
+    fn runs_to_order(&self, origin: RepositoryId) -> Result<Vec<RunKey>, LedgerError> {
+        self.read("list runs to order", |connection| {
+            publications::to_order(connection, origin)
         })
     }
 
