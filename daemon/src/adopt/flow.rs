@@ -24,7 +24,7 @@ pub(super) use crate::ingest::adopted::DIMENSIONS_RUN;
 use crate::ingest::flow::{Decision, Flow};
 use crate::ingest::settle::Settled;
 use crate::ledger::hints::{HintTaker, TakeError};
-use crate::ledger::record::{Hint, ManifestState, Taken};
+use crate::ledger::record::{Hint, HintKind, ManifestState, NewHint, Taken};
 use crate::poison::lock;
 use crate::registry::conflict::Conflict;
 use crate::telemetry::adopting::{self, Fate};
@@ -72,7 +72,19 @@ struct Desk<'h> {
     hints: &'h [Hint],
     taken: Vec<Taken>,
     aside: SetAside,
+    /// Files that are not adopted, and have come all the same.
+    arrived: Vec<NewHint>,
     now: Timestamp,
+}
+
+/// Whose a run is.
+enum Whose {
+    /// It is adopted, or may be.
+    Ours,
+    /// Its owner's, who has spoken for it.
+    Owners,
+    /// Nobody's here: it was removed, or is about to be.
+    Gone,
 }
 
 impl Desk<'_> {
@@ -86,6 +98,19 @@ impl Desk<'_> {
         if let Some(hint) = self.hints.get(index) {
             self.aside.add(hint, rse, why, reason);
         }
+    }
+
+    /// Has a file looked for like any other that has come: its run's manifest may wait for it.
+    fn has_arrived(&mut self, index: usize) {
+        let arrived = self.hints.get(index).map(|hint| NewHint {
+            kind: HintKind::Arrived,
+            rse: hint.rse.clone(),
+            scope: hint.scope.clone(),
+            name: hint.name.clone(),
+            detail: None,
+            heard_at: hint.heard_at,
+        });
+        self.arrived.extend(arrived);
     }
 
     /// Puts a hint off, for longer each time.
@@ -166,23 +191,30 @@ impl Adopting {
         hints: &[Hint],
         progress: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Vec<Taken>, AdoptError> {
-        let (Some(config), Some(first)) = (&self.ground.config, self.ground.flows.first()) else {
-            debug!(
-                hints = hints.len(),
-                "messages about files are passed over: nothing is adopted here"
-            );
+        let Some(first) = self.ground.flows.first() else {
             return Ok(vec![Taken::Done; hints.len()]);
         };
+        let site = first.site();
         let mut desk = Desk {
             hints,
             taken: vec![Taken::Done; hints.len()],
             aside: SetAside::default(),
-            now: first.site().clock.now(),
+            arrived: Vec::new(),
+            now: site.clock.now(),
         };
-        let looked = self.look(config, &mut desk, progress);
+        let looked = match &self.ground.config {
+            Some(config) => self.look(config, &mut desk, progress),
+            None => {
+                (0..hints.len()).for_each(|index| desk.has_arrived(index));
+                Ok(())
+            }
+        };
         // What was set aside is told also where the rest fails.
-        desk.aside.keep(&*first.site().ledger, desk.now)?;
+        desk.aside.keep(&*site.ledger, desk.now)?;
         looked?;
+        if !desk.arrived.is_empty() {
+            site.ledger.note_hints(&desk.arrived)?;
+        }
         Ok(desk.taken)
     }
 
@@ -225,6 +257,7 @@ impl Adopting {
                     name = hint.name,
                     "file is of an RSE that is not adopted"
                 );
+                desk.has_arrived(index);
                 continue;
             };
             let message = match message::read(hint.detail.as_deref().unwrap_or_default()) {
@@ -326,10 +359,20 @@ impl Adopting {
             origin: place.origin,
             name,
         };
-        if self.is_not_ours(place, &run)? {
-            debug!(run = %run.name, "run is its owner's, or was removed here: messages are passed over");
-            adopting::messages(&place.rse, Fate::NotOurs, group.len() as u64);
-            return Ok(());
+        let files = group.len() as u64;
+        match self.whose(place, &run)? {
+            Whose::Ours => {}
+            Whose::Owners => {
+                debug!(run = %run.name, files, "files are of a run whose owner has spoken for it");
+                adopting::messages(&place.rse, Fate::NotOurs, files);
+                group.iter().for_each(|one| desk.has_arrived(one.index));
+                return Ok(());
+            }
+            Whose::Gone => {
+                debug!(run = %run.name, files, "files are of a run that was removed here");
+                adopting::messages(&place.rse, Fate::NotOurs, files);
+                return Ok(());
+            }
         }
         let new = self.leave_known(place, &run, group, desk)?;
         if new.is_empty() {
@@ -357,18 +400,21 @@ impl Adopting {
         Ok(())
     }
 
-    /// Whether the run's owner has spoken for it, or it was removed here for good.
-    fn is_not_ours(&self, place: &Place, run: &RunKey) -> Result<bool, AdoptError> {
+    fn whose(&self, place: &Place, run: &RunKey) -> Result<Whose, AdoptError> {
         if place.flow.owner_heard_of(&run.name)?.is_some() {
-            return Ok(true);
+            return Ok(Whose::Owners);
         }
         let registry = &place.flow.site().registry;
         let Some(row) = registry.run(run)? else {
-            return Ok(false);
+            return Ok(Whose::Ours);
         };
         let run = run.clone();
-        let going = registry.still_stands(&Conflict::RemovalUnderWay { run })?;
-        Ok(row.is_removed() || going)
+        let is_going = registry.still_stands(&Conflict::RemovalUnderWay { run })?;
+        Ok(if row.is_removed() || is_going {
+            Whose::Gone
+        } else {
+            Whose::Ours
+        })
     }
 
     /// Leaves out what is registered already; what differs from that is told.

@@ -3,8 +3,9 @@
 use std::fs;
 use std::ops::ControlFlow;
 
+use runsync::clock::Clock;
 use runsync::ingest::give_way::{ADOPTED_CONTRADICTED, ADOPTED_LEFT};
-use runsync::ledger::record::ManifestState;
+use runsync::ledger::record::{HintKind, ManifestState};
 use runsync::registry::record::Presence;
 use runsync::registry::removal::Operation;
 use runsync::removal::{Consent, Request, Requester};
@@ -107,6 +108,13 @@ fn the_owners_snapshot_takes_over_with_all_that_is_confirmed() {
         (vec![Presence::No], 0)
     );
     assert_eq!(open.dump(), before);
+    // They are told on as what they are for the owner's run: files that have come.
+    let arrived = open
+        .ledger()
+        .hints_due(HintKind::Arrived, site.clock.now(), 10)
+        .unwrap();
+    let names: Vec<_> = arrived.iter().map(|hint| hint.name.as_str()).collect();
+    assert_eq!(names, [product(1).path, product(7).path]);
     drop(open);
     let mut open = site.open();
     open.work();
