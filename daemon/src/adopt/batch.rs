@@ -232,12 +232,14 @@ impl Adopting {
         Ok(Some(Written { path, generation }))
     }
 
-    fn roots(&self) -> impl Iterator<Item = (&runsync_config::root::RootName, &dyn Datastore)> {
+    pub(super) fn roots(
+        &self,
+    ) -> impl Iterator<Item = (&runsync_config::root::RootName, &dyn Datastore)> {
         let flows = self.flows().iter();
         flows.map(|flow| (&flow.root().name, &**flow.datastore()))
     }
 
-    fn universe(&self) -> UniverseVersion {
+    pub(super) fn universe(&self) -> UniverseVersion {
         UniverseVersion {
             name: universe::NAMESPACE.to_owned(),
             version: self.universe_version(),

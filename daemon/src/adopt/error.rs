@@ -1,6 +1,6 @@
 //! What keeps hints from being looked into at all. What is wrong with one message is no error.
 
-use runsync_manifest::error::KeyError;
+use runsync_manifest::error::{KeyError, WriteError};
 
 use crate::create::CreateError;
 use crate::datastore::DatastoreError;
@@ -35,6 +35,12 @@ pub enum AdoptError {
     /// The manifest cannot be made.
     #[error("cannot make a manifest of adopted files")]
     Create(#[from] CreateError),
+    /// The snapshot cannot be written.
+    #[error("cannot write a snapshot of an adopted run")]
+    Write(#[from] WriteError),
+    /// What the registry holds of a run is no JSON.
+    #[error("the registry holds a data ID that is no JSON")]
+    Garbled(#[source] serde_json::Error),
     /// The manifest that was just made cannot be read.
     #[error("cannot read the manifest of adopted files that was just made")]
     Parse(#[from] ParseError),
@@ -65,7 +71,8 @@ impl AdoptError {
                 "restore the file that `signing_key_file` names, from a backup of the keys"
                     .to_owned(),
             ),
-            Self::Lock(_) | Self::Create(_) | Self::Parse(_) => None,
+            Self::Garbled(_) => Some("its file is damaged: restore it from a backup".to_owned()),
+            Self::Lock(_) | Self::Create(_) | Self::Write(_) | Self::Parse(_) => None,
         }
     }
 }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use runsync_config::adopt::Adopt;
 use runsync_config::root::RootName;
 use runsync_manifest::name::{RepositoryId, RseName, RunKey, RunName, SiteName, StorageClassName};
@@ -13,29 +12,20 @@ use runsync_manifest::signature::SigningKey;
 use runsync_manifest::universe;
 use tracing::{debug, info, warn};
 
-use super::dimensions::Taking;
+use super::desk::Desk;
 use super::error::AdoptError;
-use super::gather::{self, Gathered, Groups, Stated};
-use super::message::{self, What};
-use super::place;
-use super::set_aside::{SetAside, Why};
+use super::gather::{self, Gathered};
+use super::set_aside::Why;
 use crate::ingest::adopted;
 pub(super) use crate::ingest::adopted::DIMENSIONS_RUN;
 use crate::ingest::flow::{Decision, Flow};
 use crate::ingest::settle::Settled;
 use crate::ledger::hints::{HintTaker, TakeError};
-use crate::ledger::record::{Hint, HintKind, ManifestState, NewHint, Taken};
+use crate::ledger::record::{Hint, ManifestState, Taken};
 use crate::poison::lock;
 use crate::registry::conflict::Conflict;
 use crate::telemetry::adopting::{self, Fate};
 use crate::worker::Wake;
-
-/// First pause of a hint that waits for something; doubled with each try.
-const FIRST_PAUSE: Duration = Duration::from_secs(10);
-/// Its longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10 * 60);
-/// Doublings until then.
-const DOUBLINGS_MAX: u32 = 6;
 
 /// What adopting works with.
 #[derive(Debug)]
@@ -54,7 +44,7 @@ pub struct Ground {
 #[derive(Debug)]
 pub struct Adopting {
     ground: Ground,
-    places: Vec<Place>,
+    pub(super) places: Vec<Place>,
     /// Who confirms artifacts of a root, and is woken where some are new.
     wakes: Mutex<Vec<(RootName, Wake)>>,
 }
@@ -67,16 +57,6 @@ pub(super) struct Place {
     pub(super) flow: Flow,
 }
 
-/// The hints at hand, and what becomes of each.
-struct Desk<'h> {
-    hints: &'h [Hint],
-    taken: Vec<Taken>,
-    aside: SetAside,
-    /// Files that are not adopted, and have come all the same.
-    arrived: Vec<NewHint>,
-    now: Timestamp,
-}
-
 /// Whose a run is.
 enum Whose {
     /// It is adopted, or may be.
@@ -85,46 +65,6 @@ enum Whose {
     Owners,
     /// Nobody's here: it was removed, or is about to be.
     Gone,
-}
-
-impl Desk<'_> {
-    fn set(&mut self, index: usize, taken: Taken) {
-        if let Some(slot) = self.taken.get_mut(index) {
-            *slot = taken;
-        }
-    }
-
-    fn set_aside(&mut self, index: usize, rse: &RseName, why: &Why, reason: &str) {
-        if let Some(hint) = self.hints.get(index) {
-            self.aside.add(hint, rse, why, reason);
-        }
-    }
-
-    /// Has a file looked for like any other that has come: its run's manifest may wait for it.
-    fn has_arrived(&mut self, index: usize) {
-        let arrived = self.hints.get(index).map(|hint| NewHint {
-            kind: HintKind::Arrived,
-            rse: hint.rse.clone(),
-            scope: hint.scope.clone(),
-            name: hint.name.clone(),
-            detail: None,
-            heard_at: hint.heard_at,
-        });
-        self.arrived.extend(arrived);
-    }
-
-    /// Puts a hint off, for longer each time.
-    fn put_off(&mut self, index: usize) {
-        let tries = self.hints.get(index).map_or(0, |hint| hint.tries);
-        let doubled = FIRST_PAUSE * 2_u32.pow(tries.min(DOUBLINGS_MAX));
-        self.set(index, Taken::Later(doubled.min(LONGEST_PAUSE)));
-    }
-
-    /// How long a hint has waited.
-    fn age(&self, index: usize) -> Duration {
-        let heard = self.hints.get(index).map_or(self.now, |hint| hint.heard_at);
-        Duration::try_from(self.now.duration_since(heard)).unwrap_or_default()
-    }
 }
 
 impl Adopting {
@@ -195,13 +135,7 @@ impl Adopting {
             return Ok(vec![Taken::Done; hints.len()]);
         };
         let site = first.site();
-        let mut desk = Desk {
-            hints,
-            taken: vec![Taken::Done; hints.len()],
-            aside: SetAside::default(),
-            arrived: Vec::new(),
-            now: site.clock.now(),
-        };
+        let mut desk = Desk::of(hints, site.clock.now());
         let looked = match &self.ground.config {
             Some(config) => self.look(config, &mut desk, progress),
             None => {
@@ -235,112 +169,6 @@ impl Adopting {
             }
             if let Some(place) = self.places.get(place) {
                 self.take_group(config, place, run, group, desk, progress)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads every hint; files of dimension records are taken at once.
-    fn sort(
-        &self,
-        config: &Adopt,
-        desk: &mut Desk<'_>,
-        progress: &mut dyn FnMut() -> ControlFlow<()>,
-    ) -> Result<Groups, AdoptError> {
-        let mut groups = Groups::new();
-        for (index, hint) in desk.hints.iter().enumerate() {
-            let places = self.places.iter().enumerate();
-            let at = places.filter(|(_, place)| hint.rse.as_ref() == Some(&place.rse));
-            let Some((number, place)) = at.last() else {
-                debug!(
-                    scope = hint.scope,
-                    name = hint.name,
-                    "file is of an RSE that is not adopted"
-                );
-                desk.has_arrived(index);
-                continue;
-            };
-            let message = match message::read(hint.detail.as_deref().unwrap_or_default()) {
-                Ok(message) => message,
-                Err(error) => {
-                    desk.set_aside(index, &place.rse, &Why::of(&error), &error.to_string());
-                    continue;
-                }
-            };
-            if let What::NeedsButler(what) = message.what {
-                desk.set_aside(index, &place.rse, &Why::needs(what), what.as_str());
-                continue;
-            }
-            let path = match place::path_in(place.flow.root(), &message.url) {
-                Ok(path) => path,
-                Err(error) => {
-                    let reason = crate::error_chain::error_chain(&error);
-                    desk.set_aside(index, &place.rse, &Why::Elsewhere, &reason);
-                    continue;
-                }
-            };
-            let stated = Stated::of(&message);
-            match message.what {
-                What::Product(product) => {
-                    let one = Gathered {
-                        index,
-                        path,
-                        message: stated,
-                        product: *product,
-                    };
-                    if self.may_take(config, place, &one, desk) {
-                        let key = (number, one.product.run.clone());
-                        groups.entry(key).or_default().push(one);
-                    }
-                }
-                What::Dimensions => {
-                    let taking = self.take_dimensions(place, &path, stated, progress)?;
-                    self.settle_dimensions(config, place, index, taking, desk)?;
-                }
-                What::NeedsButler(_) => {}
-            }
-        }
-        Ok(groups)
-    }
-
-    /// Whether a dataset's run, and its place, may be adopted.
-    fn may_take(&self, config: &Adopt, place: &Place, one: &Gathered, desk: &mut Desk<'_>) -> bool {
-        let run = &one.product.run;
-        if !config.takes_run(run) || run.as_str() == DIMENSIONS_RUN {
-            let reason = format!("run `{run}` is not adopted here");
-            desk.set_aside(one.index, &place.rse, &Why::Foreign, &reason);
-            return false;
-        }
-        let trust = place.flow.site().trust();
-        if let Some(prefix) = trust.foreign_prefix(run, one.path.as_str()) {
-            let path = &one.path;
-            let reason = format!("`{path}` lies below `{prefix}`, where run `{run}` is not");
-            desk.set_aside(one.index, &place.rse, &Why::Foreign, &reason);
-            return false;
-        }
-        true
-    }
-
-    fn settle_dimensions(
-        &self,
-        config: &Adopt,
-        place: &Place,
-        index: usize,
-        taking: Taking,
-        desk: &mut Desk<'_>,
-    ) -> Result<(), AdoptError> {
-        match taking {
-            Taking::Taken(None) => adopting::message(&place.rse, Fate::Known),
-            Taking::Taken(Some(path)) => {
-                self.register(place, path)?;
-                adopting::message(&place.rse, Fate::Adopted);
-            }
-            Taking::NotYet(why) if desk.age(index) < config.dimension_patience => {
-                debug!(rse = %place.rse, why, "file of dimension records is waited for");
-                desk.put_off(index);
-            }
-            Taking::NotYet(why) | Taking::Wrong(why) => {
-                desk.set_aside(index, &place.rse, &Why::Broken, &why);
             }
         }
         Ok(())
@@ -397,7 +225,7 @@ impl Adopting {
             let batch = std::mem::replace(&mut rest, later);
             self.take_batch(config, place, &run, batch, desk, progress)?;
         }
-        Ok(())
+        self.compact(config, place, &run, progress)
     }
 
     fn whose(&self, place: &Place, run: &RunKey) -> Result<Whose, AdoptError> {
@@ -511,7 +339,7 @@ impl Adopting {
     }
 
     /// Has a manifest that lies in the root registered now. Where that fails, the sweep finds it.
-    fn register(&self, place: &Place, path: String) -> Result<(), AdoptError> {
+    pub(super) fn register(&self, place: &Place, path: String) -> Result<(), AdoptError> {
         adopting::manifests(&place.rse, 1);
         let flow = &place.flow;
         let settled = Settled::by_operator(path, flow.site().clock.now());

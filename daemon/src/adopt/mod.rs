@@ -30,13 +30,21 @@ mod place;
 
 mod set_aside;
 
+mod desk;
+
+mod sort;
+
 mod gather;
 
 mod batch;
 
+mod compact;
+
 mod dimensions;
 
 pub mod flow;
+
+pub mod ingestd;
 
 pub use self::error::AdoptError;
 pub use self::flow::{Adopting, Ground};

@@ -23,7 +23,7 @@ pub mod error;
 
 mod fields;
 
-mod yaml;
+pub(crate) mod yaml;
 
 pub mod draft;
 

@@ -203,3 +203,62 @@ fn formatters_come_from_the_configuration() {
         .unwrap();
     assert_eq!(records[0].formatter.as_deref(), Some("x.y.Z"));
 }
+
+#[test]
+fn files_that_come_one_by_one_leave_few_manifests() {
+    let site = adopting("manifests_max = 4\n");
+    let mut open = site.open();
+    send(&site, &open, &[dimension_file(40)]);
+    take_all(&site, &mut open);
+    let mut most = 0;
+    for number in 1..=22 {
+        send(&site, &open, &[product(number)]);
+        take_all(&site, &mut open);
+        most = most.max(manifests_of(&site, &adopted_run(RUN)).len());
+    }
+    assert!(most <= 4, "{most}");
+    let all: Vec<u128> = (1..=22).collect();
+    assert_eq!(presence(&open, &all), vec![Presence::Yes; 22]);
+    let states = states(&open);
+    assert!(
+        states
+            .iter()
+            .all(|state| *state == ManifestState::Registered),
+        "{states:?}"
+    );
+    // What is left makes the same registry, from nothing.
+    let before = row(&open, &adopted_run(RUN)).unwrap();
+    drop(open);
+    let other = adopting("manifests_max = 4\n");
+    for file in crate::pair::files_below(&site, "") {
+        if file != "runsync/repository.json" {
+            other.put(&file, &std::fs::read(site.root().join(&file)).unwrap());
+        }
+    }
+    let mut open = other.open();
+    open.work();
+    open.confirm();
+    let after = row(&open, &adopted_run(RUN)).unwrap();
+    let sums = |row: &runsync::registry::record::RunRow| {
+        (
+            row.datasets,
+            row.claims,
+            row.waiting,
+            row.bytes,
+            row.generation,
+        )
+    };
+    assert_eq!(sums(&after), sums(&before));
+    // One that waits for dimension records in a manifest of its own is not overtaken.
+    send(&other, &open, &[product(41)]);
+    other.pass(2 * HOUR);
+    for number in 23..=34 {
+        send(&other, &open, &[product(number)]);
+        take_all(&other, &mut open);
+    }
+    send(&other, &open, &[dimension_file(42)]);
+    take_all(&other, &mut open);
+    open.work();
+    open.confirm();
+    assert_eq!(presence(&open, &[34, 41]), [Presence::Yes; 2]);
+}
