@@ -42,6 +42,7 @@ const LAYERS: &[(Within, &[&str])] = &[
         &[
             "recovery",
             "reconcile",
+            "events",
             "adopt",
             "publish",
             "create",
@@ -85,6 +86,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("tower_http", &["http"]),
     ("utoipa_axum", &["http"]),
     ("reqwest", &["http", "rucio"]),
+    ("rdkafka", &["events"]),
 ];
 
 #[test]

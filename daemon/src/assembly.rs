@@ -23,12 +23,14 @@ use uuid::Uuid;
 use crate::adopt::{self, Adopting};
 use crate::clock::{Clock, SystemUptime};
 use crate::datastore::{Datastore, DatastoreError, LocalRoot};
+use crate::events::{Hearing, Takers};
 use crate::ingest::flow::{Flow, SiteParts};
 use crate::ingest::following::Following;
 use crate::ingest::trust::Trust;
 use crate::lease::{
     Fence, Held, Holder, HolderKind, Keeper, LeaseError, Standing, Tenure, Vacancy,
 };
+use crate::ledger::hints::HintTaker;
 use crate::ledger::{Ledger, LedgerError, SqliteLease, SqliteLedger};
 use crate::publish::{self, PublishRoot, Publishing};
 use crate::registration_lock::{RegistrationLock, RegistrationLockError};
@@ -465,6 +467,8 @@ pub struct Assembly {
     pub publishing: Arc<Publishing>,
     /// Makes runs of messages about single files.
     pub adopting: Arc<Adopting>,
+    /// Hears messages of files.
+    pub events: Hearing,
     /// The site's repository.
     pub repository: RepositoryId,
 }
@@ -518,19 +522,29 @@ impl Assembly {
             .map(|(root, datastore)| Flow::new(Arc::clone(&parts), root.clone(), datastore))
             .collect();
         let following = Arc::new(Following::new(flows.clone(), Arc::clone(&removing)));
-        let adopting = Adopting::new(adopt::Ground {
+        let adopting = Arc::new(Adopting::new(adopt::Ground {
             site: site.name.clone(),
             config: site.adopt.clone(),
             flows: flows.clone(),
             signing_key_file: site.signing_key_file.clone(),
-        });
+        }));
+        let takers = Takers {
+            sync: None,
+            adopt: site
+                .adopt
+                .is_some()
+                .then(|| Arc::clone(&adopting) as Arc<dyn HintTaker>),
+        };
+        let (ledger, clock) = (Arc::clone(&parts.ledger), Arc::clone(&parts.clock));
+        let events = Hearing::new(site, takers, ledger, clock);
         Ok(Self {
             parts,
             flows,
             removing,
             following,
             publishing: Arc::new(publishing),
-            adopting: Arc::new(adopting),
+            adopting,
+            events,
             repository,
         })
     }

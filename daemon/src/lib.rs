@@ -17,7 +17,7 @@ mod poison;
 
 mod sorting;
 
-mod tls;
+pub mod tls;
 
 pub mod disposition;
 
@@ -50,6 +50,8 @@ pub mod create;
 pub mod publish;
 
 pub mod adopt;
+
+pub mod events;
 
 pub mod assembly;
 

@@ -99,6 +99,7 @@ impl Loops {
                 Box::new(PublishWorker::new(Arc::clone(&publish)))
             });
         }
+        assembly.events.start(&driver);
         Self {
             assembly,
             driver,

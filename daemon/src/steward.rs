@@ -21,7 +21,7 @@ use crate::lease::{Held, HolderKind, Keeper, LeaseRow, Standing, Vacancy};
 use crate::loops::{Duty, Loops};
 use crate::poison::lock;
 use crate::service;
-use crate::worker::{Driver, Next, Pulse, StepError, Wake, Worker, WorkerStatus};
+use crate::worker::{BackOff, Driver, Next, Pulse, StepError, Wake, Worker, WorkerStatus};
 
 /// Looks after one site for the life of this process.
 #[derive(Debug)]
@@ -74,8 +74,11 @@ impl Steward {
         let driver = Driver::new(clock);
         let works = Arc::clone(&shared);
         // A takeover comes in time also after errors.
-        let back_off_max = assembly::patience(site);
-        driver.start_within("lease", shared.wake.clone(), back_off_max, move || {
+        let back_off = BackOff {
+            max: assembly::patience(site),
+            ..BackOff::default()
+        };
+        driver.start_within("lease", shared.wake.clone(), back_off, move || {
             Box::new(LeaseWorker(Arc::clone(&works)))
         });
         Ok(Self { shared, driver })

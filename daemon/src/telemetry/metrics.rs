@@ -327,6 +327,7 @@ pub fn install() -> Result<Rendering, MetricsError> {
     super::removals::describe();
     super::adopting::describe();
     super::rucio::describe();
+    super::events::describe();
     counter!(OVERFLOWS).increment(0);
     gauge!(IN_FLIGHT).set(0.0);
     for socket in ["unix", "tcp"] {

@@ -10,4 +10,6 @@ pub mod adopting;
 
 pub mod rucio;
 
+pub mod events;
+
 pub use self::log::{TelemetryError, filter, start, start_for_a_command};

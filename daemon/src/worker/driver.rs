@@ -21,6 +21,25 @@ const BACK_OFF_MIN: Duration = Duration::from_secs(1);
 /// want to wait longer.
 const BACK_OFF_MAX: Duration = Duration::from_secs(60);
 
+/// How long a worker waits after failures: doubled with each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackOff {
+    /// It is tried again after so long at the latest, however often it has failed.
+    pub max: Duration,
+    /// So much longer at most, at random: where many processes lose the same server, they do not all come
+    /// back at the same moment.
+    pub jitter: Duration,
+}
+
+impl Default for BackOff {
+    fn default() -> Self {
+        Self {
+            max: BACK_OFF_MAX,
+            jitter: Duration::ZERO,
+        }
+    }
+}
+
 /// Workers that did not end their step in time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot stop in time: still working: {}", .0.join(", "))]
@@ -56,22 +75,16 @@ impl Driver {
     where
         M: FnMut() -> Box<dyn Worker> + Send + 'static,
     {
-        self.start_within(name, wake, BACK_OFF_MAX, make);
+        self.start_within(name, wake, BackOff::default(), make);
     }
 
-    /// As [`start`](Self::start), for a worker that is tried again after `back_off_max` at the
-    /// latest, however often it has failed.
+    /// As [`start`](Self::start), for a worker that waits otherwise after failures.
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime.
-    pub fn start_within<M>(
-        &self,
-        name: impl Into<String>,
-        wake: Wake,
-        back_off_max: Duration,
-        make: M,
-    ) where
+    pub fn start_within<M>(&self, name: impl Into<String>, wake: Wake, back_off: BackOff, make: M)
+    where
         M: FnMut() -> Box<dyn Worker> + Send + 'static,
     {
         let pulse = Pulse::new(
@@ -87,7 +100,7 @@ impl Driver {
                 make: Box::new(make),
                 worker: None,
                 pulse,
-                back_off_max,
+                back_off,
             };
             loop {
                 let Some((back, wait)) = run.step().await else {
@@ -212,7 +225,7 @@ struct Run {
     make: Box<dyn FnMut() -> Box<dyn Worker> + Send>,
     worker: Option<Box<dyn Worker>>,
     pulse: Pulse,
-    back_off_max: Duration,
+    back_off: BackOff,
 }
 
 /// How a wait ends.
@@ -281,7 +294,8 @@ impl Run {
     /// A wake-up does not cut the wait short: what just failed would fail again at each event.
     fn failed(&self, reason: &str) -> Wait {
         let failures = self.pulse.failed(reason.to_owned());
-        let period = back_off(failures).min(self.back_off_max);
+        let jitter = self.back_off.jitter.mul_f64(fastrand::f64());
+        let period = back_off(failures).min(self.back_off.max) + jitter;
         let name = self.pulse.status().name;
         if self.worker.is_some() {
             warn!(worker = %name, failures, retry_in = ?period, error = reason, "worker failed");

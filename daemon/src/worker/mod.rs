@@ -26,7 +26,7 @@ mod tests;
 use std::error::Error;
 use std::time::Duration;
 
-pub use self::driver::{Driver, StillRunning, Tasks};
+pub use self::driver::{BackOff, Driver, StillRunning, Tasks};
 pub use self::status::{Activity, Pulse, WorkerStatus};
 pub use self::wake::Wake;
 

@@ -51,7 +51,11 @@ fn scene_within(
     let taken = Arc::new(AtomicU64::new(0));
     let lives = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&lives);
-    driver.start_within("scripted", wake.clone(), back_off_max, move || {
+    let back_off = BackOff {
+        max: back_off_max,
+        ..BackOff::default()
+    };
+    driver.start_within("scripted", wake.clone(), back_off, move || {
         counted.fetch_add(1, Ordering::SeqCst);
         Box::new(Scripted {
             script: Arc::clone(&script),

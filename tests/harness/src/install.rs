@@ -65,6 +65,14 @@ pub(crate) fn install() -> Result<Installed> {
     })
 }
 
+/// Installs the Debian packages that are missing, and nothing else.
+pub(crate) fn debian() -> Result<()> {
+    let lock = scratch::lock_file(&cache()?.join("install.lock"))?;
+    lock.lock()
+        .context("cannot wait for another that installs")?;
+    packages().map(drop)
+}
+
 /// This harness's part of the project's cache: below `$XDG_CACHE_HOME`, else `~/.cache`.
 pub(crate) fn cache() -> Result<PathBuf> {
     let caches = env::var_os("XDG_CACHE_HOME")

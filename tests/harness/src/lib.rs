@@ -37,7 +37,7 @@ mod server;
 mod stand_in;
 mod supervisor;
 
-pub use broker::Broker;
+pub use broker::{Broker, RabbitMq};
 pub use certificates::Certificate;
 pub use daemons::Daemon;
 pub use fixtures::{Naming, Rse};

@@ -169,6 +169,26 @@ impl Rucio {
         self.broker.as_ref().context("this harness has no broker")
     }
 
+    /// Stops the message broker: connections to it end, and new ones are refused.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::broker`].
+    pub fn stop_broker(&self) -> Result<()> {
+        self.broker()?;
+        Broker::stop(&self.supervisor)
+    }
+
+    /// Starts the message broker again, on the same port and with what it has kept, and waits until it takes
+    /// connections. One that still runs is stopped first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::broker`].
+    pub fn restart_broker(&self) -> Result<()> {
+        self.broker()?.restart(&self.supervisor)
+    }
+
     /// Runs a cycle of each of these daemons, one after the other.
     ///
     /// # Errors
