@@ -13,6 +13,7 @@ mod support;
 #[path = "../../support/pair.rs"]
 mod pair;
 
+#[path = "../../support/sender.rs"]
 mod sender;
 
 mod site;

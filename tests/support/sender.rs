@@ -1,5 +1,14 @@
 //! What Rubin's senders do: files with sidecars, and a message for each that was transferred.
 
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    reason = "test support, of which each target uses a part"
+)]
+
 use std::fmt::Write as _;
 
 use runsync::ledger::record::{HintKind, NewHint};
@@ -10,30 +19,30 @@ use uuid::Uuid;
 use crate::support::{OpenSite, TestSite, artifact};
 
 /// The RSE that the site's root is.
-pub(crate) const RSE: &str = "SITE_B_DISK";
+pub const RSE: &str = "SITE_B_DISK";
 /// The run that messages tell of.
-pub(crate) const RUN: &str = "u/test/run";
+pub const RUN: &str = "u/test/run";
 
 /// A file that was transferred, and what the message says of it.
 #[derive(Debug, Clone)]
-pub(crate) struct Sent {
+pub struct Sent {
     /// Its path in the root.
-    pub(crate) path: String,
+    pub path: String,
     /// Its bytes.
-    pub(crate) bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     /// `rubin_butler`.
-    pub(crate) kind: Value,
+    pub kind: Value,
     /// `rubin_sidecar`.
-    pub(crate) sidecar: String,
+    pub sidecar: String,
 }
 
 /// UUID of the dataset of that number.
-pub(crate) fn uuid(number: u128) -> Uuid {
+pub fn uuid(number: u128) -> Uuid {
     Uuid::from_u128(number)
 }
 
 /// A calexp of visit `number` and detector 0 in `run`.
-pub(crate) fn product_of(run: &str, number: u128) -> Sent {
+pub fn product_of(run: &str, number: u128) -> Sent {
     let sidecar = json!({
         "id": uuid(number),
         "datasetType": {
@@ -55,12 +64,12 @@ pub(crate) fn product_of(run: &str, number: u128) -> Sent {
 }
 
 /// A calexp of [`RUN`].
-pub(crate) fn product(number: u128) -> Sent {
+pub fn product(number: u128) -> Sent {
     product_of(RUN, number)
 }
 
 /// A file with the dimension records of visits below `most`, as a Butler exports them.
-pub(crate) fn dimension_file(most: u32) -> Sent {
+pub fn dimension_file(most: u32) -> Sent {
     let mut text = String::from(
         "description: Butler Data Repository Export\nversion: 1.0.2\nuniverse_version: 8\n\
          universe_namespace: daf_butler\ndata:\n",
@@ -95,7 +104,7 @@ pub(crate) fn dimension_file(most: u32) -> Sent {
 
 impl Sent {
     /// The payload of the message about it.
-    pub(crate) fn payload(&self, root: &str) -> Value {
+    pub fn payload(&self, root: &str) -> Value {
         let wanted = Wanted {
             md5: true,
             sha256: false,
@@ -114,19 +123,19 @@ impl Sent {
     }
 
     /// Puts the file where a transfer puts it.
-    pub(crate) fn arrives(&self, site: &TestSite) {
+    pub fn arrives(&self, site: &TestSite) {
         site.put(&self.path, &self.bytes);
     }
 }
 
 /// The message about a file, as it is kept.
-pub(crate) fn hint(site: &TestSite, sent: &Sent) -> NewHint {
+pub fn hint(site: &TestSite, sent: &Sent) -> NewHint {
     let root = site.root();
     hint_of(site, &sent.path, &sent.payload(root.to_str().unwrap()))
 }
 
 /// A message with that payload.
-pub(crate) fn hint_of(site: &TestSite, name: &str, payload: &Value) -> NewHint {
+pub fn hint_of(site: &TestSite, name: &str, payload: &Value) -> NewHint {
     NewHint {
         kind: HintKind::PerFile,
         rse: Some(RSE.parse().unwrap()),
@@ -138,7 +147,7 @@ pub(crate) fn hint_of(site: &TestSite, name: &str, payload: &Value) -> NewHint {
 }
 
 /// Files arrive, and messages about them are heard.
-pub(crate) fn send(site: &TestSite, open: &OpenSite, sent: &[Sent]) {
+pub fn send(site: &TestSite, open: &OpenSite, sent: &[Sent]) {
     let hints: Vec<NewHint> = sent
         .iter()
         .map(|sent| {
