@@ -133,7 +133,7 @@ impl Flow {
                 ADOPTED_LEFT,
                 format!(
                     "{} datasets of messages are not in what the run's owner has published; `runsync remove-runs --local` with `--origin {}` drops them",
-                    row.datasets, adopted.origin
+                    row.datasets, label
                 ),
             ),
             None => {

@@ -32,3 +32,6 @@ mod traffic;
 mod way;
 
 mod stomp;
+
+#[cfg(feature = "kafka")]
+mod kafka;

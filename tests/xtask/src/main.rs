@@ -18,6 +18,7 @@ mod check;
 mod config_online;
 mod confirming;
 mod demo;
+mod dropin;
 mod figures;
 mod files;
 mod idle;
@@ -111,6 +112,8 @@ enum Task {
     RucioClient,
     /// Proof: what is published is in Rucio, killed at any request, and by Rucio's own tools
     RucioPublish(rucio_publish::Arguments),
+    /// Proof: in the place of ctrl_ingestd, per-file messages become runs, whatever else comes
+    Dropin,
     /// Proof: what Rucio and a configuration do not agree about is told before the daemon starts
     ConfigOnline,
     /// Types every command of docs/WALKTHROUGH.md and compares what it prints
@@ -147,6 +150,7 @@ fn main() -> ExitCode {
         Task::FaultsRemoval => removal_proofs::faults(),
         Task::TwoAccounts => removal_proofs::accounts(),
         Task::RucioPublish(arguments) => rucio_publish::run(arguments),
+        Task::Dropin => dropin::run(),
         Task::RucioClient => rucio_client::run(),
         Task::ConfigOnline => config_online::run(),
         Task::Walkthrough => walkthrough::run(),
