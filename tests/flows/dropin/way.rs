@@ -23,6 +23,9 @@ use crate::traffic::{
 /// Kind of the findings about messages that nothing can be made of.
 const SET_ASIDE: &str = "adopt_set_aside";
 
+/// Datasets that mark the end of what was sent before them: two at a time, as Kafka's topic has two partitions.
+const MARKERS: [[u128; 2]; 2] = [[200, 201], [202, 203]];
+
 /// How messages reach the daemon.
 pub(crate) trait Carrier {
     /// What it is called in the table of cases.
@@ -212,7 +215,7 @@ pub(crate) fn go(carrier: &mut dyn Carrier) {
     let before = (seen.dump(), manifests(site));
     let again = disordered(&all[..=FIRST.count()]);
     carrier.send(&again);
-    mark(&ground, carrier, &daemon, &seen, 200);
+    mark(&ground, carrier, &daemon, &seen, MARKERS[0]);
     assert_eq!(unmarked(&ground, &seen), before);
     tell("each twice, out of order", "nothing changed");
 
@@ -239,7 +242,7 @@ pub(crate) fn go(carrier: &mut dyn Carrier) {
     carrier.again(&all);
     ground.configure(carrier);
     let daemon = ground.start();
-    mark(&ground, carrier, &daemon, &seen, 201);
+    mark(&ground, carrier, &daemon, &seen, MARKERS[1]);
     daemon.until("all is looked into", || is_quiet(&seen));
     let after = unmarked(&ground, &seen);
     assert_eq!(after.0, before.0);
@@ -253,21 +256,35 @@ pub(crate) fn go(carrier: &mut dyn Carrier) {
     daemon.stop();
 }
 
-/// Sends a message about a run of its own, and waits until all is looked into.
-fn mark(ground: &Ground, carrier: &dyn Carrier, daemon: &Daemon, seen: &Onlooker, number: u128) {
-    let sent = product_of(&format!("marker/{number}"), number);
-    carrier.send(&arriving(&ground.site, std::slice::from_ref(&sent)));
-    daemon.until("the marker has come", || {
-        have_come(seen, [number]) && is_quiet(seen)
+/// Sends messages about a run of its own, and waits until all is looked into.
+fn mark(
+    ground: &Ground,
+    carrier: &dyn Carrier,
+    daemon: &Daemon,
+    seen: &Onlooker,
+    numbers: [u128; 2],
+) {
+    let run = format!("marker/{}", numbers[0]);
+    let sent = numbers.map(|number| product_of(&run, number));
+    carrier.send(&arriving(&ground.site, &sent));
+    daemon.until("the markers have come", || {
+        have_come(seen, numbers) && is_quiet(seen)
     });
 }
 
 /// Registry and manifests, without what marks the time.
 fn unmarked(ground: &Ground, seen: &Onlooker) -> (String, Vec<String>) {
+    let marks = MARKERS.as_flattened().iter();
+    let marks: Vec<_> = marks
+        .map(|number| crate::sender::uuid(*number).to_string())
+        .collect();
+    let is_mark = |line: &str| {
+        line.contains("marker/") || marks.iter().any(|mark| line.contains(mark.as_str()))
+    };
     let lines: Vec<String> = seen
         .dump()
         .lines()
-        .filter(|line| !line.contains("marker/"))
+        .filter(|line| !is_mark(line))
         .map(str::to_owned)
         .collect();
     let manifests = manifests(&ground.site).into_iter();

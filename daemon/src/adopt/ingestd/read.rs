@@ -175,12 +175,16 @@ impl Reader<'_> {
     }
 
     fn text(&self, field: &str, node: &Node) -> Result<String, CreateError> {
-        match node.scalar() {
-            Ok(Scalar::Text(text)) if !text.is_empty() && !text.contains(char::is_control) => {
-                Ok(text)
+        let text = match (node.scalar(), &node.value) {
+            (Ok(Scalar::Text(text)), _) => Some(text),
+            // An address and a port have the look of times and numbers, and are neither.
+            (Err(_), NodeValue::Scalar { text, plain: true }) if node.tag.is_none() => {
+                Some(text.clone())
             }
-            _ => Err(self.wrong(node, field, "something else", "text on one line")),
-        }
+            _ => None,
+        };
+        text.filter(|text| !text.is_empty() && !text.contains(char::is_control))
+            .ok_or_else(|| self.wrong(node, field, "something else", "text on one line"))
     }
 
     fn number(&self, tree: &Node, key: &str, default: i64) -> Result<i64, CreateError> {

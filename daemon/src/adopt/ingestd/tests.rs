@@ -105,6 +105,8 @@ fn earlier_forms_mean_the_same() {
         .replace("butler_repo:", "butler:\n    repo:")
         .replace("topics:", "rses:");
     assert_eq!(read(&earlier).unwrap(), read(FILE).unwrap());
+    let address = FILE.replace("- kafka2", "- 127.0.0.1:9093");
+    assert_eq!(read(&address).unwrap().brokers[1], "127.0.0.1:9093");
 }
 
 #[test]
