@@ -2,7 +2,7 @@
 //!
 //! The section may be missing: then nothing is adopted.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use runsync_manifest::name::{RseName, RunName, RunPrefix, StorageClassName};
@@ -124,7 +124,7 @@ impl Adopt {
 }
 
 fn formatters(sections: Vec<Section<'_, '_>>) -> Option<Vec<FormatterRule>> {
-    let mut seen = BTreeMap::new();
+    let mut seen = BTreeSet::new();
     let mut rules = Vec::with_capacity(sections.len());
     for mut section in sections {
         let storage_class: Option<StorageClassName> =
@@ -139,7 +139,7 @@ fn formatters(sections: Vec<Section<'_, '_>>) -> Option<Vec<FormatterRule>> {
             section.report("formatter", "must be the name of a Python class");
         }
         if let Some(class) = &storage_class
-            && seen.insert(class.as_str().to_owned(), ()).is_some()
+            && !seen.insert(class.as_str().to_owned())
         {
             section.report(
                 "storage_class",
