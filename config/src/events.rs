@@ -39,6 +39,9 @@ const HEART_BEAT_MAX: Duration = Duration::from_secs(300);
 /// Where Rucio's Hermes sends messages unless configured otherwise.
 const DESTINATION: &str = "/topic/rucio.events";
 
+/// What messages that come by HTTP are counted as: no source is called so.
+pub const HTTP_SOURCE: &str = "http";
+
 /// `[events]`: what is kept of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Events {
@@ -310,6 +313,10 @@ impl EventSource {
         };
         if let Some(name) = &name {
             check_name(&section, "name", name);
+            if name == HTTP_SOURCE {
+                let reason = Reason::new("stands for messages that come by `POST /v1/events`");
+                section.report("name", reason.hint("call it otherwise"));
+            }
         }
         if !(1..=BATCH_LIMIT).contains(&batch) {
             section.report("batch", format!("must be from 1 to {BATCH_LIMIT}"));

@@ -28,6 +28,12 @@ pub fn peer(origin: &TestSite, policy: &str) -> String {
 pub fn copy_of(origin: &TestSite, policy: &str, more: &str) -> TestSite {
     let site = TestSite::in_memory_as("SITE_B", 0xC, "size");
     site.configure("size", &format!("{}{more}", peer(origin, policy)));
+    trust(&site, origin);
+    site
+}
+
+/// Has a site trust the key of an origin.
+pub fn trust(site: &TestSite, origin: &TestSite) {
     let key = PublicKeyFile {
         site: "SITE_A".parse().unwrap(),
         repository: origin.repository,
@@ -37,7 +43,6 @@ pub fn copy_of(origin: &TestSite, policy: &str, more: &str) -> TestSite {
     let file = format!("keys/trusted/{}.json", key.public_key.id());
     let file = site.folder.path().join(file);
     write(&file, &serde_json::to_vec(&key).unwrap());
-    site
 }
 
 /// Carries all manifests that one site has and the other lacks, in the order of their paths.

@@ -47,10 +47,7 @@ pub struct RucioSite {
 impl RucioSite {
     /// Makes a site, an RSE and a scope of its own: the scope's files lie in the root.
     pub fn new(rucio: &Rucio, rse: &str, naming: Naming, more: &str) -> Self {
-        // Origins differ, and so do their control Rucio datasets.
-        static NUMBER: AtomicU8 = AtomicU8::new(0x10);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let site = TestSite::in_memory_as("SITE_A", number, "size");
+        let site = TestSite::in_memory_as("SITE_A", next_number(), "size");
         let (prefix, scope) = match naming {
             // The root is the folder of the scope, and the scope has its name.
             Naming::Identity | Naming::NonDeterministic => {
@@ -66,6 +63,20 @@ impl RucioSite {
         this
     }
 
+    /// Makes a site that is to hold copies of this one's runs, and an RSE of its own: the same scope's
+    /// files lie in its root. It is not configured yet.
+    pub fn copy(&self, rucio: &Rucio, rse: &str, naming: Naming) -> Self {
+        let site = TestSite::in_memory_as("SITE_B", next_number(), "size");
+        let prefix = match naming {
+            Naming::Identity | Naming::NonDeterministic => site.folder.path().to_owned(),
+            Naming::Hash => site.root(),
+        };
+        let rse = rucio.add_rse(rse, naming, Some(&prefix)).unwrap();
+        rucio.set_limit(ACCOUNT, &rse.name, None).unwrap();
+        let scope = self.scope.clone();
+        Self { site, rse, scope }
+    }
+
     /// Writes the configuration, for a server at `url`; `more` is TOML that follows `[rucio]`.
     pub fn configure(&self, url: &str, more: &str) {
         self.configure_scope(url, &self.scope, more);
@@ -73,6 +84,11 @@ impl RucioSite {
 
     /// The same with another scope: at an RSE that decides where files are.
     pub fn configure_scope(&self, url: &str, scope: &str, more: &str) {
+        self.configure_root("", &rucio_section(url, scope, more));
+    }
+
+    /// The same with more TOML of the root, and with all that follows it: see [`rucio_section`].
+    pub fn configure_root(&self, root: &str, rest: &str) {
         let password = self.site.folder.path().join("keys/rucio.password");
         write(&password, PASSWORD.as_bytes());
         private(&password);
@@ -80,12 +96,9 @@ impl RucioSite {
             Naming::Hash => "rucio",
             Naming::Identity | Naming::NonDeterministic => "identity",
         };
-        let root = format!("rse = \"{}\"\npath_mapping = \"{mapping}\"", self.rse.name);
-        let rucio = format!(
-            "[rucio]\nurl = \"{url}\"\naccount = \"{ACCOUNT}\"\nscope = \"{scope}\"\n{more}\n\
-             [rucio.userpass]\nusername = \"{USER}\"\npassword_file = \"keys/rucio.password\"\n"
-        );
-        self.site.configure_daemon("size", &root, &rucio);
+        let rse = &self.rse.name;
+        let root = format!("rse = \"{rse}\"\npath_mapping = \"{mapping}\"\n{root}");
+        self.site.configure_daemon("size", &root, rest);
     }
 
     /// Puts a manifest and its artifacts into the root, and has it ingested.
@@ -149,6 +162,20 @@ impl RucioSite {
         );
         text(&output.stderr)
     }
+}
+
+/// TOML of `[rucio]` for a server at `url`, and what follows it.
+pub fn rucio_section(url: &str, scope: &str, more: &str) -> String {
+    format!(
+        "[rucio]\nurl = \"{url}\"\naccount = \"{ACCOUNT}\"\nscope = \"{scope}\"\n{more}\n\
+         [rucio.userpass]\nusername = \"{USER}\"\npassword_file = \"keys/rucio.password\"\n"
+    )
+}
+
+/// Origins differ, and so do their control Rucio datasets.
+fn next_number() -> u8 {
+    static NUMBER: AtomicU8 = AtomicU8::new(0x10);
+    NUMBER.fetch_add(1, Ordering::Relaxed)
 }
 
 /// The UUID of a run's dataset of that number.

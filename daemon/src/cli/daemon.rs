@@ -11,6 +11,7 @@ use crate::assembly::Readers;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Hint, Outcome};
 use crate::clock::{Clock, SystemClock};
+use crate::events;
 use crate::http::{Server, Surface};
 use crate::service::{self, Signals};
 use crate::steward::Steward;
@@ -32,6 +33,9 @@ pub(crate) struct Args {}
 pub(crate) fn run(_: &Args, context: &Context) -> Result<Outcome, Failure> {
     let site = context.site()?;
     telemetry::start(&site.log)?;
+    site.event_sources
+        .iter()
+        .try_for_each(events::check_built)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

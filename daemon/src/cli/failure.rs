@@ -13,6 +13,7 @@ use crate::assembly::AssemblyError;
 use crate::cli::output::OutputError;
 use crate::create::CreateError;
 use crate::datastore::DatastoreError;
+use crate::events::SourceError;
 use crate::http::{AccessError, ClientError, ExistsError, ListenError, StatusError};
 use crate::ingest::IngestError;
 use crate::ingest::following::FollowError;
@@ -221,6 +222,9 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
         return error.hint();
     }
     if let Some(error) = error.downcast_ref::<RemovalError>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<SourceError>() {
         return error.hint();
     }
     if let Some(error) = error.downcast_ref::<PublishError>() {

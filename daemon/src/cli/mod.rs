@@ -34,6 +34,8 @@ mod requests;
 
 mod origin;
 
+mod events;
+
 mod exists;
 
 mod query;
@@ -110,6 +112,7 @@ enum Command {
     Status(status::Args),
     Quarantine(quarantine::Args),
     Requests(requests::Args),
+    Events(events::Args),
     Exists(exists::Args),
     Query(query::Args),
     Collections(collections::Args),
@@ -138,6 +141,7 @@ impl Command {
             Self::Status(args) => status::run(args, context),
             Self::Quarantine(args) => quarantine::run(args, context),
             Self::Requests(args) => requests::run(args, context),
+            Self::Events(args) => events::run(args, context),
             Self::Exists(args) => exists::run(args, context),
             Self::Query(args) => query::run(args, context),
             Self::Collections(args) => collections::run(args, context),

@@ -13,9 +13,9 @@ use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::clock::{Clock, SystemClock};
-use crate::http::{Client, Lines, Status, exists, path, status};
+use crate::http::{Client, Lines, SetAside, Status, exists, path, status};
 use crate::ingest::quarantine;
-use crate::ledger::record::{ManifestRow, Publication, RequestRow};
+use crate::ledger::record::{Hint, HintKind, ManifestRow, Publication, RequestRow};
 use crate::registry::RegistryError;
 use crate::registry::collection::{Collection, CollectionError, CollectionRow};
 use crate::registry::record::{DatasetRow, RecordRow, RunRow};
@@ -233,6 +233,50 @@ impl Source<'_> {
                 all(client.lines("/v1/requests", &[("limit", &limit.to_string())])?)
             }
             Self::Direct { readers, .. } => Ok(readers.ledger.requests(None, limit)?),
+        }
+    }
+
+    /// The first `limit` hints, of one kind or all, in the order in which they were heard.
+    pub(crate) fn hints(&self, kind: Option<HintKind>, limit: usize) -> Result<Vec<Hint>, Failure> {
+        match self {
+            Self::Daemon { client, .. } => {
+                let limit = limit.to_string();
+                let mut query = vec![("limit", &*limit)];
+                query.extend(kind.map(|kind| ("kind", kind.as_str())));
+                all(client.lines("/v1/events/hints", &query)?)
+            }
+            Self::Direct { readers, .. } => Ok(readers.ledger.hints_after(kind, 0, limit)?),
+        }
+    }
+
+    /// The newest messages that could not be read, newest first.
+    pub(crate) fn poison(&self, limit: usize) -> Result<Vec<SetAside>, Failure> {
+        match self {
+            Self::Daemon { client, .. } => {
+                all(client.lines("/v1/events/poison", &[("limit", &limit.to_string())])?)
+            }
+            Self::Direct { readers, .. } => {
+                let messages = readers.ledger.poison_before(None, limit)?;
+                Ok(messages.into_iter().map(SetAside::from).collect())
+            }
+        }
+    }
+
+    /// One of them.
+    pub(crate) fn one_poison(&self, id: u64) -> Result<SetAside, Failure> {
+        match self {
+            Self::Daemon { client, .. } => {
+                let at = path(&["v1", "events", "poison", &id.to_string()]);
+                Ok(client.get(&at, &[])?)
+            }
+            Self::Direct { readers, .. } => {
+                let missing = || {
+                    Failure::new(format!("there is no message {id}"))
+                        .hint("take its number from `runsync events poison list`")
+                };
+                let found = readers.ledger.poison(id)?;
+                Ok(found.ok_or_else(missing)?.into())
+            }
         }
     }
 

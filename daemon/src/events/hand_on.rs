@@ -4,6 +4,7 @@
 //! loop itself backs off, so that nobody asks a server that is away a thousand times.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,8 +66,8 @@ impl HandOnWorker {
         }
     }
 
-    /// Gives one batch of each kind on. True where there may be more now.
-    fn hand_on(&self, pulse: &Pulse) -> Result<bool, StepError> {
+    /// Gives one batch of each kind on; `progress` may break it off. True where there may be more now.
+    fn hand_on(&self, progress: &mut dyn FnMut() -> ControlFlow<()>) -> Result<bool, StepError> {
         let mut more = false;
         for &kind in &self.handing.kinds {
             let due = self.ledger.hints_due(kind, self.clock.now(), BATCH)?;
@@ -78,11 +79,11 @@ impl HandOnWorker {
                 self.settle(&due, &vec![Taken::Later(LONGEST_PAUSE); due.len()])?;
                 continue;
             };
-            let taken = taker.take(&due, &mut || advance(pulse));
-            if pulse.is_stopping() {
-                // What was done is done again: that changes nothing.
+            let taken = taker.take(&due, progress);
+            if progress().is_break() {
+                // The rest is left as it was, and due at once.
                 if let Ok(taken) = taken {
-                    self.settle(&due, &done_only(taken))?;
+                    self.ledger.hints_done(&done(&due, &taken))?;
                 }
                 return Ok(false);
             }
@@ -161,10 +162,11 @@ impl HandOnWorker {
     }
 }
 
-/// What was done, up to the first that was not: the rest is left as it was.
-fn done_only(taken: Vec<Taken>) -> Vec<Taken> {
-    let is_done = |taken: &Taken| *taken == Taken::Done;
-    taken.into_iter().take_while(is_done).collect()
+/// Numbers of those that were done.
+fn done(hints: &[Hint], taken: &[Taken]) -> Vec<u64> {
+    let answered = hints.iter().zip(taken);
+    let done = answered.filter(|(_, taken)| **taken == Taken::Done);
+    done.map(|(hint, _)| hint.id).collect()
 }
 
 fn pause(tries: u32) -> Duration {
@@ -174,7 +176,7 @@ fn pause(tries: u32) -> Duration {
 
 impl Worker for HandOnWorker {
     fn step(&mut self, pulse: &Pulse) -> Result<Next, StepError> {
-        let more = match self.hand_on(pulse) {
+        let more = match self.hand_on(&mut || advance(pulse)) {
             Ok(more) => more,
             Err(error) => {
                 let fenced = error.downcast_ref::<LedgerError>();
@@ -192,5 +194,190 @@ impl Worker for HandOnWorker {
             return Ok(Next::Again);
         }
         Ok(self.next()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::lease::{Fence, Tenure};
+    use crate::ledger::SqliteLedger;
+    use crate::ledger::hints::TakeError;
+    use crate::ledger::record::NewHint;
+
+    type Answer = Result<Vec<Taken>, TakeError>;
+
+    /// Answers as a test says, and remembers what it was given.
+    #[derive(Debug, Default)]
+    struct Scripted {
+        answers: Mutex<Vec<Answer>>,
+        given: Mutex<Vec<Vec<String>>>,
+    }
+
+    impl HintTaker for Scripted {
+        fn take(
+            &self,
+            hints: &[Hint],
+            _progress: &mut dyn FnMut() -> ControlFlow<()>,
+        ) -> Result<Vec<Taken>, TakeError> {
+            assert!(hints.iter().all(|hint| hint.kind == hints[0].kind));
+            let names = hints.iter().map(|hint| hint.name.clone());
+            self.given.lock().unwrap().push(names.collect());
+            self.answers.lock().unwrap().remove(0)
+        }
+    }
+
+    struct Scene {
+        ledger: Arc<dyn Ledger>,
+        clock: Arc<ManualClock>,
+        taker: Arc<Scripted>,
+        worker: HandOnWorker,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Scene {
+        fn new(kinds: &[HintKind], is_taken: bool) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("ledger.sqlite");
+            SqliteLedger::create(&file).unwrap();
+            let tenure = Tenure::begin(Fence::stored(1), || ());
+            let ledger = SqliteLedger::open(&file, &tenure, Duration::ZERO).unwrap();
+            let ledger: Arc<dyn Ledger> = Arc::new(ledger);
+            let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+            let taker = Arc::new(Scripted::default());
+            let handing = Handing {
+                name: "hints",
+                kinds: kinds.to_vec(),
+                taker: is_taken.then(|| Arc::clone(&taker) as _),
+                wake: Wake::new(),
+            };
+            let bounds = Events::default();
+            let at = Arc::clone(&clock);
+            let worker = HandOnWorker::new(handing, Arc::clone(&ledger), &bounds, at);
+            Self {
+                ledger,
+                clock,
+                taker,
+                worker,
+                _folder: folder,
+            }
+        }
+
+        fn note(&self, kind: HintKind, names: &[&str]) {
+            let hints: Vec<NewHint> = names
+                .iter()
+                .map(|name| NewHint {
+                    kind,
+                    rse: Some("SITE_B".parse().unwrap()),
+                    scope: "cms".to_owned(),
+                    name: (*name).to_owned(),
+                    detail: None,
+                    heard_at: self.clock.now(),
+                })
+                .collect();
+            self.ledger.note_hints(&hints).unwrap();
+        }
+
+        /// What is given on in a step that is answered so.
+        fn step(&self, answers: Vec<Answer>) -> (Vec<Vec<String>>, Result<bool, StepError>) {
+            *self.taker.answers.lock().unwrap() = answers;
+            let stepped = self.worker.hand_on(&mut || ControlFlow::Continue(()));
+            (
+                std::mem::take(&mut self.taker.given.lock().unwrap()),
+                stepped,
+            )
+        }
+
+        fn waiting(&self) -> Vec<(String, u32)> {
+            let hints = self.ledger.hints_after(None, 0, usize::MAX).unwrap();
+            hints
+                .into_iter()
+                .map(|hint| (hint.name, hint.tries))
+                .collect()
+        }
+
+        fn pass(&self, seconds: u64) {
+            self.clock.advance(Duration::from_secs(seconds));
+        }
+    }
+
+    fn named(name: &str, tries: u32) -> (String, u32) {
+        (name.to_owned(), tries)
+    }
+
+    #[test]
+    fn what_is_done_is_dropped_and_the_rest_comes_again_when_it_is_due() {
+        let scene = Scene::new(&[HintKind::Arrived, HintKind::Deleted], true);
+        scene.note(HintKind::Arrived, &["a", "b", "c"]);
+        scene.note(HintKind::Deleted, &["d"]);
+        let later = Taken::Later(Duration::from_secs(60));
+        // The answer about `c` is missing: it is tried again soon.
+        let answers = vec![Ok(vec![Taken::Done, later]), Ok(vec![Taken::Done])];
+        let (given, stepped) = scene.step(answers);
+        assert_eq!(given, [vec!["a", "b", "c"], vec!["d"]]);
+        assert!(!stepped.unwrap());
+        assert_eq!(scene.waiting(), [named("b", 1), named("c", 1)]);
+        assert_eq!(scene.step(vec![]).0, Vec::<Vec<String>>::new());
+        let Next::Idle(Some(wait)) = scene.worker.next().unwrap() else {
+            panic!("it waits")
+        };
+        assert_eq!(wait, FIRST_PAUSE);
+        scene.pass(5);
+        assert_eq!(scene.step(vec![Ok(vec![Taken::Done])]).0, [["c"]]);
+        scene.pass(55);
+        assert_eq!(scene.step(vec![Ok(vec![Taken::Done])]).0, [["b"]]);
+        assert_eq!(scene.waiting(), []);
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_kept_and_put_off_ever_longer() {
+        let scene = Scene::new(&[HintKind::Arrived], true);
+        scene.note(HintKind::Arrived, &["a"]);
+        for (tries, pause) in [5, 10, 20, 40, 80, 160, 320, 600, 600]
+            .into_iter()
+            .enumerate()
+        {
+            let (given, stepped) = scene.step(vec![Err("Rucio is away".into())]);
+            assert_eq!(given, [["a"]], "at try {tries}");
+            assert_eq!(stepped.unwrap_err().to_string(), "Rucio is away");
+            scene.pass(pause - 1);
+            assert_eq!(scene.step(vec![]).0.len(), 0, "before {pause} s are over");
+            scene.pass(1);
+        }
+        assert_eq!(scene.ledger.hints_lost().unwrap(), 0);
+        // Heard again, it is due at once.
+        scene.step(vec![Err("Rucio is away".into())]).1.unwrap_err();
+        scene.note(HintKind::Arrived, &["a"]);
+        assert_eq!(scene.step(vec![Ok(vec![Taken::Done])]).0, [["a"]]);
+    }
+
+    #[test]
+    fn hints_that_come_to_nothing_in_time_are_given_up_but_those_that_nothing_else_tells_of() {
+        use HintKind::{Arrived, PerFile};
+        for is_taken in [true, false] {
+            let scene = Scene::new(&[Arrived, PerFile], is_taken);
+            scene.note(Arrived, &["a"]);
+            scene.note(PerFile, &["b"]);
+            scene.pass(24 * 60 * 60);
+            let later = || Ok(vec![Taken::Later(Duration::ZERO)]);
+            scene.step(vec![later(), later()]).1.unwrap();
+            assert_eq!(scene.waiting(), [named("b", 1)], "taken: {is_taken}");
+            assert_eq!(scene.ledger.hints_lost().unwrap(), 1);
+        }
+    }
+
+    #[test]
+    fn a_daemon_that_stops_keeps_what_was_not_come_to_as_it_was() {
+        let scene = Scene::new(&[HintKind::Arrived, HintKind::Deleted], true);
+        scene.note(HintKind::Arrived, &["a", "b"]);
+        scene.note(HintKind::Deleted, &["c"]);
+        let answer = Ok(vec![Taken::Done, Taken::Later(Duration::ZERO)]);
+        *scene.taker.answers.lock().unwrap() = vec![answer];
+        let stepped = scene.worker.hand_on(&mut || ControlFlow::Break(()));
+        assert!(!stepped.unwrap());
+        assert_eq!(scene.waiting(), [named("b", 0), named("c", 0)]);
     }
 }

@@ -93,24 +93,26 @@ impl ListenWorker {
 impl Worker for ListenWorker {
     fn step(&mut self, pulse: &Pulse) -> Result<Next, StepError> {
         let listened = self.listen();
-        if pulse.is_stopping()
+        let is_fenced = listened.as_ref().is_err_and(|error| error.is_fenced());
+        if (pulse.is_stopping() || is_fenced)
             && let Some(mut source) = self.source.take()
             && let Err(error) = source.leave()
         {
             // What was acknowledged last may come again: that changes nothing.
             debug!(%error, "cannot take leave of the broker");
         }
+        let broker = self
+            .source
+            .as_ref()
+            .and_then(|source| source.connected_to());
+        self.state.listens_to(broker, self.clock.now());
         match listened {
             Ok(()) => Ok(Next::Again),
-            Err(error) if error.is_fenced() => {
+            Err(error) if is_fenced => {
                 debug!(%error, "step ended early");
-                self.source = None;
                 Ok(Next::Idle(None))
             }
             Err(error) => {
-                let source = self.source.as_ref();
-                let broker = source.and_then(|source| source.connected_to());
-                self.state.listens_to(broker, self.clock.now());
                 self.state.failed(error_chain(&error));
                 Err(error.into())
             }

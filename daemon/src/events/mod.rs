@@ -60,6 +60,6 @@ mod hearing;
 pub use self::error::{EventsError, SourceError};
 pub use self::hearing::{Hearing, Takers};
 pub use self::noting::{Noted, Noting};
-pub use self::open::open;
+pub use self::open::{check_built, open};
 pub use self::source::{Checked, EventSource, Message};
 pub use self::sources::{SourceStatus, Sources};

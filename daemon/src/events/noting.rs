@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use runsync_config::events::Events;
 use runsync_manifest::name::RseName;
+use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
+use utoipa::ToSchema;
 
 use super::error::EventsError;
 use super::parse::{self, Reader};
@@ -50,7 +52,7 @@ pub struct About {
 }
 
 /// What came of messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Noted {
     /// Messages.
     pub heard: u64,

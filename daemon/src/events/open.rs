@@ -6,6 +6,19 @@ use super::error::SourceError;
 use super::source::EventSource;
 use super::stomp::StompSource;
 
+/// Refuses a source that this program was built without.
+///
+/// # Errors
+///
+/// That it was.
+pub fn check_built(config: &Config) -> Result<(), SourceError> {
+    match &config.kind {
+        EventSourceKind::Stomp(_) => Ok(()),
+        EventSourceKind::Kafka(_) if cfg!(feature = "kafka") => Ok(()),
+        EventSourceKind::Kafka(_) => Err(SourceError::NotBuilt),
+    }
+}
+
 /// The source that is configured, not connected yet. Messages of more than `message_bytes_max` bytes are not read.
 ///
 /// # Errors

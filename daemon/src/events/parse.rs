@@ -233,10 +233,18 @@ impl Reader {
             rse,
             scope,
             name,
-            detail: per_file.then(|| whole.get().to_owned()),
+            detail: per_file.then(|| kept(whole)).transpose()?,
             heard_at,
         }))
     }
+}
+
+/// A payload as it is kept: on one line, and no deeper than whoever reads it can follow. Ends of lines are no part of
+/// a text in JSON, but between its parts.
+fn kept(payload: &RawValue) -> Result<String, Unreadable> {
+    let text = payload.get().replace(['\r', '\n'], " ");
+    serde_json::from_str::<serde_json::Value>(&text).map_err(|error| form(&error))?;
+    Ok(text)
 }
 
 fn text(
@@ -390,6 +398,17 @@ mod tests {
             assert_eq!(kept, payload);
         }
         let mut payload = transfer();
+        payload["rubin_butler"] = json!(1);
+        payload["deep"] =
+            serde_json::from_str(&format!("{}{}", "[".repeat(100), "]".repeat(100))).unwrap();
+        let pretty = serde_json::to_string_pretty(&message("transfer-done", &payload)).unwrap();
+        let hint = read_bytes(pretty.as_bytes()).unwrap().hint.unwrap();
+        assert!(!hint.detail.unwrap().contains('\n'));
+        let deep = pretty
+            .replace("[", &"[".repeat(50))
+            .replace("]", &"]".repeat(50));
+        let error = read_bytes(deep.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("recursion"), "{error}");
         payload["rubin_butler"] = Value::Null;
         let hint = read(&message("transfer-done", &payload))
             .unwrap()
@@ -486,7 +505,7 @@ mod tests {
                 "trailing",
             ),
             (twice.to_owned(), "duplicate field"),
-            (deep, "recursion"),
+            (deep, "a payload is no object"),
         ] {
             let error = read_bytes(text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(reason), "{text:.200}: {error}");

@@ -18,7 +18,7 @@ use crate::ingest::confirm::waits_since;
 use crate::lease::Fence;
 use crate::registry::record::RunRow;
 use crate::telemetry::metrics::{self, InFlight, Route};
-use crate::telemetry::{removals, rucio};
+use crate::telemetry::{events, removals, rucio};
 
 /// The media type that Prometheus reads.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -81,6 +81,7 @@ fn measure_site(surface: &Surface) -> Result<(), Problem> {
     }
     measure_removals(surface)?;
     measure_publications(surface)?;
+    measure_hints(surface)?;
     measure_findings(surface)
 }
 
@@ -100,6 +101,16 @@ fn measure_publications(surface: &Surface) -> Result<(), Problem> {
     let (ordered, stopped) = surface.readers.ledger.publication_counts()?;
     metrics::set(rucio::ORDERED, None, float(ordered));
     metrics::set(rucio::STOPPED, None, float(stopped));
+    Ok(())
+}
+
+fn measure_hints(surface: &Surface) -> Result<(), Problem> {
+    let ledger = &surface.readers.ledger;
+    for (kind, waiting) in ledger.hint_counts()? {
+        let label = Some(("kind", kind.to_string()));
+        metrics::set(events::WAITING, label, float(waiting));
+    }
+    metrics::set(events::LOST, None, float(ledger.hints_lost()?));
     Ok(())
 }
 

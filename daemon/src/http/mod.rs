@@ -11,7 +11,7 @@
 //! - What blocks has a thread for the time it blocks, and there are so many at a time; a client that
 //!   is slow holds none.
 //! - What changes something is refused where this daemon does not run the loops, and is recorded
-//!   with who asked for it.
+//!   with who asked for it. Messages ([`events`]) are hints, and only counted.
 //! - Every refusal is a problem (RFC 9457); no answer and no line of the log holds a token.
 
 mod error;
@@ -74,6 +74,8 @@ mod collections;
 
 mod publications;
 
+mod events;
+
 mod metrics;
 
 mod router;
@@ -86,6 +88,7 @@ pub use self::account::AccessError;
 pub use self::client::{Client, ClientError, Lines, path};
 pub use self::collections::{Changed, Collections, Unlinking};
 pub use self::error::ListenError;
+pub use self::events::{Forgotten, SetAside, ToForget};
 pub use self::exists::ExistsError;
 pub use self::hand_in::HandInEvent;
 pub use self::health::{Health, Readiness};

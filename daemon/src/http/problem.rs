@@ -11,6 +11,7 @@ use tracing::error;
 use utoipa::ToSchema;
 
 use crate::disposition::Disposition;
+use crate::events::EventsError;
 use crate::ingest::following::FollowError;
 use crate::ingest::{IngestError, error_chain};
 use crate::ledger::LedgerError;
@@ -364,6 +365,16 @@ impl From<PublishError> for Problem {
             Some(hint) => problem.hint(hint),
             None => problem,
         }
+    }
+}
+
+impl From<EventsError> for Problem {
+    fn from(error: EventsError) -> Self {
+        if error.is_fenced() {
+            return Self::stopping();
+        }
+        let hint = error.hint();
+        Self::below(&error, error.disposition(), hint)
     }
 }
 

@@ -20,8 +20,8 @@ use super::peer::Peer;
 use super::problem::Problem;
 use super::surface::Surface;
 use super::{
-    asked, collections, exists, hand_in, health, manifests, metrics, publications, removals, runs,
-    status, wake,
+    asked, collections, events, exists, hand_in, health, manifests, metrics, publications,
+    removals, runs, status, wake,
 };
 
 type Routes = OpenApiRouter<Arc<Surface>>;
@@ -54,6 +54,9 @@ fn read() -> Routes {
         .routes(routes!(collections::collections))
         .routes(routes!(collections::collection))
         .routes(routes!(publications::publications))
+        .routes(routes!(events::hints))
+        .routes(routes!(events::poison))
+        .routes(routes!(events::one_poison))
 }
 
 /// These need role `operate`.
@@ -78,6 +81,8 @@ fn operate() -> Routes {
         .routes(routes!(publications::publish))
         .routes(routes!(publications::compact))
         .routes(routes!(publications::withdraw))
+        .routes(routes!(events::hand_in))
+        .routes(routes!(events::forget))
 }
 
 /// All of them, without what stands before.

@@ -18,10 +18,11 @@ use super::problem::Problem;
 use super::surface::Surface;
 use crate::assembly::Readers;
 use crate::clock::later;
+use crate::events::SourceStatus;
 use crate::ingest::gaps;
 use crate::ingest::refuse::is_held;
-use crate::ledger::LedgerError;
-use crate::ledger::record::{Finding, ManifestRow, ManifestState};
+use crate::ledger::record::{Finding, HintKind, ManifestRow, ManifestState};
+use crate::ledger::{Ledger, LedgerError};
 use crate::loops::DutyStatus;
 use crate::registry::RegistryError;
 use crate::registry::collection::BrokenChain;
@@ -49,6 +50,8 @@ pub struct Status {
     pub last_registered: Option<Timestamp>,
     /// Its roots.
     pub roots: Vec<RootStatus>,
+    /// What messages have left to do.
+    pub events: EventsStatus,
     /// Its runs.
     pub runs: RunCounts,
     /// Its manifests.
@@ -83,6 +86,39 @@ pub struct RootStatus {
     pub last_sweep: Option<Timestamp>,
     /// Whether that is longer ago than it would be were a daemon at work.
     pub overdue: bool,
+}
+
+/// What messages have left to do.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct EventsStatus {
+    /// Hints that wait, of each kind.
+    pub hints: Vec<HintCount>,
+    /// Hints that were ever lost, for want of room or of time.
+    pub lost: u64,
+    /// Messages that could not be read and are kept.
+    pub poison: u64,
+}
+
+/// Hints of one kind.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+pub struct HintCount {
+    /// The kind.
+    pub kind: HintKind,
+    /// How many wait.
+    pub waiting: u64,
+}
+
+impl EventsStatus {
+    fn read(ledger: &dyn Ledger) -> Result<Self, LedgerError> {
+        let counts = ledger.hint_counts()?.into_iter();
+        Ok(Self {
+            hints: counts
+                .map(|(kind, waiting)| HintCount { kind, waiting })
+                .collect(),
+            lost: ledger.hints_lost()?,
+            poison: ledger.poison_count()?,
+        })
+    }
 }
 
 /// Runs, counted.
@@ -147,6 +183,9 @@ pub struct DaemonStatus {
     pub started_at: Timestamp,
     /// Its workers: the one that looks after the lease, and those of the loops that it runs.
     pub workers: Vec<WorkerStatus>,
+    /// Where it hears messages; none where it stands by.
+    #[serde(default)]
+    pub sources: Vec<SourceStatus>,
 }
 
 impl DaemonStatus {
@@ -156,6 +195,13 @@ impl DaemonStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: surface.started_at,
             workers: surface.steward.workers(),
+            sources: surface
+                .steward
+                .duty()
+                .loops()
+                .map_or_else(Vec::new, |loops| {
+                    loops.assembly().events.sources().statuses()
+                }),
         }
     }
 }
@@ -252,6 +298,7 @@ pub fn collect(site: &Site, readers: &Readers, at: Timestamp) -> Result<Status, 
         at,
         last_registered: ledger.last_registered()?,
         roots,
+        events: EventsStatus::read(&**ledger)?,
         runs: count_runs(&runs),
         manifests,
         registering: registry.registering()?,

@@ -229,6 +229,9 @@ pub trait Ledger: Send + Sync + Debug {
     /// The newest `limit` of these before the one of that number, newest first; before none: of all.
     fn poison_before(&self, before: Option<u64>, limit: usize) -> Result<Vec<Poison>, LedgerError>;
 
+    /// How many of these are kept.
+    fn poison_count(&self) -> Result<u64, LedgerError>;
+
     /// One of these.
     fn poison(&self, id: u64) -> Result<Option<Poison>, LedgerError>;
 

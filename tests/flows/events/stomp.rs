@@ -8,18 +8,20 @@ use runsync_config::events::EventSource as Config;
 use tempfile::TempDir;
 
 use crate::event_source::{Brokers, MESSAGE_BYTES_MAX, Place, every_case};
+use crate::support::{private, write};
 
 /// The configuration of a source: `text` is TOML of `[[event_source]]`, whose files are in `folder`.
 pub(crate) fn config(folder: &TempDir, text: &str) -> Config {
     let path = folder.path().join("site.toml");
     let password = folder.path().join("broker.password");
-    crate::write_private(&password, Broker::PASSCODE);
+    write(&password, Broker::PASSCODE.as_bytes());
+    private(&password);
     let root = folder.path().display();
     let text = format!(
         "[site]\nname = \"SITE_A\"\n[[root]]\nname = \"main\"\nurl = \"file://{root}/root\"\nrse = \"SITE_A\"\n\
          [[event_source]]\nname = \"hermes\"\nkind = \"stomp\"\n{text}\n"
     );
-    crate::write_private(&path, &text);
+    write(&path, text.as_bytes());
     let site = runsync_config::load(&path).unwrap();
     site.event_sources[0].clone()
 }

@@ -1,33 +1,37 @@
 """Passes connections on to a server: what is stopped where a server must not forget.
 
-usage: door.py PORT SERVER_PORT [CERTIFICATE KEY]
+usage: door.py PORT SERVER_PORT [--tls CERTIFICATE KEY] [--keep-back REQUEST]
 
 Listens at PORT of the loopback, by TLS where a certificate is named, and connects each who comes to SERVER_PORT.
 Once it ends, all connections are cut and new ones are refused, and the server has kept what it has.
+
+Where the number of a request of Kafka's protocol is named, those do not get through; each is told on a line.
 """
 
+import argparse
 import asyncio
 import ssl
-import sys
+import struct
 
 CHUNK = 1 << 16
 
 
-async def main(port, server_port, certificate=None, key=None):
+async def main(port, server_port, tls, keep_back):
     context = None
-    if certificate:
+    if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(*tls)
 
     async def come(reader, writer):
         try:
-            there, thither = await asyncio.open_connection("127.0.0.1", int(server_port))
+            there, thither = await asyncio.open_connection("127.0.0.1", server_port)
         except OSError:
             writer.close()
             return
-        await asyncio.gather(carry(reader, thither), carry(there, writer))
+        there_to = carry(reader, thither) if keep_back is None else sift(reader, thither, keep_back)
+        await asyncio.gather(there_to, carry(there, writer))
 
-    server = await asyncio.start_server(come, "127.0.0.1", int(port), ssl=context)
+    server = await asyncio.start_server(come, "127.0.0.1", port, ssl=context)
     await server.serve_forever()
 
 
@@ -43,4 +47,27 @@ async def carry(source, sink):
         sink.close()
 
 
-asyncio.run(main(*sys.argv[1:]))
+async def sift(source, sink, keep_back):
+    """Carries requests, but for those of one number. Each begins with its length and its number."""
+    try:
+        while True:
+            head = await source.readexactly(6)
+            length, number = struct.unpack(">ih", head)
+            rest = await source.readexactly(length - 2)
+            if number == keep_back:
+                print("kept back", flush=True)
+                continue
+            sink.write(head + rest)
+            await sink.drain()
+    except (OSError, asyncio.IncompleteReadError):
+        pass
+    finally:
+        sink.close()
+
+
+parser = argparse.ArgumentParser()
+parser.add_argument("port", type=int)
+parser.add_argument("server_port", type=int)
+parser.add_argument("--tls", nargs=2)
+parser.add_argument("--keep-back", type=int)
+asyncio.run(main(**vars(parser.parse_args())))

@@ -21,6 +21,8 @@ use crate::{install, scratch};
 const NAME: &str = "kafka";
 const DOOR: &str = "door";
 const DOOR_SCRIPT: &str = include_str!("../python/door.py");
+/// The number of the request that commits offsets.
+const OFFSET_COMMIT: &str = "8";
 /// How long the broker may take to take messages.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -84,7 +86,7 @@ impl Kafka {
         }
         kafka.supervisor.spawn(NAME, &command)?;
         kafka.supervisor.wait_for(NAME, || kafka.broker.connect())?;
-        kafka.open()?;
+        kafka.open(&[])?;
         Ok(kafka)
     }
 
@@ -128,12 +130,17 @@ impl Kafka {
         partition: i32,
         bodies: impl IntoIterator<Item = B>,
     ) -> Result<()> {
-        let producer: BaseProducer = ClientConfig::new()
+        let mut settings = ClientConfig::new();
+        settings
             .set("bootstrap.servers", format!("127.0.0.1:{}", self.port()))
             .set("linger.ms", "5")
-            .set("message.max.bytes", "10000000")
-            .create()
-            .context("cannot make a producer")?;
+            .set("message.max.bytes", "10000000");
+        if let Some(authority) = &self.authority {
+            settings
+                .set("security.protocol", "ssl")
+                .set("ssl.ca.location", authority.certificate().to_string_lossy());
+        }
+        let producer: BaseProducer = settings.create().context("cannot make a producer")?;
         for body in bodies {
             let mut record = BaseRecord::<(), [u8]>::to(topic)
                 .partition(partition)
@@ -165,10 +172,25 @@ impl Kafka {
     /// first.
     pub fn restart(&self) -> Result<()> {
         self.stop()?;
-        self.open()
+        self.open(&[])
     }
 
-    fn open(&self) -> Result<()> {
+    /// The same, but no commit of offsets gets through: whatever clients acknowledge, the broker does not hear it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::restart`].
+    pub fn restart_without_commits(&self) -> Result<()> {
+        self.stop()?;
+        self.open(&["--keep-back", OFFSET_COMMIT])
+    }
+
+    /// Whether a commit was ever kept back.
+    pub fn has_kept_back(&self) -> bool {
+        scratch::tail(&self.supervisor.log(DOOR)).contains("kept back")
+    }
+
+    fn open(&self, more: &[&str]) -> Result<()> {
         let mut command = Command::new("python3");
         command
             .args(["-I", "-c", DOOR_SCRIPT])
@@ -176,8 +198,9 @@ impl Kafka {
             .arg(self.broker.number.to_string());
         if let Some(authority) = &self.authority {
             let server = authority.server(&["localhost", "127.0.0.1"])?;
-            command.arg(server.certificate).arg(server.key);
+            command.arg("--tls").arg(server.certificate).arg(server.key);
         }
+        command.args(more);
         self.supervisor.spawn(DOOR, &command)?;
         self.supervisor.wait_for(DOOR, || self.door.connect())
     }

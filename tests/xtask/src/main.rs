@@ -94,6 +94,8 @@ enum Task {
     BenchRemove(bench_remove::Arguments),
     /// A run of 10,000 files published to a real Rucio server, beside the bare bulk calls; memory
     BenchPublish(bench_publish::Arguments),
+    /// 10,000 messages by STOMP and by Kafka to records in the registry, beside bare consumers; memory
+    BenchEvents(bench_events::Arguments),
     /// How soon an idle daemon has what arrives in its registry
     BenchLatency(bench_latency::Arguments),
     /// Entries per second of reading a manifest, beside bare JSON parsing; packed beside plain
@@ -142,6 +144,7 @@ fn main() -> ExitCode {
         Task::BenchConfirm(arguments) => bench_confirm::run(&arguments),
         Task::BenchRemove(arguments) => bench_remove::run(&arguments),
         Task::BenchPublish(arguments) => bench_publish::run(&arguments),
+        Task::BenchEvents(arguments) => bench_events::run(&arguments),
         Task::BenchLatency(arguments) => bench_latency::run(&arguments),
         Task::BenchParse(arguments) => bench_parse::run(arguments),
         Task::BenchReplay(arguments) => bench_replay::run(&arguments),

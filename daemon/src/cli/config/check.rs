@@ -23,6 +23,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::identity;
 use crate::datastore::RepositoryFile;
+use crate::events;
 use crate::http;
 use crate::ledger::{LedgerError, SqliteLedger};
 use crate::registry::{Registry, SqliteRegistry};
@@ -48,7 +49,7 @@ impl fmt::Display for Checked<'_> {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Ask Rucio, too: whether login, account, permissions, RSEs, scope, rules and quota are as the
-    /// configuration says. Nothing is changed there
+    /// configuration says; and whether brokers can be listened to. Nothing is changed there
     #[arg(long)]
     online: bool,
 }
@@ -104,6 +105,17 @@ fn problems(site: &Site) -> Vec<Problem> {
         let (table, key, file) = rucio.login.secret();
         let key = KeyPath::of("rucio").key(table).key(key);
         problems.extend(unreadable(file).map(|failure| problem(key, &failure)));
+    }
+    for (index, source) in site.event_sources.iter().enumerate() {
+        let login = source.login.as_ref();
+        let failure = login.and_then(|login| unreadable(&login.password_file));
+        let key = KeyPath::of("event_source")
+            .index(index)
+            .key("password_file");
+        problems.extend(failure.map(|failure| problem(key, &failure)));
+        let kind = KeyPath::of("event_source").index(index).key("kind");
+        let built = events::check_built(source).map_err(Failure::from);
+        problems.extend(built.err().map(|failure| problem(kind, &failure)));
     }
     let registry = registry(site);
     problems.extend(

@@ -1,4 +1,4 @@
-//! `config check --online`: does Rucio agree with what the configuration says of it?
+//! `config check --online`: do Rucio and the brokers agree with what the configuration says of them?
 //!
 //! Asks only: nothing is registered, made or changed. Each thing that publishing needs is asked for
 //! before the daemon needs it, and what is wrong is told at the key that says it.
@@ -13,6 +13,7 @@ use runsync_manifest::name::RseName;
 
 use crate::cli::failure::Failure;
 use crate::clock::SystemClock;
+use crate::events::{self, Checked, SourceError};
 use crate::publish::place::Placing;
 use crate::rucio::permissions::Act;
 use crate::rucio::{Did, Patience, Rucio, RucioError};
@@ -29,6 +30,51 @@ pub(super) struct Found {
 
 /// Asks Rucio.
 pub(super) fn check(site: &Site) -> Found {
+    let mut found = check_rucio(site);
+    check_sources(site, &mut found);
+    found
+}
+
+/// Whether each broker can be listened to.
+fn check_sources(site: &Site, found: &mut Found) {
+    for (index, config) in site.event_sources.iter().enumerate() {
+        let key = KeyPath::of("event_source").index(index).key("brokers");
+        let checked = match events::open(config, site.events.message_bytes_max) {
+            Ok(source) => source.check(),
+            Err(error) => vec![Checked {
+                broker: config.name.clone(),
+                found: Err(error),
+            }],
+        };
+        for Checked {
+            broker,
+            found: listened,
+        } in checked
+        {
+            match listened {
+                Ok(()) => {
+                    let name = &config.name;
+                    let note = format!("source `{name}` can be listened to at {broker}");
+                    found.notes.push(note);
+                }
+                // Told offline already.
+                Err(SourceError::Secret { .. }) => {}
+                Err(error) => {
+                    let failure = Failure::from(error);
+                    let hint = failure.hint_text().map(str::to_owned);
+                    found.problems.push(Problem {
+                        key: key.clone(),
+                        line: None,
+                        reason: format!("cannot be used: {}", failure.message()),
+                        hint,
+                    });
+                }
+            }
+        }
+    }
+}
+
+fn check_rucio(site: &Site) -> Found {
     let mut found = Found::default();
     let Some(config) = &site.rucio else {
         found

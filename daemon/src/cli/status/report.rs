@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use serde::Serialize;
 
+use crate::events::SourceStatus;
 use crate::http::{DaemonStatus, RootStatus, Status};
 use crate::loops::Role;
 
@@ -34,7 +35,11 @@ impl fmt::Display for Report {
         }
         if let Some(daemon) = &status.daemon {
             show_daemon(f, daemon)?;
+            for source in &daemon.sources {
+                writeln!(f, "messages   {}", self.source(source))?;
+            }
         }
+        self.events(f)?;
         self.totals(f)?;
         self.lists(f)
     }
@@ -52,6 +57,54 @@ impl Report {
         } else {
             swept
         }
+    }
+
+    fn source(&self, source: &SourceStatus) -> String {
+        let name = &source.name;
+        let connected = match (&source.connected_to, source.since) {
+            (Some(broker), Some(since)) => format!("connected to {broker} since {since:.0}"),
+            (Some(broker), None) => format!("connected to {broker}"),
+            (None, _) => match &source.last_error {
+                Some(error) => format!("not connected: {error}"),
+                None => "not connected yet".to_owned(),
+            },
+        };
+        let last = match source.last_message {
+            Some(at) => format!("the last came {}", self.ago(at)),
+            None => "none came yet".to_owned(),
+        };
+        format!("{name}, {connected}; {} heard, {last}", source.heard)
+    }
+
+    /// Told where there is anything to tell.
+    fn events(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let events = &self.0.events;
+        let waiting = events.hints.iter().filter(|count| count.waiting > 0);
+        let waiting: Vec<String> = waiting
+            .map(|count| format!("{} {}", count.waiting, count.kind))
+            .collect();
+        if !waiting.is_empty() {
+            writeln!(
+                f,
+                "hints      {} (see `runsync events list`)",
+                waiting.join(", ")
+            )?;
+        }
+        if events.lost > 0 {
+            let lost = events.lost;
+            writeln!(
+                f,
+                "           {lost} were lost: the next look at everything finds the same"
+            )?;
+        }
+        if events.poison > 0 {
+            let kept = events.poison;
+            writeln!(
+                f,
+                "poison     {kept} messages (see `runsync events poison list`)"
+            )?;
+        }
+        Ok(())
     }
 
     fn ago(&self, at: Timestamp) -> String {

@@ -20,6 +20,9 @@ use crate::events::source::Message;
 /// Bytes of messages beyond which no more are taken, so that large ones come in small batches.
 const BYTES: usize = 16 << 20;
 
+/// Nothing more is told of what happened before, where nothing has been for so long.
+const QUIET: Duration = Duration::from_millis(50);
+
 /// How many messages are taken at a time, how large, and how long they are waited for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Taking {
@@ -85,20 +88,13 @@ impl Session {
         if let Some(complaint) = self.after.take() {
             return Err(complaint);
         }
-        self.look_for_brokers(taking.patience)?;
         let begin = Instant::now();
         let (mut messages, mut bytes) = (Vec::new(), 0);
         while messages.len() < taking.limit && bytes < BYTES {
-            let patience = if self.is_listening() {
-                taking.patience
-            } else {
-                taking.join_patience
-            };
-            let left = patience.saturating_sub(begin.elapsed());
-            // What has come already is taken together, as far as it goes.
             let wait = if messages.is_empty() {
-                left
+                self.wait(taking, begin.elapsed())
             } else {
+                // What has come already is taken together, as far as it goes.
                 Duration::ZERO
             };
             let polled = self.consumer.poll(wait);
@@ -108,8 +104,8 @@ impl Session {
             match polled {
                 Some(Ok(message)) => {
                     let body = message.payload().unwrap_or_default();
-                    self.given
-                        .give(message.topic(), message.partition(), message.offset());
+                    let (topic, number) = (message.topic(), message.partition());
+                    self.given.give(topic, number, message.offset());
                     bytes += body.len();
                     messages.push(Message::of(body, taking.message_bytes_max));
                     self.hindrance = None;
@@ -119,7 +115,9 @@ impl Session {
                         continue;
                     };
                     if is_lasting(context, &complaint) {
-                        self.hindrance = Some(complaint.clone());
+                        // It may be an old one: whether it still holds is asked at the end.
+                        self.hindrance = Some(complaint);
+                        continue;
                     }
                     if messages.is_empty() {
                         return Err(complaint);
@@ -127,54 +125,58 @@ impl Session {
                     self.after = Some(complaint);
                     break;
                 }
-                None if wait.is_zero() => break,
+                None if wait <= QUIET => break,
                 // What is called back ends the wait early.
                 None => {}
             }
         }
-        match self.trouble() {
+        if !messages.is_empty() {
+            return Ok(messages);
+        }
+        match self.trouble(taking.patience) {
             None => Ok(messages),
-            Some(trouble) if messages.is_empty() => Err(trouble),
-            Some(trouble) => {
-                self.after = Some(trouble);
-                Ok(messages)
-            }
+            Some(trouble) => Err(trouble),
         }
     }
 
-    /// Where no broker answered the last time, asks whether one does now: librdkafka connects again by itself,
-    /// and does not tell.
-    fn look_for_brokers(&mut self, patience: Duration) -> Result<(), Complaint> {
-        let is_away = |complaint: &mut Complaint| Severity::of(&complaint.error) == Severity::Away;
-        let Some(complaint) = self.hindrance.take_if(is_away) else {
-            return Ok(());
-        };
-        if self
-            .consumer
-            .fetch_metadata(Some(&self.topic), patience)
-            .is_ok()
-        {
-            return Ok(());
+    /// How long the next message is waited for.
+    fn wait(&self, taking: Taking, waited: Duration) -> Duration {
+        if self.hindrance.is_some() {
+            // Only until all is heard that was told of it meanwhile.
+            return taking.patience.saturating_sub(waited).min(QUIET);
         }
-        self.hindrance = Some(complaint.clone());
-        Err(complaint)
+        let patience = if self.is_listening() {
+            taking.patience
+        } else {
+            taking.join_patience
+        };
+        patience.saturating_sub(waited)
     }
 
     /// What has gone wrong by itself: offsets that could not be committed, or what hinders this member still.
-    fn trouble(&mut self) -> Option<Complaint> {
+    fn trouble(&mut self, patience: Duration) -> Option<Complaint> {
         let context = self.consumer.context();
-        let (uncommitted, has_share) =
-            context.told(|told| (told.uncommitted.take(), told.has_share));
+        let uncommitted = context.told(|told| told.uncommitted.take());
         if let Some(error) = uncommitted {
             // Once more: what is committed later says it as well.
             let again = self.commit();
             let error = again.err().unwrap_or(error);
             return Some(complaint("a commit of offsets", error));
         }
-        if has_share {
-            self.hindrance = None;
+        let hindrance = self.hindrance.take()?;
+        if !self.is_over(&hindrance, patience) {
+            self.hindrance = Some(hindrance);
         }
         self.hindrance.clone()
+    }
+
+    /// Whether what hindered this member does no more: librdkafka mends it by itself, and does not tell.
+    fn is_over(&self, hindrance: &Complaint, patience: Duration) -> bool {
+        if Severity::of(&hindrance.error) == Severity::Away {
+            let answer = self.consumer.fetch_metadata(Some(&self.topic), patience);
+            return answer.is_ok();
+        }
+        self.consumer.context().told(|told| told.has_share)
     }
 
     /// Says that all that was given is safe.

@@ -21,7 +21,9 @@ const QUEUE_BATCHES: u32 = 10;
 const QUEUE_REST: Duration = Duration::from_millis(20);
 /// How often topics that came, and partitions that were added, are looked for.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
-/// Brokers that are away are tried again after so long at the latest.
+/// Brokers that are away are tried again after so long, which grows.
+const RECONNECT_MIN: Duration = Duration::from_millis(500);
+/// The longest of these.
 const RECONNECT_MAX: Duration = Duration::from_secs(5);
 
 /// The settings of a consumer. They hold the password: `Debug` of them shows nothing of it.
@@ -44,6 +46,7 @@ pub(super) fn consumer(config: &Config, kafka: &Kafka) -> Result<ClientConfig, S
             "socket.connection.setup.timeout.ms",
             milliseconds(config.connect_timeout),
         )
+        .set("reconnect.backoff.ms", milliseconds(RECONNECT_MIN))
         .set("reconnect.backoff.max.ms", milliseconds(RECONNECT_MAX))
         .set(
             "topic.metadata.refresh.interval.ms",

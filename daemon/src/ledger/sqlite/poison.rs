@@ -45,6 +45,13 @@ pub(super) fn before(
         .collect()
 }
 
+pub(super) fn count(connection: &Connection) -> Result<u64, Failure> {
+    let count: i64 = connection
+        .prepare_cached("SELECT count(*) FROM poison")?
+        .query_row([], |row| row.get(0))?;
+    Ok(count.cast_unsigned())
+}
+
 pub(super) fn one(connection: &Connection, id: u64) -> Result<Option<Poison>, Failure> {
     let Ok(id) = i64::try_from(id) else {
         return Ok(None);

@@ -644,6 +644,10 @@ impl Ledger for SqliteLedger {
         })
     }
 
+    fn poison_count(&self) -> Result<u64, LedgerError> {
+        self.read("count messages that could not be read", poison::count)
+    }
+
     fn poison(&self, id: u64) -> Result<Option<Poison>, LedgerError> {
         self.read("look up a message that could not be read", |connection| {
             poison::one(connection, id)
