@@ -258,13 +258,13 @@ async fn read(
         let read = reader.read(&mut bytes);
         let read = match theirs {
             None => read.await,
-            Some(patience) => match timeout(patience, read).await {
-                Ok(read) => read,
-                Err(_) => {
-                    let (broker, silence) = (broker(), patience);
+            Some(silence) => {
+                let Ok(read) = timeout(silence, read).await else {
+                    let broker = broker();
                     return SourceError::Silent { broker, silence };
-                }
-            },
+                };
+                read
+            }
         };
         let read = match read {
             Ok(0) => None,
@@ -275,14 +275,14 @@ async fn read(
             let (broker, source) = (broker(), None);
             return SourceError::Ended { broker, source };
         };
-        let decoded = decoder.push(read, &mut came);
+        let pushed = decoder.push(read, &mut came);
         for frame in came.drain(..) {
             if frames.send(Ok(frame)).await.is_err() {
                 let (broker, source) = (broker(), None);
                 return SourceError::Ended { broker, source };
             }
         }
-        if let Err(error) = decoded {
+        if let Err(error) = pushed {
             let (broker, reason) = (broker(), error.to_string());
             return SourceError::Protocol { broker, reason };
         }
