@@ -43,6 +43,7 @@ const LAYERS: &[(Within, &[&str])] = &[
             "recovery",
             "reconcile",
             "events",
+            "adopt",
             "sync",
             "publish",
             "create",

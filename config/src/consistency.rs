@@ -4,6 +4,7 @@ use std::path::Path;
 
 use runsync_manifest::name::{RunPrefix, SiteName};
 
+use crate::adopt::Adopt;
 use crate::events::EventSource;
 use crate::http::Http;
 use crate::peer::Peer;
@@ -65,6 +66,27 @@ pub(crate) fn check_rucio(document: &Document<'_>, rucio: &Rucio, roots: &[Optio
     let (way, key, file) = rucio.login.secret();
     let path = KeyPath::of("rucio").key(way).key(key);
     check_outside(document, path, file, &roots);
+}
+
+/// Files are adopted into the root of their RSE.
+pub(crate) fn check_adopt(document: &Document<'_>, adopt: &Adopt, roots: &[Option<Root>]) {
+    let key = KeyPath::of("adopt").key("rses");
+    let named = adopt.rses.iter().enumerate();
+    check_differ(
+        document,
+        "RSE",
+        named
+            .clone()
+            .map(|(index, rse)| (key.clone().index(index), rse)),
+    );
+    for (index, rse) in named {
+        let of_rse = |root: &&Root| root.rse.as_ref() == Some(rse);
+        if roots.iter().flatten().filter(of_rse).count() != 1 {
+            let reason = Reason::new(format!("not exactly one root is the RSE `{rse}`"));
+            let hint = "name it as the `rse` of the `[[root]]` that its files lie in";
+            document.report(key.clone().index(index), reason.hint(hint));
+        }
+    }
 }
 
 /// Reports where sources of messages and the roots do not fit together.

@@ -108,6 +108,7 @@ mod tests {
         assert!(root.rse.take().is_some());
         assert!(root.pfn_prefix.take().is_some());
         assert!(long.rucio.take().is_some());
+        assert!(long.adopt.take().is_some());
         assert_eq!(long.event_sources.drain(..).count(), 2);
         assert!(root.confirm_files_per_second.take().is_some());
         assert!(root.confirm_bytes_per_second.take().is_some());

@@ -41,6 +41,8 @@ mod sync;
 
 pub mod rucio;
 
+pub mod adopt;
+
 pub mod events;
 
 pub mod log;

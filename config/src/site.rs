@@ -6,6 +6,7 @@ use runsync_manifest::limits::Limits;
 use runsync_manifest::name::{RepositoryId, RunName, RunPrefix, SiteName};
 use serde::{Serialize, Serializer};
 
+use crate::adopt::Adopt;
 use crate::events::{EventSource, Events};
 use crate::http::Http;
 use crate::lease::Lease;
@@ -51,6 +52,8 @@ pub struct Site {
     pub removal: Removal,
     /// Rucio, where the site has one.
     pub rucio: Option<Rucio>,
+    /// Which per-file messages become runs, where any do.
+    pub adopt: Option<Adopt>,
     /// What is kept of messages.
     pub events: Events,
     /// Where messages are heard; names differ.
@@ -90,6 +93,7 @@ impl Site {
         let rucio = top
             .has("rucio")
             .then(|| Rucio::read(top.section("rucio"), base));
+        let adopt = top.has("adopt").then(|| Adopt::read(top.section("adopt")));
         let events = Events::read(top.section("events"));
         let event_sources: Vec<_> = top
             .sections("event_source")
@@ -102,6 +106,9 @@ impl Site {
         consistency::check(document, &own, &registry, &roots, &peers, &http);
         if let Some(Some(rucio)) = &rucio {
             consistency::check_rucio(document, rucio, &roots);
+        }
+        if let Some(Some(adopt)) = &adopt {
+            consistency::check_adopt(document, adopt, &roots);
         }
         consistency::check_events(document, &event_sources, &roots);
         Some(Self {
@@ -119,6 +126,10 @@ impl Site {
             lease,
             removal,
             rucio: match rucio {
+                Some(read) => Some(read?),
+                None => None,
+            },
+            adopt: match adopt {
                 Some(read) => Some(read?),
                 None => None,
             },
@@ -169,6 +180,8 @@ impl Serialize for Site {
             removal: Removal,
             #[serde(skip_serializing_if = "Option::is_none")]
             rucio: Option<&'s Rucio>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            adopt: Option<&'s Adopt>,
             events: Events,
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
             event_source: &'s [EventSource],
@@ -198,6 +211,7 @@ impl Serialize for Site {
             lease: self.lease,
             removal: self.removal,
             rucio: self.rucio.as_ref(),
+            adopt: self.adopt.as_ref(),
             events: self.events,
             event_source: &self.event_sources,
             log: &self.log,

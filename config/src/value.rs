@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use runsync_manifest::name::{RepositoryId, RseName, RunPrefix, Scope, SiteName};
+use runsync_manifest::name::{RepositoryId, RseName, RunPrefix, Scope, SiteName, StorageClassName};
 use toml::de::DeValue;
 
 use crate::http::{Accounts, Role};
@@ -78,6 +78,7 @@ parsed! {
     RunPrefix: "the start of run names",
     Scope: "a scope",
     SiteName: "a site's name",
+    StorageClassName: "a storage class",
 }
 
 /// Reads one word of a fixed set.

@@ -20,6 +20,7 @@ use rustix::system::uname;
 use tracing::warn;
 use uuid::Uuid;
 
+use crate::adopt::{self, Adopting};
 use crate::clock::{Clock, SystemUptime};
 use crate::datastore::{Datastore, DatastoreError, LocalRoot};
 use crate::events::{Hearing, Takers};
@@ -465,6 +466,8 @@ pub struct Assembly {
     pub following: Arc<Following>,
     /// Publishes into Rucio.
     pub publishing: Arc<Publishing>,
+    /// Makes runs of messages about single files.
+    pub adopting: Arc<Adopting>,
     /// Hears messages of files.
     pub events: Hearing,
     /// Compares this site with Rucio.
@@ -530,9 +533,18 @@ impl Assembly {
             flows: flows.clone(),
             removing: Arc::clone(&removing),
         }));
+        let adopting = Arc::new(Adopting::new(adopt::Ground {
+            site: site.name.clone(),
+            config: site.adopt.clone(),
+            flows: flows.clone(),
+            signing_key_file: site.signing_key_file.clone(),
+        }));
         let takers = Takers {
             sync: Some(Arc::clone(&syncing) as Arc<dyn HintTaker>),
-            adopt: None,
+            adopt: site
+                .adopt
+                .is_some()
+                .then(|| Arc::clone(&adopting) as Arc<dyn HintTaker>),
         };
         let (ledger, clock) = (Arc::clone(&parts.ledger), Arc::clone(&parts.clock));
         let events = Hearing::new(site, takers, ledger, clock);
@@ -542,6 +554,7 @@ impl Assembly {
             removing,
             following,
             publishing: Arc::new(publishing),
+            adopting,
             events,
             syncing,
             repository,

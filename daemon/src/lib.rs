@@ -49,6 +49,8 @@ pub mod create;
 
 pub mod publish;
 
+pub mod adopt;
+
 pub mod events;
 pub mod sync;
 

@@ -66,6 +66,8 @@ impl Loops {
                     manifests: Wake::new(),
                     artifacts: Wake::new(),
                 };
+                let (root, artifacts) = (loops.root.clone(), loops.artifacts.clone());
+                assembly.adopting.tell(root, artifacts);
                 metrics::expect(&loops.root);
                 removals::expect_root(&loops.root);
                 let wake = loops.manifests.clone();

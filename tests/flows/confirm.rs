@@ -245,6 +245,14 @@ impl Datastore for Meddled {
         self.root.delete(artifacts)
     }
 
+    fn delete_manifest(
+        &self,
+        path: &str,
+        identity: FileIdentity,
+    ) -> Result<Deletion, DatastoreError> {
+        self.root.delete_manifest(path, identity)
+    }
+
     fn link(&self, from: &str, to: &ArtifactPath) -> Result<Linked, DatastoreError> {
         self.root.link(from, to)
     }

@@ -370,6 +370,14 @@ impl Datastore for Meanwhile {
         self.inner.delete(artifacts)
     }
 
+    fn delete_manifest(
+        &self,
+        path: &str,
+        identity: FileIdentity,
+    ) -> Result<Deletion, DatastoreError> {
+        self.inner.delete_manifest(path, identity)
+    }
+
     fn link(&self, from: &str, to: &ArtifactPath) -> Result<Linked, DatastoreError> {
         self.inner.link(from, to)
     }

@@ -19,8 +19,8 @@ use runsync::registry::collection::{
 };
 use runsync::registry::conflict::Conflict;
 use runsync::registry::record::{
-    ClaimAt, DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RowSource,
-    RunRow, WaitingArtifact, WaitingRun,
+    ClaimAt, DatasetRow, Existence, GivenWay, HeldDataset, RecordRow, Registered, Registering,
+    Registration, RowSource, RunRow, WaitingArtifact, WaitingRun,
 };
 use runsync::registry::removal::{
     Extent, NamedArtifact, Notice, Removal, RemovalRow, RunPart, Unwanted,
@@ -91,6 +91,8 @@ pass_on! {
     fn conflicts(asked: &Registration<'_>, limit: usize, progress: Progress<'_>) -> Vec<Conflict>;
     fn still_stands(conflict: &Conflict) -> bool;
     fn register(asked: &[Registration<'_>], progress: Progress<'_>) -> Vec<Result<Registered, Conflict>>;
+    fn give_way(adopted: &RunKey, asked: &Registration<'_>, progress: Progress<'_>) -> GivenWay;
+    fn holders(datasets: &[DatasetId]) -> Vec<Option<HeldDataset>>;
     fn registering() -> Vec<Registering>;
     fn raise_floor(run: &RunKey, generation: Generation) -> ();
     fn run(run: &RunKey) -> Option<RunRow>;

@@ -32,6 +32,8 @@ mod quarantine;
 
 mod requests;
 
+mod origin;
+
 mod events;
 
 mod exists;

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
+use crate::cli::origin;
 use crate::cli::output::{Output, Row};
 use crate::cli::source::{Source, Way};
 use crate::registry::record::{DatasetRow, RecordRow, RunRow};
@@ -48,13 +49,22 @@ struct OfRun {
     /// The run
     run: RunName,
     /// The run's origin, where two repositories own a run of that name
-    #[arg(long, value_name = "UUID")]
+    #[arg(long, value_name = "UUID", value_parser = crate::cli::origin::parse)]
     origin: Option<RepositoryId>,
     #[command(flatten)]
     way: Way,
 }
 
-impl Row for RunRow {
+/// A run, with what its origin is called where this site has adopted it.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    row: RunRow,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    adopted: Option<String>,
+}
+
+impl Row for Shown {
     const HEADER: &'static [&'static str] = &[
         "run",
         "origin",
@@ -69,15 +79,18 @@ impl Row for RunRow {
     fn cells(&self) -> Vec<String> {
         let dash = || "-".to_owned();
         vec![
-            self.key.name.to_string(),
-            self.key.origin.to_string(),
-            self.generation
+            self.row.key.name.to_string(),
+            self.adopted
+                .clone()
+                .unwrap_or_else(|| self.row.key.origin.to_string()),
+            self.row
+                .generation
                 .map_or_else(dash, |generation| generation.to_string()),
-            self.floor.map_or_else(dash, |floor| floor.to_string()),
-            self.datasets.to_string(),
-            self.confirmed().to_string(),
-            self.claims.to_string(),
-            self.bytes.to_string(),
+            self.row.floor.map_or_else(dash, |floor| floor.to_string()),
+            self.row.datasets.to_string(),
+            self.row.confirmed().to_string(),
+            self.row.claims.to_string(),
+            self.row.bytes.to_string(),
         ]
     }
 }
@@ -115,7 +128,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
     match &args.what {
         What::Runs { prefix, way } => {
             let runs = way.open(context)?.runs(prefix.as_deref())?;
-            context.output().rows(runs)?;
+            let site = context.site()?;
+            let shown = runs.into_iter().map(|row| Shown {
+                adopted: origin::adopted_label(row.key.origin, site),
+                row,
+            });
+            context.output().rows(shown)?;
         }
         What::Datasets { of, dataset_type } => {
             let source = of.way.open(context)?;
@@ -163,6 +181,10 @@ fn find_run(of: &OfRun, source: &Source<'_>) -> Result<RunKey, Failure> {
     let mut runs = source.runs(Some(of.run.as_str()))?;
     runs.retain(|row| row.key.name == of.run);
     runs.retain(|row| of.origin.is_none_or(|origin| row.key.origin == origin));
+    // A run of which only its row is left, such as an adopted one that gave way, makes no other ambiguous.
+    if runs.iter().any(|row| !row.is_removed()) {
+        runs.retain(|row| !row.is_removed());
+    }
     match runs.as_slice() {
         [only] => Ok(only.key.clone()),
         [] => Err(

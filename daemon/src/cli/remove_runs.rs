@@ -27,7 +27,7 @@ pub(crate) struct Args {
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<RunName>,
     /// The runs' origin, where several repositories own runs of these names
-    #[arg(long, value_name = "UUID")]
+    #[arg(long, value_name = "UUID", value_parser = crate::cli::origin::parse)]
     origin: Option<RepositoryId>,
     /// Drop this site's copy of another repository's runs, and tell nobody
     #[arg(long)]

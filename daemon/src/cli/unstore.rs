@@ -19,7 +19,7 @@ use crate::removal::Request;
 #[derive(Debug, clap::Args)]
 struct Which {
     /// The runs' origin, where several repositories own runs of these names
-    #[arg(long, value_name = "UUID")]
+    #[arg(long, value_name = "UUID", value_parser = crate::cli::origin::parse)]
     origin: Option<RepositoryId>,
     /// Only their datasets of this type
     #[arg(long, value_name = "NAME")]

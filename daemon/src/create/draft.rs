@@ -94,6 +94,11 @@ impl Draft {
         self.claims.len()
     }
 
+    /// Dimension records that it brings.
+    pub fn dimension_records(&self) -> usize {
+        self.dimensions.len()
+    }
+
     /// The dimension universe of its data IDs.
     pub fn universe(&self) -> &UniverseVersion {
         &self.universe

@@ -51,6 +51,18 @@ pub fn read(
     export.into_draft(run)
 }
 
+/// Reads the dimension records of an export; what else it holds is checked and left out.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_dimensions(file: &str, input: impl BufRead) -> Result<Draft, CreateError> {
+    let mut export = Export::new(file, input);
+    export.read()?;
+    export.draft.begin_file(file);
+    Ok(export.draft)
+}
+
 struct Export<R: BufRead> {
     events: Events<R>,
     /// Holds types, dimensions and the claims of all runs.

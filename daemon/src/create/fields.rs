@@ -68,6 +68,11 @@ impl Dimensions {
         }
     }
 
+    /// Records, of all elements together.
+    pub(super) fn len(&self) -> usize {
+        self.elements.values().map(BTreeMap::len).sum()
+    }
+
     /// One list for each element, in foreign-key order.
     pub(super) fn into_lines(self) -> Vec<DimensionRecords> {
         self.elements

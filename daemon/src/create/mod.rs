@@ -23,7 +23,7 @@ pub mod error;
 
 mod fields;
 
-mod yaml;
+pub(crate) mod yaml;
 
 pub mod draft;
 
@@ -31,11 +31,14 @@ pub mod export;
 
 pub mod listing;
 
+pub mod stated;
+
 pub mod measure;
 
 pub use draft::{Draft, Publication};
 pub use error::CreateError;
 pub use measure::{Measured, Measuring, measure};
+pub use stated::{Stated, StatedDataset};
 
 #[cfg(test)]
 mod tests;

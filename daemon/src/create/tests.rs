@@ -203,6 +203,10 @@ impl Datastore for Folder {
         panic!("measuring deletes nothing")
     }
 
+    fn delete_manifest(&self, _: &str, _: FileIdentity) -> Result<Deletion, DatastoreError> {
+        panic!("measuring deletes no manifest")
+    }
+
     fn link(&self, _: &str, _: &ArtifactPath) -> Result<Linked, DatastoreError> {
         panic!("measuring links nothing")
     }

@@ -21,18 +21,18 @@ const TREE_NODES_MAX: usize = 100_000;
 
 /// A node of a tree.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// Its line, from 1.
-    pub(super) line: u64,
+    pub(crate) line: u64,
     /// Its tag, resolved, such as `!uuid` or `tag:yaml.org,2002:str`.
-    pub(super) tag: Option<String>,
+    pub(crate) tag: Option<String>,
     /// What it is.
-    pub(super) value: NodeValue,
+    pub(crate) value: NodeValue,
 }
 
 /// What a node is.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum NodeValue {
+pub(crate) enum NodeValue {
     /// Text, and whether it stands without quotes.
     Scalar { text: String, plain: bool },
     /// A list.
@@ -43,11 +43,41 @@ pub(super) enum NodeValue {
 
 /// A plain scalar's value.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Scalar {
+pub(crate) enum Scalar {
     Null,
     Bool(bool),
     Number(Number),
     Text(String),
+}
+
+/// A file that is one tree, such as a configuration.
+///
+/// # Errors
+///
+/// Where it is no YAML, or anything follows.
+pub(crate) fn read_tree(file: &str, input: impl BufRead) -> Result<Node, CreateError> {
+    let mut events = Events::new(file.to_owned(), input);
+    loop {
+        let (event, line) = events.next()?;
+        if matches!(event, Event::StreamStart | Event::DocumentStart(..)) {
+            continue;
+        }
+        if matches!(event, Event::StreamEnd) {
+            return Err(events.unexpected(line.max(1), "nothing", "a mapping"));
+        }
+        events.peeked = Some((event, line));
+        break;
+    }
+    let tree = events.tree()?;
+    loop {
+        let (event, line) = events.next()?;
+        if matches!(event, Event::StreamEnd) {
+            return Ok(tree);
+        }
+        if !matches!(event, Event::DocumentEnd) {
+            return Err(events.unexpected(line, "more than one document", "one"));
+        }
+    }
 }
 
 /// The events of one file.
@@ -256,7 +286,7 @@ impl<R: BufRead> Events<R> {
 
 impl Node {
     /// The value under a key of a mapping.
-    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         match &self.value {
             NodeValue::Map(pairs) => pairs.iter().find(|(name, _)| name == key),
             NodeValue::Scalar { .. } | NodeValue::List(_) => None,
@@ -265,7 +295,7 @@ impl Node {
     }
 
     /// The value of a scalar; what is wrong with it otherwise.
-    pub(super) fn scalar(&self) -> Result<Scalar, String> {
+    pub(crate) fn scalar(&self) -> Result<Scalar, String> {
         let NodeValue::Scalar { text, plain } = &self.value else {
             return Err("a list or mapping".into());
         };

@@ -40,6 +40,7 @@ macro_rules! datastore_conformance {
             an_installed_manifest_is_listed_and_reads_back,
             an_installed_manifest_is_never_clobbered,
             a_failed_copy_leaves_nothing,
+            only_the_manifest_that_is_meant_is_deleted,
             paths_outside_the_manifest_folder_are_refused,
             only_the_file_that_is_meant_is_deleted,
             deletions_are_answered_in_the_order_asked,
@@ -232,6 +233,27 @@ fn identity(fixture: &impl Fixture, at: &ArtifactPath) -> FileIdentity {
         Look::File(identity) => identity,
         other @ (Look::Absent | Look::Irregular | Look::Unreadable(_)) => panic!("{other:?}"),
     }
+}
+
+pub(crate) fn only_the_manifest_that_is_meant_is_deleted(fixture: &impl Fixture) {
+    let root = fixture.root();
+    fixture.put(MANIFEST, b"one");
+    let Look::File(meant) = root.look_at_manifest(MANIFEST).unwrap() else {
+        panic!("it is there");
+    };
+    fixture.remove(MANIFEST);
+    let delete = |identity| root.delete_manifest(MANIFEST, identity).unwrap();
+    assert_eq!(delete(meant), Deletion::Absent);
+    fixture.put(MANIFEST, b"another");
+    let Look::File(another) = root.look_at_manifest(MANIFEST).unwrap() else {
+        panic!("it is there");
+    };
+    assert_eq!(delete(meant), Deletion::Other(another));
+    assert_eq!(delete(another), Deletion::Deleted);
+    assert_eq!(root.look_at_manifest(MANIFEST).unwrap(), Look::Absent);
+    fixture.put("a/b.fits", b"x");
+    let refused = root.delete_manifest("a/b.fits", another);
+    assert!(matches!(refused, Err(DatastoreError::PathRefused { .. })));
 }
 
 pub(crate) fn only_the_file_that_is_meant_is_deleted(fixture: &impl Fixture) {

@@ -157,6 +157,14 @@ impl<D: Datastore> Datastore for Counted<D> {
         self.root.delete(artifacts)
     }
 
+    fn delete_manifest(
+        &self,
+        path: &str,
+        identity: FileIdentity,
+    ) -> Result<Deletion, DatastoreError> {
+        self.root.delete_manifest(path, identity)
+    }
+
     fn link(&self, from: &str, to: &ArtifactPath) -> Result<Linked, DatastoreError> {
         self.root.link(from, to)
     }

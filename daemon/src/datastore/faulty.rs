@@ -173,6 +173,15 @@ impl<D: Datastore> Datastore for Faulty<D> {
         Ok(deletions)
     }
 
+    fn delete_manifest(
+        &self,
+        path: &str,
+        identity: FileIdentity,
+    ) -> Result<Deletion, DatastoreError> {
+        self.pass("delete", path)?;
+        self.root.delete_manifest(path, identity)
+    }
+
     fn link(&self, from: &str, to: &ArtifactPath) -> Result<Linked, DatastoreError> {
         self.pass("link", to.as_str())?;
         self.root.link(from, to)

@@ -145,6 +145,14 @@ pub trait Datastore: Send + Sync + Debug {
     /// either nothing or the whole file, so it can be tried again.
     fn install_manifest(&self, path: &str, from: &mut dyn Read) -> Result<bool, DatastoreError>;
 
+    /// Deletes a manifest file, only where it is still the one that is meant. Durable after the next
+    /// [`sync`](Self::sync).
+    fn delete_manifest(
+        &self,
+        path: &str,
+        identity: FileIdentity,
+    ) -> Result<Deletion, DatastoreError>;
+
     /// Looks at artifacts that are sorted by path; neighbours in one directory share its handle.
     /// Answers in the order asked. What cannot be read is [`Look::Unreadable`] and hides no other;
     /// an error means that the root as a whole did not answer.

@@ -406,12 +406,14 @@ impl Flow {
             let mut compared = |rows| progress(Progress::Compared { rows });
             let root = &self.root.name;
             let mut verdict = verify::verify(manifest, ledger, registry, root, &mut compared)?;
-            if let Verdict::Hear(verified) = verdict {
+            if let Verdict::Compare(verified) = verdict {
+                verdict = self.compare(verified, progress)?;
+            } else if let Verdict::Hear(verified) = verdict {
                 verdict = self.hear(verified, &mut rows, progress)?;
             }
             match verdict {
                 Verdict::Register(verified) => to_register.push(verified),
-                Verdict::Hear(verified) | Verdict::Hold(verified) => {
+                Verdict::Compare(verified) | Verdict::Hear(verified) | Verdict::Hold(verified) => {
                     rows.push(self.held(&verified));
                 }
                 Verdict::Known(parsed) => rows.push(self.registered_row(&parsed)),

@@ -15,7 +15,7 @@ use runsync_manifest::name::RunKey;
 use super::IngestError;
 use super::flow::{Flow, Progress};
 use super::refuse::{Blocker, Omission, Refusal, blocker};
-use super::verify::{self, Verdict, Verified};
+use super::verify::{Verdict, Verified};
 use crate::ledger::record::{Location, ManifestRow};
 use crate::registry::RegistryError;
 use crate::registry::conflict::Conflict;
@@ -62,10 +62,8 @@ impl Flow {
         } else if is_removal {
             return Ok(Verdict::Known(verified.into_parsed()));
         }
-        let root = &self.root().name;
-        let compared = &mut |rows| progress(Progress::Compared { rows });
         let refused = self.refused(&verified)?;
-        let verdict = verify::judge_conflicts(verified, registry, root, compared)?;
+        let verdict = self.compare(verified, progress)?;
         Ok(match (verdict, omitted) {
             (Verdict::Refuse(parsed, refusal), Some(datasets)) => {
                 let refusal = self.omission_beside(&run, (datasets, refused), refusal);

@@ -42,6 +42,10 @@ pub mod refuse;
 
 pub mod verify;
 
+pub mod adopted;
+
+pub mod give_way;
+
 mod hear;
 
 pub mod following;

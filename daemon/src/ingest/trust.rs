@@ -8,12 +8,16 @@ use runsync_manifest::checksum::Sha256;
 use runsync_manifest::name::{RepositoryId, RunName, RunPrefix};
 use runsync_manifest::signature::{KeyId, PublicKey, Signature};
 
+use super::adopted;
+
 /// Everything needed to judge who may say what about which run.
 #[derive(Debug, Clone)]
 pub struct Trust {
     local: RepositoryId,
     local_keys: Vec<PublicKey>,
     site: Site,
+    /// Origins of what this site adopts, with what they are called.
+    adopted: Vec<(RepositoryId, String)>,
 }
 
 /// What a signature is worth.
@@ -33,11 +37,46 @@ impl Trust {
     /// Trust in our own repository (`local_keys`: its key and its former ones) and in the
     /// peers that the configuration names.
     pub fn new(local: RepositoryId, local_keys: Vec<PublicKey>, site: Site) -> Self {
+        let rses = site.adopt.iter().flat_map(|adopt| &adopt.rses);
+        let adopted = rses.map(|rse| (adopted::origin_of(rse), adopted::label(rse)));
         Self {
             local,
             local_keys,
+            adopted: adopted.collect(),
             site,
         }
+    }
+
+    /// Whether a repository stands for what this site adopts at one of its RSEs.
+    pub fn is_adopted(&self, repository: RepositoryId) -> bool {
+        self.label(repository).is_some()
+    }
+
+    /// What such a repository is called.
+    pub fn label(&self, repository: RepositoryId) -> Option<&str> {
+        let mut adopted = self.adopted.iter();
+        let found = adopted.find(|(origin, _)| *origin == repository);
+        found.map(|(_, label)| label.as_str())
+    }
+
+    /// The repositories that stand for what this site adopts.
+    pub fn adopted_origins(&self) -> impl Iterator<Item = RepositoryId> {
+        self.adopted.iter().map(|(origin, _)| *origin)
+    }
+
+    /// The repositories, this site's among them, that may own a run of that name by their own manifests.
+    pub(super) fn owners_of(&self, run: &RunName) -> Vec<RepositoryId> {
+        let peers = self.site.peers.iter().map(|peer| peer.origin);
+        let all = std::iter::once(self.local).chain(peers);
+        all.filter(|origin| self.may_own(*origin, run)).collect()
+    }
+
+    /// A run-name prefix below which a path lies, of a repository that does not own `run`.
+    pub fn foreign_prefix(&self, run: &RunName, path: &str) -> Option<&RunPrefix> {
+        let own = &self.site.run_prefixes;
+        let peers = self.site.peers.iter().map(|peer| &peer.run_prefixes);
+        let mut prefixes = std::iter::once(own).chain(peers).flatten();
+        prefixes.find(|prefix| prefix.covers(path) && !prefix.owns(run))
     }
 
     /// This site's own repository.
@@ -47,7 +86,9 @@ impl Trust {
 
     /// Whether manifests of a repository are accepted at all.
     pub fn knows(&self, repository: RepositoryId) -> bool {
-        repository == self.local || self.site.peer(repository).is_some()
+        repository == self.local
+            || self.site.peer(repository).is_some()
+            || self.is_adopted(repository)
     }
 
     /// Whether Rucio carries this site's data.
@@ -74,6 +115,11 @@ impl Trust {
     pub(super) fn may_own(&self, repository: RepositoryId, run: &RunName) -> bool {
         if repository == self.local {
             return self.site.may_own(run);
+        }
+        if self.is_adopted(repository) {
+            let adopt = self.site.adopt.as_ref();
+            return run.as_str() == adopted::DIMENSIONS_RUN
+                || adopt.is_some_and(|adopt| adopt.takes_run(run));
         }
         self.site
             .peer(repository)
@@ -102,7 +148,7 @@ impl Trust {
     fn find(&self, repository: RepositoryId, key: KeyId) -> Standing<'_> {
         let peer = self.site.peer(repository);
         let of_peer = peer.map_or(&[][..], |peer| &peer.keys);
-        let own = if repository == self.local {
+        let own = if repository == self.local || self.is_adopted(repository) {
             self.local_keys.as_slice()
         } else {
             &[]
@@ -176,6 +222,7 @@ mod tests {
             lease: runsync_config::lease::Lease::default(),
             removal: runsync_config::removal::Removal::default(),
             rucio: None,
+            adopt: None,
             events: runsync_config::events::Events::default(),
             event_sources: Vec::new(),
             log: Log {

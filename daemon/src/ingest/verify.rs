@@ -10,7 +10,7 @@ use runsync_manifest::checksum::Sha256;
 use runsync_manifest::content::Content;
 use runsync_manifest::generation::Generation;
 use runsync_manifest::header::{Header, Repository};
-use runsync_manifest::name::RunKey;
+use runsync_manifest::name::{RunKey, RunPrefix};
 use runsync_manifest::trailer::Trailer;
 use runsync_manifest::universe;
 
@@ -35,6 +35,8 @@ pub struct Verified {
 /// What may be done with a manifest.
 #[derive(Debug)]
 pub(super) enum Verdict {
+    /// Compare what it says with what is registered.
+    Compare(Verified),
     /// Register its datasets.
     Register(Verified),
     /// Hear what it removes.
@@ -153,13 +155,17 @@ pub(super) fn authenticate(
 /// A path that lies where another origin keeps its runs: claiming it would keep the owner's own
 /// manifest out.
 fn foreign_path(parsed: &Parsed, trust: &Trust) -> io::Result<Option<Box<Refusal>>> {
-    let foreign = trust.prefixes_of_others(parsed.header().origin.repository);
+    let (origin, run) = (parsed.header().origin.repository, &parsed.header().run);
+    let foreign = trust.prefixes_of_others(origin);
     if foreign.is_empty() {
         return Ok(None);
     }
+    // An adopted run lies where its owner's will.
+    let own = |prefix: &RunPrefix| trust.is_adopted(origin) && prefix.owns(run);
     let mut cursor = parsed.rows().by_path()?;
     while let Some(row) = cursor.next()? {
-        if let Some(prefix) = foreign.iter().find(|prefix| prefix.covers(row.path)) {
+        let mut foreign = foreign.iter();
+        if let Some(prefix) = foreign.find(|prefix| prefix.covers(row.path) && !own(prefix)) {
             return Ok(Some(Box::new(Refusal::quarantined(
                 format!(
                     "dataset {} claims path `{}`, which lies below run-name prefix `{prefix}` of another repository",
@@ -217,7 +223,7 @@ pub(super) fn verify(
         return Ok(Verdict::Known(parsed));
     }
     match header.content {
-        Content::Additions => judge_conflicts(Verified { parsed, run }, registry, root, progress),
+        Content::Additions => Ok(Verdict::Compare(Verified { parsed, run })),
         Content::Removal | Content::Snapshot => Ok(Verdict::Hear(Verified { parsed, run })),
         Content::Inventory => Ok(Verdict::Hold(Verified { parsed, run })),
     }

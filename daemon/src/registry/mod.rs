@@ -41,8 +41,8 @@ use crate::registry::conflict::Conflict;
 pub use crate::registry::dump::dump;
 pub use crate::registry::error::RegistryError;
 use crate::registry::record::{
-    ClaimAt, DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RowSource,
-    RunRow, WaitingArtifact, WaitingRun,
+    ClaimAt, DatasetRow, Existence, GivenWay, HeldDataset, RecordRow, Registered, Registering,
+    Registration, RowSource, RunRow, WaitingArtifact, WaitingRun,
 };
 use crate::registry::removal::{
     Extent, NamedArtifact, Notice, Removal, RemovalRow, RunPart, Unwanted,
@@ -118,6 +118,26 @@ pub trait Registry: Send + Sync + Debug {
         registrations: &[Registration<'_>],
         progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Vec<Result<Registered, Conflict>>, RegistryError>;
+
+    /// Has an adopted run give way to what the run's owner says: datasets that the manifest names as the
+    /// adopted run holds them go over to the manifest's run, below every generation, with their records
+    /// and what is confirmed of them; those that contradict it are dropped, and no artifact is touched.
+    /// Where the adopted run is being removed, nothing happens.
+    ///
+    /// `progress` hears how many rows were looked at, and may break off: what went over stays.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Interrupted`] where `progress` broke off.
+    fn give_way(
+        &self,
+        adopted: &RunKey,
+        registration: &Registration<'_>,
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<GivenWay, RegistryError>;
+
+    /// Who holds each dataset, in the order asked; also what is on its way out. `None` where nobody does.
+    fn holders(&self, datasets: &[DatasetId]) -> Result<Vec<Option<HeldDataset>>, RegistryError>;
 
     /// Manifests whose registration has begun and not ended, by run and generation.
     fn registering(&self) -> Result<Vec<Registering>, RegistryError>;

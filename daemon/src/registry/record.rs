@@ -180,6 +180,39 @@ pub struct Registered {
     pub dimensions_differing: Vec<DimensionDiffers>,
 }
 
+/// Most dropped datasets that are named.
+const DROPPED_NAMED: usize = 20;
+
+/// What an adopted run gave up to the run that its owner speaks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GivenWay {
+    /// Datasets that are the owner's now, as they are.
+    pub moved: u64,
+    /// Datasets that contradicted the owner, and are known no more. Artifacts stay.
+    pub dropped: u64,
+    /// Some of these.
+    pub examples: Vec<DatasetId>,
+}
+
+impl GivenWay {
+    /// Counts a dataset that is dropped.
+    pub fn drop(&mut self, uuid: DatasetId) {
+        self.dropped += 1;
+        if self.examples.len() < DROPPED_NAMED {
+            self.examples.push(uuid);
+        }
+    }
+}
+
+/// A dataset, and the run that holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldDataset {
+    /// The run.
+    pub run: RunKey,
+    /// The dataset.
+    pub dataset: DatasetRow,
+}
+
 /// A dimension record that differs from the one registered first. The first stays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DimensionDiffers {

@@ -448,6 +448,10 @@ pub(super) fn find(
     found.retain(|row| {
         row.key.name == *name && origin.is_none_or(|origin| row.key.origin == origin)
     });
+    // A run of which only its row is left, such as an adopted one that gave way, makes no other ambiguous.
+    if found.iter().any(|row| !row.is_removed()) {
+        found.retain(|row| !row.is_removed());
+    }
     match (found.pop(), found.len()) {
         (None, _) => Err(RemovalError::NoRun { name: name.clone() }),
         (Some(row), 0) => Ok(row),

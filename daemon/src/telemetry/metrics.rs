@@ -325,6 +325,7 @@ pub fn install() -> Result<Rendering, MetricsError> {
         .install_recorder()?;
     describe();
     super::removals::describe();
+    super::adopting::describe();
     super::rucio::describe();
     super::events::describe();
     counter!(OVERFLOWS).increment(0);

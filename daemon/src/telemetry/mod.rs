@@ -6,6 +6,8 @@ pub mod metrics;
 
 pub mod removals;
 
+pub mod adopting;
+
 pub mod rucio;
 
 pub mod events;

@@ -19,6 +19,7 @@ mod check;
 mod config_online;
 mod confirming;
 mod demo;
+mod dropin;
 mod figures;
 mod files;
 mod idle;
@@ -125,6 +126,8 @@ enum Task {
     RucioRemoval(rucio_removal::Arguments),
     /// Proof: a site comes to what Rucio says should be there, whatever it hears
     RucioSync,
+    /// Proof: in the place of ctrl_ingestd, per-file messages become runs, whatever else comes
+    Dropin,
     /// Proof: what Rucio and a configuration do not agree about is told before the daemon starts
     ConfigOnline,
     /// Types every command of docs/WALKTHROUGH.md and compares what it prints
@@ -166,6 +169,7 @@ fn main() -> ExitCode {
         Task::RucioPublish(arguments) => rucio_publish::run(arguments),
         Task::RucioRemoval(arguments) => rucio_removal::run(arguments),
         Task::RucioSync => rucio_sync::run(),
+        Task::Dropin => dropin::run(),
         Task::RucioClient => rucio_client::run(),
         Task::ConfigOnline => config_online::run(),
         Task::Walkthrough => walkthrough::run(),

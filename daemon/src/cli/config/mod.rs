@@ -2,6 +2,8 @@
 
 mod check;
 
+mod import_ingestd;
+
 mod online;
 
 mod show;
@@ -21,6 +23,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
+    ImportIngestd(import_ingestd::Args),
     /// Print the configuration with all defaults, and no secrets
     Show,
 }
@@ -28,6 +31,7 @@ enum Command {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
     match &args.command {
         Command::Check(args) => check::run(args, context),
+        Command::ImportIngestd(args) => import_ingestd::run(args, context),
         Command::Show => show::run(context),
     }
 }

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::handle::{FOLDER, look_in, look_of, open_below};
 use super::split;
 use crate::datastore::{Deletion, Look, StorageFault, ToDelete};
+use crate::file_identity::FileIdentity;
 
 /// Deletes artifacts that are sorted by path; answers in their order.
 pub(super) fn delete(root: &OwnedFd, artifacts: &[ToDelete<'_>]) -> Vec<Deletion> {
@@ -23,17 +24,25 @@ pub(super) fn delete(root: &OwnedFd, artifacts: &[ToDelete<'_>]) -> Vec<Deletion
         let folder = if folder.is_empty() { "." } else { folder };
         let folder = open_below(root, folder, FOLDER);
         deletions.extend(group.iter().map(|artifact| match &folder {
-            Ok(folder) => delete_one(folder, artifact),
+            Ok(folder) => delete_one(folder, split(artifact.path.as_str()).1, artifact.identity),
             Err(errno) => not_deleted(look_of(*errno)),
         }));
     }
     deletions
 }
 
-fn delete_one(folder: &OwnedFd, artifact: &ToDelete<'_>) -> Deletion {
-    let name = split(artifact.path.as_str()).1;
+/// Deletes the file at one path.
+pub(super) fn delete_at(root: &OwnedFd, path: &str, identity: FileIdentity) -> Deletion {
+    let (folder, name) = split(path);
+    match open_below(root, folder, FOLDER) {
+        Ok(folder) => delete_one(&folder, name, identity),
+        Err(errno) => not_deleted(look_of(errno)),
+    }
+}
+
+fn delete_one(folder: &OwnedFd, name: &str, identity: FileIdentity) -> Deletion {
     let look = look_in(folder.as_fd(), name);
-    if look != Look::File(artifact.identity) {
+    if look != Look::File(identity) {
         return not_deleted(look);
     }
     match unlinkat(folder, name, AtFlags::empty()) {

@@ -134,6 +134,15 @@ impl Datastore for LocalRoot {
         })
     }
 
+    fn delete_manifest(
+        &self,
+        path: &str,
+        identity: FileIdentity,
+    ) -> Result<Deletion, DatastoreError> {
+        refuse_other_paths(path)?;
+        Ok(deleting::delete_at(&self.handle, path, identity))
+    }
+
     fn look(&self, paths: &[&ArtifactPath]) -> Result<Vec<Look>, DatastoreError> {
         let mut looks = Vec::with_capacity(paths.len());
         for group in paths.chunk_by(|a, b| split(a.as_str()).0 == split(b.as_str()).0) {

@@ -20,6 +20,8 @@ pub(crate) mod removals;
 
 pub(crate) mod at_paths;
 
+pub(crate) mod giving_way;
+
 mod support;
 
 pub(crate) use support::Opened;
@@ -123,6 +125,10 @@ macro_rules! conformance {
                 a_shared_artifact_is_forgotten_by_all_of_its_datasets
                 what_is_unwanted_or_on_its_way_out_is_left_alone
                 a_path_that_another_run_has_by_now_is_not_waited_for_again;
+            giving_way:
+                what_the_owner_names_goes_over_as_it_is
+                what_contradicts_the_owner_is_dropped
+                giving_way_in_parts_ends_alike;
         }
     };
 }

@@ -41,6 +41,8 @@ mod notices;
 
 mod unwanted;
 
+mod give_way;
+
 mod collections;
 
 mod chains;

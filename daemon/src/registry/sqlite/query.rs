@@ -14,7 +14,8 @@ use super::hidden::Hidden;
 use super::names;
 use super::rows::{self, Names, count, dataset_id, generation};
 use crate::registry::record::{
-    DatasetRow, Existence, Presence, RecordRow, Registering, RunRow, WaitingArtifact, WaitingRun,
+    DatasetRow, Existence, HeldDataset, Presence, RecordRow, Registering, RunRow, WaitingArtifact,
+    WaitingRun,
 };
 
 /// What a run waits for between two paths; [`rows::CHECKSUM_COLUMNS`] come first.
@@ -43,6 +44,36 @@ pub(super) fn run(connection: &Connection, run: &RunKey) -> Result<Option<RunRow
         )?
         .next()
         .transpose()
+}
+
+/// Who holds each dataset.
+pub(super) fn holders(
+    connection: &Connection,
+    datasets: &[DatasetId],
+) -> Result<Vec<Option<HeldDataset>>, Failure> {
+    let mut find = connection.prepare_cached(
+        "SELECT run.name, run.origin, dataset_type.name, dataset.data_id,
+             dataset.epoch, dataset.sequence
+         FROM dataset CROSS JOIN run ON run.run_id = dataset.run_id
+         CROSS JOIN dataset_type ON dataset_type.dataset_type_id = dataset.dataset_type_id
+         WHERE dataset.uuid = ?1",
+    )?;
+    let mut held = |uuid: &DatasetId| {
+        let mut found = find.query_and_then([uuid.0.as_bytes()], |row| {
+            Ok::<_, Failure>(HeldDataset {
+                run: rows::run_key(row, 0)?,
+                dataset: DatasetRow {
+                    uuid: *uuid,
+                    dataset_type: rows::parse(row, 2, "dataset type name")?,
+                    data_id: row.get(3)?,
+                    generation: generation(row, 4)?
+                        .ok_or_else(|| rows::damaged("generation", &"nothing"))?,
+                },
+            })
+        })?;
+        found.next().transpose()
+    };
+    datasets.iter().map(&mut held).collect()
 }
 
 pub(super) fn runs(

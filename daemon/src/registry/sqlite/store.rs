@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 use super::failure::Failure;
 use super::{
-    SCHEMA, at_paths, chains, collections, confirm, conflicts, names, notices, omitted, query,
-    reap, register, removal, standing, unlink, unwanted,
+    SCHEMA, at_paths, chains, collections, confirm, conflicts, give_way, names, notices, omitted,
+    query, reap, register, removal, standing, unlink, unwanted,
 };
 use crate::lease::{Fence, Tenure};
 use crate::registry::collection::{
@@ -25,8 +25,8 @@ use crate::registry::collection::{
 };
 use crate::registry::conflict::Conflict;
 use crate::registry::record::{
-    ClaimAt, DatasetRow, Existence, RecordRow, Registered, Registering, Registration, RowSource,
-    RunRow, WaitingArtifact, WaitingRun,
+    ClaimAt, DatasetRow, Existence, GivenWay, HeldDataset, RecordRow, Registered, Registering,
+    Registration, RowSource, RunRow, WaitingArtifact, WaitingRun,
 };
 use crate::registry::removal::{
     Extent, NamedArtifact, Notice, Removal, RemovalRow, RunPart, Unwanted,
@@ -190,6 +190,22 @@ impl Registry for SqliteRegistry {
     ) -> Result<Vec<Result<Registered, Conflict>>, RegistryError> {
         register::register(&self.database, self.batch_rows, registrations, progress)
             .map_err(|failure| failure.during("register manifests"))
+    }
+
+    fn give_way(
+        &self,
+        adopted: &RunKey,
+        registration: &Registration<'_>,
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<GivenWay, RegistryError> {
+        give_way::give_way(&self.database, adopted, registration, progress)
+            .map_err(|failure| failure.during("let an adopted run give way"))
+    }
+
+    fn holders(&self, datasets: &[DatasetId]) -> Result<Vec<Option<HeldDataset>>, RegistryError> {
+        self.read("look for who holds datasets", |connection| {
+            query::holders(connection, datasets)
+        })
     }
 
     fn raise_floor(&self, run: &RunKey, generation: Generation) -> Result<(), RegistryError> {
