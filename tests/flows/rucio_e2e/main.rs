@@ -58,20 +58,20 @@ const TROUBLED_WAYS: &str = "RUNSYNC_TEST_TROUBLED_WAYS";
 
 #[test]
 fn what_one_site_publishes_and_removes_the_other_has_and_loses() {
-    let (server, conveyor) = start();
+    let world = World::start();
     let mut failed = Vec::new();
     for way in WAYS.iter().filter(|way| is_wanted(way.name)) {
-        if timed(way.name, || ways::go(&server, *way)).is_none() {
+        if timed(way.name, || ways::go(&world, *way)).is_none() {
             failed.push(way.name);
         }
     }
-    conveyor.stop();
+    world.conveyor.stop();
     assert!(failed.is_empty(), "failed: {failed:?}");
 }
 
 #[test]
 fn whatever_is_in_the_way_it_ends_the_same() {
-    let (server, conveyor) = start();
+    let world = World::start();
     let mut failed = Vec::new();
     let ways = std::env::var(TROUBLED_WAYS).map_or(1, |text| text.parse().unwrap());
     for way in WAYS.iter().rev().take(ways) {
@@ -80,23 +80,31 @@ fn whatever_is_in_the_way_it_ends_the_same() {
             if *trouble != Trouble::None && !is_wanted(name) {
                 continue;
             }
-            let gone = || troubled::go(&server, *way, (name, *trouble), expected.as_ref());
+            let gone = || troubled::go(&world, *way, (name, *trouble), expected.as_ref());
             match timed(&format!("{}: {name}", way.name), gone) {
                 Some(states) => expected = expected.or(Some(states)),
                 None => failed.push((way.name, name)),
             }
         }
     }
-    conveyor.stop();
+    world.conveyor.stop();
     assert!(failed.is_empty(), "failed: {failed:?}");
 }
 
-fn start() -> (Arc<Rucio>, Conveyor) {
-    let server = Rucio::start(&[Part::Broker, Part::Daemons, Part::Transfers]).unwrap();
-    rucio::add_account(&server);
-    let server = Arc::new(server);
-    let conveyor = Conveyor::start(&server);
-    (server, conveyor)
+/// A server, and its daemons at work.
+pub(crate) struct World {
+    pub(crate) server: Arc<Rucio>,
+    pub(crate) conveyor: Conveyor,
+}
+
+impl World {
+    fn start() -> Self {
+        let server = Rucio::start(&[Part::Broker, Part::Daemons, Part::Transfers]).unwrap();
+        rucio::add_account(&server);
+        let server = Arc::new(server);
+        let conveyor = Conveyor::start(&server);
+        Self { server, conveyor }
+    }
 }
 
 fn is_wanted(name: &str) -> bool {

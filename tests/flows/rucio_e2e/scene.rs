@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use harness::{Broker, Naming, Rucio};
 
+use crate::World;
 use crate::pair;
 use crate::process::{DEADLINE, Daemon, holds_within};
 use crate::rucio::{RucioSite, rucio_section};
@@ -125,11 +126,9 @@ pub(crate) struct Scene {
 
 impl Scene {
     /// Makes both sites, and starts their daemons.
-    pub(crate) fn new(server: &Arc<Rucio>, name: &str, way: Way, reach: &Reach) -> Self {
-        let rse = |site: &str| format!("E2E_{}_{site}", name.to_uppercase().replace(' ', "_"));
-        let a = (&*rse("A"), way.naming);
-        let a = RucioSite::named(server, "SITE_A", a, way.deleter, "");
-        let b = a.copy(server, &rse("B"), way.naming);
+    pub(crate) fn new(world: &World, name: &str, way: Way, reach: &Reach) -> Self {
+        let server = &world.server;
+        let (a, b) = world.conveyor.between_cycles(|| sites(server, name, way));
         let publish = format!(
             "[rucio.publish]\ncontrol_rses = \"{0}\"\ninterval = \"1s\"\n\
              [[rucio.rule]]\nrse_expression = \"{0}\"\n",
@@ -177,4 +176,13 @@ impl Scene {
             running.daemon.take().unwrap().stop();
         }
     }
+}
+
+/// Makes both sites and their RSEs.
+fn sites(server: &Rucio, name: &str, way: Way) -> (RucioSite, RucioSite) {
+    let rse = |site: &str| format!("E2E_{}_{site}", name.to_uppercase().replace(' ', "_"));
+    let a = (&*rse("A"), way.naming);
+    let a = RucioSite::named(server, "SITE_A", a, way.deleter, "");
+    let b = a.copy(server, &rse("B"), way.naming);
+    (a, b)
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use harness::{Broker, Rucio};
 
+use crate::World;
 use crate::between::{Between, When};
 use crate::carried::{Along, States, both_ways};
 use crate::process::until;
@@ -205,17 +206,18 @@ impl Expiry {
 
 /// Goes a way with trouble in it, and compares how it ends.
 pub(crate) fn go(
-    server: &Arc<Rucio>,
+    world: &World,
     way: Way,
     (name, trouble): (&str, Trouble),
     expected: Option<&States>,
 ) -> States {
+    let server = &world.server;
     let mut troubled = Troubled::new(server, format!("{}: {name}", way.name), trouble);
     let short = format!("{} {trouble:?}", way.name);
     let relay =
         (trouble == Trouble::EventsShuffled).then(|| Relay::start(server.broker().unwrap()));
     let expiry = (trouble == Trouble::TokensExpire).then(|| Expiry::start(server));
-    let mut scene = Scene::new(server, &short, way, &troubled.reach());
+    let mut scene = Scene::new(world, &short, way, &troubled.reach());
     let run = format!("u/e2e/{}", short.replace(' ', "-").to_lowercase());
     let states = both_ways(server, &mut scene, &run, &mut troubled);
     if let Some(relay) = relay {

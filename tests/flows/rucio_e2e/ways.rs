@@ -1,9 +1,8 @@
 //! Both sites as they can be set up, with nothing in the way.
 
-use std::sync::Arc;
+use harness::Naming;
 
-use harness::{Naming, Rucio};
-
+use crate::World;
 use crate::carried::{Along, both_ways};
 use crate::proof::shown;
 use crate::scene::{Reach, Scene, Way};
@@ -41,8 +40,9 @@ impl Along for Told {
 }
 
 /// Goes one way.
-pub(crate) fn go(server: &Arc<Rucio>, way: Way) {
-    let mut scene = Scene::new(server, way.name, way, &Reach::straight(server));
+pub(crate) fn go(world: &World, way: Way) {
+    let server = &world.server;
+    let mut scene = Scene::new(world, way.name, way, &Reach::straight(server));
     let run = format!("u/e2e/{}", way.name.replace(' ', "-"));
     let mut told = Told(format!("{:?}, deleter {}", way.naming, way.deleter));
     both_ways(server, &mut scene, &run, &mut told);
