@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use jiff::Timestamp;
+use runsync::clock::{Clock as _, SystemClock};
 use runsync::rucio::declare::Suspect;
 use runsync::rucio::permissions::Act;
 use runsync::rucio::replicas::{Anywhere, Look};
@@ -71,14 +71,14 @@ fn with_rule(site: &Site, name: &str) -> (Did, Rule) {
     let run = filled(site, name);
     site.rucio.add_rule(&rule(name, "SITE_A")).unwrap();
     let rule = only_rule(site, &run);
-    assert!(!rule.is_ending(Timestamp::now()));
+    assert!(!rule.is_ending(SystemClock.now()));
     (run, rule)
 }
 
 /// It is still listed, as one that ends, until the judge-cleaner has been there.
 fn is_told(site: &Site, run: &Did) -> String {
     let rule = only_rule(site, run);
-    assert!(rule.is_ending(Timestamp::now()), "{rule:?}");
+    assert!(rule.is_ending(SystemClock.now()), "{rule:?}");
     assert!(rule.purge_replicas);
     assert!(
         !site
@@ -151,7 +151,7 @@ fn end_of_another(real: &Real) -> String {
     let guest = real.as_account(GUEST, "guest", "guests-word");
     let what = fails(guest.rucio.end_rule(&rule.id));
     assert!(what.ends_with("AccessDenied"), "{what}");
-    assert!(!only_rule(&real.site(), &run).is_ending(Timestamp::now()));
+    assert!(!only_rule(&real.site(), &run).is_ending(SystemClock.now()));
     what
 }
 

@@ -217,9 +217,6 @@ pub(crate) fn daemon(world: &World) {
     let daemon = Daemon::start(&site.site);
     daemon.until("the obligation is met", || owed().is_empty());
     assert_eq!(replicas(server, run), [""; 0]);
-    let removal = json_lines(&site.site.answer(&["journal", "list", "--json"]));
-    let removal = removal[0]["removal"].as_str().unwrap().to_owned();
-    site.site.answer(&["journal", "resume", &removal]);
     daemon.until("the removal is done", || {
         site.site.answer(&["journal", "list", "--json"]).is_empty()
     });

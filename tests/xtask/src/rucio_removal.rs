@@ -6,7 +6,7 @@ use crate::cases::prove;
 use crate::verdict::Outcome;
 
 /// Fewest cases, where every request is killed at.
-const BAR: u64 = 100;
+const BAR: u64 = 90;
 /// Fewest cases, where some requests are.
 const BAR_WITHOUT_KILLS: u64 = 30;
 
