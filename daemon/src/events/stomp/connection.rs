@@ -154,12 +154,11 @@ impl Connection {
         Ok(frames)
     }
 
-    /// Hands frames over to be written.
+    /// Hands frames over to be written. Where the connection has ended, the next read tells so, and why.
     pub(super) fn send(&self, frames: Vec<u8>) -> Result<(), SourceError> {
         let send = self.to_write.send(frames);
         match self.waiting.within(WRITE_PATIENCE, send) {
-            Some(Ok(())) => Ok(()),
-            Some(Err(_)) => Err(self.ended(None)),
+            Some(Ok(()) | Err(_)) => Ok(()),
             None => Err(self.silent(WRITE_PATIENCE)),
         }
     }
