@@ -519,7 +519,12 @@ impl Assembly {
             rucio: rucio.clone(),
             clock: Arc::clone(&parts.clock),
         }));
-        let publishing = publishing(site, &parts, (repository, rucio.clone()), &roots)?;
+        let publishing = Arc::new(publishing(
+            site,
+            &parts,
+            (repository, rucio.clone()),
+            &roots,
+        )?);
         let flows: Vec<Flow> = site
             .roots
             .iter()
@@ -532,6 +537,7 @@ impl Assembly {
             rucio,
             flows: flows.clone(),
             removing: Arc::clone(&removing),
+            publishing: Arc::clone(&publishing),
         }));
         let adopting = Arc::new(Adopting::new(adopt::Ground {
             site: site.name.clone(),
@@ -553,7 +559,7 @@ impl Assembly {
             flows,
             removing,
             following,
-            publishing: Arc::new(publishing),
+            publishing,
             adopting,
             events,
             syncing,

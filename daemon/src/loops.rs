@@ -23,7 +23,7 @@ use crate::poison::unpoisoned;
 use crate::publish::{PublishWorker, RuleEndingWorker};
 use crate::registry::removal::Operation;
 use crate::removal::RemovalWorker;
-use crate::sync::{SyncDue, SyncWorker};
+use crate::sync::{Concerned, SyncDue, SyncWorker};
 use crate::telemetry::{metrics, removals};
 use crate::worker::{Driver, StillRunning, Wake, WorkerStatus};
 
@@ -110,7 +110,11 @@ impl Loops {
         }
         assembly.events.start(&driver);
         let (syncing, sync_due) = (Wake::new(), SyncDue::default());
-        start_syncing(&driver, &assembly, (&syncing, &sync_due), &removing_wake);
+        let concerned = Concerned {
+            removals: removing_wake.clone(),
+            rules: rules.clone(),
+        };
+        start_syncing(&driver, &assembly, (&syncing, &sync_due), concerned);
         Self {
             assembly,
             driver,
@@ -168,12 +172,6 @@ impl Loops {
     pub fn wake_rules(&self) {
         self.assembly.publishing.press();
         self.rules.wake();
-    }
-
-    /// Tells that Rucio has deleted something here: removals that wait for it look soon.
-    pub fn hear_of_deletions(&self) {
-        self.assembly.removing.hear_of_deletions();
-        self.removals.wake();
     }
 
     /// Takes keys, peers and prefixes from a configuration that was read again, and has untrusted
@@ -235,14 +233,14 @@ fn start_syncing(
     driver: &Driver,
     assembly: &Assembly,
     (wake, due): (&Wake, &SyncDue),
-    removals: &Wake,
+    concerned: Concerned,
 ) {
     let syncing = &assembly.syncing;
     let Ok(rucio) = syncing.rucio() else { return };
     if syncing.roots(None).is_err() {
         return;
     }
-    syncing.removals_run(removals);
+    syncing.concerns(concerned);
     let (of, is_due) = (Arc::clone(syncing), due.clone());
     driver.start("syncing".to_owned(), wake.clone(), move || {
         Box::new(SyncWorker::new(Arc::clone(&of), is_due.clone()))

@@ -13,7 +13,7 @@ use super::report::SyncReport;
 use super::root::RootSync;
 use crate::ingest::flow::Flow;
 use crate::ledger::record::ManifestState;
-use crate::publish::names;
+use crate::publish::{Publishing, names};
 use crate::registry::record::RunRow;
 use crate::removal::Removing;
 use crate::rucio::{Did, Rucio};
@@ -30,14 +30,25 @@ pub struct Ground {
     pub flows: Vec<Flow>,
     /// The removal flow, which brings back what was unstored.
     pub removing: Arc<Removing>,
+    /// The publishing flow, which ends the rules of what was removed.
+    pub publishing: Arc<Publishing>,
 }
 
 /// Compares this site with what Rucio says should be here, and acts on it.
 #[derive(Debug)]
 pub struct Syncing {
     pub(super) ground: Ground,
-    /// The loop of removals, where it runs in this process.
-    removals: OnceLock<Wake>,
+    /// The loops that what Rucio tells may concern, where they run in this process.
+    concerned: OnceLock<Concerned>,
+}
+
+/// Loops that wait for something to happen in Rucio.
+#[derive(Debug)]
+pub struct Concerned {
+    /// The loop of removals, which waits for files to be deleted.
+    pub removals: Wake,
+    /// The loop that ends rules, which waits for removal manifests to be where they go.
+    pub rules: Wake,
 }
 
 impl Syncing {
@@ -45,7 +56,7 @@ impl Syncing {
     pub fn new(ground: Ground) -> Self {
         Self {
             ground,
-            removals: OnceLock::new(),
+            concerned: OnceLock::new(),
         }
     }
 
@@ -58,14 +69,24 @@ impl Syncing {
         self.ground.rucio.as_ref().ok_or(SyncError::NoRucio)
     }
 
-    /// The loop of removals runs in this process: it is woken where Rucio has deleted what it is about.
-    pub fn removals_run(&self, wake: &Wake) {
-        self.removals.get_or_init(|| wake.clone());
+    /// These loops run in this process: they are woken where Rucio tells what they wait for.
+    pub fn concerns(&self, loops: Concerned) {
+        self.concerned.get_or_init(|| loops);
     }
 
+    /// Has the loop of removals look soon: Rucio has deleted something here.
     pub(super) fn wake_removals(&self) {
-        if let Some(wake) = self.removals.get() {
-            wake.wake();
+        self.ground.removing.hear_of_deletions();
+        if let Some(concerned) = self.concerned.get() {
+            concerned.removals.wake();
+        }
+    }
+
+    /// Has the loop that ends rules look now: manifests of this site's own have got somewhere.
+    pub(super) fn wake_rules(&self) {
+        self.ground.publishing.press();
+        if let Some(concerned) = self.concerned.get() {
+            concerned.rules.wake();
         }
     }
 

@@ -67,7 +67,7 @@ mod worker;
 
 pub use self::budget::Progress;
 pub use self::error::SyncError;
-pub use self::flow::{Ground, Syncing};
+pub use self::flow::{Concerned, Ground, Syncing};
 pub use self::pass::Measure;
 pub use self::report::{LateRun, SyncReport};
 pub use self::subject::Subject;

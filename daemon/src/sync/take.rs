@@ -68,6 +68,7 @@ impl Syncing {
         progress: &mut Progress<'_>,
     ) -> Result<Vec<Taken>, SyncError> {
         let mut answers = vec![Taken::Done; hints.len()];
+        self.wake_concerned(hints);
         let (mut report, mut budget) = (SyncReport::default(), Budget::open(progress));
         for kind in [HintKind::Arrived, HintKind::Deleted, HintKind::Settled] {
             for (rse, heard) in by_rse(hints, kind) {
@@ -98,6 +99,23 @@ impl Syncing {
             );
         }
         Ok(answers)
+    }
+
+    /// Other loops of this site may wait for what was heard: they look again, and earlier than by themselves.
+    fn wake_concerned(&self, hints: &[Hint]) {
+        let is_own = |name: &str| match named(name) {
+            Named::Control(origin) | Named::Manifest(origin, _) => origin == self.ground.repository,
+            Named::Instalment(..) | Named::Run(_) | Named::Other(_) | Named::Nothing => false,
+        };
+        if hints.iter().any(|hint| hint.kind == HintKind::Deleted) {
+            self.wake_removals();
+        }
+        if hints
+            .iter()
+            .any(|hint| hint.kind == HintKind::Settled && is_own(&hint.name))
+        {
+            self.wake_rules();
+        }
     }
 }
 

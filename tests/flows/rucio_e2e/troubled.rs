@@ -213,7 +213,9 @@ pub(crate) fn go(
 ) -> States {
     let server = &world.server;
     let mut troubled = Troubled::new(server, format!("{}: {name}", way.name), trouble);
-    let short = format!("{} {trouble:?}", way.name);
+    // Rucio's names of scopes have at most 25 characters.
+    let initials: String = (way.name.split(' ')).map(|word| &word[..1]).collect();
+    let short = format!("{initials} {trouble:?}");
     let relay =
         (trouble == Trouble::EventsShuffled).then(|| Relay::start(server.broker().unwrap()));
     let expiry = (trouble == Trouble::TokensExpire).then(|| Expiry::start(server));
