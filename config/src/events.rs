@@ -247,12 +247,11 @@ impl BrokerAddress {
         let bare = host
             .strip_prefix('[')
             .and_then(|host| host.strip_suffix(']'));
-        let is_good = match bare {
-            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-            None => {
-                let good = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-                !host.is_empty() && host.chars().all(good)
-            }
+        let is_good = if let Some(address) = bare {
+            address.parse::<std::net::Ipv6Addr>().is_ok()
+        } else {
+            let good = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+            !host.is_empty() && host.chars().all(good)
         };
         is_good.then(|| Self {
             host: bare.unwrap_or(host).to_owned(),

@@ -38,7 +38,7 @@ enum What {
 
 #[derive(Debug, clap::Args)]
 struct List {
-    /// Only those of this kind: arrived, deleted, settled or per_file
+    /// Only those of this kind: `arrived`, `deleted`, `settled` or `per_file`
     #[arg(long, value_name = "KIND", value_parser = kind)]
     kind: Option<HintKind>,
     /// How many to list

@@ -75,11 +75,11 @@ impl HandOnWorker {
                 continue;
             }
             more |= due.len() == BATCH;
-            let Some(taker) = &self.handing.taker else {
+            let Some(who) = &self.handing.taker else {
                 self.settle(&due, &vec![Taken::Later(LONGEST_PAUSE); due.len()])?;
                 continue;
             };
-            let taken = taker.take(&due, progress);
+            let taken = who.take(&due, progress);
             if progress().is_break() {
                 // The rest is left as it was, and due at once.
                 if let Ok(taken) = taken {

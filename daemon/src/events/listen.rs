@@ -93,7 +93,7 @@ impl ListenWorker {
 impl Worker for ListenWorker {
     fn step(&mut self, pulse: &Pulse) -> Result<Next, StepError> {
         let listened = self.listen();
-        let is_fenced = listened.as_ref().is_err_and(|error| error.is_fenced());
+        let is_fenced = listened.as_ref().is_err_and(EventsError::is_fenced);
         if (pulse.is_stopping() || is_fenced)
             && let Some(mut source) = self.source.take()
             && let Err(error) = source.leave()

@@ -220,3 +220,127 @@ fn set_aside(source: &str, at: Timestamp, message: &Message, reason: String) -> 
 fn count(items: usize) -> u64 {
     u64::try_from(items).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::lease::{End, Fence, Tenure};
+    use crate::ledger::SqliteLedger;
+
+    struct Scene {
+        ledger: Arc<dyn Ledger>,
+        noting: Noting,
+        tenure: Tenure,
+        _folder: tempfile::TempDir,
+    }
+
+    /// A site that keeps so many hints, and two messages that cannot be read.
+    fn scene(hints_max: u64) -> Scene {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ledger.sqlite");
+        SqliteLedger::create(&file).unwrap();
+        let tenure = Tenure::begin(Fence::stored(1), || ());
+        let ledger = SqliteLedger::open(&file, &tenure, Duration::ZERO).unwrap();
+        let ledger: Arc<dyn Ledger> = Arc::new(ledger);
+        let about = About {
+            rses: ["SITE_B".parse().unwrap()].into(),
+            adopts: true,
+        };
+        let bounds = Events {
+            hints_max,
+            poison_max: 2,
+            ..Events::default()
+        };
+        let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+        let noting = Noting::new(Arc::clone(&ledger), about, bounds, Vec::new(), clock);
+        Scene {
+            ledger,
+            noting,
+            tenure,
+            _folder: folder,
+        }
+    }
+
+    fn arrival(name: &str, tells: bool) -> Message {
+        let mut payload = json!({"scope": "cms", "name": name, "dst-rse": "SITE_B"});
+        if tells {
+            payload["rubin_butler"] = "data_product".into();
+        }
+        let message = json!({"event_type": "transfer-done", "payload": payload});
+        Message::Whole(message.to_string().into_bytes())
+    }
+
+    fn waiting(ledger: &dyn Ledger) -> Vec<String> {
+        let hints = ledger.hints_after(None, 0, usize::MAX).unwrap();
+        hints.into_iter().map(|hint| hint.name).collect()
+    }
+
+    #[test]
+    fn where_there_is_no_room_what_nothing_else_tells_of_comes_first_and_is_never_dropped() {
+        let scene = scene(2);
+        let messages = [
+            arrival("a", false),
+            arrival("b", true),
+            arrival("c", false),
+            arrival("d", true),
+        ];
+        let noted = scene.noting.note("test", &messages).unwrap();
+        assert_eq!((noted.hints, noted.new, noted.dropped), (4, 2, 2));
+        assert_eq!(waiting(&*scene.ledger), ["b", "d"]);
+        assert_eq!(scene.ledger.hints_lost().unwrap(), 2);
+
+        // Others have no room at all, and are not acknowledged.
+        let error = scene
+            .noting
+            .note("test", &[arrival("e", true)])
+            .unwrap_err();
+        assert!(
+            matches!(
+                error,
+                EventsError::Full {
+                    waiting: 2,
+                    more: 1
+                }
+            ),
+            "{error}"
+        );
+        assert_eq!(waiting(&*scene.ledger), ["b", "d"]);
+        scene.ledger.hints_done(&[2]).unwrap();
+        let noted = scene.noting.note("test", &[arrival("e", true)]);
+        assert_eq!(noted.unwrap().new, 1);
+    }
+
+    #[test]
+    fn of_what_cannot_be_read_the_newest_are_kept_with_their_beginning() {
+        let scene = scene(10);
+        let large = Message::of(&vec![b'x'; 3 << 20], 1 << 20);
+        for message in [Message::Whole(vec![0xFF]), large, Message::Whole(vec![])] {
+            let messages = [arrival("a", false), message];
+            let noted = scene.noting.note("test", &messages).unwrap();
+            assert_eq!((noted.heard, noted.poison, noted.hints), (2, 1, 1));
+        }
+        let kept = scene.ledger.poison_before(None, 10).unwrap();
+        let kept: Vec<_> = kept
+            .iter()
+            .map(|poison| (poison.message.size, poison.message.body.len()))
+            .collect();
+        assert_eq!(kept, [(0, 0), (3 << 20, super::super::source::BEGINNING)]);
+        assert_eq!(scene.ledger.poison_count().unwrap(), 2);
+    }
+
+    #[test]
+    fn where_the_ledger_fails_no_message_counts_as_taken() {
+        let scene = scene(10);
+        scene.tenure.end(End::Overtaken);
+        let error = scene
+            .noting
+            .note("test", &[arrival("a", false)])
+            .unwrap_err();
+        assert!(error.is_fenced(), "{error}");
+    }
+}

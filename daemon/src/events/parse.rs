@@ -405,8 +405,8 @@ mod tests {
         let hint = read_bytes(pretty.as_bytes()).unwrap().hint.unwrap();
         assert!(!hint.detail.unwrap().contains('\n'));
         let deep = pretty
-            .replace("[", &"[".repeat(50))
-            .replace("]", &"]".repeat(50));
+            .replace('[', &"[".repeat(50))
+            .replace(']', &"]".repeat(50));
         let error = read_bytes(deep.as_bytes()).unwrap_err().to_string();
         assert!(error.contains("recursion"), "{error}");
         payload["rubin_butler"] = Value::Null;

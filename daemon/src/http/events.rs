@@ -41,9 +41,9 @@ impl FromRequest<Arc<Surface>> for Messages {
 
     async fn from_request(request: Request, surface: &Arc<Surface>) -> Result<Self, Problem> {
         let kind = media_type(request.headers());
-        let split = match kind.as_deref() {
-            Some(NDJSON) => lines,
-            Some("application/json") => items,
+        let is_list = match kind.as_deref() {
+            Some(NDJSON) => false,
+            Some("application/json") => true,
             _ => return Err(Problem::media_type(KINDS)),
         };
         let http = &surface.site.http;
@@ -52,15 +52,20 @@ impl FromRequest<Arc<Surface>> for Messages {
         while let Some(piece) = pieces.next().await? {
             body.extend_from_slice(&piece);
         }
-        split(&body, surface.site.events.message_bytes_max).map(Self)
+        let most = surface.site.events.message_bytes_max;
+        Ok(Self(if is_list {
+            items(&body, most)?
+        } else {
+            lines(&body, most)
+        }))
     }
 }
 
 /// A message on each line that is not empty.
-fn lines(body: &[u8], most: u64) -> Result<Vec<Message>, Problem> {
+fn lines(body: &[u8], most: u64) -> Vec<Message> {
     let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     let lines = lines.filter(|line| !line.is_empty());
-    Ok(lines.map(|line| Message::of(line, most)).collect())
+    lines.map(|line| Message::of(line, most)).collect()
 }
 
 /// A message for each item of a list, or one alone.
@@ -331,10 +336,9 @@ mod tests {
         let taken = lines(
             b"{\"a\": 1}\r\n\n  not json\n{\"long\": \"0123456789\"}",
             12,
-        )
-        .unwrap();
+        );
         assert_eq!(bodies(&taken), ["{\"a\": 1}", "not json", "22 bytes"]);
-        assert_eq!(lines(b"", 12).unwrap(), []);
+        assert_eq!(lines(b"", 12), []);
         let taken = items(b" [{\"a\": 1}, 7, [\"x\"]]", 12).unwrap();
         assert_eq!(bodies(&taken), ["{\"a\": 1}", "7", "[\"x\"]"]);
         assert_eq!(bodies(&items(b"{\"a\": 1}", 12).unwrap()), ["{\"a\": 1}"]);

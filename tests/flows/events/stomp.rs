@@ -33,7 +33,7 @@ pub(crate) fn login() -> String {
 }
 
 struct Rabbit {
-    rabbit: RabbitMq,
+    server: RabbitMq,
     folder: TempDir,
     places: AtomicU32,
 }
@@ -48,7 +48,7 @@ impl Brokers for Rabbit {
     fn place(&self) -> Box<dyn Place + '_> {
         let number = self.places.fetch_add(1, Ordering::Relaxed);
         let name = format!("/topic/events.{number}");
-        let port = self.rabbit.broker().port();
+        let port = self.server.broker().port();
         let text = format!(
             "brokers = [\"127.0.0.1:{port}\"]\ntls = false\n{}destination = \"{name}\"\n\
              subscription = \"site-{number}\"\nheart_beat = \"1s\"",
@@ -62,7 +62,7 @@ impl Brokers for Rabbit {
     }
 
     fn cut(&self) {
-        self.rabbit.restart().unwrap();
+        self.server.restart().unwrap();
     }
 }
 
@@ -72,7 +72,7 @@ impl Place for Topic<'_> {
     }
 
     fn send(&self, bodies: &[Vec<u8>]) {
-        let broker = self.rabbit.rabbit.broker();
+        let broker = self.rabbit.server.broker();
         broker.send(&self.name, bodies).unwrap();
     }
 }
@@ -80,7 +80,7 @@ impl Place for Topic<'_> {
 #[test]
 fn stomp_keeps_to_what_every_source_does() {
     every_case(&Rabbit {
-        rabbit: RabbitMq::start().unwrap(),
+        server: RabbitMq::start().unwrap(),
         folder: tempfile::tempdir().unwrap(),
         places: AtomicU32::new(0),
     });

@@ -154,12 +154,11 @@ impl Connection {
         Ok(frames)
     }
 
-    /// Hands frames over to be written.
+    /// Hands frames over to be written. Where the connection has ended, the next read tells so, and why.
     pub(super) fn send(&self, frames: Vec<u8>) -> Result<(), SourceError> {
         let send = self.to_write.send(frames);
         match self.waiting.within(WRITE_PATIENCE, send) {
-            Some(Ok(())) => Ok(()),
-            Some(Err(_)) => Err(self.ended(None)),
+            Some(Ok(()) | Err(_)) => Ok(()),
             None => Err(self.silent(WRITE_PATIENCE)),
         }
     }
@@ -258,13 +257,13 @@ async fn read(
         let read = reader.read(&mut bytes);
         let read = match theirs {
             None => read.await,
-            Some(patience) => match timeout(patience, read).await {
-                Ok(read) => read,
-                Err(_) => {
-                    let (broker, silence) = (broker(), patience);
+            Some(silence) => {
+                let Ok(read) = timeout(silence, read).await else {
+                    let broker = broker();
                     return SourceError::Silent { broker, silence };
-                }
-            },
+                };
+                read
+            }
         };
         let read = match read {
             Ok(0) => None,
@@ -275,14 +274,14 @@ async fn read(
             let (broker, source) = (broker(), None);
             return SourceError::Ended { broker, source };
         };
-        let decoded = decoder.push(read, &mut came);
+        let pushed = decoder.push(read, &mut came);
         for frame in came.drain(..) {
             if frames.send(Ok(frame)).await.is_err() {
                 let (broker, source) = (broker(), None);
                 return SourceError::Ended { broker, source };
             }
         }
-        if let Err(error) = decoded {
+        if let Err(error) = pushed {
             let (broker, reason) = (broker(), error.to_string());
             return SourceError::Protocol { broker, reason };
         }
