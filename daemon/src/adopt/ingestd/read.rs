@@ -5,9 +5,8 @@ use std::io::BufRead;
 use runsync_config::root::RootName;
 use runsync_manifest::name::RseName;
 
-use crate::create::CreateError;
-use crate::create::error::Place;
 use crate::create::yaml::{Node, NodeValue, Scalar, read_tree};
+use crate::create::{CreateError, Place};
 
 /// The port of brokers that name none: librdkafka's.
 const BROKER_PORT: &str = "9092";
