@@ -25,7 +25,7 @@ use super::flow::{Adopting, Place};
 use super::gather::Gathered;
 use crate::create::{Draft, Publication, Stated, StatedDataset};
 use crate::datastore::{Datastore, manifest_path};
-use crate::ingest::parse::{self, Checked};
+use crate::ingest::parse;
 use crate::registry::conflict::Conflict;
 use crate::registry::record::{Registration, RowSource};
 use crate::removal::Taken;
@@ -59,7 +59,7 @@ pub(super) struct Sorted {
 /// A manifest in the making.
 struct Made {
     file: File,
-    checked: Checked,
+    checked: parse::Checked,
 }
 
 impl Adopting {

@@ -14,11 +14,12 @@ use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
 use super::error::AdoptError;
-use super::flow::{Adopting, DIMENSIONS_RUN, Place};
+use super::flow::{Adopting, Place};
 use super::gather::Stated;
 use crate::create::export;
 use crate::datastore::{DatastoreError, Look};
 use crate::error_chain::error_chain;
+use crate::ingest::adopted;
 
 /// Records of a whole survey come to some tens of megabytes; all of them are held to be sorted.
 const EXPORT_BYTES_MAX: u64 = 256 << 20;
@@ -121,7 +122,7 @@ impl Place {
     fn dimensions_run(&self) -> Option<RunKey> {
         Some(RunKey {
             origin: self.origin,
-            name: DIMENSIONS_RUN.parse().ok()?,
+            name: adopted::DIMENSIONS_RUN.parse().ok()?,
         })
     }
 }

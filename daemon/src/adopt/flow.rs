@@ -16,10 +16,7 @@ use super::desk::Desk;
 use super::error::AdoptError;
 use super::gather::{self, Gathered};
 use super::set_aside::Why;
-use crate::ingest::adopted;
-pub(super) use crate::ingest::adopted::DIMENSIONS_RUN;
-use crate::ingest::flow::{Decision, Flow};
-use crate::ingest::settle::Settled;
+use crate::ingest::{adopted, flow, settle};
 use crate::ledger::hints::{HintTaker, TakeError};
 use crate::ledger::record::{Hint, ManifestState, Taken};
 use crate::poison::lock;
@@ -35,7 +32,7 @@ pub struct Ground {
     /// What is adopted; none: nothing is.
     pub config: Option<Adopt>,
     /// The ingest flow of each root.
-    pub flows: Vec<Flow>,
+    pub flows: Vec<flow::Flow>,
     /// The key that manifests are signed with.
     pub signing_key_file: PathBuf,
 }
@@ -54,7 +51,7 @@ pub struct Adopting {
 pub(super) struct Place {
     pub(super) rse: RseName,
     pub(super) origin: RepositoryId,
-    pub(super) flow: Flow,
+    pub(super) flow: flow::Flow,
 }
 
 /// Whose a run is.
@@ -98,7 +95,7 @@ impl Adopting {
         lock(&self.wakes).push((root, wake));
     }
 
-    pub(super) fn flows(&self) -> &[Flow] {
+    pub(super) fn flows(&self) -> &[flow::Flow] {
         &self.ground.flows
     }
 
@@ -287,10 +284,10 @@ impl Adopting {
     pub(super) fn register(&self, place: &Place, path: String) -> Result<(), AdoptError> {
         adopting::manifests(&place.rse, 1);
         let flow = &place.flow;
-        let settled = Settled::by_operator(path, flow.site().clock.now());
+        let settled = settle::Settled::by_operator(path, flow.site().clock.now());
         let go_on = &mut |_| ControlFlow::Continue(());
         for decision in flow.decide(vec![settled], false, go_on)? {
-            if let Decision::Decided(row) = decision
+            if let flow::Decision::Decided(row) = decision
                 && row.state != ManifestState::Registered
             {
                 let (path, reason) = (&row.location.path, row.reason.as_deref());

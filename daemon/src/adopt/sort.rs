@@ -8,11 +8,12 @@ use tracing::debug;
 use super::desk::Desk;
 use super::dimensions::Taking;
 use super::error::AdoptError;
-use super::flow::{Adopting, DIMENSIONS_RUN, Place};
+use super::flow::{Adopting, Place};
 use super::gather::{Gathered, Groups, Stated};
 use super::message::{self, What};
 use super::place;
 use super::set_aside::Why;
+use crate::ingest::adopted;
 use crate::telemetry::adopting::{self, Fate};
 
 impl Adopting {
@@ -108,7 +109,7 @@ impl Adopting {
 /// Whether a dataset's run, and its place, may be adopted.
 fn may_take(config: &Adopt, place: &Place, one: &Gathered, desk: &mut Desk<'_>) -> bool {
     let run = &one.product.run;
-    if !config.takes_run(run) || run.as_str() == DIMENSIONS_RUN {
+    if !config.takes_run(run) || run.as_str() == adopted::DIMENSIONS_RUN {
         let reason = format!("run `{run}` is not adopted here");
         desk.set_aside(one.index, &place.rse, &Why::Foreign, &reason);
         return false;
