@@ -25,7 +25,7 @@ use super::flow::{Adopting, Place};
 use super::gather::Gathered;
 use crate::create::{Draft, Publication, Stated, StatedDataset};
 use crate::datastore::{Datastore, manifest_path};
-use crate::ingest::parse::{self, Checked};
+use crate::ingest::parse;
 use crate::registry::conflict::Conflict;
 use crate::registry::record::{Registration, RowSource};
 use crate::removal::Taken;
@@ -59,7 +59,7 @@ pub(super) struct Sorted {
 /// A manifest in the making.
 struct Made {
     file: File,
-    checked: Checked,
+    checked: parse::Checked,
 }
 
 impl Adopting {
@@ -89,14 +89,14 @@ impl Adopting {
                 return Ok((sorted, None));
             }
             let made = self.make(place, run, generation, draft, Uuid::now_v7())?;
-            let conflicts = self.conflicts(place, run, generation, &made, sorted.fit.len())?;
+            let conflicts = place.conflicts(run, generation, &made, sorted.fit.len())?;
             if leave_out(&mut sorted, &conflicts, short_too) {
                 continue;
             }
             if sorted.removal_under_way {
                 return Ok((sorted, None));
             }
-            let path = self.install(place, run, generation, made.file)?;
+            let path = place.install(run, generation, made.file)?;
             return Ok((sorted, Some(Written { path, generation })));
         }
         // Something comes up again and again: all of it is tried again later.
@@ -171,43 +171,6 @@ impl Adopting {
         Ok(Made { file, checked })
     }
 
-    fn conflicts(
-        &self,
-        place: &Place,
-        run: &RunKey,
-        generation: Generation,
-        made: &Made,
-        datasets: usize,
-    ) -> Result<Vec<Conflict>, AdoptError> {
-        let registration = Registration {
-            run,
-            generation,
-            digest: made.checked.trailer.sha256,
-            root: &place.flow.root().name,
-            dataset_types: &made.checked.header.dataset_types,
-            trust: false,
-            rows: &made.checked.rows as &dyn RowSource,
-        };
-        let registry = &place.flow.site().registry;
-        let limit = datasets.saturating_mul(CONFLICTS_EACH);
-        let go_on = &mut |_| ControlFlow::Continue(());
-        Ok(registry.conflicts(&registration, limit, go_on)?)
-    }
-
-    fn install(
-        &self,
-        place: &Place,
-        run: &RunKey,
-        generation: Generation,
-        mut file: File,
-    ) -> Result<String, AdoptError> {
-        let path = manifest_path(run.origin, &run.name, generation, false);
-        file.rewind().map_err(AdoptError::Scratch)?;
-        // The turn to choose generations is ours: nothing is there.
-        place.flow.datastore().install_manifest(&path, &mut file)?;
-        Ok(path)
-    }
-
     /// Writes a manifest of dimension records alone, where no manifest of that UUID is known.
     pub(super) fn write_dimensions(
         &self,
@@ -228,7 +191,7 @@ impl Adopting {
         let taken = Taken::of(run, &*site.registry, &*site.ledger, roots)?;
         let generation = taken.choose(run, None)?;
         let made = self.make(place, run, generation, draft, manifest)?;
-        let path = self.install(place, run, generation, made.file)?;
+        let path = place.install(run, generation, made.file)?;
         Ok(Some(Written { path, generation }))
     }
 
@@ -244,6 +207,44 @@ impl Adopting {
             name: universe::NAMESPACE.to_owned(),
             version: self.universe_version(),
         }
+    }
+}
+
+impl Place {
+    /// What keeps a manifest in the making out of the registry.
+    fn conflicts(
+        &self,
+        run: &RunKey,
+        generation: Generation,
+        made: &Made,
+        datasets: usize,
+    ) -> Result<Vec<Conflict>, AdoptError> {
+        let registration = Registration {
+            run,
+            generation,
+            digest: made.checked.trailer.sha256,
+            root: &self.flow.root().name,
+            dataset_types: &made.checked.header.dataset_types,
+            trust: false,
+            rows: &made.checked.rows as &dyn RowSource,
+        };
+        let registry = &self.flow.site().registry;
+        let limit = datasets.saturating_mul(CONFLICTS_EACH);
+        let go_on = &mut |_| ControlFlow::Continue(());
+        Ok(registry.conflicts(&registration, limit, go_on)?)
+    }
+
+    fn install(
+        &self,
+        run: &RunKey,
+        generation: Generation,
+        mut file: File,
+    ) -> Result<String, AdoptError> {
+        let path = manifest_path(run.origin, &run.name, generation, false);
+        file.rewind().map_err(AdoptError::Scratch)?;
+        // The turn to choose generations is ours: nothing is there.
+        self.flow.datastore().install_manifest(&path, &mut file)?;
+        Ok(path)
     }
 }
 

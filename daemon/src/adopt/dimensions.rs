@@ -14,11 +14,12 @@ use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
 use super::error::AdoptError;
-use super::flow::{Adopting, DIMENSIONS_RUN, Place};
+use super::flow::{Adopting, Place};
 use super::gather::Stated;
 use crate::create::export;
 use crate::datastore::{DatastoreError, Look};
 use crate::error_chain::error_chain;
+use crate::ingest::adopted;
 
 /// Records of a whole survey come to some tens of megabytes; all of them are held to be sorted.
 const EXPORT_BYTES_MAX: u64 = 256 << 20;
@@ -42,7 +43,7 @@ impl Adopting {
         stated: Stated,
         progress: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Taking, AdoptError> {
-        let Some(run) = self.dimensions_run(place) else {
+        let Some(run) = place.dimensions_run() else {
             return Ok(Taking::Wrong("no run of dimension records".to_owned()));
         };
         let manifest = manifest_of(&run, path, stated);
@@ -58,7 +59,7 @@ impl Adopting {
                 stated.size
             )));
         }
-        let mut file = match self.open_whole(place, path, stated)? {
+        let mut file = match place.open_whole(path, stated)? {
             Ok(file) => file,
             Err(why) => return Ok(Taking::NotYet(why)),
         };
@@ -74,15 +75,16 @@ impl Adopting {
         let written = self.write_dimensions(place, &run, draft, manifest, progress)?;
         Ok(Taking::Taken(written.map(|written| written.path)))
     }
+}
 
+impl Place {
     /// Opens the file, where it is the one that the message is about; else why not.
     fn open_whole(
         &self,
-        place: &Place,
         path: &ArtifactPath,
         stated: Stated,
     ) -> Result<Result<File, String>, AdoptError> {
-        let datastore = place.flow.datastore();
+        let datastore = self.flow.datastore();
         match datastore.look(&[path])?.first() {
             Some(Look::File(found)) if found.size == stated.size => {}
             Some(Look::File(found)) => {
@@ -117,10 +119,10 @@ impl Adopting {
         )))
     }
 
-    fn dimensions_run(&self, place: &Place) -> Option<RunKey> {
+    fn dimensions_run(&self) -> Option<RunKey> {
         Some(RunKey {
-            origin: place.origin,
-            name: DIMENSIONS_RUN.parse().ok()?,
+            origin: self.origin,
+            name: adopted::DIMENSIONS_RUN.parse().ok()?,
         })
     }
 }

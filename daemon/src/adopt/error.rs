@@ -4,8 +4,7 @@ use runsync_manifest::error::{KeyError, WriteError};
 
 use crate::create::CreateError;
 use crate::datastore::DatastoreError;
-use crate::ingest::IngestError;
-use crate::ingest::parse::ParseError;
+use crate::ingest::{IngestError, ParseError};
 use crate::ledger::LedgerError;
 use crate::registration_lock::RegistrationLockError;
 use crate::registry::RegistryError;

@@ -16,10 +16,7 @@ use super::desk::Desk;
 use super::error::AdoptError;
 use super::gather::{self, Gathered};
 use super::set_aside::Why;
-use crate::ingest::adopted;
-pub(super) use crate::ingest::adopted::DIMENSIONS_RUN;
-use crate::ingest::flow::{Decision, Flow};
-use crate::ingest::settle::Settled;
+use crate::ingest::{adopted, flow, settle};
 use crate::ledger::hints::{HintTaker, TakeError};
 use crate::ledger::record::{Hint, ManifestState, Taken};
 use crate::poison::lock;
@@ -35,7 +32,7 @@ pub struct Ground {
     /// What is adopted; none: nothing is.
     pub config: Option<Adopt>,
     /// The ingest flow of each root.
-    pub flows: Vec<Flow>,
+    pub flows: Vec<flow::Flow>,
     /// The key that manifests are signed with.
     pub signing_key_file: PathBuf,
 }
@@ -54,7 +51,7 @@ pub struct Adopting {
 pub(super) struct Place {
     pub(super) rse: RseName,
     pub(super) origin: RepositoryId,
-    pub(super) flow: Flow,
+    pub(super) flow: flow::Flow,
 }
 
 /// Whose a run is.
@@ -98,7 +95,7 @@ impl Adopting {
         lock(&self.wakes).push((root, wake));
     }
 
-    pub(super) fn flows(&self) -> &[Flow] {
+    pub(super) fn flows(&self) -> &[flow::Flow] {
         &self.ground.flows
     }
 
@@ -136,12 +133,11 @@ impl Adopting {
         };
         let site = first.site();
         let mut desk = Desk::of(hints, site.clock.now());
-        let looked = match &self.ground.config {
-            Some(config) => self.look(config, &mut desk, progress),
-            None => {
-                (0..hints.len()).for_each(|index| desk.has_arrived(index));
-                Ok(())
-            }
+        let looked = if let Some(config) = &self.ground.config {
+            self.look(config, &mut desk, progress)
+        } else {
+            (0..hints.len()).for_each(|index| desk.has_arrived(index));
+            Ok(())
         };
         // What was set aside is told also where the rest fails.
         desk.aside.keep(&*site.ledger, desk.now)?;
@@ -188,12 +184,14 @@ impl Adopting {
             name,
         };
         let files = group.len() as u64;
-        match self.whose(place, &run)? {
+        match place.whose(&run)? {
             Whose::Ours => {}
             Whose::Owners => {
                 debug!(run = %run.name, files, "files are of a run whose owner has spoken for it");
                 adopting::messages(&place.rse, Fate::NotOurs, files);
-                group.iter().for_each(|one| desk.has_arrived(one.index));
+                for one in &group {
+                    desk.has_arrived(one.index);
+                }
                 return Ok(());
             }
             Whose::Gone => {
@@ -202,7 +200,7 @@ impl Adopting {
                 return Ok(());
             }
         }
-        let new = self.leave_known(place, &run, group, desk)?;
+        let new = place.leave_known(&run, group, desk)?;
         if new.is_empty() {
             return Ok(());
         }
@@ -226,62 +224,6 @@ impl Adopting {
             self.take_batch(config, place, &run, batch, desk, progress)?;
         }
         self.compact(config, place, &run, progress)
-    }
-
-    fn whose(&self, place: &Place, run: &RunKey) -> Result<Whose, AdoptError> {
-        if place.flow.owner_heard_of(&run.name)?.is_some() {
-            return Ok(Whose::Owners);
-        }
-        let registry = &place.flow.site().registry;
-        let Some(row) = registry.run(run)? else {
-            return Ok(Whose::Ours);
-        };
-        let run = run.clone();
-        let is_going = registry.still_stands(&Conflict::RemovalUnderWay { run })?;
-        Ok(if row.is_removed() || is_going {
-            Whose::Gone
-        } else {
-            Whose::Ours
-        })
-    }
-
-    /// Leaves out what is registered already; what differs from that is told.
-    fn leave_known(
-        &self,
-        place: &Place,
-        run: &RunKey,
-        group: Vec<Gathered>,
-        desk: &mut Desk<'_>,
-    ) -> Result<Vec<Gathered>, AdoptError> {
-        let registry = &place.flow.site().registry;
-        let uuids: Vec<_> = group.iter().map(|one| one.product.uuid).collect();
-        let holders = registry.holders(&uuids)?;
-        let records = registry.exists(&uuids)?;
-        let mut new = Vec::new();
-        for ((one, holder), known) in group.into_iter().zip(holders).zip(records) {
-            let Some(holder) = holder else {
-                new.push(one);
-                continue;
-            };
-            let mut records = known.records.iter();
-            let is_same = holder.run == *run
-                && holder.dataset.dataset_type == one.product.dataset_type.name
-                && records.any(|record| {
-                    record.path == one.path
-                        && record.size == one.message.size
-                        && record.checksums.adler32 == one.message.checksums.adler32
-                });
-            if is_same {
-                adopting::message(&place.rse, Fate::Known);
-            } else {
-                let (uuid, held) = (holder.dataset.uuid, &holder.run.name);
-                let reason = format!(
-                    "dataset {uuid} is registered in run `{held}` with another artifact, type or run"
-                );
-                desk.set_aside(one.index, &place.rse, &Why::Contrary, &reason);
-            }
-        }
-        Ok(new)
     }
 
     fn take_batch(
@@ -342,10 +284,10 @@ impl Adopting {
     pub(super) fn register(&self, place: &Place, path: String) -> Result<(), AdoptError> {
         adopting::manifests(&place.rse, 1);
         let flow = &place.flow;
-        let settled = Settled::by_operator(path, flow.site().clock.now());
+        let settled = settle::Settled::by_operator(path, flow.site().clock.now());
         let go_on = &mut |_| ControlFlow::Continue(());
         for decision in flow.decide(vec![settled], false, go_on)? {
-            if let Decision::Decided(row) = decision
+            if let flow::Decision::Decided(row) = decision
                 && row.state != ManifestState::Registered
             {
                 let (path, reason) = (&row.location.path, row.reason.as_deref());
@@ -358,6 +300,63 @@ impl Adopting {
             }
         }
         Ok(())
+    }
+}
+
+impl Place {
+    fn whose(&self, run: &RunKey) -> Result<Whose, AdoptError> {
+        if self.flow.owner_heard_of(&run.name)?.is_some() {
+            return Ok(Whose::Owners);
+        }
+        let registry = &self.flow.site().registry;
+        let Some(row) = registry.run(run)? else {
+            return Ok(Whose::Ours);
+        };
+        let run = run.clone();
+        let is_going = registry.still_stands(&Conflict::RemovalUnderWay { run })?;
+        Ok(if row.is_removed() || is_going {
+            Whose::Gone
+        } else {
+            Whose::Ours
+        })
+    }
+
+    /// Leaves out what is registered already; what differs from that is told.
+    fn leave_known(
+        &self,
+        run: &RunKey,
+        group: Vec<Gathered>,
+        desk: &mut Desk<'_>,
+    ) -> Result<Vec<Gathered>, AdoptError> {
+        let registry = &self.flow.site().registry;
+        let uuids: Vec<_> = group.iter().map(|one| one.product.uuid).collect();
+        let holders = registry.holders(&uuids)?;
+        let records = registry.exists(&uuids)?;
+        let mut new = Vec::new();
+        for ((one, holder), known) in group.into_iter().zip(holders).zip(records) {
+            let Some(holder) = holder else {
+                new.push(one);
+                continue;
+            };
+            let mut records = known.records.iter();
+            let is_same = holder.run == *run
+                && holder.dataset.dataset_type == one.product.dataset_type.name
+                && records.any(|record| {
+                    record.path == one.path
+                        && record.size == one.message.size
+                        && record.checksums.adler32 == one.message.checksums.adler32
+                });
+            if is_same {
+                adopting::message(&self.rse, Fate::Known);
+            } else {
+                let (uuid, held) = (holder.dataset.uuid, &holder.run.name);
+                let reason = format!(
+                    "dataset {uuid} is registered in run `{held}` with another artifact, type or run"
+                );
+                desk.set_aside(one.index, &self.rse, &Why::Contrary, &reason);
+            }
+        }
+        Ok(new)
     }
 }
 

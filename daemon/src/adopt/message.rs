@@ -192,7 +192,9 @@ fn what(payload: &Payload) -> Result<What, MessageError> {
         Value::Number(number) if number.as_u64() == Some(1) => {
             product(payload.rubin_sidecar.as_ref())
         }
-        _ => Err(MessageError::UnknownKind(excerpt(kind))),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Err(MessageError::UnknownKind(excerpt(kind)))
+        }
     }
 }
 
@@ -290,7 +292,7 @@ fn adler32(value: Option<&Value>) -> Result<Adler32, MessageError> {
     parsed.map_err(|_| wrong("checksum-adler", &Value::from(text), expected))
 }
 
-/// Rucio writes what it has not as null, and HermesK as `None`.
+/// Rucio writes what it has not as null, and `HermesK` as `None`.
 fn md5(value: Option<&Value>) -> Result<Option<Md5>, MessageError> {
     let expected = "32 hexadecimal digits";
     match value {
@@ -434,7 +436,7 @@ mod tests {
     fn a_sidecar_cut_anywhere_is_refused() {
         let whole = sidecar().to_string();
         for cut in 0..whole.len() {
-            let error = with("rubin_sidecar", &json!(whole[..cut])).unwrap_err();
+            let error = with("rubin_sidecar", &json!(whole.get(..cut))).unwrap_err();
             assert!(matches!(error, MessageError::Sidecar(_)), "{cut}: {error}");
         }
     }
@@ -460,7 +462,7 @@ mod tests {
                 "{at} {value}: {result:?}"
             );
         }
-        let twice = sidecar().to_string().replacen("{", "{\"run\":\"a\",", 1);
+        let twice = sidecar().to_string().replacen('{', "{\"run\":\"a\",", 1);
         let result = with("rubin_sidecar", &json!(twice));
         assert!(
             matches!(result, Err(MessageError::Sidecar(_))),

@@ -8,11 +8,12 @@ use tracing::debug;
 use super::desk::Desk;
 use super::dimensions::Taking;
 use super::error::AdoptError;
-use super::flow::{Adopting, DIMENSIONS_RUN, Place};
+use super::flow::{Adopting, Place};
 use super::gather::{Gathered, Groups, Stated};
 use super::message::{self, What};
 use super::place;
 use super::set_aside::Why;
+use crate::ingest::adopted;
 use crate::telemetry::adopting::{self, Fate};
 
 impl Adopting {
@@ -25,9 +26,9 @@ impl Adopting {
     ) -> Result<Groups, AdoptError> {
         let mut groups = Groups::new();
         for (index, hint) in desk.hints.iter().enumerate() {
-            let places = self.places.iter().enumerate();
-            let at = places.filter(|(_, place)| hint.rse.as_ref() == Some(&place.rse));
-            let Some((number, place)) = at.last() else {
+            let mut places = self.places.iter().enumerate();
+            let at = places.find(|(_, place)| hint.rse.as_ref() == Some(&place.rse));
+            let Some((number, place)) = at else {
                 debug!(
                     scope = hint.scope,
                     name = hint.name,
@@ -64,7 +65,7 @@ impl Adopting {
                         message: stated,
                         product: *product,
                     };
-                    if self.may_take(config, place, &one, desk) {
+                    if may_take(config, place, &one, desk) {
                         let key = (number, one.product.run.clone());
                         groups.entry(key).or_default().push(one);
                     }
@@ -77,24 +78,6 @@ impl Adopting {
             }
         }
         Ok(groups)
-    }
-
-    /// Whether a dataset's run, and its place, may be adopted.
-    fn may_take(&self, config: &Adopt, place: &Place, one: &Gathered, desk: &mut Desk<'_>) -> bool {
-        let run = &one.product.run;
-        if !config.takes_run(run) || run.as_str() == DIMENSIONS_RUN {
-            let reason = format!("run `{run}` is not adopted here");
-            desk.set_aside(one.index, &place.rse, &Why::Foreign, &reason);
-            return false;
-        }
-        let trust = place.flow.site().trust();
-        if let Some(prefix) = trust.foreign_prefix(run, one.path.as_str()) {
-            let path = &one.path;
-            let reason = format!("`{path}` lies below `{prefix}`, where run `{run}` is not");
-            desk.set_aside(one.index, &place.rse, &Why::Foreign, &reason);
-            return false;
-        }
-        true
     }
 
     fn settle_dimensions(
@@ -121,4 +104,22 @@ impl Adopting {
         }
         Ok(())
     }
+}
+
+/// Whether a dataset's run, and its place, may be adopted.
+fn may_take(config: &Adopt, place: &Place, one: &Gathered, desk: &mut Desk<'_>) -> bool {
+    let run = &one.product.run;
+    if !config.takes_run(run) || run.as_str() == adopted::DIMENSIONS_RUN {
+        let reason = format!("run `{run}` is not adopted here");
+        desk.set_aside(one.index, &place.rse, &Why::Foreign, &reason);
+        return false;
+    }
+    let trust = place.flow.site().trust();
+    if let Some(prefix) = trust.foreign_prefix(run, one.path.as_str()) {
+        let path = &one.path;
+        let reason = format!("`{path}` lies below `{prefix}`, where run `{run}` is not");
+        desk.set_aside(one.index, &place.rse, &Why::Foreign, &reason);
+        return false;
+    }
+    true
 }

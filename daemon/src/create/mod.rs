@@ -36,7 +36,7 @@ pub mod stated;
 pub mod measure;
 
 pub use draft::{Draft, Publication};
-pub use error::CreateError;
+pub use error::{CreateError, Place};
 pub use measure::{Measured, Measuring, measure};
 pub use stated::{Stated, StatedDataset};
 

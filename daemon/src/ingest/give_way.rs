@@ -128,20 +128,19 @@ impl Flow {
             find(ADOPTED_CONTRADICTED, detail);
         }
         let left = registry.run(adopted)?.filter(|row| row.datasets > 0);
-        match left {
-            Some(row) => find(
+        if let Some(row) = left {
+            find(
                 ADOPTED_LEFT,
                 format!(
-                    "{} datasets of messages are not in what the run's owner has published; `runsync remove-runs --local` with `--origin {}` drops them",
-                    row.datasets, label
+                    "{} datasets of messages are not in what the run's owner has published; `runsync remove-runs --local` with `--origin {label}` drops them",
+                    row.datasets
                 ),
-            ),
-            None => {
-                if let Some(generation) = registry.run(adopted)?.and_then(|row| row.generation) {
-                    registry.raise_floor(adopted, generation)?;
-                }
-                ledger.healed(ADOPTED_LEFT, &subject)?;
+            );
+        } else {
+            if let Some(generation) = registry.run(adopted)?.and_then(|row| row.generation) {
+                registry.raise_floor(adopted, generation)?;
             }
+            ledger.healed(ADOPTED_LEFT, &subject)?;
         }
         if !findings.is_empty() {
             ledger.find_all(&findings)?;

@@ -78,5 +78,6 @@ pub mod workers;
 
 mod error;
 
+pub use self::parse::ParseError;
 pub(crate) use crate::error_chain::error_chain;
 pub use error::IngestError;

@@ -75,7 +75,8 @@ impl Ground {
             .expecting("message about a file is set aside")
             .expecting("messages that cannot be read are set aside")
             .expecting("adopted run differs from its owner's");
-        daemon.until_logged("\"listening\"", 0);
+        // The broker drops what comes before.
+        daemon.until_logged("\"listening\",\"source\"", 0);
         daemon
     }
 }

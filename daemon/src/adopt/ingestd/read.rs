@@ -5,9 +5,8 @@ use std::io::BufRead;
 use runsync_config::root::RootName;
 use runsync_manifest::name::RseName;
 
-use crate::create::CreateError;
-use crate::create::error::Place;
-use crate::create::yaml::{Node, NodeValue, Scalar, read_tree};
+use crate::create::yaml;
+use crate::create::{CreateError, Place};
 
 /// The port of brokers that name none: librdkafka's.
 const BROKER_PORT: &str = "9092";
@@ -68,7 +67,7 @@ impl Ingestd {
     ///
     /// With line and field, what is missing, unknown, or cannot be said in a site's words.
     pub fn read(file: &str, input: impl BufRead, choice: &Choice) -> Result<Self, CreateError> {
-        let tree = read_tree(file, input)?;
+        let tree = yaml::read_tree(file, input)?;
         let reader = Reader { file, choice };
         let top = reader.mapping("", &tree)?;
         reader.only(
@@ -109,7 +108,7 @@ struct Reader<'r> {
 }
 
 impl Reader<'_> {
-    fn wrong(&self, node: &Node, field: &str, found: &str, expected: &str) -> CreateError {
+    fn wrong(&self, node: &yaml::Node, field: &str, found: &str, expected: &str) -> CreateError {
         CreateError::Field {
             place: self.place(node),
             field: if field.is_empty() {
@@ -122,7 +121,7 @@ impl Reader<'_> {
         }
     }
 
-    fn place(&self, node: &Node) -> Place {
+    fn place(&self, node: &yaml::Node) -> Place {
         Place {
             file: self.file.to_owned(),
             line: node.line,
@@ -132,11 +131,11 @@ impl Reader<'_> {
     fn mapping<'n>(
         &self,
         field: &str,
-        node: &'n Node,
-    ) -> Result<&'n [(String, Node)], CreateError> {
+        node: &'n yaml::Node,
+    ) -> Result<&'n [(String, yaml::Node)], CreateError> {
         match &node.value {
-            NodeValue::Map(pairs) => Ok(pairs),
-            NodeValue::Scalar { .. } | NodeValue::List(_) => {
+            yaml::NodeValue::Map(pairs) => Ok(pairs),
+            yaml::NodeValue::Scalar { .. } | yaml::NodeValue::List(_) => {
                 Err(self.wrong(node, field, "something else", "a mapping"))
             }
         }
@@ -146,7 +145,7 @@ impl Reader<'_> {
     fn only(
         &self,
         within: &str,
-        pairs: &[(String, Node)],
+        pairs: &[(String, yaml::Node)],
         known: &[&str],
     ) -> Result<(), CreateError> {
         let unknown = pairs.iter().find(|(key, _)| !known.contains(&key.as_str()));
@@ -164,21 +163,21 @@ impl Reader<'_> {
 
     fn required<'n>(
         &self,
-        node: &'n Node,
+        node: &'n yaml::Node,
         within: &str,
         key: &str,
-    ) -> Result<&'n Node, CreateError> {
+    ) -> Result<&'n yaml::Node, CreateError> {
         node.get(key).ok_or_else(|| CreateError::Missing {
             place: self.place(node),
             field: joined(within, key),
         })
     }
 
-    fn text(&self, field: &str, node: &Node) -> Result<String, CreateError> {
+    fn text(&self, field: &str, node: &yaml::Node) -> Result<String, CreateError> {
         let text = match (node.scalar(), &node.value) {
-            (Ok(Scalar::Text(text)), _) => Some(text),
+            (Ok(yaml::Scalar::Text(text)), _) => Some(text),
             // An address and a port have the look of times and numbers, and are neither.
-            (Err(_), NodeValue::Scalar { text, plain: true }) if node.tag.is_none() => {
+            (Err(_), yaml::NodeValue::Scalar { text, plain: true }) if node.tag.is_none() => {
                 Some(text.clone())
             }
             _ => None,
@@ -187,33 +186,33 @@ impl Reader<'_> {
             .ok_or_else(|| self.wrong(node, field, "something else", "text on one line"))
     }
 
-    fn number(&self, tree: &Node, key: &str, default: i64) -> Result<i64, CreateError> {
+    fn number(&self, tree: &yaml::Node, key: &str, default: i64) -> Result<i64, CreateError> {
         let Some(node) = tree.get(key) else {
             return Ok(default);
         };
         let number = match node.scalar() {
-            Ok(Scalar::Number(number)) => number.as_i64().filter(|number| *number > 0),
-            Ok(Scalar::Text(text)) => text.parse().ok().filter(|number| *number > 0),
-            Ok(Scalar::Null | Scalar::Bool(_)) | Err(_) => None,
+            Ok(yaml::Scalar::Number(number)) => number.as_i64().filter(|number| *number > 0),
+            Ok(yaml::Scalar::Text(text)) => text.parse().ok().filter(|number| *number > 0),
+            Ok(yaml::Scalar::Null | yaml::Scalar::Bool(_)) | Err(_) => None,
         };
         number.ok_or_else(|| self.wrong(node, key, "something else", "a whole number above 0"))
     }
 
-    fn brokers(&self, tree: &Node) -> Result<Vec<String>, CreateError> {
+    fn brokers(&self, tree: &yaml::Node) -> Result<Vec<String>, CreateError> {
         let node = self.required(tree, "", "brokers")?;
         let mut brokers = Vec::new();
         match &node.value {
-            NodeValue::List(nodes) => {
+            yaml::NodeValue::List(nodes) => {
                 for node in nodes {
                     brokers.push(self.broker(node, &self.text("brokers", node)?)?);
                 }
             }
-            NodeValue::Scalar { .. } => {
+            yaml::NodeValue::Scalar { .. } => {
                 for text in self.text("brokers", node)?.split(',') {
                     brokers.push(self.broker(node, text.trim())?);
                 }
             }
-            NodeValue::Map(_) => {}
+            yaml::NodeValue::Map(_) => {}
         }
         if brokers.is_empty() {
             return Err(self.wrong(node, "brokers", "none", "hosts and ports"));
@@ -221,7 +220,7 @@ impl Reader<'_> {
         Ok(brokers)
     }
 
-    fn broker(&self, node: &Node, text: &str) -> Result<String, CreateError> {
+    fn broker(&self, node: &yaml::Node, text: &str) -> Result<String, CreateError> {
         let (host, port) = text.rsplit_once(':').unwrap_or((text, BROKER_PORT));
         let good = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
         let is_host = !host.is_empty() && host.chars().all(good);
@@ -236,7 +235,7 @@ impl Reader<'_> {
         Ok(format!("{host}:{port}"))
     }
 
-    fn butler_repo(&self, tree: &Node) -> Result<String, CreateError> {
+    fn butler_repo(&self, tree: &yaml::Node) -> Result<String, CreateError> {
         if let Some(butler) = tree.get("butler") {
             self.only("butler", self.mapping("butler", butler)?, &["repo"])?;
             return self.text("butler.repo", self.required(butler, "butler", "repo")?);
@@ -244,7 +243,7 @@ impl Reader<'_> {
         self.text("butler_repo", self.required(tree, "", "butler_repo")?)
     }
 
-    fn topics(&self, tree: &Node) -> Result<Vec<Topic>, CreateError> {
+    fn topics(&self, tree: &yaml::Node) -> Result<Vec<Topic>, CreateError> {
         let key = if tree.get("topics").is_none() && tree.get("rses").is_some() {
             "rses"
         } else {
@@ -292,7 +291,7 @@ impl Reader<'_> {
         Ok(topics)
     }
 
-    fn topic(&self, within: &str, name: &str, node: &Node) -> Result<Topic, CreateError> {
+    fn topic(&self, within: &str, name: &str, node: &yaml::Node) -> Result<Topic, CreateError> {
         let field = joined(within, name);
         self.only(
             &field,
@@ -312,7 +311,7 @@ impl Reader<'_> {
         })
     }
 
-    fn rucio_prefix(&self, within: &str, node: &Node) -> Result<String, CreateError> {
+    fn rucio_prefix(&self, within: &str, node: &yaml::Node) -> Result<String, CreateError> {
         let field = joined(within, "rucio_prefix");
         let node = self.required(node, within, "rucio_prefix")?;
         let text = self.text(&field, node)?;
@@ -329,7 +328,7 @@ impl Reader<'_> {
     }
 
     /// The folder of an `fs_prefix`, which ingestd puts in front of paths as it is.
-    fn folder(&self, within: &str, node: &Node) -> Result<String, CreateError> {
+    fn folder(&self, within: &str, node: &yaml::Node) -> Result<String, CreateError> {
         let field = joined(within, "fs_prefix");
         let expected = "a folder of this machine, as `/data/rse` or `file:///data/rse`: this version serves no other roots";
         let Some(prefix) = node.get("fs_prefix") else {
@@ -351,7 +350,7 @@ impl Reader<'_> {
     }
 
     /// The RSE in a topic's name, `RSE`, `RSE-scope` or `RSE.scope`.
-    fn rse_of(&self, field: &str, name: &str, node: &Node) -> Result<RseName, CreateError> {
+    fn rse_of(&self, field: &str, name: &str, node: &yaml::Node) -> Result<RseName, CreateError> {
         if let Some((_, rse)) = self.choice.rses.iter().find(|(topic, _)| topic == name) {
             return Ok(rse.clone());
         }

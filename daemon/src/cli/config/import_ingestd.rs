@@ -12,12 +12,12 @@ use crate::adopt::ingestd::{Choice, Ingestd};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Hint, Outcome};
 
-/// Print what a configuration file of ctrl_ingestd is in this one's form
+/// Print what a configuration file of `ctrl_ingestd` is in this one's form
 ///
 /// Roots, [adopt] and the source of messages, as TOML with comments. Nothing is written or changed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The YAML file that CTRL_INGESTD_CONFIG names
+    /// The YAML file that `CTRL_INGESTD_CONFIG` names
     file: PathBuf,
     /// Take this topic only; may be given more than once
     #[arg(long, value_name = "TOPIC")]
