@@ -192,11 +192,12 @@ impl RootSync<'_, '_> {
                 Ok(true)
             }
             Named::Other(path) if self.artifact(did, &path)? => Ok(true),
-            name => {
+            name @ (Named::Other(_) | Named::Instalment(..) | Named::Run(_)) => {
                 let runs = self.runs_named(&name)?;
                 self.runs(&runs, true)?;
                 Ok(!runs.is_empty())
             }
+            Named::Manifest(..) | Named::Control(_) | Named::Nothing => Ok(false),
         }
     }
 
