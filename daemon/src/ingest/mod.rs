@@ -74,5 +74,7 @@ pub mod workers;
 
 mod error;
 
+pub use self::confirm::{OfRun, confirm_arrived, confirm_unseen, waits_since};
+pub use self::flow::{Flow, SiteParts};
 pub(crate) use crate::error_chain::error_chain;
 pub use error::IngestError;

@@ -12,7 +12,7 @@ use runsync_manifest::name::{ArtifactPath, RunKey};
 use super::SyncError;
 use super::place::Brought;
 use super::root::{Here, RootSync, WRONG};
-use crate::ingest::confirm::{OfRun, confirm_arrived, confirm_unseen};
+use crate::ingest::{OfRun, confirm_arrived, confirm_unseen};
 use crate::registry::record::{ArtifactStanding, ClaimAt, WaitingArtifact};
 
 /// An artifact that Rucio has here, and what runs say of it.

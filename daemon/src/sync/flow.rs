@@ -11,7 +11,7 @@ use super::deletions::Gone;
 use super::naming::{Named, named};
 use super::report::SyncReport;
 use super::root::RootSync;
-use crate::ingest::flow::Flow;
+use crate::ingest::Flow;
 use crate::ledger::record::ManifestState;
 use crate::publish::names;
 use crate::registry::record::RunRow;
