@@ -78,6 +78,8 @@ pub mod workers;
 
 mod error;
 
+pub use self::confirm::{OfRun, confirm_arrived, confirm_unseen, waits_since};
+pub use self::flow::{Flow, SiteParts};
 pub use self::parse::ParseError;
 pub(crate) use crate::error_chain::error_chain;
 pub use error::IngestError;

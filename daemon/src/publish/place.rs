@@ -248,6 +248,7 @@ fn single_slashes(path: &str) -> String {
 mod tests {
     use super::*;
 
+    #[expect(clippy::disallowed_methods, reason = "a test's own file")]
     fn root(mapping: &str) -> Root {
         let toml = format!(
             "[site]\nname = \"A\"\n[[root]]\nname = \"main\"\nurl = \"file:///data/b\"\npath_mapping = \"{mapping}\"\n"

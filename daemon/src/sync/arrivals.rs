@@ -12,7 +12,7 @@ use runsync_manifest::name::{ArtifactPath, RunKey};
 use super::SyncError;
 use super::place::Brought;
 use super::root::{Here, RootSync, WRONG};
-use crate::ingest::confirm::{OfRun, confirm_arrived, confirm_unseen};
+use crate::ingest::{OfRun, confirm_arrived, confirm_unseen};
 use crate::registry::record::{ArtifactStanding, ClaimAt, WaitingArtifact};
 
 /// An artifact that Rucio has here, and what runs say of it.
@@ -72,7 +72,7 @@ impl RootSync<'_, '_> {
                 let artifact = WaitingArtifact {
                     path: arrival.path.clone(),
                     size: claim.size,
-                    checksums: claim.checksums.clone(),
+                    checksums: claim.checksums,
                 };
                 let of_run = of_runs.entry(claim.run.clone()).or_default();
                 if of_run.last() != Some(&artifact) {
@@ -154,7 +154,7 @@ impl RootSync<'_, '_> {
                         .push(WaitingArtifact {
                             path: path.clone(),
                             size: claim.size,
-                            checksums: claim.checksums.clone(),
+                            checksums: claim.checksums,
                         });
                 }
             }
@@ -203,6 +203,8 @@ fn folders(arrived: &[OfRun]) -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
+    use runsync_manifest::checksum::Wanted;
+
     use super::*;
 
     #[test]
@@ -214,7 +216,7 @@ mod tests {
             },
             standing: ArtifactStanding::Awaited,
             size: 7,
-            checksums: runsync_manifest::checksum::checksum(&b"content"[..], Default::default())
+            checksums: runsync_manifest::checksum::checksum(&b"content"[..], Wanted::default())
                 .unwrap()
                 .1,
             wanted: true,

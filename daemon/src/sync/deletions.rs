@@ -89,7 +89,7 @@ impl RootSync<'_, '_> {
                 *slot = fate;
             }
         }
-        self.forget_all(forgotten, names, runs)?;
+        self.forget_all(forgotten, names, &runs)?;
         Ok(fates)
     }
 
@@ -135,13 +135,13 @@ impl RootSync<'_, '_> {
         &mut self,
         mut paths: Vec<ArtifactPath>,
         names: Vec<Name>,
-        runs: BTreeSet<RunKey>,
+        runs: &BTreeSet<RunKey>,
     ) -> Result<(), SyncError> {
         if paths.is_empty() {
             return Ok(());
         }
         let (ledger, root) = (self.ledger(), self.root().name.clone());
-        for run in &runs {
+        for run in runs {
             let marks = ledger.sync_marks(&root, run)?;
             if !marks.forgotten {
                 let forgotten = true;

@@ -11,7 +11,7 @@ use super::deletions::Gone;
 use super::naming::{Named, named};
 use super::report::SyncReport;
 use super::root::RootSync;
-use crate::ingest::flow::Flow;
+use crate::ingest::Flow;
 use crate::ledger::record::ManifestState;
 use crate::publish::{Publishing, names};
 use crate::registry::record::RunRow;
@@ -213,11 +213,12 @@ impl RootSync<'_, '_> {
                 Ok(true)
             }
             Named::Other(path) if self.artifact(did, &path)? => Ok(true),
-            name => {
+            name @ (Named::Other(_) | Named::Instalment(..) | Named::Run(_)) => {
                 let runs = self.runs_named(&name)?;
                 self.runs(&runs, true)?;
                 Ok(!runs.is_empty())
             }
+            Named::Manifest(..) | Named::Control(_) | Named::Nothing => Ok(false),
         }
     }
 

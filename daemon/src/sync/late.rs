@@ -7,7 +7,7 @@ use super::SyncError;
 use super::report::LateRun;
 use super::root::RootSync;
 use crate::clock::later;
-use crate::ingest::confirm::waits_since;
+use crate::ingest::waits_since;
 use crate::ledger::record::Finding;
 use crate::rucio::locks::{DatasetLock, LockState};
 

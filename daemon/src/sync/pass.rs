@@ -16,7 +16,7 @@ use super::flow::Syncing;
 use super::report::SyncReport;
 use super::root::RootSync;
 use crate::error_chain::error_chain;
-use crate::ingest::flow::Flow;
+use crate::ingest::Flow;
 use crate::ledger::record::SyncPass;
 use crate::rucio::Rucio;
 

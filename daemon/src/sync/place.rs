@@ -95,9 +95,9 @@ impl RootSync<'_, '_> {
                     clear(named, *index);
                     continue;
                 }
-                other => {
+                Look::File(_) | Look::Absent | Look::Irregular | Look::Unreadable(_) => {
                     clear(named, *index);
-                    wrong.push((file.path.clone(), difference(from, other, file.size)));
+                    wrong.push((file.path.clone(), difference(from, look, file.size)));
                     continue;
                 }
             }

@@ -10,7 +10,7 @@ use super::budget::Budget;
 use super::flow::Syncing;
 use super::report::SyncReport;
 use crate::datastore::Datastore;
-use crate::ingest::flow::Flow;
+use crate::ingest::Flow;
 use crate::ledger::Ledger;
 use crate::ledger::record::Finding;
 use crate::registry::Registry;

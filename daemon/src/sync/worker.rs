@@ -1,8 +1,7 @@
 //! The loop that compares with Rucio by schedule, and runs that have just come to wait.
 //!
 //! A pass is owed at start, when the schedule says so, and where hints were lost. Between passes the loop
-//! looks after runs that wait and were not compared since their last manifest came: messages about
-//! their files may have come before it.
+//! looks after runs that have come to wait.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -20,7 +19,9 @@ use super::budget::{Budget, Progress};
 use super::flow::Syncing;
 use super::pass::Measure;
 use super::report::SyncReport;
-use crate::ingest::confirm::waits_since;
+use crate::clock::later;
+use crate::ingest::SiteParts;
+use crate::ingest::waits_since;
 use crate::rucio::Rucio;
 use crate::telemetry::rucio as telemetry;
 use crate::worker::{Next, Pulse, StepError, Worker};
@@ -30,6 +31,43 @@ use crate::worker::{Next, Pulse, StepError, Worker};
 const ASK_INTERVAL: Duration = Duration::from_secs(2);
 /// Runs compared in one step.
 const RUNS_TOGETHER: usize = 20;
+
+/// The pause before a waiting run is compared once more; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(15);
+/// How often that is done; after some minutes it is left to the schedule.
+const COMPARED_MOST: u32 = 5;
+
+/// A run that waits in a root, and since when.
+type Waiting = ((RootName, RunKey), Option<Timestamp>);
+
+/// When a waiting run was compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Compared {
+    /// Since when it waited then.
+    since: Option<Timestamp>,
+    /// How often it was.
+    times: u32,
+    /// When it is again; none: by schedule alone.
+    due: Option<Timestamp>,
+}
+
+impl Compared {
+    /// It is compared now. Where another manifest of it has come since, it begins anew.
+    fn next(before: Option<Self>, since: Option<Timestamp>, now: Timestamp) -> Self {
+        let times = before.filter(|before| before.since == since);
+        let times = times.map_or(0, |before| before.times) + 1;
+        let pause = FIRST_PAUSE.saturating_mul(1 << (times - 1).min(16));
+        Self {
+            since,
+            times,
+            due: (times < COMPARED_MOST).then(|| later(now, pause)),
+        }
+    }
+
+    fn is_due(&self, now: Timestamp) -> bool {
+        self.due.is_some_and(|due| due <= now)
+    }
+}
 
 /// What is due, whoever says so.
 #[derive(Debug, Clone)]
@@ -60,8 +98,8 @@ pub struct SyncWorker {
     due: SyncDue,
     /// Hints that were lost when a pass began last.
     lost: Option<u64>,
-    /// Waiting runs that were compared, and since when they wait.
-    compared: BTreeMap<(RootName, RunKey), Option<Timestamp>>,
+    /// Waiting runs that were compared.
+    compared: BTreeMap<(RootName, RunKey), Compared>,
     changes: Option<u64>,
 }
 
@@ -88,7 +126,7 @@ impl SyncWorker {
             self.pass(rucio, progress)?;
             return Ok(true);
         }
-        self.compare_new(rucio, progress)
+        self.compare_waiting(rucio, progress)
     }
 
     fn is_due(&mut self) -> Result<bool, SyncError> {
@@ -132,8 +170,9 @@ impl SyncWorker {
         Ok(())
     }
 
-    /// Compares runs that wait and were not compared since they began to.
-    fn compare_new(
+    /// Compares runs that wait: when they begin to, and a few times after that. Messages about their files
+    /// may have come before their manifests, and before Rucio called the files available.
+    fn compare_waiting(
         &mut self,
         rucio: &Rucio,
         progress: &mut Progress<'_>,
@@ -142,27 +181,15 @@ impl SyncWorker {
             return Ok(false);
         };
         let site = Arc::clone(flow.site());
-        let changes = site.registry.changes()?;
-        if self.changes == Some(changes) {
+        let (changes, now) = (site.registry.changes()?, site.clock.now());
+        let has_changed = self.changes != Some(changes);
+        if !has_changed && !self.compared.values().any(|one| one.is_due(now)) {
             return Ok(false);
         }
-        let waiting = site.registry.waiting_runs()?;
-        let ours = self.syncing.ground.repository;
-        let mut standing = BTreeMap::new();
-        for waiting in waiting.into_iter().filter(|one| one.run.origin != ours) {
-            let since = waits_since(&*site.ledger, &waiting.run)?;
-            standing.insert((waiting.root, waiting.run), since);
-        }
-        self.compared.retain(|key, _| standing.contains_key(key));
-        let is_new = |key: &(RootName, RunKey), since: &Option<Timestamp>| {
-            self.compared.get(key) != Some(since)
-        };
-        let new: Vec<_> = (standing.into_iter())
-            .filter(|(key, since)| is_new(key, since))
-            .collect();
-        let is_last = new.len() <= RUNS_TOGETHER;
+        let due = self.waiting_runs(&site, now)?;
+        let is_last = due.len() <= RUNS_TOGETHER;
         let syncing = Arc::clone(&self.syncing);
-        for (key, since) in new.into_iter().take(RUNS_TOGETHER) {
+        for (key, since) in due.into_iter().take(RUNS_TOGETHER) {
             let (root, run) = &key;
             let roots = syncing.roots(None)?;
             let found = roots
@@ -174,12 +201,35 @@ impl SyncWorker {
                     root.runs(&[row], false)
                 })?;
             }
-            self.compared.insert(key, since);
+            let before = self.compared.remove(&key);
+            self.compared
+                .insert(key, Compared::next(before, since, now));
         }
         if is_last {
             self.changes = Some(changes);
         }
         Ok(!is_last)
+    }
+
+    /// Waiting runs of others that are to be compared now, and since when they wait.
+    fn waiting_runs(
+        &mut self,
+        site: &SiteParts,
+        now: Timestamp,
+    ) -> Result<Vec<Waiting>, SyncError> {
+        let ours = self.syncing.ground.repository;
+        let mut standing = BTreeMap::new();
+        let waiting = site.registry.waiting_runs()?;
+        for waiting in waiting.into_iter().filter(|one| one.run.origin != ours) {
+            let since = waits_since(&*site.ledger, &waiting.run)?;
+            standing.insert((waiting.root, waiting.run), since);
+        }
+        self.compared.retain(|key, _| standing.contains_key(key));
+        let is_due = |(key, since): &Waiting| match self.compared.get(key) {
+            Some(one) => one.since != *since || one.is_due(now),
+            None => true,
+        };
+        Ok(standing.into_iter().filter(is_due).collect())
     }
 }
 
@@ -210,5 +260,29 @@ fn advance(pulse: &Pulse) -> ControlFlow<()> {
         ControlFlow::Break(())
     } else {
         ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_waiting_run_is_compared_less_and_less_often_until_its_next_manifest() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let (mut compared, mut now) = (None, at(0));
+        let mut dues = Vec::new();
+        for _ in 0..COMPARED_MOST {
+            let next = Compared::next(compared, Some(at(0)), now);
+            if let Some(due) = next.due {
+                assert!(!next.is_due(now) && next.is_due(due));
+                now = due;
+            }
+            dues.push(next.due.map(Timestamp::as_second));
+            compared = Some(next);
+        }
+        assert_eq!(dues, [Some(15), Some(45), Some(105), Some(225), None]);
+        let anew = Compared::next(compared, Some(at(300)), at(300));
+        assert_eq!(anew.due, Some(at(315)));
     }
 }

@@ -140,7 +140,7 @@ pub(crate) fn of_nothing(server: &Rucio) {
         hints.push(other.clone());
         other.rse = None;
         hints.push(other.clone());
-        other.scope = "no scope/at all".to_owned();
+        "no scope/at all".clone_into(&mut other.scope);
         hints.push(other);
     }
     let count = hints.len();

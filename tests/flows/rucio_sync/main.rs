@@ -11,6 +11,7 @@
     clippy::indexing_slicing,
     reason = "a test that cannot go on has failed"
 )]
+#![expect(clippy::disallowed_methods, reason = "test data needs no durability")]
 
 #[path = "../../support/mod.rs"]
 mod support;

@@ -114,7 +114,11 @@ pub(crate) fn what_is_unwanted_or_on_its_way_out_is_left_alone(open: &Open) {
     let found = site.registry().claims_at(&root(), &asked).unwrap();
     assert!(found.iter().all(busy), "{found:?}");
     site.registry().may_reap(removal.id).unwrap();
-    while site.registry().reap(ONE_COMMIT as usize).unwrap() {}
+    while site
+        .registry()
+        .reap(usize::try_from(ONE_COMMIT).unwrap())
+        .unwrap()
+    {}
     assert_eq!(site.registry().await_at(&root(), &asked).unwrap(), 0);
     let found = site.registry().claims_at(&root(), &asked).unwrap();
     assert!(

@@ -204,7 +204,7 @@ pub(super) fn await_again(
         let found = standings.at(root_id, path)?;
         let others: Vec<_> = (found.iter())
             .filter(|claim| claim.standing != ArtifactStanding::Absent)
-            .map(|claim| (claim.size, claim.checksums.clone()))
+            .map(|claim| (claim.size, claim.checksums))
             .collect();
         let agrees = |claim: &Claim| {
             let ours = (claim.size, &claim.checksums);
