@@ -236,12 +236,11 @@ impl RootSync<'_, '_> {
             .here
             .remove(did);
         let path = path.clone();
-        match here {
-            Some(here) => self.take_in(vec![Arrival { path, here, claims }])?,
-            None => {
-                let did = did.clone();
-                self.forget(&[Gone { did, path }])?;
-            }
+        if let Some(here) = here {
+            self.take_in(vec![Arrival { path, here, claims }])?;
+        } else {
+            let did = did.clone();
+            self.forget(&[Gone { did, path }])?;
         }
         Ok(true)
     }

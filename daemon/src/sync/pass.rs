@@ -98,12 +98,11 @@ impl Syncing {
         let now = flow.site().clock.now();
         pass.tried_at = Some(now);
         let known = pass.cursor.as_deref().map(serde_json::from_str::<Cursor>);
-        let cursor = match (measure, known) {
-            (Measure::Part(_), Some(Ok(cursor))) => cursor,
-            _ => {
-                pass.begun_at = Some(now);
-                Cursor::Manifests(0)
-            }
+        let cursor = if let (Measure::Part(_), Some(Ok(cursor))) = (measure, known) {
+            cursor
+        } else {
+            pass.begun_at = Some(now);
+            Cursor::Manifests(0)
         };
         let gone = self.at(root, (rucio, budget), report, |root| {
             root.go(cursor, &mut pass)

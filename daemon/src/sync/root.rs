@@ -112,20 +112,17 @@ impl RootSync<'_, '_> {
             for replica in self.rucio.replicas(chunk, rse)? {
                 let mut replica = replica?;
                 let did = Did::new(&replica.scope, replica.name.clone());
-                match replica.states.remove(self.rse.as_str()) {
-                    Some(state) => {
-                        let here = Here {
-                            state,
-                            pfns: replica.rses.remove(self.rse.as_str()).unwrap_or_default(),
-                            bytes: replica.bytes,
-                            adler32: replica.adler32,
-                        };
-                        listed.here.insert(did, here);
-                    }
-                    None => {
-                        let rses = available(replica.states);
-                        listed.elsewhere.insert(did, rses);
-                    }
+                if let Some(state) = replica.states.remove(self.rse.as_str()) {
+                    let here = Here {
+                        state,
+                        pfns: replica.rses.remove(self.rse.as_str()).unwrap_or_default(),
+                        bytes: replica.bytes,
+                        adler32: replica.adler32,
+                    };
+                    listed.here.insert(did, here);
+                } else {
+                    let rses = available(replica.states);
+                    listed.elsewhere.insert(did, rses);
                 }
             }
         }

@@ -1,11 +1,7 @@
 //! Messages about single files become runs; what is wrong with some keeps out no others; and the run's owner
 //! takes over.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "../../support/mod.rs"]
 mod support;

@@ -48,7 +48,7 @@ pub(crate) fn take_due(site: &TestSite, open: &OpenSite) -> usize {
     assert_eq!(taken.len(), due.len());
     for (hint, taken) in due.iter().zip(taken) {
         match taken {
-            Taken::Done => drop(open.ledger().hints_done(&[hint.id]).unwrap()),
+            Taken::Done => open.ledger().hints_done(&[hint.id]).unwrap(),
             Taken::Later(pause) => {
                 let due = later(now, pause.max(Duration::from_millis(1)));
                 open.ledger().hints_later(&[hint.id], due).unwrap();

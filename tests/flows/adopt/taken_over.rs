@@ -171,9 +171,18 @@ fn the_registry_ends_alike_whoever_comes_first() {
         open.work();
         open.confirm();
         assert_eq!(presence(&open, &numbers), [Presence::Yes; 5]);
-        let owned = row(&open, &owner.run(RUN)).unwrap();
-        assert_eq!((owned.datasets, owned.waiting), (5, 0), "{owner_comes}");
-        ends.push((owned.datasets, owned.claims, owned.bytes, owned.generation));
+        let of_owner = row(&open, &owner.run(RUN)).unwrap();
+        assert_eq!(
+            (of_owner.datasets, of_owner.waiting),
+            (5, 0),
+            "{owner_comes}"
+        );
+        ends.push((
+            of_owner.datasets,
+            of_owner.claims,
+            of_owner.bytes,
+            of_owner.generation,
+        ));
         // What the root holds makes the same registry, from nothing.
         drop(open);
         let (_, again) = pair();
@@ -193,8 +202,13 @@ fn the_registry_ends_alike_whoever_comes_first() {
         open.confirm();
         open.work();
         assert_eq!(presence(&open, &numbers), [Presence::Yes; 5]);
-        let owned = row(&open, &owner.run(RUN)).unwrap();
-        ends.push((owned.datasets, owned.claims, owned.bytes, owned.generation));
+        let of_owner = row(&open, &owner.run(RUN)).unwrap();
+        ends.push((
+            of_owner.datasets,
+            of_owner.claims,
+            of_owner.bytes,
+            of_owner.generation,
+        ));
     }
     ends.dedup();
     assert_eq!(ends.len(), 1, "{ends:?}");

@@ -1,4 +1,4 @@
-//! The way through Kafka, with what `runsync config import-ingestd` makes of ctrl_ingestd's configuration.
+//! The way through Kafka, with what `runsync config import-ingestd` makes of `ctrl_ingestd`'s configuration.
 
 use std::path::Path;
 use std::process::Command;

@@ -24,7 +24,7 @@ pub(crate) struct Wrong {
     pub(crate) aside: Vec<(&'static str, u64)>,
 }
 
-/// The message about a file, as HermesK writes it.
+/// The message about a file, as `HermesK` writes it.
 pub(crate) fn message(site: &TestSite, sent: &Sent) -> Vec<u8> {
     enveloped(&payload(site, sent))
 }
@@ -60,7 +60,9 @@ pub(crate) fn good(number: u128) -> Sent {
 
 /// Files arrive, and this is what is sent about them.
 pub(crate) fn arriving(site: &TestSite, sent: &[Sent]) -> Vec<Vec<u8>> {
-    sent.iter().for_each(|sent| sent.arrives(site));
+    for sent in sent {
+        sent.arrives(site);
+    }
     sent.iter().map(|sent| message(site, sent)).collect()
 }
 
@@ -88,7 +90,7 @@ pub(crate) fn wrong(site: &TestSite) -> Wrong {
     let cuts: Vec<usize> = (0..20).map(|cut| cut * step).collect();
     for &cut in &cuts {
         messages.push(with(&|payload| {
-            payload["rubin_sidecar"] = json!(sent.sidecar[..cut])
+            payload["rubin_sidecar"] = json!(sent.sidecar.get(..cut).unwrap());
         }));
     }
     messages.push(with(&|payload| payload["rubin_sidecar"] = Value::Null));

@@ -214,7 +214,9 @@ pub(crate) fn go(
     let server = &world.server;
     let mut troubled = Troubled::new(server, format!("{}: {name}", way.name), trouble);
     // Rucio's names of scopes have at most 25 characters.
-    let initials: String = (way.name.split(' ')).map(|word| &word[..1]).collect();
+    let initials: String = (way.name.split(' '))
+        .filter_map(|word| word.chars().next())
+        .collect();
     let short = format!("{initials} {trouble:?}");
     let relay =
         (trouble == Trouble::EventsShuffled).then(|| Relay::start(server.broker().unwrap()));

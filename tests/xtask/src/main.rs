@@ -126,7 +126,7 @@ enum Task {
     RucioRemoval(rucio_removal::Arguments),
     /// Proof: a site comes to what Rucio says should be there, whatever it hears
     RucioSync,
-    /// Proof: in the place of ctrl_ingestd, per-file messages become runs, whatever else comes
+    /// Proof: in the place of `ctrl_ingestd`, per-file messages become runs, whatever else comes
     Dropin,
     /// Proof: what Rucio and a configuration do not agree about is told before the daemon starts
     ConfigOnline,

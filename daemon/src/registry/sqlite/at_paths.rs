@@ -120,13 +120,12 @@ pub(super) fn claims(
     for path in paths {
         let mut answer: Vec<ClaimAt> = Vec::new();
         for claim in standings.at(root_id, path)? {
-            let run = match runs.get(&claim.run_id) {
-                Some(run) => run.clone(),
-                None => {
-                    let run = names::run_key(connection, claim.run_id)?;
-                    runs.insert(claim.run_id, run.clone());
-                    run
-                }
+            let run = if let Some(run) = runs.get(&claim.run_id) {
+                run.clone()
+            } else {
+                let run = names::run_key(connection, claim.run_id)?;
+                runs.insert(claim.run_id, run.clone());
+                run
             };
             let said = ClaimAt {
                 run,
