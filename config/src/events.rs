@@ -29,7 +29,9 @@ const MESSAGE_BYTES_LIMIT: u64 = 16 << 20;
 /// Messages that are taken in one commit.
 const BATCH: u32 = 1000;
 const BATCH_LIMIT: u32 = 10_000;
-/// An address that does not answer within this is not there.
+/// An address that does not answer within this is not there. It can be less: a daemon that waits for a
+/// broker for longer would not stop in time.
+const CONNECT_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Often enough to learn of a dead connection soon, and seldom enough to cost nothing.
 const HEART_BEAT: Duration = Duration::from_secs(10);
@@ -299,6 +301,9 @@ impl EventSource {
         let ca_file: Option<PathBuf> = section.optional("ca_file");
         let login = read_login(&mut section, base);
         let connect_timeout = section.or("connect_timeout", CONNECT_TIMEOUT);
+        if !(CONNECT_TIMEOUT_MIN..=CONNECT_TIMEOUT).contains(&connect_timeout) {
+            section.report("connect_timeout", "must be from \"1s\" to \"10s\"");
+        }
         let batch = section.or("batch", BATCH);
         let own_name = site.map_or_else(|| "runsync".to_owned(), |site| format!("runsync-{site}"));
         let kind = match protocol {

@@ -68,7 +68,7 @@ impl HandOnWorker {
 
     /// Gives one batch of each kind on; `progress` may break it off. True where there may be more now.
     fn hand_on(&self, progress: &mut dyn FnMut() -> ControlFlow<()>) -> Result<bool, StepError> {
-        let mut more = false;
+        let (mut more, mut failed) = (false, None);
         for &kind in &self.handing.kinds {
             let due = self.ledger.hints_due(kind, self.clock.now(), BATCH)?;
             if due.is_empty() {
@@ -89,13 +89,17 @@ impl HandOnWorker {
             }
             match taken {
                 Ok(taken) => self.settle(&due, &taken)?,
+                // Hints of one kind hold up those of no other.
                 Err(error) => {
                     self.settle(&due, &[])?;
-                    return Err(error);
+                    failed.get_or_insert(error);
                 }
             }
         }
-        Ok(more)
+        match failed {
+            None => Ok(more),
+            Some(error) => Err(error),
+        }
     }
 
     /// Drops what is done, and puts off the rest, or gives it up.

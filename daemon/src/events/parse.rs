@@ -20,6 +20,8 @@ use crate::ledger::record::{HintKind, NewHint};
 const SCOPE_BYTES_MAX: usize = 250;
 /// Longest name of a DID: Rubin's schema allows 500 characters.
 const NAME_BYTES_MAX: usize = 2000;
+/// Largest payload that is kept: those of Rubin's senders have a few kilobytes.
+const KEPT_BYTES_MAX: usize = 64 << 10;
 /// Bytes of an event's name that are shown.
 const EVENT_SHOWN: usize = 60;
 
@@ -243,6 +245,12 @@ impl Reader {
 /// a text in JSON, but between its parts.
 fn kept(payload: &RawValue) -> Result<String, Unreadable> {
     let text = payload.get().replace(['\r', '\n'], " ");
+    if text.len() > KEPT_BYTES_MAX {
+        return Err(Unreadable::TooLarge {
+            size: text.len() as u64,
+            most: KEPT_BYTES_MAX as u64,
+        });
+    }
     serde_json::from_str::<serde_json::Value>(&text).map_err(|error| form(&error))?;
     Ok(text)
 }

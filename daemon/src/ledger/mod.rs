@@ -23,13 +23,13 @@ use jiff::Timestamp;
 use runsync_config::root::RootName;
 use runsync_manifest::checksum::Sha256;
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::{RepositoryId, RunKey};
+use runsync_manifest::name::{ArtifactPath, RepositoryId, RunKey};
 
 use crate::file_identity::FileIdentity;
 pub use crate::ledger::error::LedgerError;
 use crate::ledger::record::{
-    Finding, Hint, HintKind, Location, ManifestRow, ManifestState, NewHint, NewPoison, NewRequest,
-    Poison, Publication, PublicationState, RequestRow, RuleEnding, SyncMarks, SyncPass,
+    Finding, Hint, HintKind, Location, MadeName, ManifestRow, ManifestState, NewHint, NewPoison,
+    NewRequest, Poison, Publication, PublicationState, RequestRow, RuleEnding, SyncMarks, SyncPass,
 };
 pub use crate::ledger::sqlite::{SqliteLease, SqliteLedger};
 
@@ -182,6 +182,15 @@ pub trait Ledger: Send + Sync + Debug {
         run: &RunKey,
         marks: SyncMarks,
     ) -> Result<(), LedgerError>;
+
+    /// Notes names that are about to be given to files of Rucio's in a root, in one commit.
+    fn note_names(&self, root: &RootName, names: &[MadeName<'_>]) -> Result<(), LedgerError>;
+
+    /// Whether each of these names was given by runsync to that very file.
+    fn are_made(&self, root: &RootName, names: &[MadeName<'_>]) -> Result<Vec<bool>, LedgerError>;
+
+    /// Strikes names out that are taken away, in one commit.
+    fn strike_names(&self, root: &RootName, paths: &[&ArtifactPath]) -> Result<(), LedgerError>;
 
     /// What was done to files of a run in a root because of Rucio.
     fn sync_marks(&self, root: &RootName, run: &RunKey) -> Result<SyncMarks, LedgerError>;

@@ -7,7 +7,7 @@ use runsync_config::root::RootName;
 use runsync_manifest::checksum::Sha256;
 use runsync_manifest::content::Content;
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::{ManifestId, RseName, RunKey, Scope, SiteName};
+use runsync_manifest::name::{ArtifactPath, ManifestId, RseName, RunKey, Scope, SiteName};
 use runsync_manifest::signature::KeyId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -312,11 +312,18 @@ impl SyncPass {
     }
 }
 
+/// A name that runsync gave to a file of Rucio's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MadeName<'a> {
+    /// The name.
+    pub path: &'a ArtifactPath,
+    /// The file's inode: another file of that name is not meant.
+    pub inode: u64,
+}
+
 /// What was done to files of a run because of Rucio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SyncMarks {
-    /// Names of its artifacts were made: these are runsync's to take away.
-    pub linked: bool,
     /// Artifacts were forgotten because Rucio had deleted them: it may bring them again.
     pub forgotten: bool,
 }

@@ -168,12 +168,10 @@ impl RootSync<'_, '_> {
 
 fn brought(arrival: &Arrival) -> Brought {
     let size = arrival.wanted().map(|claim| claim.size).next();
-    let runs: BTreeSet<RunKey> = arrival.wanted().map(|claim| claim.run.clone()).collect();
     Brought {
         path: arrival.path.clone(),
         here: arrival.here.clone(),
         size: size.unwrap_or_default(),
-        runs,
     }
 }
 

@@ -231,6 +231,9 @@ impl RootSync<'_, '_> {
         if !claims.iter().any(|claim| self.is_carried(&claim.run)) {
             return Ok(false);
         }
+        if !self.are_of(&did.scope, &claims)? {
+            return Ok(false);
+        }
         let here = self
             .list(std::slice::from_ref(did), false)?
             .here
@@ -239,8 +242,8 @@ impl RootSync<'_, '_> {
         if let Some(here) = here {
             self.take_in(vec![Arrival { path, here, claims }])?;
         } else {
-            let did = did.clone();
-            self.forget(&[Gone { did, path }])?;
+            let scope = Some(did.scope.clone());
+            self.forget(&[Gone { scope, path }])?;
         }
         Ok(true)
     }

@@ -43,6 +43,8 @@ mod root;
 
 mod place;
 
+mod scopes;
+
 mod manifests;
 
 mod arrivals;

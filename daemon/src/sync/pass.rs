@@ -82,6 +82,18 @@ impl Syncing {
         }
     }
 
+    /// Has the next pass begin anew, wherever the last one stopped.
+    pub(super) fn begin_anew(&self) -> Result<(), SyncError> {
+        for flow in &self.ground.flows {
+            let ledger = &flow.site().ledger;
+            if let Some(pass) = ledger.sync_pass(&flow.root().name)? {
+                let cursor = None;
+                ledger.note_sync_pass(&SyncPass { cursor, ..pass })?;
+            }
+        }
+        Ok(())
+    }
+
     fn pass_root(
         &self,
         root: (&Flow, &RseName),

@@ -13,19 +13,18 @@
 //! - Never from a path that some dataset claims: Rucio's word alone gives no one another's file.
 //! - A name that runsync has made is noted, so that it can be taken away when Rucio's is gone.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Seek;
 
 use runsync_config::root::{ConfirmLevel, PathMapping};
 use runsync_manifest::checksum::{Wanted, checksum};
-use runsync_manifest::name::{ArtifactPath, RunKey};
+use runsync_manifest::name::ArtifactPath;
 use tracing::warn;
 
 use super::SyncError;
 use super::root::{Here, RootSync, TAKEN, WRONG};
 use crate::datastore::{DatastoreError, Linked, Look};
-use crate::ledger::record::SyncMarks;
+use crate::ledger::record::MadeName;
 use crate::publish::{Lies, lies};
 
 /// A file that Rucio has here, under the name that manifests know.
@@ -35,8 +34,6 @@ pub(super) struct Brought {
     pub(super) here: Here,
     /// Size in bytes, by its manifest.
     pub(super) size: u64,
-    /// Runs that name it.
-    pub(super) runs: BTreeSet<RunKey>,
 }
 
 impl RootSync<'_, '_> {
@@ -76,7 +73,7 @@ impl RootSync<'_, '_> {
         let from: Vec<&ArtifactPath> = links.iter().map(|(_, from)| from).collect();
         let claimed = self.registry().claimed(&self.root().name, &from)?;
         let looks = self.datastore().look(&from)?;
-        self.note_linked(brought, &links)?;
+        self.note_names(brought, &links, &looks)?;
         let (mut taken, mut made) = (Vec::new(), Vec::new());
         for (((index, from), claimed), look) in links.iter().zip(claimed).zip(looks) {
             let Some(file) = brought.get(*index) else {
@@ -89,12 +86,12 @@ impl RootSync<'_, '_> {
                 continue;
             }
             match look {
-                Look::File(identity) if identity.size == file.size => {}
-                // Where it is still written, it is as it should be.
+                // Where it is still written, it is as it should be; it may yet become another file.
                 Look::File(_) | Look::Absent if !file.here.is_available() => {
                     clear(named, *index);
                     continue;
                 }
+                Look::File(identity) if identity.size == file.size => {}
                 Look::File(_) | Look::Absent | Look::Irregular | Look::Unreadable(_) => {
                     clear(named, *index);
                     wrong.push((file.path.clone(), difference(from, look, file.size)));
@@ -129,23 +126,27 @@ impl RootSync<'_, '_> {
         self.heal(TAKEN, &right)
     }
 
-    /// Notes that names of runs are runsync's, before the first is made: what a crash leaves is known.
-    fn note_linked(
+    /// Notes which names are runsync's, and of which files, before the first is made: what a crash
+    /// leaves is known.
+    fn note_names(
         &self,
         brought: &[Brought],
         links: &[(usize, ArtifactPath)],
+        looks: &[Look],
     ) -> Result<(), SyncError> {
-        let files = links.iter().filter_map(|(index, _)| brought.get(*index));
-        let runs: BTreeSet<&RunKey> = files.flat_map(|file| &file.runs).collect();
-        let (ledger, root) = (self.ledger(), &self.root().name);
-        for run in runs {
-            let marks = ledger.sync_marks(root, run)?;
-            if !marks.linked {
-                let linked = true;
-                ledger.mark_synced(root, run, SyncMarks { linked, ..marks })?;
+        let mut names = Vec::with_capacity(links.len());
+        let own: Vec<&ArtifactPath> = (links.iter())
+            .filter_map(|(index, _)| Some(&brought.get(*index)?.path))
+            .collect();
+        let there = self.datastore().look(&own)?;
+        for ((path, look), there) in own.into_iter().zip(looks).zip(there) {
+            // What has the name already was not named by this.
+            if let (Look::File(file), Look::Absent) = (look, there) {
+                let inode = file.inode;
+                names.push(MadeName { path, inode });
             }
         }
-        Ok(())
+        Ok(self.ledger().note_names(&self.root().name, &names)?)
     }
 
     /// Sees to it that a manifest that Rucio has here has its name. True where it is there; why not is a

@@ -2,16 +2,16 @@
 
 use std::collections::HashSet;
 
-use runsync_manifest::content::Content;
-use runsync_manifest::name::{ArtifactPath, DatasetId, RunKey, Scope};
-use runsync_manifest::reader::Reader;
+use runsync_manifest::name::{ArtifactPath, DatasetId, RunKey};
 
 use super::SyncError;
 use super::arrivals::Arrival;
 use super::deletions::Gone;
 use super::late::Awaited;
 use super::root::RootSync;
-use crate::ledger::record::{ManifestState, SyncMarks};
+use super::scopes::Scopes;
+use crate::error_chain::error_chain;
+use crate::ledger::record::SyncMarks;
 use crate::publish::names;
 use crate::registry::record::RunRow;
 use crate::removal::Phase;
@@ -25,7 +25,7 @@ const LOCKS_ASKED: usize = 1_000;
 #[derive(Debug)]
 struct Compared {
     run: RunKey,
-    scope: Scope,
+    scopes: Scopes,
     instalments: Vec<Did>,
 }
 
@@ -50,57 +50,36 @@ impl RootSync<'_, '_> {
                 .iter()
                 .map(|did| did.name.as_str())
                 .collect();
-            let of_run = |lock: &&DatasetLock| lock.scope == one.scope && own.contains(&*lock.name);
+            let of_run = |lock: &&DatasetLock| {
+                one.scopes.all.contains(&lock.scope) && own.contains(&*lock.name)
+            };
             let locks: Vec<DatasetLock> = locks.iter().filter(of_run).cloned().collect();
             self.run(one, &locks, all)?;
         }
         Ok(())
     }
 
-    /// What of a run lies in this root; none where no manifest of it is registered here.
+    /// What of a run lies in this root; none where no manifest of it is registered here, or none of
+    /// them tells a scope any more and configuration does not either.
     fn compared(&self, run: &RunKey) -> Result<Option<Compared>, SyncError> {
-        let (mut scope, mut generations) = (None, Vec::new());
-        for row in self.ledger().of_run(run)? {
-            let Some(summary) = &row.summary else {
-                continue;
-            };
-            let has_artifacts = match summary.content {
-                Content::Additions | Content::Snapshot => true,
-                Content::Removal | Content::Inventory => false,
-            };
-            let is_here = match row.state {
-                ManifestState::Registered | ManifestState::Superseded => true,
-                ManifestState::Blocked | ManifestState::Untrusted | ManifestState::Quarantined => {
-                    false
-                }
-            };
-            if !has_artifacts || !is_here || row.location.root != self.root().name {
-                continue;
-            }
-            if scope.is_none() {
-                scope = self.scope_in(&row.location.path);
-            }
-            generations.push(summary.generation);
-        }
-        if generations.is_empty() {
+        let mut instalments = Vec::new();
+        let scopes = self.scopes_of(run)?;
+        let Some(scope) = scopes.all.first().cloned() else {
             return Ok(None);
+        };
+        for row in self.ledger().of_run(run)? {
+            if let Some(summary) = row.summary.as_ref().filter(|_| self.is_instalment(&row)) {
+                let named = self.scopes_in(&row.location.path, run.origin)?;
+                let scope = named.first().unwrap_or(&scope);
+                instalments.push(names::instalment(scope, run, summary.generation));
+            }
         }
-        let scope = scope.or_else(|| self.scopes(run.origin).into_iter().next());
-        let Some(scope) = scope else { return Ok(None) };
-        let instalment = |generation| names::instalment(&scope, run, generation);
-        let instalments = generations.into_iter().map(instalment).collect();
-        Ok(Some(Compared {
-            run: run.clone(),
+        let run = run.clone();
+        Ok((!instalments.is_empty()).then_some(Compared {
+            run,
+            scopes,
             instalments,
-            scope,
         }))
-    }
-
-    /// The scope that a manifest names. One that cannot be read any more names none.
-    fn scope_in(&self, path: &str) -> Option<Scope> {
-        let (file, _) = self.datastore().open_manifest(path).ok()?;
-        let reader = Reader::new(file, self.flow.site().limits).ok()?;
-        reader.header().scope.clone()
     }
 
     /// The locks of Rucio datasets at this root's RSE.
@@ -125,7 +104,7 @@ impl RootSync<'_, '_> {
         self.want_again(run, locks)?;
         let marks = self.ledger().sync_marks(&self.root().name, run)?;
         if all || marks.forgotten {
-            self.find_again(compared, marks)?;
+            self.find_again(compared)?;
         }
         let awaited = self.find_awaited(compared)?;
         self.report.waiting += awaited.waiting;
@@ -148,7 +127,7 @@ impl RootSync<'_, '_> {
             let is_last = page.len() < most;
             let paths: Vec<ArtifactPath> = page.into_iter().map(|one| one.path).collect();
             after = paths.last().cloned();
-            let (available, confirmed) = self.take_in_of(&compared.scope, paths.clone())?;
+            let (available, confirmed) = self.take_in_of(&compared.scopes, paths.clone())?;
             let left = (paths.len() as u64).saturating_sub(confirmed);
             awaited.waiting += left;
             awaited.available += available.saturating_sub(confirmed);
@@ -162,23 +141,24 @@ impl RootSync<'_, '_> {
     /// their record.
     fn take_in_of(
         &mut self,
-        scope: &Scope,
+        scopes: &Scopes,
         paths: Vec<ArtifactPath>,
     ) -> Result<(u64, u64), SyncError> {
         if paths.is_empty() {
             return Ok((0, 0));
         }
-        let dids: Vec<Did> = paths
-            .iter()
-            .map(|path| Did::new(scope, path.as_str()))
-            .collect();
-        let mut listed = self.list(&dids, false)?.here;
+        let in_scopes = |path: &ArtifactPath| {
+            let scopes = scopes.all.iter();
+            scopes.map(|scope| Did::new(scope, path.as_str())).collect()
+        };
+        let dids: Vec<Vec<Did>> = paths.iter().map(in_scopes).collect();
+        let mut listed = self.list(&dids.concat(), false)?.here;
         let asked: Vec<&ArtifactPath> = paths.iter().collect();
         let claims = self.registry().claims_at(&self.root().name, &asked)?;
         let found = paths.into_iter().zip(dids).zip(claims);
         let arrivals: Vec<Arrival> = found
-            .filter_map(|((path, did), claims)| {
-                let here = listed.remove(&did)?;
+            .filter_map(|((path, dids), claims)| {
+                let here = dids.iter().find_map(|did| listed.remove(did))?;
                 Some(Arrival { path, here, claims })
             })
             .collect();
@@ -192,11 +172,11 @@ impl RootSync<'_, '_> {
     }
 
     /// Finds artifacts that were forgotten and that Rucio has here again.
-    fn find_again(&mut self, compared: &Compared, marks: SyncMarks) -> Result<(), SyncError> {
+    fn find_again(&mut self, compared: &Compared) -> Result<(), SyncError> {
         let root = self.root().name.clone();
         if !self.registry().has_absent(&compared.run)? {
             let forgotten = false;
-            let marks = SyncMarks { forgotten, ..marks };
+            let marks = SyncMarks { forgotten };
             return Ok(self.ledger().mark_synced(&root, &compared.run, marks)?);
         }
         for instalment in &compared.instalments {
@@ -214,7 +194,7 @@ impl RootSync<'_, '_> {
                 self.budget.go_on()?;
             }
             for chunk in paths.chunks(self.rucio.config().bulk) {
-                self.take_in_of(&compared.scope, chunk.to_vec())?;
+                self.take_in_of(&compared.scopes, chunk.to_vec())?;
             }
         }
         Ok(())
@@ -237,11 +217,10 @@ impl RootSync<'_, '_> {
             let mut paths: Vec<ArtifactPath> = here.map(|one| one.path).collect();
             paths.sort_unstable();
             paths.dedup();
-            let gone = |path: ArtifactPath| Gone {
-                did: Did::new(&compared.scope, path.as_str()),
-                path,
-            };
-            let gone: Vec<Gone> = paths.into_iter().map(gone).collect();
+            let gone: Vec<Gone> = paths
+                .into_iter()
+                .map(|path| Gone { scope: None, path })
+                .collect();
             self.forget(&gone)?;
         }
     }
@@ -267,7 +246,16 @@ impl RootSync<'_, '_> {
             let origin = Some(run.origin);
             let mut progress = |_: Phase| progress();
             let removing = &self.syncing.ground.removing;
-            removing.restore(names, origin, part.dataset_type.as_ref(), &mut progress)?;
+            let kind = part.dataset_type.as_ref();
+            if let Err(error) = removing.restore(names, origin, kind, &mut progress) {
+                let error = SyncError::from(error);
+                if error.is_interruption() || error.is_fenced() {
+                    return Err(error);
+                }
+                // Removals may be under way for long: others are compared meanwhile.
+                tracing::warn!(run = %run.name, error = %error_chain(&error), "cannot be wanted again yet");
+                continue;
+            }
             tracing::info!(run = %run.name, since = %part.since, "wanted again: Rucio was told later to bring it here");
         }
         Ok(())

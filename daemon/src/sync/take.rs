@@ -230,9 +230,17 @@ impl RootSync<'_, '_> {
             claims.retain(|claim| self.is_carried(&claim.run));
             (heard, path, claims)
         });
-        Ok(known
+        let open: Vec<Known> = known
             .filter(|(_, _, claims)| claims.iter().any(is_open))
-            .collect())
+            .collect();
+        let mut ours = Vec::with_capacity(open.len());
+        let mut scopes = BTreeMap::new();
+        for (heard, path, claims) in open {
+            if self.are_of_known(&heard.did.scope, &claims, &mut scopes)? {
+                ours.push((heard, path, claims));
+            }
+        }
+        Ok(ours)
     }
 
     /// Where artifacts have their own names, and a look is what confirms: looks, and keeps those that
@@ -285,8 +293,8 @@ impl RootSync<'_, '_> {
         let (mut gone, mut of) = (Vec::new(), Vec::new());
         for one in heard {
             if let Named::Other(path) = named(&one.did.name) {
-                let did = one.did.clone();
-                gone.push(Gone { did, path });
+                let scope = Some(one.did.scope.clone());
+                gone.push(Gone { scope, path });
                 of.push(one);
             }
         }

@@ -29,6 +29,9 @@ use crate::worker::{Next, Pulse, StepError, Worker};
 /// How often the loop looks for runs that have come to wait, and for hints that were lost. The question
 /// is a look into two tables.
 const ASK_INTERVAL: Duration = Duration::from_secs(2);
+/// Hints are lost where there are too many of them: passes over everything that follow from it leave
+/// room between them.
+const ANEW_PAUSE: Duration = Duration::from_secs(10 * 60);
 /// Runs compared in one step.
 const RUNS_TOGETHER: usize = 20;
 
@@ -96,8 +99,12 @@ impl SyncDue {
 pub struct SyncWorker {
     syncing: Arc<Syncing>,
     due: SyncDue,
-    /// Hints that were lost when a pass began last.
+    /// Hints that had been lost when it was asked last.
     lost: Option<u64>,
+    /// Whether more have been lost since a pass over everything began.
+    owes_everything: bool,
+    /// When such a pass began last.
+    begun_anew: Option<Timestamp>,
     /// Waiting runs that were compared.
     compared: BTreeMap<(RootName, RunKey), Compared>,
     changes: Option<u64>,
@@ -110,6 +117,8 @@ impl SyncWorker {
             syncing,
             due,
             lost: None,
+            owes_everything: false,
+            begun_anew: None,
             compared: BTreeMap::new(),
             changes: None,
         }
@@ -122,11 +131,18 @@ impl SyncWorker {
     ///
     /// Where Rucio, or this site, do not answer, or `progress` broke off.
     pub fn work(&mut self, rucio: &Rucio, progress: &mut Progress<'_>) -> Result<bool, SyncError> {
-        if self.is_due()? {
-            self.pass(rucio, progress)?;
-            return Ok(true);
+        if !self.is_due()? {
+            return self.compare_waiting(rucio, progress);
         }
-        self.compare_waiting(rucio, progress)
+        match self.pass(rucio, progress) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_interruption() || error.is_fenced() => Err(error),
+            // What holds up the pass holds up no run that waits.
+            Err(error) => {
+                self.compare_waiting(rucio, progress)?;
+                Err(error)
+            }
+        }
     }
 
     fn is_due(&mut self) -> Result<bool, SyncError> {
@@ -134,9 +150,19 @@ impl SyncWorker {
             return Ok(false);
         };
         let lost = flow.site().ledger.hints_lost()?;
-        let have_been_lost = self.lost.is_some_and(|before| before != lost);
+        self.owes_everything |= self.lost.is_some_and(|before| before != lost);
         self.lost = Some(lost);
-        Ok(self.due.take() || have_been_lost)
+        let now = flow.site().clock.now();
+        let is_time = self.begun_anew.is_none_or(|begun| {
+            Duration::try_from(now.duration_since(begun)).is_ok_and(|since| since >= ANEW_PAUSE)
+        });
+        if self.owes_everything && is_time {
+            self.syncing.begin_anew()?;
+            self.owes_everything = false;
+            self.begun_anew = Some(now);
+            return Ok(true);
+        }
+        Ok(self.due.take())
     }
 
     fn pass(&mut self, rucio: &Rucio, progress: &mut Progress<'_>) -> Result<(), SyncError> {

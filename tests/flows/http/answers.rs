@@ -42,7 +42,9 @@ fn everything_that_is_known_can_be_asked_for() {
             "manifests of main",
             "artifacts of main",
             "removals",
-            "following"
+            "following",
+            "hints of Rucio",
+            "hints of datasets"
         ]
     );
     let shown = site.answer(&["status"]);
@@ -222,13 +224,17 @@ fn a_ledger_of_an_older_release_is_migrated_by_the_daemon() {
     let site = site("");
     let ledger = runsync::assembly::ledger_file(&site.site());
     let database = rusqlite::Connection::open(&ledger).unwrap();
-    let version: i64 = database
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .unwrap();
-    database.execute_batch("DROP TABLE publication").unwrap();
+    // As it was before anything was said of Rucio.
+    let since = "publication hint hint_count poison sync_pass sync_run sync_name rule_ending";
+    for table in since.split(' ') {
+        database
+            .execute_batch(&format!("DROP TABLE {table}"))
+            .unwrap();
+    }
     database
-        .pragma_update(None, "user_version", version - 1)
+        .execute_batch("ALTER TABLE meta DROP COLUMN hints_lost")
         .unwrap();
+    database.pragma_update(None, "user_version", 3).unwrap();
     drop(database);
     site.answer(&["config", "check"]);
     let daemon = Daemon::start(&site);

@@ -13,7 +13,14 @@ CREATE TABLE sync_run (
     root      TEXT NOT NULL,
     run       TEXT NOT NULL,
     origin    BLOB NOT NULL,
-    linked    INTEGER NOT NULL,    -- whether names of its artifacts were made here
     forgotten INTEGER NOT NULL,    -- whether artifacts were forgotten that Rucio had deleted
     PRIMARY KEY (root, run, origin)
+) WITHOUT ROWID;
+
+-- Names that runsync gave to files of Rucio's: they are its own to take away, and no others are.
+CREATE TABLE sync_name (
+    root  TEXT NOT NULL,
+    path  TEXT NOT NULL,
+    inode INTEGER NOT NULL,        -- of the file, as the bits of a signed number
+    PRIMARY KEY (root, path)
 ) WITHOUT ROWID;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use runsync_config::root::RootName;
 use runsync_manifest::checksum::Sha256;
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::{RepositoryId, RunKey};
+use runsync_manifest::name::{ArtifactPath, RepositoryId, RunKey};
 use rusqlite::{Connection, Params, params};
 
 use super::SCHEMA;
@@ -20,9 +20,9 @@ use super::syncs;
 use crate::file_identity::FileIdentity;
 use crate::lease::Tenure;
 use crate::ledger::record::{
-    Finding, Hint, HintKind, Location, ManifestRow, ManifestState, NewHint, NewPoison, NewRequest,
-    Poison, Publication, PublicationState, REQUESTS_KEPT, RequestRow, RuleEnding, SyncMarks,
-    SyncPass,
+    Finding, Hint, HintKind, Location, MadeName, ManifestRow, ManifestState, NewHint, NewPoison,
+    NewRequest, Poison, Publication, PublicationState, REQUESTS_KEPT, RequestRow, RuleEnding,
+    SyncMarks, SyncPass,
 };
 use crate::ledger::{Ledger, LedgerError};
 use crate::sqlite::Database;
@@ -526,6 +526,24 @@ impl Ledger for SqliteLedger {
     ) -> Result<(), LedgerError> {
         self.write("note what was done to files of a run", |connection| {
             syncs::mark(connection, root, run, marks)
+        })
+    }
+
+    fn note_names(&self, root: &RootName, names: &[MadeName<'_>]) -> Result<(), LedgerError> {
+        self.write("note names of files of Rucio's", |connection| {
+            syncs::note_names(connection, root, names)
+        })
+    }
+
+    fn are_made(&self, root: &RootName, names: &[MadeName<'_>]) -> Result<Vec<bool>, LedgerError> {
+        self.read("look up names of files of Rucio's", |connection| {
+            syncs::are_made(connection, root, names)
+        })
+    }
+
+    fn strike_names(&self, root: &RootName, paths: &[&ArtifactPath]) -> Result<(), LedgerError> {
+        self.write("strike out names of files of Rucio's", |connection| {
+            syncs::strike_names(connection, root, paths)
         })
     }
 

@@ -1,11 +1,11 @@
 //! How far asking Rucio what should be here has come.
 
 use runsync_config::root::RootName;
-use runsync_manifest::name::RunKey;
+use runsync_manifest::name::{ArtifactPath, RunKey};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::rows::{self, Failure};
-use crate::ledger::record::{SyncMarks, SyncPass};
+use crate::ledger::record::{MadeName, SyncMarks, SyncPass};
 
 pub(super) fn note_pass(connection: &Connection, pass: &SyncPass) -> Result<(), Failure> {
     connection
@@ -58,7 +58,7 @@ pub(super) fn mark(
     run: &RunKey,
     marks: SyncMarks,
 ) -> Result<(), Failure> {
-    let SyncMarks { linked, forgotten } = marks;
+    let SyncMarks { forgotten } = marks;
     let (name, origin) = (run.name.as_str(), run.origin.0.as_bytes());
     if marks == SyncMarks::default() {
         connection
@@ -68,10 +68,10 @@ pub(super) fn mark(
     }
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO sync_run (root, run, origin, linked, forgotten)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT OR REPLACE INTO sync_run (root, run, origin, forgotten)
+             VALUES (?1, ?2, ?3, ?4)",
         )?
-        .execute(params![root.as_str(), name, origin, linked, forgotten])?;
+        .execute(params![root.as_str(), name, origin, forgotten])?;
     Ok(())
 }
 
@@ -82,17 +82,68 @@ pub(super) fn marks(
 ) -> Result<SyncMarks, Failure> {
     let marks = connection
         .prepare_cached(
-            "SELECT linked, forgotten FROM sync_run WHERE root = ?1 AND run = ?2 AND origin = ?3",
+            "SELECT forgotten FROM sync_run WHERE root = ?1 AND run = ?2 AND origin = ?3",
         )?
         .query_row(
             params![root.as_str(), run.name.as_str(), run.origin.0.as_bytes()],
             |row| {
                 Ok(SyncMarks {
-                    linked: row.get(0)?,
-                    forgotten: row.get(1)?,
+                    forgotten: row.get(0)?,
                 })
             },
         )
         .optional()?;
     Ok(marks.unwrap_or_default())
+}
+
+pub(super) fn note_names(
+    connection: &Connection,
+    root: &RootName,
+    names: &[MadeName<'_>],
+) -> Result<(), Failure> {
+    let mut note = connection.prepare_cached(
+        "INSERT OR REPLACE INTO sync_name (root, path, inode) VALUES (?1, ?2, ?3)",
+    )?;
+    for name in names {
+        note.execute(params![
+            root.as_str(),
+            name.path.as_str(),
+            inode(name.inode)
+        ])?;
+    }
+    Ok(())
+}
+
+pub(super) fn are_made(
+    connection: &Connection,
+    root: &RootName,
+    names: &[MadeName<'_>],
+) -> Result<Vec<bool>, Failure> {
+    let mut made = connection
+        .prepare_cached("SELECT 1 FROM sync_name WHERE root = ?1 AND path = ?2 AND inode = ?3")?;
+    names
+        .iter()
+        .map(|name| {
+            let asked = params![root.as_str(), name.path.as_str(), inode(name.inode)];
+            Ok(made.exists(asked)?)
+        })
+        .collect()
+}
+
+pub(super) fn strike_names(
+    connection: &Connection,
+    root: &RootName,
+    paths: &[&ArtifactPath],
+) -> Result<(), Failure> {
+    let mut strike =
+        connection.prepare_cached("DELETE FROM sync_name WHERE root = ?1 AND path = ?2")?;
+    for path in paths {
+        strike.execute(params![root.as_str(), path.as_str()])?;
+    }
+    Ok(())
+}
+
+/// SQLite's integers are signed; the bits are the same.
+fn inode(inode: u64) -> i64 {
+    inode.cast_signed()
 }
