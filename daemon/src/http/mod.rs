@@ -11,7 +11,7 @@
 //! - What blocks has a thread for the time it blocks, and there are so many at a time; a client that
 //!   is slow holds none.
 //! - What changes something is refused where this daemon does not run the loops, and is recorded
-//!   with who asked for it. Messages ([`events`]) are hints, and only counted.
+//!   with who asked for it. Messages (`events`) are hints, and only counted.
 //! - Every refusal is a problem (RFC 9457); no answer and no line of the log holds a token.
 
 mod error;

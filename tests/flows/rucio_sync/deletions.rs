@@ -1,8 +1,9 @@
 //! What Rucio has deleted here is forgotten, and nothing else; what it brings again comes back.
 
 use harness::{Naming, Rucio};
-use runsync::ledger::record::{HintKind, Taken};
+use runsync::ledger::record::{Hint, HintKind, Taken};
 use runsync::registry::record::Presence;
+use runsync_manifest::content::Content;
 
 use crate::pair;
 use crate::proof::shown;
@@ -144,5 +145,71 @@ pub(crate) fn wanted_again(server: &Rucio) {
     shown(
         "a rule that is newer than the wish",
         "it is wanted again, and confirmed",
+    );
+}
+
+/// What looks like a deletion and is none, and files that Rucio never had.
+pub(crate) fn guarded(server: &Rucio) {
+    let scene = Scene::new(server, "GONE_GUARD", Naming::Hash);
+    let run = "u/gone_guard/run";
+    scene.bring(run);
+    scene.pass();
+    let hints = scene.hints(HintKind::Deleted, run);
+    let stays = |what: &str| {
+        assert!(scene.take(&hints).iter().all(|taken| *taken == Taken::Done));
+        assert_eq!(scene.standing(run).0, u64::from(FILES), "{what}");
+        scene.has_names(run, FILES);
+    };
+    let there = scene.b.rse.name.clone();
+    let closed = |is_open: bool| {
+        let body = serde_json::json!({"availability_read": is_open});
+        server
+            .must("PUT", &format!("/rses/{there}"), Some(&body))
+            .unwrap();
+    };
+    closed(false);
+    stays("closed for reading");
+    closed(true);
+    shown(
+        "told of deletions while the RSE is closed for reading",
+        "it lists nothing, and nothing is forgotten",
+    );
+
+    // Carried by hand: Rucio knows nothing of it.
+    let carried = 3;
+    let manifest = scene
+        .a
+        .place(run, "1-2", Content::Additions, FILES..FILES + carried);
+    for number in FILES..FILES + carried {
+        let path = format!("{run}/calexp/{number}.fits");
+        let bytes = std::fs::read(scene.a.site.root().join(&path)).unwrap();
+        scene.b.site.put(&path, &bytes);
+    }
+    let path = scene.manifest(run, "1-2");
+    scene.b.site.put(&path, &std::fs::read(manifest).unwrap());
+    scene.b.ingest(&[scene.b.site.root().join(&path)]);
+    assert_eq!(scene.standing(run), (u64::from(FILES + carried), 0));
+
+    scene.delete_at_b(run);
+    let elsewhere = hints.iter().cloned().map(|hint| Hint {
+        scope: "elsewhere".to_owned(),
+        ..hint
+    });
+    let elsewhere: Vec<Hint> = elsewhere.collect();
+    let taken = scene.take(&elsewhere);
+    assert!(taken.iter().all(|taken| *taken == Taken::Done));
+    scene.has_names(run, FILES);
+    shown(
+        "told of deletions of the same names in another scope",
+        "they are other files: nothing is forgotten",
+    );
+
+    assert_eq!(scene.pass().forgotten, u64::from(FILES));
+    assert_eq!(scene.standing(run), (u64::from(carried), 0));
+    let left = pair::files_below(&scene.b.site, &format!("{run}/calexp"));
+    assert_eq!(left.len(), carried as usize, "{left:?}");
+    shown(
+        "Rucio deletes a run of which an instalment was carried by hand",
+        "what Rucio had goes, and what it never had stays",
     );
 }

@@ -71,6 +71,7 @@ const ALL: &[Section] = &[
     ("deleted identity", deletions::identity),
     ("deleted hash", deletions::hash),
     ("kept", deletions::kept),
+    ("guarded", deletions::guarded),
     ("wanted again", deletions::wanted_again),
     ("late", late::late),
     ("taken", hostile::taken),

