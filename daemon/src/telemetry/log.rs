@@ -56,9 +56,13 @@ fn start_up_to(log: &Log, level: LevelFilter) -> Result<(), TelemetryError> {
     subscriber.try_init().map_err(TelemetryError::Twice)
 }
 
+/// Libraries that log at INFO what only their makers ask for.
+const QUIET: &str = "tokio_cron_scheduler=warn";
+
 /// Reads filter directives such as `info,runsync::ingest=debug`.
 pub fn filter(directives: &str) -> Result<EnvFilter, TelemetryError> {
-    let parsed = EnvFilter::builder().parse(directives);
+    // What is said later of the same target counts.
+    let parsed = EnvFilter::builder().parse(format!("{QUIET},{directives}"));
     parsed.map_err(|source| TelemetryError::Filter {
         filter: directives.to_owned(),
         source,
