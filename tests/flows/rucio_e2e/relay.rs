@@ -100,11 +100,18 @@ fn send(stream: &mut TcpStream, command: &str, headers: &str, body: &[u8]) {
 
 /// A frame's command and body; nothing where none comes within the pause.
 fn read(reader: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
-    match reader.fill_buf() {
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-            return None;
+    loop {
+        match reader.fill_buf() {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return None;
+            }
+            buffered => match buffered.unwrap().first() {
+                None => return None,
+                // Ends of lines may stand between frames.
+                Some(b'\n' | b'\r') => reader.consume(1),
+                Some(_) => break,
+            },
         }
-        buffered => assert!(!buffered.unwrap().is_empty(), "the broker is gone"),
     }
     reader
         .get_ref()
@@ -115,10 +122,7 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
         reader.read_line(&mut line).unwrap();
         line.trim_end_matches(['\r', '\n']).to_owned()
     };
-    let mut command = line();
-    while command.is_empty() {
-        command = line();
-    }
+    let command = line();
     let mut length = 0;
     loop {
         let header = line();
@@ -133,5 +137,5 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
     reader.read_exact(&mut body).unwrap();
     assert_eq!(body.pop(), Some(0));
     reader.get_ref().set_read_timeout(Some(PAUSE)).unwrap();
-    Some((command.trim_start_matches('\0').to_owned(), body))
+    Some((command, body))
 }
