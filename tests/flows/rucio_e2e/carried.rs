@@ -113,24 +113,34 @@ impl States {
         let mut rows = Vec::new();
         for (name, running) in [("A", &scene.a), ("B", &scene.b)] {
             let dump = running.site.site.watch().dump();
-            let origin = scene.a.site.site.repository.to_string();
-            let dump = dump.replace(run, "RUN").replace(&origin, "ORIGIN");
             rows.extend(dump.lines().map(|line| format!("{name}: {line}")));
             let names = state::names(&running.site, Of::Run(run)).into_iter();
-            let names = names.map(|found| found.replace(&origin, "ORIGIN"));
             rows.extend(names.map(|found| format!("{name} has {found}")));
         }
-        let rses = [
-            (&scene.a.site.rse.name, "RSE_A"),
-            (&scene.b.site.rse.name, "RSE_B"),
-        ];
-        let origin = scene.a.site.site.repository.to_string();
-        for row in state::rucio(server, Of::Run(run)) {
-            let row = rses
-                .iter()
-                .fold(row, |row, (rse, short)| row.replace(rse.as_str(), short));
-            rows.push(format!("Rucio: {}", row.replace(&origin, "ORIGIN")));
-        }
+        let in_rucio = state::rucio(server, Of::Run(run)).into_iter();
+        rows.extend(in_rucio.map(|row| format!("Rucio: {row}")));
+        let mut rows: Vec<String> = rows.iter().map(|row| normal(row, scene, run)).collect();
+        rows.sort_unstable();
         self.0.push((when, rows));
     }
+}
+
+/// A row without the names that only this way has.
+fn normal(row: &str, scene: &Scene, run: &str) -> String {
+    let (a, b) = (&scene.a.site, &scene.b.site);
+    let origin = a.site.repository.to_string();
+    // Datasets of a run have a number of its own in the middle of their UUIDs.
+    let uuid = uuid::Uuid::from_u128(crate::rucio::uuid(run, 0)).to_string();
+    let own = uuid.get(19..28).unwrap();
+    let names = [
+        (run, "RUN"),
+        (&origin, "ORIGIN"),
+        (own, "NUMBER"),
+        (&a.rse.name, "RSE_A"),
+        (&b.rse.name, "RSE_B"),
+        (&a.scope, "SCOPE"),
+    ];
+    names.iter().fold(row.to_owned(), |row, (name, short)| {
+        row.replace(name, short)
+    })
 }
