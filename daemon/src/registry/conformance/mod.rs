@@ -128,6 +128,7 @@ macro_rules! conformance {
             giving_way:
                 what_the_owner_names_goes_over_as_it_is
                 what_contradicts_the_owner_is_dropped
+                what_others_hold_stands_against_the_owner_all_the_same
                 giving_way_in_parts_ends_alike;
         }
     };
