@@ -187,8 +187,10 @@ fn a_finding_about_what_nobody_waits_for_is_dropped() {
     let left_behind = finding(RUN, "data/large.fits");
     let found = [left_behind, waited_for.clone()];
     open.ledger().find_all(&found).unwrap();
+    // Of the next start: what this one knows of findings, all that confirm in the root share.
+    drop(open);
+    let open = site.open();
     let go_on = &mut || ControlFlow::Continue(());
-    // Of the next start.
     let mut confirming = Confirming::new(open.flow().clone());
     confirming.step(go_on).unwrap();
     assert_eq!(open.ledger().findings().unwrap(), [waited_for]);

@@ -88,7 +88,7 @@ type Progress<'a> = &'a mut dyn FnMut(u64) -> ControlFlow<()>;
 
 pass_on! {
     fn changes() -> u64;
-    fn conflicts(asked: &Registration<'_>, limit: usize, progress: Progress<'_>) -> Vec<Conflict>;
+    fn conflicts_beside(asked: &Registration<'_>, giving_way: &[RunKey], limit: usize, progress: Progress<'_>) -> Vec<Conflict>;
     fn still_stands(conflict: &Conflict) -> bool;
     fn register(asked: &[Registration<'_>], progress: Progress<'_>) -> Vec<Result<Registered, Conflict>>;
     fn give_way(adopted: &RunKey, asked: &Registration<'_>, progress: Progress<'_>) -> GivenWay;

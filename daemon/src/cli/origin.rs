@@ -21,9 +21,9 @@ pub(crate) fn parse(text: &str) -> Result<RepositoryId, String> {
 
 /// What an adopted origin is called, where it is one of this site's.
 pub(crate) fn adopted_label(origin: RepositoryId, site: &Site) -> Option<String> {
-    let rses = site.adopt.iter().flat_map(|adopt| &adopt.rses);
-    let mut adopted = rses.filter(|rse| adopted::origin_of(rse) == origin);
-    adopted.next().map(adopted::label)
+    let mut rses = adopted::rses(site).into_iter();
+    rses.find(|rse| adopted::origin_of(rse) == origin)
+        .map(adopted::label)
 }
 
 #[cfg(test)]

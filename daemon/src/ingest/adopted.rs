@@ -5,6 +5,9 @@
 //! is of this site alone: it is told to nobody, and gives way as soon as an owner's manifest names the
 //! same run ([`super::give_way`]).
 
+use std::collections::BTreeSet;
+
+use runsync_config::site::Site;
 use runsync_manifest::name::{RepositoryId, RseName};
 use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
@@ -14,6 +17,14 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x5f0c_8b1e_3a57_4d0e_9c55_6a1d_2f7b_e49
 
 /// The run that holds dimension records from files of them, and no datasets: one for each RSE.
 pub const DIMENSIONS_RUN: &str = "adopted-dimensions";
+
+/// The RSEs at which a site may have adopted anything: those of its roots, whether it adopts there by now or not,
+/// each once.
+pub fn rses(site: &Site) -> BTreeSet<&RseName> {
+    let of_roots = site.roots.iter().filter_map(|root| root.rse.as_ref());
+    let adopting = site.adopt.iter().flat_map(|adopt| &adopt.rses);
+    of_roots.chain(adopting).collect()
+}
 
 /// What an adopted origin is called.
 pub fn label(rse: &RseName) -> String {

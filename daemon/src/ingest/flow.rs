@@ -345,7 +345,20 @@ impl Flow {
             .registration
             .acquire(&mut || progress(Progress::Waiting))?;
         self.resume(progress)?;
-        self.settle_locked(manifests, progress)
+        // What adopted runs give way to is registered alone: nothing else of its commit stands against it.
+        let (mut together, mut alone) = (Vec::with_capacity(manifests.len()), Vec::new());
+        for manifest in manifests {
+            if self.giving_way(&manifest.parsed().run())?.is_empty() {
+                together.push(manifest);
+            } else {
+                alone.push(manifest);
+            }
+        }
+        let mut decisions = self.settle_locked(together, progress)?;
+        for manifest in alone {
+            decisions.extend(self.settle_locked(vec![manifest], progress)?);
+        }
+        Ok(decisions)
     }
 
     /// Ends registrations that were interrupted, before anything else is judged: some of their
@@ -416,7 +429,10 @@ impl Flow {
                 Verdict::Compare(verified) | Verdict::Hear(verified) | Verdict::Hold(verified) => {
                     rows.push(self.held(&verified));
                 }
-                Verdict::Known(parsed) => rows.push(self.registered_row(&parsed)),
+                Verdict::Known(parsed) => {
+                    self.close_adopted(&parsed.run())?;
+                    rows.push(self.registered_row(&parsed));
+                }
                 Verdict::Refuse(parsed, refusal) => rows.push(self.whole_row(&parsed, refusal)),
             }
         }
@@ -448,6 +464,7 @@ impl Flow {
         match outcome {
             Outcome::Registered(verified, registered) => {
                 let now = self.site.clock.now();
+                self.close_adopted(verified.run())?;
                 let differing = &registered.dimensions_differing;
                 acknowledge::keep_differing(verified.run(), differing, &*self.site.ledger, now)?;
                 info!(

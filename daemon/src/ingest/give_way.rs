@@ -23,7 +23,8 @@ pub const ADOPTED_CONTRADICTED: &str = "adopted_contradicted";
 pub const ADOPTED_LEFT: &str = "adopted_left";
 
 impl Flow {
-    /// Judges an authentic manifest by what is registered, once adopted runs have given way to it.
+    /// Judges an authentic manifest by what is registered, and has adopted runs give way to it. Whether
+    /// anything else stands against it is asked first: a manifest that is kept out takes nothing over.
     pub(super) fn compare(
         &self,
         verified: Verified,
@@ -31,23 +32,55 @@ impl Flow {
     ) -> Result<Verdict, IngestError> {
         let trust = self.site().trust();
         let run = verified.run().clone();
-        if trust.is_adopted(run.origin) {
-            if let Some(owner) = self.owner_heard_of(&run.name)? {
-                let why = format!("run `{}` is of repository {owner} by now", run.name);
-                let refusal = Refusal::superseded(why);
-                return Ok(Verdict::Refuse(verified.into_parsed(), refusal));
-            }
-        } else {
-            self.take_over(&verified, &trust, progress)?;
+        let giving_way = self.giving_way(&run)?;
+        if trust.is_adopted(run.origin)
+            && let Some(owner) = self.owner_heard_of(&run.name)?
+        {
+            let why = format!("run `{}` is of repository {owner} by now", run.name);
+            let refusal = Refusal::superseded(why);
+            return Ok(Verdict::Refuse(verified.into_parsed(), refusal));
         }
-        let root = &self.root().name;
+        let (registry, root) = (&*self.site().registry, &self.root().name);
         let compared = &mut |rows| progress(Progress::Compared { rows });
+        let verdict = verify::judge_conflicts(verified, registry, root, &giving_way, compared)?;
+        if giving_way.is_empty() {
+            return Ok(verdict);
+        }
+        let Verdict::Register(verified) = verdict else {
+            return Ok(verdict);
+        };
+        for adopted in &giving_way {
+            let registration = verified.registration(root, false);
+            let given = registry.give_way(adopted, &registration, compared)?;
+            self.tell(adopted, &trust, &given)?;
+        }
         Ok(verify::judge_conflicts(
             verified,
-            &*self.site().registry,
+            registry,
             root,
+            &[],
             compared,
         )?)
+    }
+
+    /// The adopted runs that have to give way to a run: those of its name that hold anything.
+    pub(super) fn giving_way(&self, run: &RunKey) -> Result<Vec<RunKey>, IngestError> {
+        let trust = self.site().trust();
+        let mut giving_way = Vec::new();
+        if trust.is_adopted(run.origin) {
+            return Ok(giving_way);
+        }
+        for origin in trust.adopted_origins() {
+            let adopted = RunKey {
+                origin,
+                name: run.name.clone(),
+            };
+            let row = self.site().registry.run(&adopted)?;
+            if row.is_some_and(|row| row.datasets > 0) {
+                giving_way.push(adopted);
+            }
+        }
+        Ok(giving_way)
     }
 
     /// The repository that has spoken for a run of that name, where one has that may own it.
@@ -66,85 +99,83 @@ impl Flow {
         Ok(None)
     }
 
-    fn take_over(
-        &self,
-        verified: &Verified,
-        trust: &Trust,
-        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-    ) -> Result<(), IngestError> {
-        let registry = &self.site().registry;
-        for origin in trust.adopted_origins() {
-            let adopted = RunKey {
-                origin,
-                name: verified.run().name.clone(),
-            };
-            let row = registry.run(&adopted)?;
-            if row.is_none_or(|row| row.datasets == 0) {
-                continue;
-            }
-            let registration = verified.registration(&self.root().name, false);
-            let compared = &mut |rows| progress(Progress::Compared { rows });
-            let given = registry.give_way(&adopted, &registration, compared)?;
-            self.tell(&adopted, trust, &given)?;
-        }
-        Ok(())
-    }
-
-    /// Says what an adopted run has given up, and closes it where nothing is left.
+    /// Says what an adopted run has given up.
     fn tell(&self, adopted: &RunKey, trust: &Trust, given: &GivenWay) -> Result<(), IngestError> {
-        let (registry, ledger) = (&self.site().registry, &self.site().ledger);
-        let name = &adopted.name;
         let label = trust.label(adopted.origin).unwrap_or_default();
         if given.moved + given.dropped > 0 {
             info!(
-                run = %name,
+                run = %adopted.name,
                 adopted = label,
                 moved = given.moved,
                 dropped = given.dropped,
                 "adopted run gives way to its owner"
             );
         }
-        let mut findings = Vec::new();
-        let subject = format!("{label}/{name}");
-        let now = self.site().clock.now();
-        let mut find = |kind: &str, detail: String| {
-            warn!(run = %name, adopted = label, kind, detail, "adopted run differs from its owner's");
-            findings.push(Finding {
-                kind: kind.to_owned(),
-                subject: subject.clone(),
-                detail,
-                first_seen: now,
-                last_seen: now,
-                times: 1,
-            });
-        };
-        if given.dropped > 0 {
-            let examples: Vec<String> = given.examples.iter().map(ToString::to_string).collect();
-            let detail = format!(
-                "{} datasets of messages contradicted the manifest of the run's owner and are known no more, their artifacts stay: {}",
-                given.dropped,
-                examples.join(", ")
-            );
-            find(ADOPTED_CONTRADICTED, detail);
+        if given.dropped == 0 {
+            return Ok(());
         }
-        let left = registry.run(adopted)?.filter(|row| row.datasets > 0);
-        if let Some(row) = left {
-            find(
-                ADOPTED_LEFT,
-                format!(
+        let examples: Vec<String> = given.examples.iter().map(ToString::to_string).collect();
+        let detail = format!(
+            "{} datasets of messages contradicted the manifest of the run's owner and are known no more, their artifacts stay: {}",
+            given.dropped,
+            examples.join(", ")
+        );
+        self.find(ADOPTED_CONTRADICTED, adopted, label, detail)
+    }
+
+    /// Ends what a run's owner has taken over, once its manifest is registered: an adopted run of which nothing is
+    /// left is closed, and of another it is said what is left. Said again it changes nothing, so that a crash before
+    /// it is mended by the next look at the manifest.
+    pub(super) fn close_adopted(&self, owned: &RunKey) -> Result<(), IngestError> {
+        let trust = self.site().trust();
+        if trust.is_adopted(owned.origin) {
+            return Ok(());
+        }
+        let registry = &self.site().registry;
+        for origin in trust.adopted_origins() {
+            let adopted = RunKey {
+                origin,
+                name: owned.name.clone(),
+            };
+            let Some(row) = registry.run(&adopted)? else {
+                continue;
+            };
+            let label = trust.label(origin).unwrap_or_default();
+            if row.datasets > 0 {
+                let detail = format!(
                     "{} datasets of messages are not in what the run's owner has published; `runsync remove-runs --local` with `--origin {label}` drops them",
                     row.datasets
-                ),
-            );
-        } else {
-            if let Some(generation) = registry.run(adopted)?.and_then(|row| row.generation) {
-                registry.raise_floor(adopted, generation)?;
+                );
+                self.find(ADOPTED_LEFT, &adopted, label, detail)?;
+                continue;
             }
-            ledger.healed(ADOPTED_LEFT, &subject)?;
-        }
-        if !findings.is_empty() {
-            ledger.find_all(&findings)?;
+            if let Some(generation) = row.generation.filter(|_| !row.is_removed()) {
+                registry.raise_floor(&adopted, generation)?;
+            }
+            let subject = format!("{label}/{}", adopted.name);
+            self.site().ledger.healed(ADOPTED_LEFT, &subject)?;
         }
         Ok(())
+    }
+
+    fn find(
+        &self,
+        kind: &str,
+        adopted: &RunKey,
+        label: &str,
+        detail: String,
+    ) -> Result<(), IngestError> {
+        let run = &adopted.name;
+        warn!(%run, adopted = label, kind, detail, "adopted run differs from its owner's");
+        let now = self.site().clock.now();
+        let finding = Finding {
+            kind: kind.to_owned(),
+            subject: format!("{label}/{run}"),
+            detail,
+            first_seen: now,
+            last_seen: now,
+            times: 1,
+        };
+        Ok(self.site().ledger.find_all(&[finding])?)
     }
 }

@@ -31,7 +31,7 @@ impl Group {
         self.claims + next.rows().claims() <= GROUP_CLAIMS
             && self.manifests.len() < GROUP_MANIFESTS
             && self.memory_bytes + next.rows().memory_bytes() <= GROUP_MEMORY_BYTES
-            && !self.runs.contains(&run_of(next))
+            && !self.runs.contains(&next.run())
     }
 
     /// Adds one that fits, or the first.
@@ -39,20 +39,12 @@ impl Group {
         let parsed = manifest.parsed();
         self.claims += parsed.rows().claims();
         self.memory_bytes += parsed.rows().memory_bytes();
-        self.runs.insert(run_of(parsed));
+        self.runs.insert(parsed.run());
         self.manifests.push(manifest);
     }
 
     /// The manifests, in the order they came.
     pub(super) fn into_manifests(self) -> Vec<Authentic> {
         self.manifests
-    }
-}
-
-fn run_of(parsed: &Parsed) -> RunKey {
-    let header = parsed.header();
-    RunKey {
-        origin: header.origin.repository,
-        name: header.run.clone(),
     }
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use runsync_manifest::error::ReadError;
 use runsync_manifest::header::Header;
 use runsync_manifest::limits::Limits;
+use runsync_manifest::name::RunKey;
 use runsync_manifest::reader::{Line, Reader};
 use runsync_manifest::trailer::Trailer;
 
@@ -190,6 +191,14 @@ impl Parsed {
     /// The header.
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// The run that it speaks of.
+    pub(super) fn run(&self) -> RunKey {
+        RunKey {
+            origin: self.header.origin.repository,
+            name: self.header.run.clone(),
+        }
     }
 
     /// The trailer.

@@ -16,7 +16,7 @@ pub struct Trust {
     local: RepositoryId,
     local_keys: Vec<PublicKey>,
     site: Site,
-    /// Origins of what this site adopts, with what they are called.
+    /// Origins of what this site adopts or may have adopted, with what they are called.
     adopted: Vec<(RepositoryId, String)>,
 }
 
@@ -37,7 +37,7 @@ impl Trust {
     /// Trust in our own repository (`local_keys`: its key and its former ones) and in the
     /// peers that the configuration names.
     pub fn new(local: RepositoryId, local_keys: Vec<PublicKey>, site: Site) -> Self {
-        let rses = site.adopt.iter().flat_map(|adopt| &adopt.rses);
+        let rses = adopted::rses(&site).into_iter();
         let adopted = rses.map(|rse| (adopted::origin_of(rse), adopted::label(rse)));
         Self {
             local,
@@ -47,7 +47,7 @@ impl Trust {
         }
     }
 
-    /// Whether a repository stands for what this site adopts at one of its RSEs.
+    /// Whether a repository stands for what this site adopts, or once did, at one of its RSEs.
     pub fn is_adopted(&self, repository: RepositoryId) -> bool {
         self.label(repository).is_some()
     }
@@ -59,7 +59,7 @@ impl Trust {
         found.map(|(_, label)| label.as_str())
     }
 
-    /// The repositories that stand for what this site adopts.
+    /// The repositories that stand for what this site adopts, or once did.
     pub fn adopted_origins(&self) -> impl Iterator<Item = RepositoryId> {
         self.adopted.iter().map(|(origin, _)| *origin)
     }
@@ -116,14 +116,12 @@ impl Trust {
         if repository == self.local {
             return self.site.may_own(run);
         }
-        if self.is_adopted(repository) {
-            let adopt = self.site.adopt.as_ref();
-            return run.as_str() == adopted::DIMENSIONS_RUN
-                || adopt.is_some_and(|adopt| adopt.takes_run(run));
-        }
-        self.site
-            .peer(repository)
-            .is_some_and(|peer| peer.run_prefixes.iter().any(|prefix| prefix.owns(run)))
+        // What is taken anew, `[adopt]` says. What was adopted before stays, whatever it says by now.
+        self.is_adopted(repository)
+            || self
+                .site
+                .peer(repository)
+                .is_some_and(|peer| peer.run_prefixes.iter().any(|prefix| prefix.owns(run)))
     }
 
     /// The run-name prefixes that other repositories than this one are configured to own.
@@ -257,6 +255,28 @@ mod tests {
         assert!(may_own(1, "u/bb"));
         assert!(!may_own(9, "u/b"));
         assert!(trust().knows(repository(2)) && !trust().knows(repository(9)));
+    }
+
+    #[test]
+    fn what_was_adopted_at_a_root_counts_without_its_section() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let config = "[site]\nname = \"SITE_A\"\n\
+            [[root]]\nname = \"main\"\nurl = \"file:///data\"\nrse = \"SITE_A_DISK\"\n";
+        let site = runsync_config::load(&write("site.toml", config)).unwrap();
+        let trust = Trust::new(repository(1), vec![key(1).public()], site);
+        let adopted = adopted::origin_of(&"SITE_A_DISK".parse().unwrap());
+        let run = "u/run".parse().unwrap();
+        assert!(trust.knows(adopted) && trust.is_adopted(adopted));
+        assert!(trust.may_own(adopted, &run));
+        assert!(!trust.owners_of(&run).contains(&adopted));
+        assert_eq!(trust.label(adopted), Some("adopted:SITE_A_DISK"));
+        let other = adopted::origin_of(&"SITE_B_DISK".parse().unwrap());
+        assert!(!trust.knows(other) && !trust.may_own(other, &run));
     }
 
     #[test]

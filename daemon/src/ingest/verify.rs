@@ -377,14 +377,17 @@ pub(super) fn superseded(generation: Generation, floor: Generation) -> Refusal {
     Refusal::superseded(below_floor(generation, floor))
 }
 
+/// Judges a manifest by what stands against it in the registry, once `giving_way` have given way to it.
 pub(super) fn judge_conflicts(
     verified: Verified,
     registry: &dyn Registry,
     root: &RootName,
+    giving_way: &[RunKey],
     progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Verdict, VerifyError> {
-    let conflicts = registry.conflicts(
+    let conflicts = registry.conflicts_beside(
         &verified.registration(root, false),
+        giving_way,
         CONFLICTS_SHOWN,
         progress,
     )?;

@@ -78,6 +78,22 @@ pub trait Registry: Send + Sync + Debug {
         registration: &Registration<'_>,
         limit: usize,
         progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<Vec<Conflict>, RegistryError> {
+        self.conflicts_beside(registration, &[], limit, progress)
+    }
+
+    /// The [`conflicts`](Self::conflicts) that are left once adopted runs have
+    /// [given way](Self::give_way) to the manifest. One that is being removed does not.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Interrupted`] where `progress` broke off.
+    fn conflicts_beside(
+        &self,
+        registration: &Registration<'_>,
+        giving_way: &[RunKey],
+        limit: usize,
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Vec<Conflict>, RegistryError>;
 
     /// What a registration that was interrupted would meet on its way out: its run, or an artifact

@@ -128,8 +128,8 @@ mod tests {
     #[test]
     fn the_time_of_a_rule_is_read_as_the_server_writes_it() {
         let rule: Rule = serde_json::from_str(
-            r#"{"id": "r", "account": "root", "rse_expression": "B", "copies": 1, "state": "OK",
-                "created_at": "Sun, 22 Nov 2026 03:16:16 UTC"}"#,
+            r#"{"id": "r", "scope": "hsc", "name": "a", "account": "root", "rse_expression": "B",
+                "copies": 1, "state": "OK", "created_at": "Sun, 22 Nov 2026 03:16:16 UTC"}"#,
         )
         .unwrap();
         assert_eq!(rule.made_at(), "2026-11-22T03:16:16Z".parse().ok());

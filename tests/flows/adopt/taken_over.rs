@@ -4,19 +4,25 @@ use std::fs;
 use std::ops::ControlFlow;
 
 use runsync::clock::Clock;
+use runsync::datastore::manifest_path;
+use runsync::ingest::flow::Progress;
 use runsync::ingest::give_way::{ADOPTED_CONTRADICTED, ADOPTED_LEFT};
+use runsync::ingest::settle::Settled;
 use runsync::ledger::record::{HintKind, ManifestState};
 use runsync::registry::record::Presence;
 use runsync::registry::removal::Operation;
 use runsync::removal::{Consent, Request, Requester};
 use runsync_manifest::content::Content;
+use runsync_manifest::generation::Generation;
 
 use crate::pair::{carry_manifests, copy_of, files_below};
-use crate::sender::{RUN, Sent, dimension_file, product, send};
+use crate::sender::{RSE, RUN, Sent, dimension_file, product, send};
 use crate::site::{
     adopted_run, configured, findings, manifests_of, presence, row, take_all, waiting,
 };
 use crate::support::{Manifest, OpenSite, TestSite, entry};
+
+const FIRST: Generation = Generation::FIRST;
 
 /// The owner's manifest of the products of these numbers, as the sender has them.
 fn manifest(owner: &TestSite, generation: &str, content: Content, numbers: &[u128]) -> Manifest {
@@ -50,6 +56,21 @@ fn adopt(site: &TestSite, numbers: &[u128]) -> OpenSite {
     send(site, &open, &sent);
     take_all(site, &mut open);
     open
+}
+
+/// What the root of a site holds, and the owner's key, at another.
+fn bring(site: &TestSite, owner: &TestSite, again: &TestSite) {
+    for file in files_below(site, "") {
+        if file != "runsync/repository.json" {
+            again.put(&file, &fs::read(site.root().join(&file)).unwrap());
+        }
+    }
+    let key = format!("keys/trusted/{}.json", owner.key.public().id());
+    let key_file = site.folder.path().join(&key);
+    crate::support::write(
+        &again.folder.path().join(&key),
+        &fs::read(key_file).unwrap(),
+    );
 }
 
 fn remove(open: &OpenSite, operation: Operation) -> Result<(), String> {
@@ -144,6 +165,88 @@ fn an_owner_that_only_adds_takes_over_what_it_names() {
 }
 
 #[test]
+fn an_owner_that_is_kept_out_takes_nothing_over() {
+    let (owner, site) = pair();
+    let mut open = adopt(&site, &[1, 2, 3]);
+    // One of its datasets has no dimension records here: the whole manifest is blocked.
+    owner.place(&manifest(&owner, "1-1", Content::Additions, &[1, 2, 40]));
+    carry_manifests(&owner, &site);
+    open.work();
+    let given = row(&open, &adopted_run(RUN)).unwrap();
+    assert_eq!((given.datasets, given.floor), (3, None));
+    assert!(row(&open, &owner.run(RUN)).is_none_or(|run| run.datasets == 0));
+    assert_eq!(presence(&open, &[1, 2, 3]), [Presence::Yes; 3]);
+    // Messages of the run are taken all the same.
+    send(&site, &open, &[product(4)]);
+    take_all(&site, &mut open);
+    assert_eq!(row(&open, &adopted_run(RUN)).unwrap().datasets, 4);
+
+    let records = Manifest::new(owner.repository, "u/records", "1-1", Content::Additions);
+    owner.place(&records.with_dimensions(41));
+    carry_manifests(&owner, &site);
+    open.work();
+    open.work();
+    assert_eq!(row(&open, &owner.run(RUN)).unwrap().datasets, 3);
+    assert_eq!(presence(&open, &[1, 2, 3, 4]), [Presence::Yes; 4]);
+    let given = row(&open, &adopted_run(RUN)).unwrap();
+    assert_eq!((given.datasets, given.floor), (2, None));
+}
+
+#[test]
+fn a_take_over_that_was_cut_short_is_ended_by_the_next_look() {
+    let (owner, site) = pair();
+    let mut open = adopt(&site, &[1, 2]);
+    owner.place(&manifest(&owner, "1-1", Content::Additions, &[1, 2]));
+    carry_manifests(&owner, &site);
+    let path = manifest_path(owner.repository, &RUN.parse().unwrap(), FIRST, false);
+    let settled = Settled::by_operator(path, site.clock.now());
+    // Stopped once the datasets have changed hands, before the manifest is registered.
+    let decided = open
+        .flow()
+        .decide(vec![settled], false, &mut |progress| match progress {
+            Progress::Compared { .. } => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        });
+    assert!(decided.is_err(), "{decided:?}");
+    let given = row(&open, &adopted_run(RUN)).unwrap();
+    assert_eq!((given.datasets, given.floor), (0, None));
+    assert_eq!(presence(&open, &[1, 2]), [Presence::Yes; 2]);
+    open.work();
+    let given = row(&open, &adopted_run(RUN)).unwrap();
+    assert_eq!(given.floor, given.generation);
+    let run = row(&open, &owner.run(RUN)).unwrap();
+    assert_eq!((run.datasets, run.generation), (2, Some(FIRST)));
+    assert_eq!(presence(&open, &[1, 2]), [Presence::Yes; 2]);
+}
+
+#[test]
+fn what_was_adopted_stays_and_gives_way_once_nothing_is_adopted_any_more() {
+    let (owner, site) = pair();
+    drop(adopt(&site, &[1, 2, 3]));
+    let more = format!("rse = \"{RSE}\"\n{}", crate::pair::peer(&owner, "apply"));
+    // The same registry, and one that is made of what the root holds.
+    let (_, again) = pair();
+    bring(&site, &owner, &again);
+    for site in [&site, &again] {
+        site.configure("checksum", &more);
+        let mut open = site.open();
+        open.work();
+        open.confirm();
+        assert_eq!(row(&open, &adopted_run(RUN)).unwrap().datasets, 3);
+        assert_eq!(presence(&open, &[1, 2, 3]), [Presence::Yes; 3]);
+    }
+    owner.place(&manifest(&owner, "1-1", Content::Additions, &[1, 2, 3]));
+    for site in [&site, &again] {
+        carry_manifests(&owner, site);
+        let mut open = site.open();
+        open.work();
+        assert_eq!(row(&open, &owner.run(RUN)).unwrap().datasets, 3);
+        assert_eq!(row(&open, &adopted_run(RUN)).unwrap().datasets, 0);
+        assert_eq!(presence(&open, &[1, 2, 3]), [Presence::Yes; 3]);
+    }
+}
+
+#[test]
 fn the_registry_ends_alike_whoever_comes_first() {
     let numbers = [1, 2, 3, 4, 5];
     let mut ends = Vec::new();
@@ -186,17 +289,7 @@ fn the_registry_ends_alike_whoever_comes_first() {
         // What the root holds makes the same registry, from nothing.
         drop(open);
         let (_, again) = pair();
-        for file in files_below(&site, "") {
-            if file != "runsync/repository.json" {
-                again.put(&file, &fs::read(site.root().join(&file)).unwrap());
-            }
-        }
-        let key = format!("keys/trusted/{}.json", owner.key.public().id());
-        let key_file = site.folder.path().join(&key);
-        crate::support::write(
-            &again.folder.path().join(&key),
-            &fs::read(key_file).unwrap(),
-        );
+        bring(&site, &owner, &again);
         let mut open = again.open();
         open.work();
         open.confirm();

@@ -25,6 +25,14 @@ fn give_way(site: &Site<'_>, to: &Manifest) -> GivenWay {
         .unwrap()
 }
 
+/// What stands against a manifest that the adopted run gives way to.
+fn left_to_say(site: &Site, manifest: &Manifest) -> Vec<Conflict> {
+    let go_on = &mut |_| ControlFlow::Continue(());
+    site.registry()
+        .conflicts_beside(&manifest.registration(), &[adopted("u/a")], 9, go_on)
+        .unwrap()
+}
+
 pub(crate) fn what_the_owner_names_goes_over_as_it_is(open: &Open) {
     let site = Site::new(open);
     site.register(&Manifest::new(&adopted("u/a"), 1, claims(1..=7)))
@@ -51,6 +59,7 @@ pub(crate) fn what_the_owner_names_goes_over_as_it_is(open: &Open) {
         refused.first(),
         Some(Conflict::DatasetHeld { .. })
     ));
+    assert_eq!(left_to_say(&site, &manifest), []);
     let given = give_way(&site, &manifest);
     assert_eq!((given.moved, given.dropped), (5, 0));
     site.check_counters();
@@ -90,6 +99,7 @@ pub(crate) fn what_contradicts_the_owner_is_dropped(open: &Open) {
     site.register(&Manifest::new(&adopted("u/a"), 1, rows))
         .unwrap();
     let manifest = Manifest::new(&run("u/a"), 1, claims(1..=3));
+    assert_eq!(left_to_say(&site, &manifest), []);
     let given = give_way(&site, &manifest);
     assert_eq!((given.moved, given.dropped), (1, 2));
     let mut examples = given.examples;
@@ -106,6 +116,31 @@ pub(crate) fn what_contradicts_the_owner_is_dropped(open: &Open) {
     let later = Manifest::new(&adopted("u/a"), 2, vec![claim(40, "calexp/1/40.fits", 40)]);
     site.register(&later).unwrap();
     site.check_counters();
+}
+
+pub(crate) fn what_others_hold_stands_against_the_owner_all_the_same(open: &Open) {
+    let site = Site::new(open);
+    // A generation that is above the owner's is the adopted run's own.
+    site.register(&Manifest::new(&adopted("u/a"), 7, claims(1..=5)))
+        .unwrap();
+    let others = vec![
+        claim(6, "calexp/2/6.fits", 6),
+        claim(60, "calexp/4/7.fits", 60),
+    ];
+    site.register(&Manifest::new(&run("u/b"), 1, others))
+        .unwrap();
+    let mut named = claims(1..=6);
+    named[1].path = "calexp/4/7.fits".to_owned();
+    let manifest = Manifest::new(&run("u/a"), 1, named);
+    let left = left_to_say(&site, &manifest);
+    let [
+        Conflict::DatasetHeld { uuid, .. },
+        Conflict::PathHeld { held_by, .. },
+    ] = &left[..]
+    else {
+        panic!("{left:?}");
+    };
+    assert_eq!((*uuid, *held_by), (dataset(6), dataset(60)));
 }
 
 pub(crate) fn giving_way_in_parts_ends_alike(open: &Open) {

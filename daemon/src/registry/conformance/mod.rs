@@ -124,10 +124,11 @@ macro_rules! conformance {
                 forgotten_artifacts_leave_their_datasets_and_wait_again
                 a_shared_artifact_is_forgotten_by_all_of_its_datasets
                 what_is_unwanted_or_on_its_way_out_is_left_alone
-                a_path_that_another_run_has_by_now_is_not_waited_for_again;
+                the_path_of_a_forgotten_artifact_stays_its_datasets;
             giving_way:
                 what_the_owner_names_goes_over_as_it_is
                 what_contradicts_the_owner_is_dropped
+                what_others_hold_stands_against_the_owner_all_the_same
                 giving_way_in_parts_ends_alike;
         }
     };

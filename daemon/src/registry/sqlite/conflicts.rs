@@ -18,10 +18,11 @@ use crate::registry::RegistryError;
 use crate::registry::conflict::{Conflict, PathClaim};
 use crate::registry::record::{ClaimRow, PathRow, Registration};
 
-/// All kinds of conflicts, at most `limit`.
+/// All kinds of conflicts, at most `limit`, but those with what runs in `giving_way` hold.
 pub(super) fn find(
     connection: &Connection,
     registration: &Registration<'_>,
+    giving_way: &[RunKey],
     limit: usize,
     progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Vec<Conflict>, Failure> {
@@ -30,6 +31,7 @@ pub(super) fn find(
     }
     let mut looked = Looked { rows: 0, progress };
     let mut search = Search::new(connection, registration, limit)?;
+    search.let_give_way(giving_way)?;
     search.dimension_keys(&mut looked)?;
     search.datasets(&mut looked)?;
     if search.datasets_known {
@@ -109,6 +111,8 @@ struct Search<'a> {
     dataset_type_ids: Vec<Option<i64>>,
     /// Whether anything is registered that rows could contradict.
     datasets_known: bool,
+    /// Runs that nothing is asked of: what they hold goes over, or is dropped.
+    giving_way: Vec<i64>,
     limit: usize,
     found: Vec<Conflict>,
 }
@@ -140,6 +144,7 @@ impl<'a> Search<'a> {
                 [],
                 |row| row.get(0),
             )?,
+            giving_way: Vec::new(),
             limit,
             found: Vec::new(),
         };
@@ -158,6 +163,20 @@ impl<'a> Search<'a> {
             }
         }
         Ok(search)
+    }
+
+    /// A run that is being removed gives nothing away.
+    fn let_give_way(&mut self, runs: &[RunKey]) -> Result<(), Failure> {
+        if runs.is_empty() {
+            return Ok(());
+        }
+        let hidden = Hidden::load(self.connection)?;
+        for run in runs {
+            let run_id = names::find_run(self.connection, run)?;
+            let run_id = run_id.filter(|run_id| !hidden.concerns(*run_id));
+            self.giving_way.extend(run_id);
+        }
+        Ok(())
     }
 
     fn full(&self) -> bool {
@@ -244,6 +263,9 @@ impl<'a> Search<'a> {
         };
         let run_id: i64 = row.get(0)?;
         let dataset_type_id: i64 = row.get(1)?;
+        if self.giving_way.contains(&run_id) {
+            return Ok(true);
+        }
         let data_id = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
         if self.run_id != Some(run_id)
             || self.dataset_type_id(claim.dataset_type) != Some(dataset_type_id)
@@ -303,6 +325,9 @@ impl<'a> Search<'a> {
         let mut may_give_up = HashSet::new();
         let mut found = std::mem::take(&mut self.found);
         self.contradicted_paths(root_id, looked, |claim, holder| {
+            if self.giving_way.contains(&holder.run_id) && !holder.hidden {
+                return Ok(true);
+            }
             if self.may_give_up(holder) {
                 may_give_up.insert(holder.uuid);
             } else {
@@ -353,7 +378,7 @@ impl<'a> Search<'a> {
         let mut at_path = prepare_at_path(self.connection)?;
         let mut generation_of = self
             .connection
-            .prepare_cached("SELECT epoch, sequence FROM dataset WHERE uuid = ?1")?;
+            .prepare_cached("SELECT run_id, epoch, sequence FROM dataset WHERE uuid = ?1")?;
         let mut claims = self.registration.rows.by_path()?;
         let mut path = String::new();
         let mut contradicting = Vec::new();
@@ -368,7 +393,10 @@ impl<'a> Search<'a> {
                 continue;
             }
             let held = generation_of
-                .query_row([claim.uuid.0.as_bytes()], |row| generation(row, 0))
+                .query_row([claim.uuid.0.as_bytes()], |row| {
+                    let gives_way = self.giving_way.contains(&row.get(0)?);
+                    Ok(generation(row, 1)?.filter(|_| !gives_way))
+                })
                 .optional()?
                 .flatten();
             if held.is_some_and(|held| held >= self.registration.generation) {

@@ -151,7 +151,7 @@ fn begin<'a>(
     alive: &mut dyn FnMut() -> ControlFlow<()>,
 ) -> Result<Load<'a>, Failure> {
     if check {
-        let found = conflicts::find(connection, registration, 1, &mut |_| alive())?;
+        let found = conflicts::find(connection, registration, &[], 1, &mut |_| alive())?;
         if let Some(conflict) = found.into_iter().next() {
             return Err(Failure::Conflict(Box::new(conflict)));
         }

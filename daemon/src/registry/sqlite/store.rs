@@ -156,14 +156,15 @@ impl Registry for SqliteRegistry {
         self.read("read the registry's change counter", query::changes)
     }
 
-    fn conflicts(
+    fn conflicts_beside(
         &self,
         registration: &Registration<'_>,
+        giving_way: &[RunKey],
         limit: usize,
         progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Vec<Conflict>, RegistryError> {
         self.read("look for conflicts", |connection| {
-            conflicts::find(connection, registration, limit, progress)
+            conflicts::find(connection, registration, giving_way, limit, progress)
         })
     }
 
