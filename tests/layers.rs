@@ -67,6 +67,7 @@ const LAYERS: &[(Within, &[&str])] = &[
             "schema",
             "error_chain",
             "poison",
+            "adopted",
             "sorting",
             "tls",
             "sqlite",

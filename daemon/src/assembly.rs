@@ -35,7 +35,7 @@ use crate::ledger::{Ledger, LedgerError, SqliteLease, SqliteLedger};
 use crate::publish::{self, PublishRoot, Publishing};
 use crate::registration_lock::{RegistrationLock, RegistrationLockError};
 use crate::registry::{Registry, RegistryError, SqliteRegistry};
-use crate::removal::{Ground, NamedRoot, Removing};
+use crate::removal::{Ground, NamedRoot, PeerScopes, Removing};
 use crate::rucio::{Rucio, RucioError};
 use crate::sqlite::{SqliteError, Unfenced};
 use crate::sync::{self, Syncing};
@@ -506,6 +506,7 @@ impl Assembly {
             clock,
         });
         let rucio = site.rucio.as_ref().map(Rucio::new).transpose()?;
+        let peers = Arc::new(PeerScopes::of(&site.peers));
         let removing = Arc::new(Removing::new(Ground {
             site: site.name.clone(),
             repository,
@@ -517,12 +518,13 @@ impl Assembly {
             registration: registration_lock(site)?,
             roots: named_roots(site, &roots),
             rucio: rucio.clone(),
+            peers: Arc::clone(&peers),
             clock: Arc::clone(&parts.clock),
         }));
         let publishing = Arc::new(publishing(
             site,
             &parts,
-            (repository, rucio.clone()),
+            (repository, rucio.clone(), Arc::clone(&peers)),
             &roots,
         )?);
         let flows: Vec<Flow> = site
@@ -570,6 +572,8 @@ impl Assembly {
     /// Takes keys, peers and prefixes from a configuration that was read again.
     pub fn reload(&self, site: &Site) -> Result<(), AssemblyError> {
         self.parts.set_trust(trust_of(site, self.repository)?);
+        // Publishing has the same.
+        self.removing.ground().peers.set(&site.peers);
         Ok(())
     }
 }
@@ -577,7 +581,7 @@ impl Assembly {
 fn publishing(
     site: &Site,
     parts: &SiteParts,
-    (repository, rucio): (RepositoryId, Option<Rucio>),
+    (repository, rucio, peers): (RepositoryId, Option<Rucio>, Arc<PeerScopes>),
     roots: &[Arc<dyn Datastore>],
 ) -> Result<Publishing, AssemblyError> {
     let roots = site.roots.iter().zip(roots);
@@ -589,6 +593,7 @@ fn publishing(
         site: site.name.clone(),
         repository,
         rucio,
+        peers,
         registry: Arc::clone(&parts.registry),
         ledger: Arc::clone(&parts.ledger),
         roots: roots.collect(),

@@ -21,6 +21,8 @@ pub mod tls;
 
 pub mod disposition;
 
+pub mod adopted;
+
 pub mod durable;
 
 pub mod lease;

@@ -537,6 +537,7 @@ fn removing_over(
             deleter: runsync_config::root::Deleter::Runsync,
         }],
         rucio: None,
+        peers: Arc::default(),
         clock: Arc::clone(&assembly.parts.clock),
     })
 }

@@ -177,6 +177,7 @@ impl Scene {
                 deleter: runsync_config::root::Deleter::Runsync,
             }],
             rucio: None,
+            peers: Arc::default(),
             clock: Arc::clone(&open.assembly.parts.clock),
         })
     }

@@ -362,6 +362,7 @@ fn a_run_of_another_origin_is_refused_by_its_name() {
             deleter: runsync_config::root::Deleter::Runsync,
         }],
         rucio: None,
+        peers: Arc::default(),
         clock: Arc::clone(&parts.clock),
     });
     for operation in [Operation::Purge, Operation::Cleanup] {

@@ -105,6 +105,7 @@ fn ground_over(site: &TestSite, open: &OpenSite, datastore: Arc<dyn Datastore>) 
             deleter: runsync_config::root::Deleter::Runsync,
         }],
         rucio: None,
+        peers: Arc::default(),
         clock: Arc::clone(&parts.clock),
     }
 }

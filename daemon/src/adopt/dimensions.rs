@@ -16,10 +16,10 @@ use uuid::{Builder, Uuid};
 use super::error::AdoptError;
 use super::flow::{Adopting, Place};
 use super::gather::Stated;
+use crate::adopted;
 use crate::create::export;
 use crate::datastore::{DatastoreError, Look};
 use crate::error_chain::error_chain;
-use crate::ingest::adopted;
 
 /// Records of a whole survey come to some tens of megabytes; all of them are held to be sorted.
 const EXPORT_BYTES_MAX: u64 = 256 << 20;

@@ -10,7 +10,7 @@ use runsync_manifest::name::RseName;
 use tracing::warn;
 
 use super::message::{MessageError, Unsupported};
-use crate::ingest::adopted;
+use crate::adopted;
 use crate::ledger::record::{Finding, Hint};
 use crate::ledger::{Ledger, LedgerError};
 use crate::telemetry::adopting::{self, Fate};

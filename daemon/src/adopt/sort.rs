@@ -13,7 +13,7 @@ use super::gather::{Gathered, Groups, Stated};
 use super::message::{self, What};
 use super::place;
 use super::set_aside::Why;
-use crate::ingest::adopted;
+use crate::adopted;
 use crate::telemetry::adopting::{self, Fate};
 
 impl Adopting {

@@ -3,7 +3,7 @@
 use runsync_config::site::Site;
 use runsync_manifest::name::{RepositoryId, RseName};
 
-use crate::ingest::adopted;
+use crate::adopted;
 
 /// What adopted origins begin with.
 const ADOPTED: &str = "adopted:";

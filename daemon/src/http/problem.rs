@@ -324,6 +324,7 @@ impl From<RemovalError> for Problem {
                 | RemovalError::NotYours { .. }
                 | RemovalError::OnlyWhole { .. }
                 | RemovalError::OnlyWholeInRucio { .. }
+                | RemovalError::AdoptedInRucio { .. }
                 | RemovalError::OnlyByManifest
                 | RemovalError::Registry(
                     RegistryError::RemovalUnderWay { .. }

@@ -42,8 +42,6 @@ pub mod refuse;
 
 pub mod verify;
 
-pub mod adopted;
-
 pub mod give_way;
 
 mod hear;

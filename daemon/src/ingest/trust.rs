@@ -8,7 +8,7 @@ use runsync_manifest::checksum::Sha256;
 use runsync_manifest::name::{RepositoryId, RunName, RunPrefix};
 use runsync_manifest::signature::{KeyId, PublicKey, Signature};
 
-use super::adopted;
+use crate::adopted;
 
 /// Everything needed to judge who may say what about which run.
 #[derive(Debug, Clone)]

@@ -13,21 +13,27 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use runsync_manifest::content::Content;
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::{RseName, RunKey};
+use runsync_manifest::name::{RseName, RunKey, Scope};
 use tracing::info;
 
 use super::error::PublishError;
 use super::flow::Publishing;
 use super::withdraw::not_there;
 use super::{names, rules};
+use crate::clock::later;
 use crate::error_chain::error_chain;
 use crate::ledger::record::{Holder, Publication, PublicationState, RuleEnding, RuleEndingState};
+use crate::registry::record::RunRow;
+use crate::registry::removal::RunPart;
 use crate::rucio::rules::Rule;
 use crate::rucio::{Did, DidKind, Exception, Rucio, RucioError};
 
+/// How far Rucio's clock may be ahead of this site's.
+const SKEW: Duration = Duration::from_secs(60);
 /// Rules of others that are kept with an obligation.
 const HOLDERS_MAX: usize = 16;
 
@@ -164,11 +170,21 @@ impl Publishing {
             return Ok((Some(waits_for), 0));
         }
         let now = self.ground.clock.now();
-        let mut ended = 0;
+        let (mut ended, mut failed) = (0, None);
         for rule in ours.iter().filter(|rule| !rule.is_ending(now)) {
-            ended += u64::from(rucio.end_rule(&rule.id)?);
+            match rucio.end_rule(&rule.id) {
+                Ok(told) => ended += u64::from(told),
+                // One that cannot be ended holds up no other.
+                Err(error @ (RucioError::Refused { .. } | RucioError::Failing { .. })) => {
+                    failed.get_or_insert(error);
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok((None, ended))
+        match failed {
+            None => Ok((None, ended)),
+            Some(error) => Err(error.into()),
+        }
     }
 
     /// Where the removal manifest of that generation has to arrive before any rule ends; none: it is
@@ -200,7 +216,7 @@ impl Publishing {
         ending: &RuleEnding,
     ) -> Result<InRucio, PublishError> {
         let container = names::container(&ending.scope, &ending.run);
-        let attached = attached(rucio, &container, ending)?;
+        let (attached, is_its_own) = attached(rucio, &container, ending)?;
         let mut found = InRucio {
             container: container.clone(),
             ours: Vec::new(),
@@ -229,6 +245,8 @@ impl Publishing {
             for rule in rules {
                 let rule = rule?;
                 let ends = rule.account == *account
+                    && is_from_before(&rule, ending)
+                    && (is_its_own || did != found.container)
                     && match &ending.rse {
                         None => true,
                         Some(rse) => is_only_at(rucio, &rule, rse, &mut only_here)?,
@@ -258,6 +276,36 @@ impl Publishing {
         Ok(generations)
     }
 
+    /// Has the rules of a removed run end that publishing has made while it was removed: the removal's own
+    /// obligation may have been met before. Nothing is done where only some of the run goes.
+    pub(super) fn end_what_was_made(
+        &self,
+        run: &RunKey,
+        scope: &Scope,
+        generation: Generation,
+    ) -> Result<(), PublishError> {
+        let (registry, ledger) = (&self.ground.registry, &self.ground.ledger);
+        let row = registry.run(run)?;
+        let is_gone = row.as_ref().is_some_and(RunRow::is_removed)
+            || registry.removals()?.iter().any(|removal| {
+                let whole = RunPart::whole(run.clone());
+                removal.operation.is_of_origin() && removal.parts.contains(&whole)
+            });
+        if !is_gone {
+            return Ok(());
+        }
+        // What still waits for other sites to know why does so with these.
+        let endings = ledger.rule_endings_of(run)?;
+        let waits = endings.iter().any(|ending| ending.rse.is_none())
+            || registry.notices()?.iter().any(|notice| notice.run == *run);
+        let floor = row.and_then(|row| row.floor);
+        Ok(ledger.add_rule_endings(&[RuleEnding {
+            up_to: floor.max(Some(generation)),
+            at_once: !waits,
+            ..RuleEnding::new(run.clone(), scope.clone(), self.ground.clock.now())
+        }])?)
+    }
+
     /// Whether rules of a run, from before it was removed, are still to end: a new one would be taken for
     /// one of them, and end with it.
     pub(super) fn check_rules_ended(&self, run: &RunKey) -> Result<(), PublishError> {
@@ -271,27 +319,43 @@ impl Publishing {
     }
 }
 
-/// The Rucio datasets of the run in its container that are meant.
-fn attached(rucio: &Rucio, container: &Did, ending: &RuleEnding) -> Result<Vec<Did>, PublishError> {
+/// The Rucio datasets of the run in its container that are meant, and whether the container holds nothing
+/// else: its name does not tell the origin, so it may hold what is another's, which its rules keep too.
+fn attached(
+    rucio: &Rucio,
+    container: &Did,
+    ending: &RuleEnding,
+) -> Result<(Vec<Did>, bool), PublishError> {
     let contents = match rucio.contents(container) {
         Ok(contents) => contents,
-        Err(error) if is_missing(&error) => return Ok(Vec::new()),
+        Err(error) if is_missing(&error) => return Ok((Vec::new(), true)),
         Err(error) => return Err(error.into()),
     };
-    let mut attached = Vec::new();
+    let (mut attached, mut is_its_own) = (Vec::new(), true);
     for content in contents {
         let content = content?;
+        let is_dataset = content.scope == ending.scope && content.kind == DidKind::Dataset;
         let generation = names::generation_of(&ending.run, &content.name);
-        let is_ours = content.scope == ending.scope && content.kind == DidKind::Dataset;
-        if is_ours && generation.is_some_and(|generation| is_meant(ending, generation)) {
-            attached.push(Did::new(&content.scope, content.name));
+        match generation.filter(|_| is_dataset) {
+            Some(generation) if is_meant(ending, generation) => {
+                attached.push(Did::new(&content.scope, content.name));
+            }
+            Some(_) => {}
+            None => is_its_own = false,
         }
     }
-    Ok(attached)
+    Ok((attached, is_its_own))
 }
 
 fn is_meant(ending: &RuleEnding, generation: Generation) -> bool {
     ending.up_to.is_none_or(|up_to| generation <= up_to)
+}
+
+/// Whether a rule may be one of those that were there when it was asked for. One for an RSE alone that was
+/// made later keeps a copy that came back; where Rucio does not say when, it is kept.
+fn is_from_before(rule: &Rule, ending: &RuleEnding) -> bool {
+    let latest = later(ending.since, SKEW);
+    ending.rse.is_none() || rule.made_at().is_some_and(|made| made <= latest)
 }
 
 fn is_missing(error: &RucioError) -> bool {
@@ -322,4 +386,43 @@ pub(super) fn holders(rules: &[Rule]) -> Vec<Holder> {
         rse_expression: rule.rse_expression.clone(),
     };
     rules.iter().take(HOLDERS_MAX).map(holder).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use runsync_manifest::name::RepositoryId;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_rule_that_was_made_after_a_copy_was_dropped_stays() {
+        let rule = |made: &str| -> Rule {
+            let json = format!(
+                r#"{{"id": "1", "scope": "hsc", "name": "u/a", "account": "runsync", "rse_expression": "A",
+                     "copies": 1, "state": "OK", "created_at": {made}}}"#
+            );
+            serde_json::from_str(&json).unwrap()
+        };
+        let run = RunKey {
+            origin: RepositoryId(Uuid::from_u128(7)),
+            name: "u/a".parse().unwrap(),
+        };
+        let scope: Scope = "hsc".parse().unwrap();
+        let now = "2026-11-22T03:16:16Z".parse().unwrap();
+        let anywhere = RuleEnding::new(run, scope, now);
+        let here = RuleEnding {
+            rse: Some("A".parse().unwrap()),
+            ..anywhere.clone()
+        };
+        for (made, ends) in [
+            ("\"Sat, 21 Nov 2026 03:16:16 UTC\"", true),
+            ("\"Sun, 22 Nov 2026 03:16:46 UTC\"", true),
+            ("\"Sun, 22 Nov 2026 03:18:16 UTC\"", false),
+            ("null", false),
+        ] {
+            assert_eq!(is_from_before(&rule(made), &here), ends, "{made}");
+            assert!(is_from_before(&rule(made), &anywhere), "{made}");
+        }
+    }
 }

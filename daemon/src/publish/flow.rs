@@ -21,6 +21,7 @@ use crate::ledger::Ledger;
 use crate::ledger::record::{ManifestState, Publication, PublicationState};
 use crate::registration_lock::RegistrationLock;
 use crate::registry::Registry;
+use crate::removal::PeerScopes;
 use crate::rucio::{Did, Rucio};
 use crate::telemetry::rucio as telemetry;
 
@@ -66,6 +67,8 @@ pub struct Ground {
     pub repository: RepositoryId,
     /// Rucio, where configuration has one.
     pub rucio: Option<Rucio>,
+    /// The scopes of peers' files there.
+    pub peers: Arc<PeerScopes>,
     /// The registry.
     pub registry: Arc<dyn Registry>,
     /// The ledger.

@@ -87,7 +87,8 @@ impl Publishing {
     ) -> Result<BTreeSet<Scope>, PublishError> {
         let roots = self.ground.roots.iter();
         let roots = roots.map(|root| (&root.config.name, &*root.datastore));
-        let found = scopes_of(run, &*self.ground.ledger, &roots, &rucio.config().scope);
+        let defaults = (&*self.ground.peers, &rucio.config().scope);
+        let found = scopes_of(run, &*self.ground.ledger, &roots, defaults);
         found.map_err(|error| PublishError::Scopes(Box::new(error)))
     }
 

@@ -110,6 +110,7 @@ impl<'a> Instalment<'a> {
             self.make(&dataset, DidKind::Dataset)?;
             self.register_all(&dataset, begun, progress)?;
             self.register(std::slice::from_ref(&manifest), Look::First)?;
+            self.check_stands()?;
             self.attach(&dataset, &[&manifest.did])?;
             self.verify(&dataset, &manifest, progress)?;
             go_on(progress, Phase::Finishing)?;
@@ -117,6 +118,8 @@ impl<'a> Instalment<'a> {
             self.rucio.close(&dataset)?;
             self.rucio.attach(&container, &[&dataset])?;
             self.add_rules(&container)?;
+            // A removal may have ended its rules before these were made.
+            self.check_stands()?;
         } else {
             self.register(std::slice::from_ref(&manifest), Look::First)?;
         }
@@ -129,8 +132,20 @@ impl<'a> Instalment<'a> {
         self.note()
     }
 
-    /// Whether the manifest still says what is so: hours may have passed.
+    /// Whether the manifest still says what is so: hours may have passed. Where its run was removed
+    /// meanwhile, what was just made ends too.
     fn check_stands(&self) -> Result<(), PublishError> {
+        let stands = self.stands();
+        if let Err(PublishError::Overtaken { .. }) = &stands {
+            let Publication {
+                run, generation, ..
+            } = &self.publication;
+            (self.publishing).end_what_was_made(run, &self.scope, *generation)?;
+        }
+        stands
+    }
+
+    fn stands(&self) -> Result<(), PublishError> {
         let Publication {
             run,
             root,
@@ -219,6 +234,7 @@ impl<'a> Instalment<'a> {
             self.check_stands()?;
             let files: Vec<NewReplica> = chunk.iter().map(|one| self.replica(one)).collect();
             self.register(&files, look)?;
+            self.check_stands()?;
             let dids: Vec<&Did> = files.iter().map(|file| &file.did).collect();
             self.attach(dataset, &dids)?;
             self.publication.files_done += files.len() as u64;

@@ -20,11 +20,12 @@ use super::delete::Deletions;
 use super::flow::{NamedRoot, Outcome, Phase, Progress, Removing};
 use super::journal::{Artifact, Header, InRucio, Journal};
 use super::recover::JournalRow;
+use crate::adopted;
 use crate::datastore::{Deletion, Look, ToDelete};
 use crate::error_chain::error_chain;
 use crate::ledger::record::{Finding, Holder, RuleEnding};
 use crate::poison::lock;
-use crate::registry::removal::RemovalRow;
+use crate::registry::removal::{RemovalRow, RunPart, Which};
 use crate::rucio::replicas::Anywhere;
 use crate::rucio::{Did, Exception, Rucio, RucioError};
 
@@ -72,6 +73,27 @@ pub(super) fn no_rucio(root: &NamedRoot) -> RemovalError {
     }
 }
 
+/// Checks that Rucio can be asked for what a journal names: what was adopted has names there that nobody
+/// knows, and what it is not asked for it does not list, which would have all of it unlinked.
+pub(super) fn check_names(
+    header: &Header,
+    root: &NamedRoot,
+    there: &InRucio,
+) -> Result<(), RemovalError> {
+    let mut runs = header.runs.iter();
+    if let Some(run) = runs.find(|run| adopted::is_adopted(run.origin)) {
+        return Err(RemovalError::AdoptedInRucio {
+            run: run.name.clone(),
+            root: root.name.clone(),
+        });
+    }
+    if there.scopes.is_empty() {
+        let root = root.name.clone();
+        return Err(RemovalError::NoScopes { root });
+    }
+    Ok(())
+}
+
 /// A pass over a journal.
 struct Pass<'a> {
     removing: &'a Removing,
@@ -110,11 +132,12 @@ impl Removing {
     pub(super) fn leave_to_rucio(
         &self,
         (journal, root): (&Journal, &NamedRoot),
-        there: &InRucio,
+        (there, parts): (&InRucio, &[RunPart]),
         rucio: Option<&Rucio>,
         progress: &mut Progress<'_>,
     ) -> Result<(Deletions, Vec<Holder>), RemovalError> {
         let rucio = rucio.ok_or_else(|| no_rucio(root))?;
+        check_names(&journal.header, root, there)?;
         let failed = |source| RemovalError::Root {
             root: root.name.clone(),
             source,
@@ -127,9 +150,12 @@ impl Removing {
                 root: root.name.clone(),
             });
         }
-        let is_first = lock(&self.asked).insert(journal.header.removal);
+        let asked = (journal.header.removal, root.name.clone());
+        let is_first = !lock(&self.asked).contains(&asked);
         if is_first {
-            self.end_rules_here(&journal.header, there)?;
+            self.end_rules_here(&journal.header, parts, there)?;
+            // Only now: what failed is done again with the next pass.
+            lock(&self.asked).insert(asked);
         }
         let ending = self.have_rules_to_end(&journal.header.runs)?;
         let mut pass = Pass {
@@ -162,18 +188,25 @@ impl Removing {
     }
 
     /// Has this account's rules for this RSE alone end: the copy here is what goes. Those of a removal
-    /// by the origin end anyhow, wherever they are.
-    fn end_rules_here(&self, header: &Header, there: &InRucio) -> Result<(), RemovalError> {
+    /// by the origin end anyhow, wherever they are. Rules keep a run as a whole: where some of its
+    /// datasets stay, its rules do, and what they keep of the others stays in the journal.
+    fn end_rules_here(
+        &self,
+        header: &Header,
+        parts: &[RunPart],
+        there: &InRucio,
+    ) -> Result<(), RemovalError> {
         if header.operation.is_told() {
             return Ok(());
         }
-        let now = self.ground.clock.now();
         let mut endings = Vec::new();
-        for run in &header.runs {
+        let runs = going_whole(&header.runs, parts);
+        // The container of a run that was adopted is its owner's.
+        for run in runs.filter(|run| !adopted::is_adopted(run.origin)) {
             for scope in &there.scopes {
                 endings.push(RuleEnding {
                     rse: Some(there.rse.clone()),
-                    ..RuleEnding::new(run.clone(), scope.clone(), now)
+                    ..RuleEnding::new(run.clone(), scope.clone(), header.created_at)
                 });
             }
         }
@@ -240,6 +273,14 @@ impl Removing {
             times: 1,
         }])?)
     }
+}
+
+/// The runs of which nothing stays, as the registry has it.
+fn going_whole<'a>(runs: &'a [RunKey], parts: &'a [RunPart]) -> impl Iterator<Item = &'a RunKey> {
+    runs.iter().filter(|run| {
+        let mut of_run = parts.iter().filter(|part| part.run == **run).peekable();
+        of_run.peek().is_some() && of_run.all(|part| part.which == Which::All)
+    })
 }
 
 impl Pass<'_> {
@@ -410,5 +451,33 @@ impl Pass<'_> {
             root: self.root.name.clone(),
             source,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use runsync_manifest::name::RepositoryId;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn only_a_run_that_goes_whole_has_rules_that_end() {
+        let run = |name: &str| RunKey {
+            origin: RepositoryId(Uuid::from_u128(7)),
+            name: name.parse().unwrap(),
+        };
+        let part = |name: &str, which| RunPart {
+            run: run(name),
+            which,
+        };
+        let parts = [
+            part("u/whole", Which::All),
+            part("u/some", Which::Omitted),
+            part("u/typed", Which::Type("raw".parse().unwrap())),
+        ];
+        let runs = ["u/whole", "u/some", "u/typed", "u/not-in-the-registry"].map(run);
+        let going: Vec<&RunKey> = going_whole(&runs, &parts).collect();
+        assert_eq!(going, [&run("u/whole")]);
     }
 }

@@ -2,7 +2,7 @@
 
 use runsync_config::root::RootName;
 use runsync_config::secret::SecretError;
-use runsync_manifest::error::{KeyError, WriteError};
+use runsync_manifest::error::{KeyError, ReadError, WriteError};
 use runsync_manifest::generation::Generation;
 use runsync_manifest::name::{RseName, RunName};
 use uuid::Uuid;
@@ -176,6 +176,30 @@ pub enum RemovalError {
         /// The root.
         root: RootName,
     },
+    /// A run was put together here from messages: what Rucio calls its files is not known.
+    #[error(
+        "run `{run}` was adopted, and Rucio deletes the artifacts of root `{root}`: what it calls them there is not known"
+    )]
+    AdoptedInRucio {
+        /// The run.
+        run: RunName,
+        /// The root.
+        root: RootName,
+    },
+    /// Nothing says in which scopes Rucio has what is to be deleted.
+    #[error("the journal in root `{root}` does not say in which scopes Rucio has its artifacts")]
+    NoScopes {
+        /// The root.
+        root: RootName,
+    },
+    /// A manifest does not say in which scope its artifacts are.
+    #[error("cannot read in manifest `{path}` in which scope Rucio has its artifacts")]
+    ScopeUnknown {
+        /// Where it lies.
+        path: String,
+        /// Why.
+        source: ReadError,
+    },
     /// The signing key cannot be read.
     #[error("cannot read the signing key")]
     Key(#[from] SecretError),
@@ -247,6 +271,16 @@ impl RemovalError {
             Self::OnlyWholeInRucio { .. } => {
                 Some("leave `--dataset-type` away, or use `forget`".to_owned())
             }
+            Self::AdoptedInRucio { .. } => Some(
+                "end its rules in Rucio, which then deletes them; `runsync forget` drops the records"
+                    .to_owned(),
+            ),
+            Self::NoScopes { .. } => {
+                Some("nothing of it is unlinked; `runsync journal drop` gives it up".to_owned())
+            }
+            Self::ScopeUnknown { .. } => Some(
+                "have the manifest transferred again; nothing is removed on a guess".to_owned(),
+            ),
             Self::Key(_) | Self::KeyText(_) => Some(
                 "restore the file that `signing_key_file` names, from a backup of the keys"
                     .to_owned(),
@@ -311,6 +345,9 @@ impl RemovalError {
             | Self::NoRucio { .. }
             | Self::NoRse { .. }
             | Self::OnlyWholeInRucio { .. }
+            | Self::AdoptedInRucio { .. }
+            | Self::NoScopes { .. }
+            | Self::ScopeUnknown { .. }
             | Self::Key(_)
             | Self::KeyText(_)
             | Self::Lock(_)

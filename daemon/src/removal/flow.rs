@@ -22,6 +22,7 @@ use super::RemovalError;
 use super::delete::{self, Deletions};
 use super::journal::{self, Header, InRucio, Journal, JournalError};
 use super::request::{Consent, Plan, Request, Requester};
+use super::scopes::PeerScopes;
 use super::standing::{Standing, Standings, State};
 use super::taken::{GenerationError, Taken};
 use crate::clock::Clock;
@@ -164,6 +165,8 @@ pub struct Ground {
     pub roots: Vec<NamedRoot>,
     /// Rucio, where configuration has one.
     pub rucio: Option<Rucio>,
+    /// The scopes of peers' files there.
+    pub peers: Arc<PeerScopes>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -194,8 +197,8 @@ pub struct Removing {
     pub(super) standings: Standings,
     /// Removals that somebody has asked to be continued.
     pub(super) allowed: Mutex<BTreeSet<Uuid>>,
-    /// Removals whose runs' rules this process has had end.
-    pub(super) asked: Mutex<BTreeSet<Uuid>>,
+    /// Removals whose runs' rules this process has had end, each in a root.
+    pub(super) asked: Mutex<BTreeSet<(Uuid, RootName)>>,
     /// Whether Rucio was heard to have deleted something.
     told: AtomicBool,
 }
@@ -561,7 +564,7 @@ impl Removing {
         let mut holders = Vec::new();
         let mut failed = None;
         for journal in &removal.journals {
-            let deleted = self.delete(journal, &name, rucio, progress);
+            let deleted = self.delete((removal, journal), &name, rucio, progress);
             match deleted {
                 Ok((done, of)) => {
                     holders.extend(of);
@@ -590,7 +593,7 @@ impl Removing {
     /// Deletes what is journaled in one root.
     fn delete(
         &self,
-        expected: &JournalRef,
+        (removal, expected): (&RemovalRow, &JournalRef),
         name: &str,
         rucio: Option<&Rucio>,
         progress: &mut Progress<'_>,
@@ -613,7 +616,8 @@ impl Removing {
             journal.mark_committed(journals, self.ground.clock.now())?;
         }
         if let Some(there) = self.in_rucio(&journal.header, root)? {
-            return self.leave_to_rucio((&journal, root), &there, rucio, progress);
+            let parts = &removal.parts;
+            return self.leave_to_rucio((&journal, root), (&there, parts), rucio, progress);
         }
         let deleted = delete::delete(
             &journal,

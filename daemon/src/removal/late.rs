@@ -13,7 +13,7 @@ use runsync_manifest::name::{ArtifactPath, RunKey};
 use tracing::{info, warn};
 
 use super::RemovalError;
-use super::by_rucio::no_rucio;
+use super::by_rucio::{check_names, no_rucio};
 use super::delete::Deletions;
 use super::flow::{NamedRoot, Outcome, Phase, Progress, Removing};
 use super::journal::{self, Artifact, Journal, JournalError};
@@ -94,6 +94,9 @@ impl Removing {
         progress: &mut Progress<'_>,
     ) -> Result<Deletions, RemovalError> {
         let there = self.in_rucio(&journal.header, root)?;
+        if let Some(there) = &there {
+            check_names(&journal.header, root, there)?;
+        }
         let failed = |source| RemovalError::Root {
             root: root.name.clone(),
             source,

@@ -67,7 +67,7 @@ pub use self::recover::{JournalRow, JournalState};
 pub use self::request::{
     Consent, Plan, PlannedInRucio, PlannedRoot, PlannedRun, Request, Requester,
 };
-pub use self::scopes::scopes_of;
+pub use self::scopes::{PeerScopes, scopes_of};
 pub use self::standing::{Standing, Standings, State};
 pub use self::taken::{GenerationError, Taken};
 pub use self::worker::RemovalWorker;

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::RemovalError;
 use super::flow::{Ground, NamedRoot};
 use super::pattern::{self, PlannedChain};
+use crate::adopted;
 use crate::ledger::record::Holder;
 use crate::registry::collection::{Actor, Links};
 use crate::registry::conflict::Conflict;
@@ -231,6 +232,7 @@ impl Plan {
         let mut runs = Vec::with_capacity(rows.len());
         for row in rows {
             check_owner(&row.key, operation, ground.repository)?;
+            check_not_guessed(&row.key, operation, &ground.roots)?;
             check_there(&row, ground)?;
             let mut run = planned(row, request, ground)?;
             if let Some(chain) = &chain {
@@ -458,6 +460,25 @@ pub(super) fn find(
         (Some(_), others) => Err(RemovalError::Ambiguous {
             name: name.clone(),
             count: others + 1,
+        }),
+    }
+}
+
+/// Checks that what would be left to Rucio has its names there: those of what was adopted are guessed, and
+/// what Rucio does not list is unlinked.
+fn check_not_guessed(
+    run: &RunKey,
+    operation: Operation,
+    roots: &[NamedRoot],
+) -> Result<(), RemovalError> {
+    if !operation.deletes() || !adopted::is_adopted(run.origin) {
+        return Ok(());
+    }
+    match roots.iter().find(|root| root.is_left_to_rucio()) {
+        None => Ok(()),
+        Some(root) => Err(RemovalError::AdoptedInRucio {
+            run: run.name.clone(),
+            root: root.name.clone(),
         }),
     }
 }

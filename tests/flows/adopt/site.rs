@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use runsync::adopted;
 use runsync::clock::{Clock, later};
-use runsync::ingest::adopted;
 use runsync::ledger::record::{Finding, HintKind, Taken};
 use runsync::registry::record::{Presence, RunRow};
 use runsync_manifest::name::{DatasetId, RunKey};

@@ -20,7 +20,7 @@ use crate::sender::{RSE, RUN, Sent, dimension_file, product, send};
 use crate::site::{
     adopted_run, configured, findings, manifests_of, presence, row, take_all, waiting,
 };
-use crate::support::{Manifest, OpenSite, TestSite, entry};
+use crate::support::{Manifest, OpenSite, TestSite, entry, private, write};
 
 const FIRST: Generation = Generation::FIRST;
 
@@ -380,6 +380,29 @@ fn an_adopted_run_is_removed_here_alone_and_stays_away() {
         .filter(|row| row.state == ManifestState::Registered)
         .count();
     assert_eq!(registered, 2, "the owner's, and the dimension records'");
+}
+
+#[test]
+fn what_rucio_deletes_is_not_removed_where_it_was_adopted() {
+    let (_owner, site) = pair();
+    drop(adopt(&site, &[1, 2]));
+    let more = configured("").replacen('\n', "\ndeleter = \"rucio\"\n", 1);
+    // Nobody is asked.
+    let rucio = "[rucio]\nurl = \"http://127.0.0.1:9\"\naccount = \"runsync\"\nscope = \"hsc\"\n\
+         [rucio.userpass]\nusername = \"runsync\"\npassword_file = \"keys/rucio.password\"\n";
+    site.configure("checksum", &format!("{more}{rucio}"));
+    let password = site.folder.path().join("keys/rucio.password");
+    write(&password, b"secret");
+    private(&password);
+    let open = site.open();
+    let before = files_below(&site, "u");
+    for operation in [Operation::DropCopy, Operation::Unstore] {
+        let refused = remove(&open, operation).unwrap_err();
+        assert!(refused.contains("was adopted"), "{refused}");
+    }
+    assert_eq!(presence(&open, &[1, 2]), [Presence::Yes; 2]);
+    assert_eq!(files_below(&site, "u"), before);
+    assert!(!before.is_empty());
 }
 
 #[test]

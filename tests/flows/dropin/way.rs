@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use runsync::ingest::adopted;
+use runsync::adopted;
 use runsync::ledger::record::HintKind;
 use runsync::registry::record::{Presence, RunRow};
 use runsync_config::key_file::PublicKeyFile;

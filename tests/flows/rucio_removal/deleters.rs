@@ -4,6 +4,7 @@ use std::fs;
 
 use harness::Naming;
 use runsync_manifest::content::Content;
+use serde_json::json;
 
 use crate::World;
 use crate::between::{Between, When};
@@ -292,5 +293,63 @@ pub(crate) fn comes_back(world: &World) {
     shown(
         "a run of the same name comes back",
         "published once the old rules are gone, and brings back nothing that was removed",
+    );
+}
+
+/// A snapshot of the origin's own leaves one dataset out: rules keep the run as a whole, so none ends, and
+/// what was left out stays where Rucio has it.
+pub(crate) fn left_out(world: &World) {
+    let server = &world.server;
+    let site = site(world, ("REM_LEFT_OUT", Naming::Identity), "rucio", "");
+    let run = "u/removed/left-out";
+    publish(&site, run);
+    site.add(run, "1-2", Content::Snapshot, 0..FILES - 1);
+    let asked = site.site.directly(&["removal", "list", "--json"]);
+    for asked in crate::site::json_lines(&asked) {
+        let manifest = asked["manifest"].as_str().unwrap().to_owned();
+        site.site
+            .directly(&["removal", "confirm", &manifest, "--yes"]);
+    }
+    // Each is a process of its own, which does not know what another has asked for.
+    for _ in 0..2 {
+        resume(&site);
+        assert_eq!(endings(&site).len(), 0);
+        assert_eq!(rules(server, run), ["runsync REM_LEFT_OUT f"]);
+        reap(server);
+    }
+    assert_eq!(files(&site, run).len(), FILES as usize);
+    assert_eq!(replicas(server, run), ["REM_LEFT_OUT A 7"]);
+    let journals = journals(&site);
+    assert_eq!(journals[0]["state"], "partially_removed", "{journals:?}");
+    let left = format!("{run}/calexp/{}.fits", FILES - 1);
+    assert!(fs::exists(site.site.root().join(left)).unwrap());
+    shown(
+        "a snapshot leaves out one dataset of a published run",
+        "no rule of the run ends, and the rule that keeps the dataset is named",
+    );
+}
+
+/// The container of a run holds what is another's, since its name does not tell the origin.
+pub(crate) fn shared_container(world: &World) {
+    let server = &world.server;
+    let site = site(world, ("REM_SHARED", Naming::Identity), "runsync", "");
+    let run = "u/removed/shared";
+    publish(&site, run);
+    let scope = &site.scope;
+    let another = format!("runsync/instalments/{}/{run}/1-1", uuid::Uuid::from_u128(9));
+    let dids = format!("/dids/{scope}/{another}");
+    server
+        .must("POST", &dids, Some(&json!({"type": "DATASET"})))
+        .unwrap();
+    let attached = json!({"dids": [{"scope": scope, "name": another}]});
+    let container = format!("/dids/{scope}/{run}/dids");
+    server.must("POST", &container, Some(&attached)).unwrap();
+    site.site.directly(&["remove-runs", run, "--yes", "--now"]);
+    let held = endings(&site);
+    assert_eq!(held[0]["state"], "held", "{held:?}");
+    assert_eq!(rules(server, run), ["runsync REM_SHARED f"]);
+    shown(
+        "the container of a removed run holds another's instalment",
+        "its rule stays, and is named",
     );
 }

@@ -70,6 +70,8 @@ const SECTIONS_ALL: &[Section] = &[
     ("unpublished", deleters::unpublished),
     ("half published", deleters::half_published),
     ("comes back", deleters::comes_back),
+    ("left out", deleters::left_out),
+    ("shared container", deleters::shared_container),
     ("closed", kept::closed),
     ("changed", kept::changed),
     ("held", kept::held),

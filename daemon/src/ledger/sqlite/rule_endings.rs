@@ -22,7 +22,8 @@ pub(super) fn add(connection: &Connection, endings: &[RuleEnding]) -> Result<(),
              epoch = CASE WHEN (excluded.epoch, excluded.sequence) > (epoch, sequence)
                  THEN excluded.epoch ELSE epoch END,
              sequence = CASE WHEN (excluded.epoch, excluded.sequence) > (epoch, sequence)
-                 THEN excluded.sequence ELSE sequence END"
+                 THEN excluded.sequence ELSE sequence END,
+             since = max(since, excluded.since)"
     ))?;
     for row in endings {
         insert.execute(params![
@@ -70,12 +71,12 @@ pub(super) fn note(connection: &Connection, endings: &[RuleEnding]) -> Result<()
     Ok(())
 }
 
-/// One of which more is meant by now, or that is to end sooner, is not met.
+/// One of which more is meant by now, or that was asked for again, is not met.
 pub(super) fn strike(connection: &Connection, row: &RuleEnding) -> Result<(), Failure> {
     connection
         .prepare_cached(
             "DELETE FROM rule_ending WHERE run = ?1 AND origin = ?2 AND scope = ?3 AND rse = ?4
-                 AND epoch IS ?5 AND sequence IS ?6",
+                 AND epoch IS ?5 AND sequence IS ?6 AND since = ?7",
         )?
         .execute(params![
             row.run.name.as_str(),
@@ -84,6 +85,7 @@ pub(super) fn strike(connection: &Connection, row: &RuleEnding) -> Result<(), Fa
             rse_column(row),
             row.up_to.map(|generation| generation.epoch),
             row.up_to.map(|generation| generation.sequence),
+            rows::time_column(row.since),
         ])?;
     Ok(())
 }

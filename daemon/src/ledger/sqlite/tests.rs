@@ -4,12 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use runsync_manifest::name::{RepositoryId, RunKey};
 use rusqlite::Connection;
 
 use super::*;
 use crate::lease::Tenure;
 use crate::ledger::conformance::conformance;
-use crate::ledger::record::{NewRequest, REQUESTS_KEPT};
+use crate::ledger::record::{NewRequest, REQUESTS_KEPT, RuleEnding};
 use crate::ledger::{Ledger, LedgerError};
 use crate::sqlite::Database;
 
@@ -29,6 +30,31 @@ fn open(folder: &Path, tenure: &Tenure) -> Result<Box<dyn Ledger>, LedgerError> 
 }
 
 conformance!(open);
+
+#[test]
+fn rules_that_are_to_end_are_not_struck_out_where_they_were_asked_for_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let tenure = crate::ledger::conformance::tenure(1);
+    let ledger = SqliteLedger::open(&file(folder.path()), &tenure, PATIENCE).unwrap();
+    let run = RunKey {
+        origin: RepositoryId(uuid::Uuid::from_u128(7)),
+        name: "u/a".parse().unwrap(),
+    };
+    let asked = |second: i64| {
+        let at = Timestamp::from_second(second).unwrap();
+        RuleEnding::new(run.clone(), "hsc".parse().unwrap(), at)
+    };
+    let known = || ledger.rule_endings_of(&run).unwrap();
+    ledger.add_rule_endings(&[asked(1)]).unwrap();
+    let looked_at = known().remove(0);
+    ledger.add_rule_endings(&[asked(2)]).unwrap();
+    ledger.add_rule_endings(&[asked(1)]).unwrap();
+    assert_eq!(known()[0].since, asked(2).since);
+    ledger.strike_rule_ending(&looked_at).unwrap();
+    assert_eq!(known().len(), 1);
+    ledger.strike_rule_ending(&known()[0]).unwrap();
+    assert_eq!(known(), []);
+}
 
 #[test]
 fn the_oldest_requests_are_dropped() {

@@ -3,7 +3,7 @@
 //! A sender of per-file messages publishes no manifests, so its runs have no origin that could sign one.
 //! This site writes and signs theirs, under an origin that stands for one RSE: `adopted:<RSE>`. Such a run
 //! is of this site alone: it is told to nobody, and gives way as soon as an owner's manifest names the
-//! same run ([`super::give_way`]).
+//! same run (`ingest::give_way`).
 
 use std::collections::BTreeSet;
 
@@ -44,6 +44,12 @@ pub fn origin_of(rse: &RseName) -> RepositoryId {
     RepositoryId(Builder::from_custom_bytes(bytes).into_uuid())
 }
 
+/// Whether an origin stands for what was adopted at an RSE, of configuration or of what it said before. No
+/// repository is such a one: their UUIDs are of other versions.
+pub fn is_adopted(origin: RepositoryId) -> bool {
+    origin.0.get_version_num() == 8
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +60,8 @@ mod tests {
         let known = origin("SITE_B_DISK");
         assert_eq!(known.to_string(), "795ddfc6-e155-8019-aea0-12b70460ddc8");
         assert_ne!(known, origin("SITE_C_DISK"));
-        assert_eq!(known.0.get_version_num(), 8);
+        assert!(is_adopted(known));
+        assert!(!is_adopted(RepositoryId(Uuid::new_v4())));
+        assert!(!is_adopted(RepositoryId(Uuid::now_v7())));
     }
 }
