@@ -217,7 +217,7 @@ pub(crate) fn go(
     let initials: String = (way.name.split(' '))
         .filter_map(|word| word.chars().next())
         .collect();
-    let short = format!("{initials} {trouble:?}");
+    let short = format!("{initials} T{}", trouble as u8);
     let relay =
         (trouble == Trouble::EventsShuffled).then(|| Relay::start(server.broker().unwrap()));
     let expiry = (trouble == Trouble::TokensExpire).then(|| Expiry::start(server));
