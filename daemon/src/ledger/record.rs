@@ -433,8 +433,9 @@ pub struct RuleEnding {
     pub problem: Option<String>,
     /// What to do about it, for people.
     pub hint: Option<String>,
-    /// When it was asked for, the last time. With an RSE: when the removal was begun; rules that were made
-    /// later stay.
+    /// Since when.
+    // Of several times that it was asked for the last. With an RSE that is when the removal was begun: rules
+    // that were made later stay.
     #[schema(value_type = String)]
     pub since: Timestamp,
     /// When anything of this has changed.

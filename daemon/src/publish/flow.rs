@@ -260,6 +260,9 @@ impl Publishing {
     fn give_up(&self, rucio: &Rucio, publication: Publication) -> Result<(), PublishError> {
         if publication.files.is_some() {
             self.detach(rucio, &publication)?;
+            if let Some(scope) = &publication.scope {
+                self.end_what_was_made(&publication.run, scope, publication.generation)?;
+            }
         }
         let row = Publication {
             state: PublicationState::Withdrawn,
