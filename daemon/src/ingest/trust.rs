@@ -262,7 +262,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
             let path = folder.path().join(name);
-            #[expect(clippy::disallowed_methods, reason = "a test's file need not outlive a crash")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a test's file need not outlive a crash"
+            )]
             std::fs::write(&path, text).unwrap();
             path
         };
