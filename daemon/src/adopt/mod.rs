@@ -3,7 +3,7 @@
 //! message → place → gather → vet → write → (ingest)
 //!
 //! A sender that publishes no manifests adds to each `transfer-done` what dataset the file is. Such hints are
-//! read strictly ([`message`]); the file's URL becomes a path in the root of its RSE ([`mod@place`]). What is of
+//! read strictly ([`message`]); the file's URL becomes a path in the root of its RSE (`place`). What is of
 //! one run is gathered, checked against the registry file by file, and written as one additions manifest of
 //! this site's own hand, under an origin that stands for the RSE ([`crate::adopted`]). From there it is
 //! a manifest like any other: registered, confirmed at the root's level, replayed without effect, removable.

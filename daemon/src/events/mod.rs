@@ -13,8 +13,8 @@
 //! everything, later.
 //!
 //! [`source`] is what brokers have in common: [`stomp`] listens to Rucio's Hermes, `kafka` to what is fed into
-//! Kafka; `POST /v1/events` gives messages to [`noting`] directly. [`noting`] reads them and writes hints. [`listen`]
-//! is the loop of a source, [`hand_on`] the loop that gives hints to those who act on them
+//! Kafka; `POST /v1/events` gives messages to [`noting`] directly. [`noting`] reads them and writes hints. `listen`
+//! is the loop of a source, `hand_on` the loop that gives hints to those who act on them
 //! ([`crate::ledger::hints`]); [`Hearing`] is all of it.
 //!
 //! # Invariants

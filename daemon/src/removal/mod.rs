@@ -13,7 +13,7 @@
 //! - An artifact that a dataset which stays names too is not deleted.
 //! - A journal goes only when each of its deletions is confirmed and durable; one that failed stays
 //!   in it.
-//! - What Rucio has is not unlinked where Rucio deletes ([`by_rucio`]): neither on its silence, nor
+//! - What Rucio has is not unlinked where Rucio deletes (`by_rucio`): neither on its silence, nor
 //!   because configuration has changed.
 //! - What one account asked for, no other account's command continues, unless it says so by name.
 //!

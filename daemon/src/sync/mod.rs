@@ -3,11 +3,11 @@
 //! list → fetch → name → confirm → forget → tell
 //!
 //! Messages tell of arrivals and deletions at once, but they are hints: lost, doubled, in any order.
-//! What holds is what Rucio answers. So whatever wakes this flow, a hint ([`take`]), the schedule
-//! ([`worker`]) or an operator, it asks Rucio, in bulk ([`root`]), and does what follows: manifests
-//! that nobody has seen are taken in ([`manifests`]), files get the names that manifests know
-//! ([`place`]) and are confirmed ([`arrivals`]), what Rucio has deleted is forgotten ([`deletions`]),
-//! and what does not come is told, with Rucio's reason ([`late`]). [`pass`] goes through all of it.
+//! What holds is what Rucio answers. So whatever wakes this flow, a hint (`take`), the schedule
+//! (`worker`) or an operator, it asks Rucio, in bulk (`root`), and does what follows: manifests
+//! that nobody has seen are taken in (`manifests`), files get the names that manifests know
+//! (`place`) and are confirmed (`arrivals`), what Rucio has deleted is forgotten (`deletions`),
+//! and what does not come is told, with Rucio's reason (`late`). `pass` goes through all of it.
 //!
 //! Bytes travel by Rucio alone: nothing here moves any between sites.
 //!

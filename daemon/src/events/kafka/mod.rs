@@ -1,9 +1,9 @@
 //! Messages by Kafka, which sites feed Rucio's messages into.
 //!
-//! [`source`] listens as a member of a consumer group ([`session`]): the brokers share the partitions of the topics out among
-//! members, and keep how far the group has read each of them. [`positions`] is what was given and not
-//! acknowledged yet; [`context`] is what librdkafka tells meanwhile, [`fault`] what of it is an error, and
-//! [`settings`] how it is told what to do.
+//! `source` listens as a member of a consumer group (`session`): the brokers share the partitions of the topics out among
+//! members, and keep how far the group has read each of them. `positions` is what was given and not
+//! acknowledged yet; `context` is what librdkafka tells meanwhile, `fault` what of it is an error, and
+//! `settings` how it is told what to do.
 //!
 //! # Invariants
 //!
