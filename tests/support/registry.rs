@@ -136,5 +136,6 @@ pass_on! {
     fn links(run: &RunKey) -> Links;
     fn broken_chains() -> Vec<BrokenChain>;
     fn dataset_types() -> Vec<DatasetType>;
+    fn has_dimensions(rows: &dyn RowSource) -> bool;
     fn dimension_records() -> Vec<(String, String, String)>;
 }

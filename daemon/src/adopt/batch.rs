@@ -182,15 +182,16 @@ impl Adopting {
     ) -> Result<Option<Written>, AdoptError> {
         let site = place.flow.site();
         let _turn = site.registration.acquire(progress)?;
-        let known = site.ledger.of_run(run)?;
-        let mut known = known.iter().filter_map(|row| row.summary.as_ref());
-        if known.any(|summary| summary.manifest.0 == manifest) {
+        if site.ledger.names_manifest(run, ManifestId(manifest))? {
             return Ok(None);
         }
         let roots = self.roots();
         let taken = Taken::of(run, &*site.registry, &*site.ledger, roots)?;
         let generation = taken.choose(run, None)?;
         let made = self.make(place, run, generation, draft, manifest)?;
+        if place.has_compacted(run, &made.checked.rows, progress)? {
+            return Ok(None);
+        }
         let path = place.install(run, generation, made.file)?;
         Ok(Some(Written { path, generation }))
     }

@@ -13,7 +13,7 @@ use runsync_config::adopt::Adopt;
 use runsync_manifest::content::Content;
 use runsync_manifest::entry::DatasetEntry;
 use runsync_manifest::generation::Generation;
-use runsync_manifest::header::{Header, Repository};
+use runsync_manifest::header::{DatasetType, Header, Repository, UniverseVersion};
 use runsync_manifest::name::{DatasetId, DatasetTypeName, ManifestId, RunKey};
 use runsync_manifest::version::FORMAT;
 use runsync_manifest::writer::{Packing, Writer};
@@ -24,6 +24,7 @@ use uuid::Uuid;
 use super::error::AdoptError;
 use super::flow::{Adopting, Place};
 use crate::datastore::{Deletion, manifest_path};
+use crate::ingest::adopted;
 use crate::ledger::record::{ManifestRow, ManifestState};
 use crate::registry::record::{DatasetRow, RecordRow};
 use crate::removal::Taken;
@@ -46,7 +47,11 @@ impl Adopting {
         let rows = place.flow.site().ledger.of_run(run)?;
         let additions = rows.iter().filter(|row| is_of(row, Content::Additions));
         let registered = additions.filter(|row| row.state == ManifestState::Registered);
-        if registered.count() >= config.manifests_max
+        let count = registered.count();
+        // What cannot be merged is not read again with every manifest that comes.
+        let is_turn = !is_of_dimensions(run) || count.is_multiple_of(config.manifests_max);
+        if count >= config.manifests_max
+            && is_turn
             && let Some(path) = self.write_snapshot(place, run, progress)?
         {
             self.register(place, path)?;
@@ -70,10 +75,16 @@ impl Adopting {
         }
         let taken = Taken::of(run, &*site.registry, &*site.ledger, self.roots())?;
         let generation = taken.choose(run, None)?;
-        let Some(mut file) = self.snapshot(place, run, generation)? else {
+        let is_dimensions = is_of_dimensions(run);
+        let snapshot = if is_dimensions {
+            self.snapshot_of_dimensions(place, run, generation, progress)?
+        } else {
+            self.snapshot(place, run, generation)?
+        };
+        let Some(mut file) = snapshot else {
             return Ok(None);
         };
-        let path = manifest_path(run.origin, &run.name, generation, true);
+        let path = manifest_path(run.origin, &run.name, generation, !is_dimensions);
         let datastore = place.flow.datastore();
         Ok(datastore
             .install_manifest(&path, &mut file)?
@@ -92,7 +103,51 @@ impl Adopting {
         let mut types = registry.dataset_types()?;
         let used = types_of(place, run)?;
         types.retain(|one| used.contains(&one.name));
-        let header = Header {
+        let header = self.header(place, run, generation, (self.universe(), types));
+        let scratch = tempfile::tempfile_in(&site.scratch).map_err(AdoptError::Scratch)?;
+        let mut writer = Writer::new(BufWriter::new(scratch), Packing::Zstd(ZSTD_LEVEL), &header)?;
+        if !write_datasets(place, run, &mut writer)? {
+            return Ok(None);
+        }
+        self.finish(writer).map(Some)
+    }
+
+    /// The same of a run of dimension records, of what its manifests say; none where these cannot be merged.
+    fn snapshot_of_dimensions(
+        &self,
+        place: &Place,
+        run: &RunKey,
+        generation: Generation,
+        progress: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<Option<File>, AdoptError> {
+        let site = place.flow.site();
+        let rows = site.ledger.of_run(run)?;
+        let registered = rows
+            .iter()
+            .filter(|row| row.state == ManifestState::Registered);
+        let Some(mut merged) = place.merge(registered, progress)? else {
+            warn!(run = %run.name, rse = %place.rse, "manifests of dimension records cannot be merged");
+            return Ok(None);
+        };
+        let universe = merged.universe.take().unwrap_or_else(|| self.universe());
+        let header = self.header(place, run, generation, (universe, Vec::new()));
+        let scratch = tempfile::tempfile_in(&site.scratch).map_err(AdoptError::Scratch)?;
+        // Not packed: records are so much alike that a reader would take them for a bomb.
+        let mut writer = Writer::new(BufWriter::new(scratch), Packing::Plain, &header)?;
+        for line in merged.into_lines()? {
+            writer.dimension(&line)?;
+        }
+        self.finish(writer).map(Some)
+    }
+
+    fn header(
+        &self,
+        place: &Place,
+        run: &RunKey,
+        generation: Generation,
+        (universe, dataset_types): (UniverseVersion, Vec<DatasetType>),
+    ) -> Header {
+        Header {
             format: FORMAT,
             manifest: ManifestId(Uuid::now_v7()),
             content: Content::Snapshot,
@@ -103,23 +158,25 @@ impl Adopting {
             },
             holder: None,
             generation,
-            created_at: site.clock.now().to_string(),
+            created_at: place.flow.site().clock.now().to_string(),
             scope: None,
-            universe: self.universe(),
-            dataset_types: types,
+            universe,
+            dataset_types,
             provenance: json!({ "adopted_at": place.rse.to_string() }),
-        };
-        let scratch = tempfile::tempfile_in(&site.scratch).map_err(AdoptError::Scratch)?;
-        let mut writer = Writer::new(BufWriter::new(scratch), Packing::Zstd(ZSTD_LEVEL), &header)?;
-        if !write_datasets(place, run, &mut writer)? {
-            return Ok(None);
         }
+    }
+
+    fn finish(&self, writer: Writer<BufWriter<File>>) -> Result<File, AdoptError> {
         let (written, _) = writer.finish(Some(&self.signing_key()?))?;
         let file = written.into_inner();
         let mut file = file.map_err(|error| AdoptError::Scratch(error.into_error()))?;
         file.rewind().map_err(AdoptError::Scratch)?;
-        Ok(Some(file))
+        Ok(file)
     }
+}
+
+fn is_of_dimensions(run: &RunKey) -> bool {
+    run.name.as_str() == adopted::DIMENSIONS_RUN
 }
 
 fn is_of(row: &ManifestRow, content: Content) -> bool {

@@ -9,7 +9,8 @@ use std::io::{BufReader, Read, Seek};
 use std::ops::ControlFlow;
 
 use runsync_manifest::checksum::{Checksums, Wanted, checksum};
-use runsync_manifest::name::{ArtifactPath, RunKey};
+use runsync_manifest::content::Content;
+use runsync_manifest::name::{ArtifactPath, ManifestId, RunKey};
 use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
@@ -20,6 +21,8 @@ use crate::adopted;
 use crate::create::export;
 use crate::datastore::{DatastoreError, Look};
 use crate::error_chain::error_chain;
+use crate::ledger::record::ManifestState;
+use crate::registry::record::RowSource;
 
 /// Records of a whole survey come to some tens of megabytes; all of them are held to be sorted.
 const EXPORT_BYTES_MAX: u64 = 256 << 20;
@@ -47,9 +50,8 @@ impl Adopting {
             return Ok(Taking::Wrong("no run of dimension records".to_owned()));
         };
         let manifest = manifest_of(&run, path, stated);
-        let rows = place.flow.site().ledger.of_run(&run)?;
-        let mut rows = rows.iter().filter_map(|row| row.summary.as_ref());
-        if rows.any(|summary| summary.manifest.0 == manifest) {
+        let ledger = &place.flow.site().ledger;
+        if ledger.names_manifest(&run, ManifestId(manifest))? {
             return Ok(Taking::Taken(None));
         }
         if stated.size > EXPORT_BYTES_MAX {
@@ -119,7 +121,35 @@ impl Place {
         )))
     }
 
-    fn dimensions_run(&self) -> Option<RunKey> {
+    /// Whether a snapshot of the run has all records of a manifest that was told of before the run was compacted:
+    /// what was superseded is known no more.
+    pub(super) fn has_compacted(
+        &self,
+        run: &RunKey,
+        rows: &dyn RowSource,
+        progress: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<bool, AdoptError> {
+        let site = self.flow.site();
+        // Nearly all that comes brings something new: only what does not is compared with the snapshot.
+        if !site.registry.has_dimensions(rows)? {
+            return Ok(false);
+        }
+        let manifests = site.ledger.of_run(run)?;
+        let snapshot = manifests.iter().rfind(|row| {
+            let summary = row.summary.as_ref();
+            row.state == ManifestState::Registered
+                && summary.is_some_and(|summary| summary.content == Content::Snapshot)
+        });
+        let Some(snapshot) = snapshot else {
+            return Ok(false);
+        };
+        match self.merge([snapshot], progress)? {
+            Some(merged) => merged.holds(rows),
+            None => Ok(false),
+        }
+    }
+
+    pub(super) fn dimensions_run(&self) -> Option<RunKey> {
         Some(RunKey {
             origin: self.origin,
             name: adopted::DIMENSIONS_RUN.parse().ok()?,

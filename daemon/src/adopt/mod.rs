@@ -40,6 +40,8 @@ mod batch;
 
 mod compact;
 
+mod merge;
+
 mod dimensions;
 
 pub mod flow;

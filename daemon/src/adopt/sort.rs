@@ -72,7 +72,7 @@ impl Adopting {
                 }
                 What::Dimensions => {
                     let taking = self.take_dimensions(place, &path, stated, progress)?;
-                    self.settle_dimensions(config, place, index, taking, desk)?;
+                    self.settle_dimensions(config, place, index, taking, (desk, progress))?;
                 }
                 What::NeedsButler(_) => {}
             }
@@ -86,13 +86,16 @@ impl Adopting {
         place: &Place,
         index: usize,
         taking: Taking,
-        desk: &mut Desk<'_>,
+        (desk, progress): (&mut Desk<'_>, &mut dyn FnMut() -> ControlFlow<()>),
     ) -> Result<(), AdoptError> {
         match taking {
             Taking::Taken(None) => adopting::message(&place.rse, Fate::Known),
             Taking::Taken(Some(path)) => {
                 self.register(place, path)?;
                 adopting::message(&place.rse, Fate::Adopted);
+                if let Some(run) = place.dimensions_run() {
+                    self.compact(config, place, &run, progress)?;
+                }
             }
             Taking::NotYet(why) if desk.age(index) < config.dimension_patience => {
                 debug!(rse = %place.rse, why, "file of dimension records is waited for");

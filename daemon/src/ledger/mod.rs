@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use runsync_config::root::RootName;
 use runsync_manifest::checksum::Sha256;
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::{ArtifactPath, RepositoryId, RunKey};
+use runsync_manifest::name::{ArtifactPath, ManifestId, RepositoryId, RunKey};
 
 use crate::file_identity::FileIdentity;
 pub use crate::ledger::error::LedgerError;
@@ -84,6 +84,9 @@ pub trait Ledger: Send + Sync + Debug {
 
     /// Rows of a run, by generation.
     fn of_run(&self, run: &RunKey) -> Result<Vec<ManifestRow>, LedgerError>;
+
+    /// Whether a file of a run is known to be the manifest of that UUID.
+    fn names_manifest(&self, run: &RunKey, manifest: ManifestId) -> Result<bool, LedgerError>;
 
     /// Remembers manifests as those of their generations, in one commit; an earlier one stays.
     fn accept(&self, manifests: &[(RunKey, Generation, Sha256)]) -> Result<(), LedgerError>;

@@ -432,6 +432,9 @@ pub trait Registry: Send + Sync + Debug {
     /// All dataset types, by name.
     fn dataset_types(&self) -> Result<Vec<DatasetType>, RegistryError>;
 
+    /// Whether all dimension records of a manifest are registered just as it has them.
+    fn has_dimensions(&self, rows: &dyn RowSource) -> Result<bool, RegistryError>;
+
     /// All dimension records as (element, canonical key, record JSON), by element and key.
     fn dimension_records(&self) -> Result<Vec<(String, String, String)>, RegistryError>;
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use runsync::ingest::adopted::DIMENSIONS_RUN;
 use runsync::ledger::record::ManifestState;
 use runsync::registry::record::Presence;
 use runsync_manifest::content::Content;
@@ -202,6 +203,40 @@ fn formatters_come_from_the_configuration() {
         .records(&adopted_run(RUN), None, 10)
         .unwrap();
     assert_eq!(records[0].formatter.as_deref(), Some("x.y.Z"));
+}
+
+#[test]
+fn files_of_dimension_records_leave_few_manifests() {
+    let site = adopting("manifests_max = 4\n");
+    let mut open = site.open();
+    let run = adopted_run(DIMENSIONS_RUN);
+    let mut most = 0;
+    for visits in 1..=11 {
+        send(&site, &open, &[dimension_file(visits)]);
+        take_all(&site, &mut open);
+        most = most.max(manifests_of(&site, &run).len());
+    }
+    assert!(most <= 4, "{most}");
+    let before = open.registry().dimension_records().unwrap();
+    // What was superseded is known by its records.
+    let manifests = manifests_of(&site, &run);
+    send(&site, &open, &[dimension_file(2), dimension_file(5)]);
+    take_all(&site, &mut open);
+    assert_eq!(manifests_of(&site, &run), manifests);
+    assert_eq!(open.registry().dimension_records().unwrap(), before);
+    // What is left makes the same records, from nothing.
+    drop(open);
+    let other = adopting("manifests_max = 4\n");
+    for file in manifests {
+        other.put(&file, &std::fs::read(site.root().join(&file)).unwrap());
+    }
+    let mut open = other.open();
+    open.work();
+    assert_eq!(open.registry().dimension_records().unwrap(), before);
+    assert!(open.ledger().findings().unwrap().is_empty());
+    send(&other, &open, &[product(3)]);
+    take_all(&other, &mut open);
+    assert_eq!(presence(&open, &[3]), [Presence::Yes]);
 }
 
 #[test]

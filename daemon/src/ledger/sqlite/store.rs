@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use runsync_config::root::RootName;
 use runsync_manifest::checksum::Sha256;
 use runsync_manifest::generation::Generation;
-use runsync_manifest::name::{ArtifactPath, RepositoryId, RunKey};
+use runsync_manifest::name::{ArtifactPath, ManifestId, RepositoryId, RunKey};
 use rusqlite::{Connection, Params, params};
 
 use super::SCHEMA;
@@ -264,6 +264,20 @@ impl Ledger for SqliteLedger {
                 "WHERE run = ?1 AND origin = ?2 ORDER BY epoch, sequence, root, path",
                 params![run.name.as_str(), run.origin.0.as_bytes()],
             )
+        })
+    }
+
+    fn names_manifest(&self, run: &RunKey, manifest: ManifestId) -> Result<bool, LedgerError> {
+        self.read("look for a manifest of a run", |connection| {
+            Ok(connection
+                .prepare_cached(
+                    "SELECT 1 FROM manifest WHERE run = ?1 AND origin = ?2 AND manifest = ?3",
+                )?
+                .exists(params![
+                    run.name.as_str(),
+                    run.origin.0.as_bytes(),
+                    manifest.0.as_bytes()
+                ])?)
         })
     }
 

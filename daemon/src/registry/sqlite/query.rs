@@ -14,8 +14,8 @@ use super::hidden::Hidden;
 use super::names;
 use super::rows::{self, Names, count, dataset_id, generation};
 use crate::registry::record::{
-    DatasetRow, Existence, HeldDataset, Presence, RecordRow, Registering, RunRow, WaitingArtifact,
-    WaitingRun,
+    DatasetRow, Existence, HeldDataset, Presence, RecordRow, Registering, RowSource, RunRow,
+    WaitingArtifact, WaitingRun,
 };
 
 /// What a run waits for between two paths; [`rows::CHECKSUM_COLUMNS`] come first.
@@ -349,6 +349,27 @@ pub(super) fn dataset_types(connection: &Connection) -> Result<Vec<DatasetType>,
         .prepare_cached(&format!("SELECT {columns} FROM dataset_type ORDER BY name"))?
         .query_and_then([], rows::dataset_type)?
         .collect()
+}
+
+pub(super) fn has_dimensions(
+    connection: &Connection,
+    rows: &dyn RowSource,
+) -> Result<bool, Failure> {
+    let mut known = connection.prepare_cached(
+        "SELECT 1 FROM dimension_record WHERE element = ?1 AND key = ?2 AND record = ?3",
+    )?;
+    let mut all = true;
+    let mut failed = None;
+    rows.dimensions(&mut |row| {
+        if all && failed.is_none() {
+            match known.exists([row.element, row.key, row.record]) {
+                Ok(is_known) => all = is_known,
+                Err(error) => failed = Some(error),
+            }
+        }
+        Ok(())
+    })?;
+    failed.map_or(Ok(all), |error| Err(error.into()))
 }
 
 pub(super) fn dimension_records(

@@ -519,6 +519,12 @@ impl Registry for SqliteRegistry {
         self.read("list dataset types", query::dataset_types)
     }
 
+    fn has_dimensions(&self, rows: &dyn RowSource) -> Result<bool, RegistryError> {
+        self.read("look for dimension records", |connection| {
+            query::has_dimensions(connection, rows)
+        })
+    }
+
     fn dimension_records(&self) -> Result<Vec<(String, String, String)>, RegistryError> {
         self.read("list dimension records", query::dimension_records)
     }
