@@ -23,8 +23,8 @@ use uuid::Uuid;
 
 use super::error::AdoptError;
 use super::flow::{Adopting, Place};
+use crate::adopted;
 use crate::datastore::{Deletion, manifest_path};
-use crate::ingest::adopted;
 use crate::ledger::record::{ManifestRow, ManifestState};
 use crate::registry::record::{DatasetRow, RecordRow};
 use crate::removal::Taken;
