@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use runsync::ingest::adopted::DIMENSIONS_RUN;
+use runsync::adopted::DIMENSIONS_RUN;
 use runsync::ledger::record::ManifestState;
 use runsync::registry::record::Presence;
 use runsync_manifest::content::Content;
