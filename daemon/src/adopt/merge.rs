@@ -13,7 +13,7 @@ use runsync_manifest::header::UniverseVersion;
 use super::error::AdoptError;
 use super::flow::Place;
 use crate::datastore::DatastoreError;
-use crate::ingest::parse::{self, Checked};
+use crate::ingest::parse;
 use crate::ledger::record::ManifestRow;
 use crate::registry::record::RowSource;
 
@@ -32,7 +32,7 @@ pub(super) struct Merged {
 
 impl Merged {
     /// False where they are more than may be held.
-    fn add(&mut self, checked: &Checked) -> Result<bool, AdoptError> {
+    fn add(&mut self, checked: &parse::Checked) -> Result<bool, AdoptError> {
         let universe = &checked.header.universe;
         if (self.universe.as_ref()).is_none_or(|known| known.version < universe.version) {
             self.universe = Some(universe.clone());
@@ -109,7 +109,7 @@ impl Place {
         &self,
         row: &ManifestRow,
         progress: &mut dyn FnMut() -> ControlFlow<()>,
-    ) -> Result<Option<Checked>, AdoptError> {
+    ) -> Result<Option<parse::Checked>, AdoptError> {
         if row.location.root != self.flow.root().name {
             return Ok(None);
         }

@@ -259,19 +259,11 @@ mod tests {
 
     #[test]
     fn what_was_adopted_at_a_root_counts_without_its_section() {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| {
-            let path = folder.path().join(name);
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "a test's file need not outlive a crash"
-            )]
-            std::fs::write(&path, text).unwrap();
-            path
-        };
+        let mut file = tempfile::NamedTempFile::new().unwrap();
         let config = "[site]\nname = \"SITE_A\"\n\
             [[root]]\nname = \"main\"\nurl = \"file:///data\"\nrse = \"SITE_A_DISK\"\n";
-        let site = runsync_config::load(&write("site.toml", config)).unwrap();
+        std::io::Write::write_all(&mut file, config.as_bytes()).unwrap();
+        let site = runsync_config::load(file.path()).unwrap();
         let trust = Trust::new(repository(1), vec![key(1).public()], site);
         let adopted = adopted::origin_of(&"SITE_A_DISK".parse().unwrap());
         let run = "u/run".parse().unwrap();
