@@ -548,7 +548,11 @@ impl Assembly {
             signing_key_file: site.signing_key_file.clone(),
         }));
         let takers = Takers {
-            sync: Some(Arc::clone(&syncing) as Arc<dyn HintTaker>),
+            // Without Rucio nobody can tell what is so: hints wait, and are given up in the end.
+            sync: syncing
+                .rucio()
+                .is_ok()
+                .then(|| Arc::clone(&syncing) as Arc<dyn HintTaker>),
             adopt: site
                 .adopt
                 .is_some()
