@@ -8,6 +8,9 @@ use crate::rucio::RucioSite;
 use crate::scene::Scene;
 use crate::state::{self, Of};
 
+/// The step at which a run is gone.
+const GONE: &str = "gone";
+
 /// What sites and Rucio hold at a step of the way, in a form in which runs of other names are equal.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct States(pub(crate) Vec<(&'static str, Vec<String>)>);
@@ -72,7 +75,7 @@ pub(crate) fn both_ways(
         "the run is removed at A",
         "gone at A and at B: records, files, and all replicas in Rucio",
     );
-    states.keep("gone", server, scene, run);
+    states.keep(GONE, server, scene, run);
     states
 }
 
@@ -121,6 +124,9 @@ impl States {
         rows.extend(in_rucio.map(|row| format!("Rucio: {row}")));
         let mut rows: Vec<String> = rows.iter().map(|row| normal(row, scene, run)).collect();
         rows.sort_unstable();
+        if when == GONE {
+            rows.retain(|row| has_an_end(row));
+        }
         self.0.push((when, rows));
     }
 }
@@ -143,4 +149,11 @@ fn normal(row: &str, scene: &Scene, run: &str) -> String {
     names.iter().fold(row.to_owned(), |row, (name, short)| {
         row.replace(name, short)
     })
+}
+
+/// Whether a row of a run that is gone is as it will stay. Older manifests are withdrawn, and Rucio clears away
+/// empty Rucio datasets, when their turn comes.
+fn has_an_end(row: &str) -> bool {
+    let passes = ["Rucio: did ", "Rucio: content ", "Rucio: dataset lock "];
+    !row.contains("runsync/manifests/") && !passes.iter().any(|part| row.starts_with(part))
 }
