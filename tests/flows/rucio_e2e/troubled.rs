@@ -48,6 +48,14 @@ impl Trouble {
         ("server answers 503, 500, 429", Self::ServerAnswersBadly),
         ("sites killed", Self::SitesKilled),
     ];
+
+    /// Whether it keeps nobody waiting for long.
+    pub(crate) fn is_quick(self) -> bool {
+        match self {
+            Self::None | Self::EventsShuffled | Self::TokensExpire | Self::SitesKilled => true,
+            Self::EventsLost | Self::ServerRestarted | Self::ServerAnswersBadly => false,
+        }
+    }
 }
 
 /// A way with trouble in it.
