@@ -375,6 +375,8 @@ impl std::str::FromStr for RuleEndingState {
 
 /// A rule of Rucio's that keeps what this site has removed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+// Who holds the lease has the same name.
+#[schema(as = RuleHolder)]
 pub struct Holder {
     /// The rule's ID.
     pub rule: String,
