@@ -12,7 +12,6 @@ use jiff::Timestamp;
 use runsync_config::events::Events;
 use tracing::{debug, warn};
 
-use super::listen::advance;
 use crate::clock::{Clock, later};
 use crate::ledger::hints::HintTaker;
 use crate::ledger::record::{Hint, HintKind, Taken};
@@ -180,7 +179,7 @@ fn pause(tries: u32) -> Duration {
 
 impl Worker for HandOnWorker {
     fn step(&mut self, pulse: &Pulse) -> Result<Next, StepError> {
-        let more = match self.hand_on(&mut || advance(pulse)) {
+        let more = match self.hand_on(&mut || pulse.go_on()) {
             Ok(more) => more,
             Err(error) => {
                 let fenced = error.downcast_ref::<LedgerError>();

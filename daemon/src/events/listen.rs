@@ -1,6 +1,5 @@
 //! The loop of one source: receive, note, acknowledge.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,15 +116,5 @@ impl Worker for ListenWorker {
                 Err(error.into())
             }
         }
-    }
-}
-
-/// Shows that a step advances, and breaks it off when the daemon stops.
-pub(super) fn advance(pulse: &Pulse) -> ControlFlow<()> {
-    pulse.beat();
-    if pulse.is_stopping() {
-        ControlFlow::Break(())
-    } else {
-        ControlFlow::Continue(())
     }
 }

@@ -511,7 +511,7 @@ impl Following {
 
 impl Worker for FollowWorker {
     fn step(&mut self, pulse: &Pulse) -> Result<Next, StepError> {
-        match self.follow_due(&mut |_| advance(pulse)) {
+        match self.follow_due(&mut |_| pulse.go_on()) {
             Ok(_) => Ok(Next::Idle(Some(ASK_INTERVAL))),
             Err(FollowError::Removal(error)) if error.is_interruption() || error.is_fenced() => {
                 debug!(%error, "step ended early");
@@ -519,15 +519,5 @@ impl Worker for FollowWorker {
             }
             Err(error) => Err(error.into()),
         }
-    }
-}
-
-/// Shows that the step advances, and breaks it off when the daemon stops.
-fn advance(pulse: &Pulse) -> ControlFlow<()> {
-    pulse.beat();
-    if pulse.is_stopping() {
-        ControlFlow::Break(())
-    } else {
-        ControlFlow::Continue(())
     }
 }

@@ -3,7 +3,6 @@
 //! Both do the same whether an event, the passing of time or an operator woke them: they look at
 //! the root, the ledger and the registry, and do what is to be done.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -146,7 +145,7 @@ impl Worker for ManifestWorker {
         let now = self.arrivals.flow().site().clock.now();
         let stepped = self
             .find_work(now)
-            .and_then(|()| self.arrivals.step(&mut |_| advance(pulse)));
+            .and_then(|()| self.arrivals.step(&mut |_| pulse.go_on()));
         let stepped = match stepped {
             Err(error) => return stopped_or_failed(error),
             Ok(stepped) => stepped,
@@ -197,7 +196,7 @@ impl ConfirmWorker {
         if told.all {
             self.requests.look.store(true, Ordering::SeqCst);
         }
-        let looked = self.confirming.changed(&dirty, &mut || advance(pulse))?;
+        let looked = self.confirming.changed(&dirty, &mut || pulse.go_on())?;
         self.owed = looked.next;
         let registry = Arc::clone(&self.confirming.flow().site().registry);
         if self.requests.look.swap(false, Ordering::SeqCst) {
@@ -208,7 +207,7 @@ impl ConfirmWorker {
         // Asked before the look: what is registered meanwhile counts as unseen.
         let changes = registry.changes()?;
         if due || self.registry_seen != Some(changes) {
-            self.next = self.confirming.step(&mut || advance(pulse))?.next;
+            self.next = self.confirming.step(&mut || pulse.go_on())?.next;
             if let Some(watch) = &self.watch {
                 watch.wanted(self.confirming.directories().iter().cloned());
             }
@@ -241,16 +240,6 @@ fn stopped_or_failed(error: IngestError) -> Result<Next, StepError> {
         return Ok(Next::Idle(None));
     }
     Err(error.into())
-}
-
-/// Shows that the step advances, and breaks it off when the daemon stops.
-fn advance(pulse: &Pulse) -> ControlFlow<()> {
-    pulse.beat();
-    if pulse.is_stopping() {
-        ControlFlow::Break(())
-    } else {
-        ControlFlow::Continue(())
-    }
 }
 
 fn wait_until(next: Option<Timestamp>, now: Timestamp) -> Next {

@@ -139,8 +139,8 @@ impl Worker for RuleEndingWorker {
             return Ok(Next::Idle(None));
         };
         let heard = pulse.clone();
-        let rucio = rucio.waiting(Arc::new(move || advance(&heard)));
-        match self.work(&rucio, &mut || advance(pulse)) {
+        let rucio = rucio.waiting(Arc::new(move || heard.go_on()));
+        match self.work(&rucio, &mut || pulse.go_on()) {
             Ok(()) => Ok(Next::Idle(Some(ASK_INTERVAL))),
             Err(error) if error.is_interruption() || error.is_fenced() => {
                 debug!(%error, "step ended early");
@@ -148,15 +148,5 @@ impl Worker for RuleEndingWorker {
             }
             Err(error) => Err(error.into()),
         }
-    }
-}
-
-/// Shows that the step advances, and breaks it off when the daemon stops.
-fn advance(pulse: &Pulse) -> ControlFlow<()> {
-    pulse.beat();
-    if pulse.is_stopping() {
-        ControlFlow::Break(())
-    } else {
-        ControlFlow::Continue(())
     }
 }

@@ -6,7 +6,6 @@
 //! tried.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -208,9 +207,9 @@ impl Worker for PublishWorker {
             return Ok(Next::Idle(None));
         };
         let heard = pulse.clone();
-        let rucio = rucio.waiting(Arc::new(move || advance(&heard)));
+        let rucio = rucio.waiting(Arc::new(move || heard.go_on()));
         let interval = rucio.config().publish.interval;
-        match self.work(&rucio, &mut |_| advance(pulse)) {
+        match self.work(&rucio, &mut |_| pulse.go_on()) {
             Ok(true) => Ok(Next::Again),
             Ok(false) => Ok(Next::Idle(Some(interval))),
             Err(error) if error.is_interruption() || error.is_fenced() => {
@@ -219,16 +218,6 @@ impl Worker for PublishWorker {
             }
             Err(error) => Err(error.into()),
         }
-    }
-}
-
-/// Shows that the step advances, and breaks it off when the daemon stops.
-fn advance(pulse: &Pulse) -> ControlFlow<()> {
-    pulse.beat();
-    if pulse.is_stopping() {
-        ControlFlow::Break(())
-    } else {
-        ControlFlow::Continue(())
     }
 }
 

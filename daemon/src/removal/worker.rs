@@ -4,7 +4,6 @@
 //! that were not committed, and goes on with the others, less and less often where they fail.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -195,10 +194,10 @@ impl RemovalWorker {
 impl Worker for RemovalWorker {
     fn step(&mut self, pulse: &Pulse) -> Result<Next, StepError> {
         let heard = pulse.clone();
-        let waiting = Arc::new(move || advance(&heard));
+        let waiting = Arc::new(move || heard.go_on());
         let rucio = self.removing.ground().rucio.as_ref();
         let rucio = rucio.map(|rucio| rucio.waiting(waiting));
-        match self.work_by(rucio.as_ref(), &mut |_| advance(pulse)) {
+        match self.work_by(rucio.as_ref(), &mut |_| pulse.go_on()) {
             Ok(()) => Ok(Next::Idle(Some(ASK_INTERVAL))),
             Err(error) if error.is_interruption() || error.is_fenced() => {
                 debug!(%error, "step ended early");
@@ -214,14 +213,4 @@ fn put_off(before: Option<(Timestamp, Duration)>, now: Timestamp) -> (Timestamp,
     let pause = before.map_or(FIRST_PAUSE, |(_, pause)| pause);
     let next = pause.saturating_mul(2).min(LONGEST_PAUSE);
     (later(now, pause), next)
-}
-
-/// Shows that the step advances, and breaks it off when the daemon stops.
-fn advance(pulse: &Pulse) -> ControlFlow<()> {
-    pulse.beat();
-    if pulse.is_stopping() {
-        ControlFlow::Break(())
-    } else {
-        ControlFlow::Continue(())
-    }
 }

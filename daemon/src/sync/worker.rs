@@ -4,7 +4,6 @@
 //! looks after runs that have come to wait.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -266,8 +265,8 @@ impl Worker for SyncWorker {
             return Ok(Next::Idle(None));
         };
         let heard = pulse.clone();
-        let rucio = rucio.waiting(Arc::new(move || advance(&heard)));
-        match self.work(&rucio, &mut || advance(pulse)) {
+        let rucio = rucio.waiting(Arc::new(move || heard.go_on()));
+        match self.work(&rucio, &mut || pulse.go_on()) {
             Ok(true) => Ok(Next::Again),
             Ok(false) => Ok(Next::Idle(Some(ASK_INTERVAL))),
             Err(error) if error.is_interruption() || error.is_fenced() => {
@@ -276,16 +275,6 @@ impl Worker for SyncWorker {
             }
             Err(error) => Err(error.into()),
         }
-    }
-}
-
-/// Shows that the step advances, and breaks it off when the daemon stops.
-fn advance(pulse: &Pulse) -> ControlFlow<()> {
-    pulse.beat();
-    if pulse.is_stopping() {
-        ControlFlow::Break(())
-    } else {
-        ControlFlow::Continue(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is known of each worker: for `runsync status` and for the watchdog.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -96,6 +97,16 @@ impl Pulse {
     /// Whether the daemon stops: a long step returns as soon as what it has done is safe.
     pub fn is_stopping(&self) -> bool {
         self.stopping.is_cancelled()
+    }
+
+    /// Says that the step advances, and whether it may go on: the progress that long work reports to.
+    pub fn go_on(&self) -> ControlFlow<()> {
+        self.beat();
+        if self.is_stopping() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 
     pub(super) fn began(&self) {
