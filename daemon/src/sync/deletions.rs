@@ -128,13 +128,13 @@ impl RootSync<'_, '_> {
                 continue;
             }
             let mut scopes = Scopes {
-                are_whole: true,
+                are_told: true,
                 ..Scopes::default()
             };
             for claim in claims {
                 let of_run = self.remembered(&claim.run, &mut known)?;
                 scopes.all.extend(of_run.all.iter().cloned());
-                scopes.are_whole &= of_run.are_whole;
+                scopes.are_told &= of_run.are_told;
             }
             let is_of_run = (one.scope.as_ref()).is_none_or(|scope| scopes.all.contains(scope));
             let dids = scopes.all.iter();
@@ -143,7 +143,7 @@ impl RootSync<'_, '_> {
                 .collect();
             // What Rucio cannot have, it has not deleted.
             let can_be = dids.iter().all(|did| schema.check(did).is_ok());
-            if is_of_run && scopes.are_whole && can_be {
+            if is_of_run && scopes.are_told && can_be {
                 concerned.push(Concerned { index, dids });
             }
         }

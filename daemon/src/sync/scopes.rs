@@ -19,9 +19,9 @@ use crate::registry::record::ClaimAt;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scopes {
     pub(super) all: BTreeSet<Scope>,
-    /// Whether every manifest of the run here could be asked. Where one is gone, there may be more
-    /// scopes: nothing is concluded from what is in none of these.
-    pub(super) are_whole: bool,
+    /// Whether a manifest of the run says so: those of a run have one scope, or its origin does not publish
+    /// them. Where all are gone nothing is concluded from what is in none of these.
+    pub(super) are_told: bool,
 }
 
 impl RootSync<'_, '_> {
@@ -31,20 +31,17 @@ impl RootSync<'_, '_> {
     ///
     /// Where the ledger, or a manifest that is there, cannot be read: then nothing is known.
     pub(super) fn scopes_of(&self, run: &RunKey) -> Result<Scopes, SyncError> {
-        let mut scopes = Scopes {
-            all: BTreeSet::new(),
-            are_whole: true,
-        };
+        let mut scopes = Scopes::default();
         for row in self.ledger().of_run(run)? {
             if !self.is_instalment(&row) {
                 continue;
             }
+            // One that was withdrawn is gone by now.
             let named = self.scopes_in(&row.location.path, run.origin)?;
-            scopes.are_whole &= !named.is_empty();
+            scopes.are_told |= !named.is_empty();
             scopes.all.extend(named);
         }
         if scopes.all.is_empty() {
-            scopes.are_whole = false;
             scopes.all.extend(self.scopes(run.origin));
         }
         Ok(scopes)

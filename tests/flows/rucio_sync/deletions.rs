@@ -148,6 +148,28 @@ pub(crate) fn wanted_again(server: &Rucio) {
     );
 }
 
+/// An older manifest is withdrawn, and Rucio has deleted it here.
+pub(crate) fn withdrawn(server: &Rucio) {
+    let scene = Scene::new(server, "GONE_DRAWN", Naming::Identity);
+    let run = "u/gone_drawn/run";
+    scene.bring(run);
+    scene.publish(run, "1-2", FILES..FILES + 2);
+    scene.transfer();
+    scene.pass();
+    assert_eq!(scene.standing(run), (u64::from(FILES) + 2, 0));
+    let older = scene.b.site.root().join(scene.manifest(run, "1-1"));
+    std::fs::remove_file(older).unwrap();
+    scene.delete_at_b(run);
+    let hints = scene.hints(HintKind::Deleted, run);
+    assert!(scene.take(&hints).iter().all(|taken| *taken == Taken::Done));
+    assert_eq!(scene.standing(run), (2, 0));
+    assert_eq!(scene.pass().forgotten, 2);
+    shown(
+        "Rucio deletes a run of which a manifest was withdrawn",
+        "forgotten, by messages and by a pass: another manifest tells the scope",
+    );
+}
+
 /// What looks like a deletion and is none, and files that Rucio never had.
 pub(crate) fn guarded(server: &Rucio) {
     let scene = Scene::new(server, "GONE_GUARD", Naming::Hash);

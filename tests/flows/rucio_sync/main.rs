@@ -72,6 +72,7 @@ const ALL: &[Section] = &[
     ("deleted hash", deletions::hash),
     ("kept", deletions::kept),
     ("guarded", deletions::guarded),
+    ("withdrawn", deletions::withdrawn),
     ("wanted again", deletions::wanted_again),
     ("late", late::late),
     ("taken", hostile::taken),
