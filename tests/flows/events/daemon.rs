@@ -133,6 +133,12 @@ fn a_broker_that_ends_is_waited_for(rabbit: &RabbitMq) {
     broker.send(&listener.topic, arrivals(5..15)).unwrap();
     daemon.until("the others", || listener.waiting() == 15);
     daemon.stop();
+    // What the broker has taken while nobody listens outlives it.
+    broker.send(&listener.topic, arrivals(15..20)).unwrap();
+    rabbit.restart().unwrap();
+    let daemon = listener.listen();
+    daemon.until("what was kept", || listener.waiting() == 20);
+    daemon.stop();
 }
 
 fn of_two_brokers_one_may_be_dead(rabbit: &RabbitMq) {

@@ -1,11 +1,13 @@
 //! What Rucio has deleted here is forgotten, and nothing else; what it brings again comes back.
 
 use harness::{Naming, Rucio};
+use jiff::Timestamp;
 use runsync::ledger::record::{Hint, HintKind, Taken};
 use runsync::registry::record::Presence;
 use runsync_manifest::content::Content;
 
 use crate::pair;
+use crate::process::until;
 use crate::proof::shown;
 use crate::rucio::uuid;
 use crate::scene::{FILES, Scene};
@@ -137,6 +139,9 @@ pub(crate) fn wanted_again(server: &Rucio) {
     assert!(!report.has_changed(), "{report:?}");
     assert_eq!(scene.standing(run), (0, 0));
     shown("a run that was unstored here", "is not waited for");
+    // Rucio tells whole seconds: a rule counts as newer from the next one on.
+    let told = Timestamp::now().as_second();
+    until("another second", || Timestamp::now().as_second() > told);
     bring_again(&scene, run);
     scene.pass();
     let report = scene.pass();

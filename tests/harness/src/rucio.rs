@@ -179,16 +179,6 @@ impl Rucio {
         Broker::stop(&self.supervisor)
     }
 
-    /// Starts the message broker again, on the same port and with what it has kept, and waits until it takes
-    /// connections. One that still runs is stopped first.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::broker`].
-    pub fn restart_broker(&self) -> Result<()> {
-        self.broker()?.restart(&self.supervisor)
-    }
-
     /// Runs a cycle of each of these daemons, one after the other.
     ///
     /// # Errors
