@@ -1,6 +1,6 @@
 //! Tells Rucio of replicas here whose files are not what they should be, or are gone.
 //!
-//! An operator has it done, or the configured policy of comparing with Rucio. Whoever asks has looked at the artifacts already; here Rucio is asked
+//! Nobody but an operator has it done. Whoever asks has looked at the artifacts already; here Rucio is asked
 //! which of them it counts on, and where it has them, so that the second look is at the replica itself: at an
 //! RSE that places files by an algorithm that is another name than the artifact's. Rucio is asked before
 //! that look: a file that is still being carried is there before it is listed as available.
@@ -70,9 +70,9 @@ impl Publishing {
                     };
                     let Some(pfn) = pfns.first() else { continue };
                     let did = Did::new(&replica.scope, replica.name);
-                    let place = placing.other_place(&did, pfns)?;
+                    let second = placing.second_name(&did, pfns)?;
                     here.push(ReplicaHere {
-                        place: place.unwrap_or_else(|| path.clone()),
+                        place: second.unwrap_or_else(|| path.clone()),
                         path,
                         suspect: Suspect {
                             did,

@@ -125,37 +125,20 @@ impl Placing {
         did: &Did,
         pfns: &[String],
     ) -> Result<Option<ArtifactPath>, PublishError> {
-        match self.other_place(did, pfns)? {
-            Some(_) if !self.is_deterministic => Err(self.elsewhere(did, pfns)),
-            place => Ok(place),
-        }
-    }
-
-    /// Where a replica lies, whoever has placed it there; none: where its name says.
-    ///
-    /// # Errors
-    ///
-    /// [`PublishError::Elsewhere`] where it is in no place of the root that could be its own.
-    pub fn other_place(
-        &self,
-        did: &Did,
-        pfns: &[String],
-    ) -> Result<Option<ArtifactPath>, PublishError> {
+        let elsewhere = || {
+            PublishError::Elsewhere(Box::new(Elsewhere {
+                did: did.clone(),
+                rse: self.rse.clone(),
+                pfn: pfns.first().cloned().unwrap_or_default(),
+                root: self.root.name.clone(),
+                expected: self.expected(&did.name),
+            }))
+        };
         match lies(&self.root, &did.name, pfns) {
             Lies::AsNamed => Ok(None),
-            Lies::At(path) => Ok(Some(path)),
-            Lies::Elsewhere => Err(self.elsewhere(did, pfns)),
+            Lies::At(path) if self.is_deterministic => Ok(Some(path)),
+            Lies::At(_) | Lies::Elsewhere => Err(elsewhere()),
         }
-    }
-
-    fn elsewhere(&self, did: &Did, pfns: &[String]) -> PublishError {
-        PublishError::Elsewhere(Box::new(Elsewhere {
-            did: did.clone(),
-            rse: self.rse.clone(),
-            pfn: pfns.first().cloned().unwrap_or_default(),
-            root: self.root.name.clone(),
-            expected: self.expected(&did.name),
-        }))
     }
 
     fn expected(&self, name: &str) -> String {

@@ -149,8 +149,23 @@ impl SyncError {
         }
     }
 
-    /// Whether Rucio is what does not answer: nothing is wrong here.
+    /// Whether Rucio as a whole is away, or does not know this site: nothing that is asked of it would fare
+    /// better.
     pub fn is_about_rucio(&self) -> bool {
-        matches!(self, Self::Rucio(_)) && !self.is_interruption()
+        match self {
+            Self::Rucio(error) => error.is_of_the_server(),
+            Self::Publish(error) => error.is_about_rucio(),
+            Self::NoRucio
+            | Self::NoRse { .. }
+            | Self::NoRses
+            | Self::NoRun { .. }
+            | Self::Unknown { .. }
+            | Self::Datastore(_)
+            | Self::Registry(_)
+            | Self::Ledger(_)
+            | Self::Ingest(_)
+            | Self::Removal(_)
+            | Self::Interrupted => false,
+        }
     }
 }

@@ -185,6 +185,7 @@ impl RootSync<'_, '_> {
                 carried.retain(|row| self.is_carried(&row.key));
                 self.fill_gaps(&carried)?;
                 self.runs(&carried, false)?;
+                self.declare_overdue(&carried)?;
                 if is_last {
                     self.heal_declared()?;
                 }

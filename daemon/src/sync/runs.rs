@@ -112,7 +112,6 @@ impl RootSync<'_, '_> {
         if !compared.instalments.iter().all(has) {
             self.find_gone(compared)?;
         }
-        self.declare_overdue(run, awaited)?;
         self.judge_late(run, awaited, locks)
     }
 

@@ -83,7 +83,11 @@ impl Syncing {
                     });
                     match taken {
                         Ok(()) => any = true,
-                        Err(error) if error.is_interruption() || error.is_fenced() => {
+                        Err(error)
+                            if error.is_interruption()
+                                || error.is_fenced()
+                                || error.is_about_rucio() =>
+                        {
                             return Err(error);
                         }
                         // One root holds up no other.

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use harness::{Daemon, Naming, Rucio};
+use runsync::sync::Measure;
 
 use crate::proof::shown;
 use crate::rucio::ACCOUNT;
-use crate::scene::{FILES, Scene};
+use crate::scene::{FILES, Scene, go_on};
 
 /// Longer than a root waits.
 const LONG: Duration = Duration::from_secs(60 * 86_400);
@@ -18,6 +19,9 @@ pub(crate) fn identity(server: &Rucio) {
 pub(crate) fn hash(server: &Rucio) {
     bad(server, "TOLD_HASH", Naming::Hash);
 }
+
+/// What was seen damaged has to be so still after it.
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Brings a run of which one artifact is cut short at site B, and one is gone.
 fn bring_damaged(scene: &Scene<'_>, run: &str) {
@@ -80,9 +84,17 @@ fn bad(server: &Rucio, name: &str, naming: Naming) {
     say("damaged, and not overdue", "nothing is declared");
 
     scene.b.site.pass(LONG);
+    assert_eq!(scene.pass().declared, 0);
+    assert_eq!(scene.pass().declared, 0);
+    assert_eq!(scene.findings("rucio_damaged").len(), 2);
+    assert_eq!(heard(&scene, run), [""; 0]);
+    say("overdue, and seen for the first time", "a finding for each");
+
+    scene.b.site.pass(HOUR);
     let report = scene.pass();
     assert_eq!(report.declared, 2, "{report:?}");
     assert_eq!(heard(&scene, run), ["0.fits B 1", "1.fits B 1"]);
+    assert_eq!(scene.findings("rucio_damaged"), []);
     let found = scene.findings("rucio_declared");
     let details: Vec<&str> = found.iter().map(|one| one.detail.as_str()).collect();
     assert!(
@@ -93,7 +105,7 @@ fn bad(server: &Rucio, name: &str, naming: Naming) {
     );
     assert_eq!(scene.pass().declared, 0);
     say(
-        "overdue",
+        "seen again an hour later",
         "the damaged one and the one that is gone are declared bad, once",
     );
 
@@ -127,7 +139,7 @@ pub(crate) fn careful(server: &Rucio) {
     assert_eq!(heard(&scene, run), [""; 0]);
     let found = scene.findings("rucio_not_declared");
     assert!(
-        found.len() == 1 && found[0].detail.starts_with("2 artifacts"),
+        found.len() == 1 && found[0].detail.contains("more than 1 artifacts"),
         "{found:?}"
     );
     shown(
@@ -136,17 +148,17 @@ pub(crate) fn careful(server: &Rucio) {
     );
 
     policy(2);
+    assert_eq!(scene.pass().declared, 0);
+    assert_eq!(scene.findings("rucio_not_declared"), []);
+    assert_eq!(scene.findings("rucio_damaged").len(), 2);
+    scene.b.site.pass(HOUR);
     let (root, away) = (scene.b.site.root(), scene.b.site.folder.path().join("away"));
     let site = scene.open_b();
     std::fs::rename(&root, &away).unwrap();
     std::fs::create_dir(&root).unwrap();
     let syncing = &site.assembly.syncing;
-    let run_name = run.parse().unwrap();
-    let told = syncing.run(
-        syncing.rucio().unwrap(),
-        &run_name,
-        &mut crate::scene::go_on,
-    );
+    let rucio = syncing.rucio().unwrap();
+    let told = syncing.pass(rucio, None, Measure::Whole, &mut go_on);
     assert!(told.is_err(), "{told:?}");
     drop(site);
     std::fs::remove_dir(&root).unwrap();
@@ -155,7 +167,6 @@ pub(crate) fn careful(server: &Rucio) {
     shown("an empty folder in the root's place", "nothing is declared");
 
     assert_eq!(scene.pass().declared, 2);
-    assert_eq!(scene.findings("rucio_not_declared"), []);
     assert_eq!(scene.pass().declared, 0);
     assert_eq!(heard(&scene, run), ["0.fits S 1", "1.fits S 1"]);
     shown("`suspicious`", "each counts once, however often it is seen");
@@ -170,6 +181,8 @@ pub(crate) fn refused(server: &Rucio) {
     bring_damaged(&scene, run);
     scene.pass();
     scene.b.site.pass(LONG);
+    scene.pass();
+    scene.b.site.pass(HOUR);
     let report = scene.pass();
     assert_eq!(report.declared, 0, "{report:?}");
     let found = scene.findings("rucio_not_declared");
@@ -184,4 +197,17 @@ pub(crate) fn refused(server: &Rucio) {
         "an account that may not declare replicas bad",
         "a finding; the rest of the pass goes on, and the next one declares them",
     );
+}
+
+/// With a policy of declaring bad, of a run that is overdue only these are declared, however often it is compared.
+pub(crate) fn only(scene: &Scene<'_>, run: &str, expected: &[&str]) {
+    let policy = "[rucio.sync]\ndeclare = \"bad\"\n";
+    scene.configure_b("size", &scene.server.url(), policy);
+    admit_to_root(scene.server);
+    as_root(scene);
+    for time in [LONG, HOUR, HOUR] {
+        scene.b.site.pass(time);
+        scene.pass();
+    }
+    assert_eq!(heard(scene, run), expected);
 }

@@ -40,13 +40,14 @@ impl Frame {
         String::from_utf8(value.into_owned()).ok()
     }
 
-    /// Bytes of its body that are kept.
+    /// Bytes of it that are kept.
     pub(super) fn weight(&self) -> usize {
         let (Message::Whole(body)
         | Message::TooLarge {
             beginning: body, ..
         }) = &self.body;
-        body.len()
+        let headers = self.headers.iter().map(Vec::len);
+        body.len() + headers.sum::<usize>()
     }
 
     /// What an ERROR frame says, as one bounded line for people.

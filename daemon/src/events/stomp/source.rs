@@ -324,10 +324,14 @@ impl Session {
         patience: Duration,
         receipt_patience: Duration,
     ) -> Result<Vec<Message>, SourceError> {
-        if let Some((_, sent)) = self.owed.front()
-            && sent.elapsed() > receipt_patience
-        {
-            return Err(self.connection.silent(receipt_patience));
+        if self.owes(receipt_patience) {
+            // It may have come while nothing was read.
+            for frame in self.connection.receive(TAKE, Duration::ZERO)? {
+                self.take(frame, "to acknowledge")?;
+            }
+            if self.owes(receipt_patience) {
+                return Err(self.connection.silent(receipt_patience));
+            }
         }
         let mut patience = patience;
         // What has come already is taken together, as far as it goes.
@@ -359,6 +363,12 @@ impl Session {
             messages.push(frame.body);
         }
         Ok(messages)
+    }
+
+    /// Whether the broker has not said for so long that it has an acknowledgement.
+    fn owes(&self, patience: Duration) -> bool {
+        let oldest = self.owed.front();
+        oldest.is_some_and(|(_, sent)| sent.elapsed() > patience)
     }
 
     fn acknowledge(&mut self) -> Result<(), SourceError> {
