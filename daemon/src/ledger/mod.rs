@@ -19,6 +19,9 @@ mod conformance;
 #[cfg(test)]
 mod hint_conformance;
 
+#[cfg(test)]
+mod scan_conformance;
+
 use std::fmt::Debug;
 
 use jiff::Timestamp;

@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -159,4 +160,20 @@ fn a_folder_that_may_not_be_read_is_told_and_nothing_below_it_is_lost() {
     let (_, found) = json(&site, &["findings", "list"]);
     assert_eq!(found.len(), 1);
     assert_eq!(found[0]["path"], PATHS[4]);
+}
+
+#[test]
+fn help_of_scans_and_findings() {
+    for words in [
+        &["scan"][..],
+        &["findings"],
+        &["findings", "list"],
+        &["findings", "show"],
+        &["findings", "ignore"],
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_runsync"));
+        let output = command.args(words).arg("--help").output().unwrap();
+        let name = format!("help-{}", words.join("-"));
+        insta::assert_snapshot!(name, text(&output.stdout));
+    }
 }

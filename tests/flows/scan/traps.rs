@@ -186,7 +186,7 @@ fn a_clock_that_was_set_makes_nothing_dark() {
 }
 
 #[test]
-fn findings_of_a_folder_unmarked_by_age_heal_and_stay_as_they_should_under_a_wrong_clock() {
+fn findings_stay_under_a_wrong_clock_and_heal_where_no_age_matters() {
     let site = site();
     let mut open = site.open();
     site.put("dark", b"x");
