@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use runsync_config::root::RootName;
+use runsync_manifest::name::ArtifactPath;
 
 use super::conformance::{Open, Site};
 use crate::file_identity::FileIdentity;
@@ -265,7 +266,7 @@ pub(crate) fn spellings_of_one_name_are_twins(open: &Open) {
     let findings = found(ledger, &all());
     let twins: Vec<_> = findings
         .iter()
-        .map(|one| one.twin.as_ref().map(|twin| twin.as_str()))
+        .map(|one| one.twin.as_ref().map(ArtifactPath::as_str))
         .collect();
     assert_eq!(twins, [Some("u/a"), Some("u/A"), None, None]);
 }
