@@ -10,8 +10,8 @@ use runsync_manifest::content::Content;
 use uuid::Uuid;
 
 use crate::scene::{
-    DAY, PATHS, RUN, bytes, drift, faulty, found, is, manifest, order, scan, scan_by, set_clock,
-    site,
+    DAY, PATHS, RUN, bytes, drift, faulty, found, is, manifest, order, scan, scan_by, site,
+    site_with,
 };
 use crate::support::{Manifest, TestSite, entry, put, rename, write};
 
@@ -307,17 +307,7 @@ fn a_run_that_is_arriving_is_neither_lost_nor_dark() {
 
 #[test]
 fn a_file_that_has_just_come_is_not_dark_whatever_time_it_bears() {
-    let site = site();
-    // An hour after what comes now.
-    let clock = runsync::clock::ManualClock::new(jiff::Timestamp::UNIX_EPOCH);
-    let site = TestSite {
-        clock: std::sync::Arc::new(clock),
-        ..site
-    };
-    site.pass(Duration::from_secs(
-        u64::try_from(crate::support::START_SECOND).unwrap(),
-    ));
-    set_clock(&site, Duration::from_secs(60 * 60));
+    let site = site_with("", Duration::from_secs(60 * 60));
     site.put("u/new/1", b"x");
     let file = fs::File::options()
         .write(true)
@@ -326,11 +316,12 @@ fn a_file_that_has_just_come_is_not_dark_whatever_time_it_bears() {
     file.set_modified(std::time::UNIX_EPOCH).unwrap();
     let open = site.open();
     let report = scan(&open, &order());
-    // This site was at work two days from now, so the clock is in doubt; the next scan knows this time.
-    assert_eq!(
-        (report.counts.undecided + report.counts.new, found(&open)),
-        (1, vec![])
-    );
+    assert_eq!((report.counts.new, report.counts.undecided), (1, 0));
+    assert_eq!(found(&open), []);
+    assert!(report.is_well(), "{report:?}");
+    site.pass(DAY);
+    scan(&open, &order());
+    assert_eq!(found(&open), [is(Dark, "u/new/1")]);
 }
 
 #[test]
