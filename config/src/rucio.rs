@@ -15,7 +15,7 @@ use crate::duration;
 use crate::problem::Reason;
 use crate::raw::Section;
 pub use crate::schedule::Schedule;
-pub use crate::sync::Sync;
+pub use crate::sync::{Declare, Sync};
 use crate::value::{Value, text, word};
 
 /// Most items of one bulk call: `maxItems` of Rucio's own schema (`rucio/common/schema/generic.py`).

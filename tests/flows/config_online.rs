@@ -366,6 +366,17 @@ fn permissions_and_quota(scene: &Scene) {
         "{notes:?}"
     );
     scene.wrong(
+        "a policy of declaring bad, which the account may not",
+        &[(
+            "rucio.sync.declare",
+            "may not declare replicas at SITE_A bad",
+        )],
+        |parts| parts.rules = "[rucio.sync]\ndeclare = \"bad\"".into(),
+    );
+    scene.well("a policy of declaring suspicious", |parts| {
+        parts.rules = "[rucio.sync]\ndeclare = \"suspicious\"".into();
+    });
+    scene.wrong(
         "no quota at its own RSE",
         &[(
             "root[0].rse",

@@ -13,7 +13,7 @@ use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::Row;
 use crate::cli::progress;
 use crate::clock::SystemClock;
-use crate::ingest::confirm::differences;
+use crate::ingest::differences;
 use crate::ingest::flow::Flow;
 use crate::publish::{Declaration, PublishError, ReplicaHere};
 use crate::registry::record::WaitingArtifact;

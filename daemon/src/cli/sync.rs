@@ -123,6 +123,7 @@ impl fmt::Display for Told {
             (report.reading, "artifacts being read"),
             (report.linked, "files given their names"),
             (report.awaited_again, "claims waited for again"),
+            (report.declared, "artifacts declared to Rucio"),
             (
                 report.forgotten,
                 "claims forgotten: Rucio has deleted their artifacts",

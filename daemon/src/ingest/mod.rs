@@ -76,7 +76,7 @@ pub mod workers;
 
 mod error;
 
-pub use self::confirm::{OfRun, confirm_arrived, confirm_unseen, waits_since};
+pub use self::confirm::{OfRun, confirm_arrived, confirm_unseen, differences, waits_since};
 pub use self::flow::{Flow, SiteParts};
 pub use self::parse::ParseError;
 pub(crate) use crate::error_chain::error_chain;

@@ -387,17 +387,7 @@ impl PublishError {
 
     /// Whether Rucio as a whole is away, or does not know this site: no other run would fare better.
     pub fn is_about_rucio(&self) -> bool {
-        matches!(
-            self,
-            Self::Rucio(
-                RucioError::Unreachable { .. }
-                    | RucioError::Tls { .. }
-                    | RucioError::Login { .. }
-                    | RucioError::Secret(_)
-                    | RucioError::Certificate { .. }
-                    | RucioError::Resting { .. }
-            )
-        )
+        matches!(self, Self::Rucio(error) if error.is_of_the_server())
     }
 
     /// Whether the lease is another process's by now.

@@ -111,6 +111,19 @@ fn said(message: &str) -> String {
 }
 
 impl RucioError {
+    /// Whether the server is away, or does not let this site in: nothing else would fare better.
+    pub fn is_of_the_server(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::Tls { .. }
+                | Self::Login { .. }
+                | Self::Secret(_)
+                | Self::Certificate { .. }
+                | Self::Resting { .. }
+        )
+    }
+
     /// What the server refused with, if it did.
     pub fn refusal(&self) -> Option<&Refusal> {
         if let Self::Refused { refusal, .. } = self {

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use runsync_config::root::ConfirmLevel;
+use runsync_manifest::checksum::Checksums;
 use runsync_manifest::name::{ArtifactPath, RunKey};
 
 use super::SyncError;
@@ -90,7 +91,7 @@ impl RootSync<'_, '_> {
         arrivals.retain(|arrival| {
             let differs = arrival
                 .wanted()
-                .find_map(|claim| differs(&arrival.here, claim));
+                .find_map(|claim| differs(&arrival.here, claim.size, &claim.checksums));
             if let Some(detail) = differs {
                 wrong.push((arrival.path.clone(), detail));
                 return false;
@@ -176,14 +177,13 @@ fn brought(arrival: &Arrival) -> Brought {
 }
 
 /// What differs between what Rucio knows of a file and what its manifest says.
-fn differs(here: &Here, claim: &ClaimAt) -> Option<String> {
-    if let Some(bytes) = here.bytes.filter(|bytes| *bytes != claim.size) {
-        let expected = claim.size;
+pub(super) fn differs(here: &Here, expected: u64, checksums: &Checksums) -> Option<String> {
+    if let Some(bytes) = here.bytes.filter(|bytes| *bytes != expected) {
         return Some(format!(
             "its size is {bytes} bytes in Rucio, expected {expected}"
         ));
     }
-    let expected = claim.checksums.adler32.to_string();
+    let expected = checksums.adler32.to_string();
     let theirs = here.adler32.as_deref().map(str::trim)?;
     let differs = !theirs.is_empty() && !theirs.eq_ignore_ascii_case(&expected);
     differs.then(|| format!("its adler32 is {theirs} in Rucio, expected {expected}"))
@@ -232,13 +232,20 @@ mod tests {
             here(Some(7), Some(&right.to_uppercase())),
             here(None, None),
         ] {
-            assert_eq!(differs(&fine, &claim), None);
+            assert_eq!(differs(&fine, claim.size, &claim.checksums), None);
         }
         assert!(
-            differs(&here(Some(8), Some(&right)), &claim)
+            differs(&here(Some(8), Some(&right)), claim.size, &claim.checksums)
                 .unwrap()
                 .starts_with("its size is 8")
         );
-        assert!(differs(&here(Some(7), Some("00000001")), &claim).is_some());
+        assert!(
+            differs(
+                &here(Some(7), Some("00000001")),
+                claim.size,
+                &claim.checksums
+            )
+            .is_some()
+        );
     }
 }

@@ -6,6 +6,7 @@ use thiserror::Error;
 use crate::datastore::DatastoreError;
 use crate::ingest::IngestError;
 use crate::ledger::LedgerError;
+use crate::publish::PublishError;
 use crate::registry::RegistryError;
 use crate::removal::RemovalError;
 use crate::rucio::RucioError;
@@ -55,6 +56,9 @@ pub enum SyncError {
     /// What is wanted again cannot be restored.
     #[error(transparent)]
     Removal(#[from] RemovalError),
+    /// What is to be declared cannot be told to Rucio.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
     /// The caller broke off.
     #[error("comparing with Rucio was interrupted")]
     Interrupted,
@@ -80,6 +84,7 @@ impl SyncError {
             Self::Ledger(error) => return error.hint().map(str::to_owned),
             Self::Ingest(error) => return error.hint(),
             Self::Removal(error) => return error.hint(),
+            Self::Publish(error) => return error.hint(),
             Self::Interrupted => return None,
         };
         Some(hint.to_owned())
@@ -93,6 +98,7 @@ impl SyncError {
             | Self::Registry(RegistryError::Interrupted) => true,
             Self::Ingest(error) => error.is_interruption(),
             Self::Removal(error) => error.is_interruption(),
+            Self::Publish(error) => error.is_interruption(),
             Self::NoRucio
             | Self::NoRse { .. }
             | Self::NoRses
@@ -112,6 +118,7 @@ impl SyncError {
             Self::Ledger(error) => error.is_fenced(),
             Self::Ingest(error) => error.is_fenced(),
             Self::Removal(error) => error.is_fenced(),
+            Self::Publish(error) => error.is_fenced(),
             Self::NoRucio
             | Self::NoRse { .. }
             | Self::NoRses
@@ -137,12 +144,28 @@ impl SyncError {
             | Self::Ledger(_)
             | Self::Ingest(_)
             | Self::Removal(_)
+            | Self::Publish(_)
             | Self::Interrupted => false,
         }
     }
 
-    /// Whether Rucio is what does not answer: nothing is wrong here.
+    /// Whether Rucio as a whole is away, or does not know this site: nothing that is asked of it would fare
+    /// better.
     pub fn is_about_rucio(&self) -> bool {
-        matches!(self, Self::Rucio(_)) && !self.is_interruption()
+        match self {
+            Self::Rucio(error) => error.is_of_the_server(),
+            Self::Publish(error) => error.is_about_rucio(),
+            Self::NoRucio
+            | Self::NoRse { .. }
+            | Self::NoRses
+            | Self::NoRun { .. }
+            | Self::Unknown { .. }
+            | Self::Datastore(_)
+            | Self::Registry(_)
+            | Self::Ledger(_)
+            | Self::Ingest(_)
+            | Self::Removal(_)
+            | Self::Interrupted => false,
+        }
     }
 }

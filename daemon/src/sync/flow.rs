@@ -1,6 +1,6 @@
 //! What comparing with Rucio works with, and the ways to ask for it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use runsync_manifest::name::{ArtifactPath, RepositoryId, RseName, RunKey, RunName};
 
@@ -40,6 +40,8 @@ pub struct Syncing {
     pub(super) ground: Ground,
     /// The loops that what Rucio tells may concern, where they run in this process.
     concerned: OnceLock<Concerned>,
+    /// Held while artifacts are declared to Rucio.
+    pub(super) declaring: Mutex<()>,
 }
 
 /// Loops that wait for something to happen in Rucio.
@@ -57,6 +59,7 @@ impl Syncing {
         Self {
             ground,
             concerned: OnceLock::new(),
+            declaring: Mutex::default(),
         }
     }
 

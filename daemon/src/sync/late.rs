@@ -81,8 +81,7 @@ impl RootSync<'_, '_> {
         if locks.is_empty() && awaited.available < awaited.waiting {
             return Ok(Some(format!("no rule brings the run to {rse}")));
         }
-        let since = waits_since(self.ledger(), run)?;
-        Ok(since.filter(|since| self.is_over(*since)).map(|since| {
+        Ok(self.overdue_since(run)?.map(|since| {
             let states: Vec<&str> = locks.iter().map(|lock| word(lock.state)).collect();
             let states = if states.is_empty() {
                 "no lock".to_owned()
@@ -93,8 +92,11 @@ impl RootSync<'_, '_> {
         }))
     }
 
-    fn is_over(&self, since: Timestamp) -> bool {
-        later(since, self.root().waiting_deadline) <= self.flow.site().clock.now()
+    /// Since when a run waits, where that is longer than the root allows.
+    pub(super) fn overdue_since(&self, run: &RunKey) -> Result<Option<Timestamp>, SyncError> {
+        let now = self.flow.site().clock.now();
+        let is_over = |since: &Timestamp| later(*since, self.root().waiting_deadline) <= now;
+        Ok(waits_since(self.ledger(), run)?.filter(is_over))
     }
 }
 

@@ -7,7 +7,8 @@
 //! (`worker`) or an operator, it asks Rucio, in bulk (`root`), and does what follows: manifests
 //! that nobody has seen are taken in (`manifests`), files get the names that manifests know
 //! (`place`) and are confirmed (`arrivals`), what Rucio has deleted is forgotten (`deletions`),
-//! and what does not come is told, with Rucio's reason (`late`). `pass` goes through all of it.
+//! and what does not come is told, with Rucio's reason (`late`), or, where configuration has it so, told to
+//! Rucio (`declare`). `pass` goes through all of it.
 //!
 //! Bytes travel by Rucio alone: nothing here moves any between sites.
 //!
@@ -52,6 +53,8 @@ mod arrivals;
 mod deletions;
 
 mod late;
+
+mod declare;
 
 mod runs;
 

@@ -185,6 +185,10 @@ impl RootSync<'_, '_> {
                 carried.retain(|row| self.is_carried(&row.key));
                 self.fill_gaps(&carried)?;
                 self.runs(&carried, false)?;
+                self.declare_overdue(&carried)?;
+                if is_last {
+                    self.heal_declared()?;
+                }
                 Ok(last
                     .filter(|_| !is_last)
                     .map(|last| Cursor::Runs(Some(last))))

@@ -33,6 +33,8 @@ pub struct SyncReport {
     pub forgotten: u64,
     /// Artifacts that are not what, or not where, their manifests say; each is a finding.
     pub wrong: u64,
+    /// Artifacts that were declared to Rucio.
+    pub declared: u64,
     /// Artifacts that are still waited for.
     pub waiting: u64,
     /// Runs that are late, and why.
@@ -74,6 +76,7 @@ impl SyncReport {
             self.linked,
             self.awaited_again,
             self.forgotten,
+            self.declared,
         ]
         .iter()
         .any(|count| *count > 0)

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use runsync_config::root::ConfirmLevel;
 use runsync_manifest::name::{ArtifactPath, RepositoryId, RseName, RunKey, Scope};
+use tracing::warn;
 
 use super::SyncError;
 use super::arrivals::Arrival;
@@ -21,6 +22,7 @@ use super::flow::Syncing;
 use super::naming::{Named, named};
 use super::report::SyncReport;
 use super::root::{Here, RootSync};
+use crate::error_chain::error_chain;
 use crate::ledger::hints::{HintTaker, TakeError};
 use crate::ledger::record::{Hint, HintKind, Taken};
 use crate::registry::record::{ArtifactStanding, ClaimAt, RunRow};
@@ -70,16 +72,38 @@ impl Syncing {
         let mut answers = vec![Taken::Done; hints.len()];
         self.wake_concerned(hints);
         let (mut report, mut budget) = (SyncReport::default(), Budget::open(progress));
+        let (mut any, mut failed) = (false, None);
         for kind in [HintKind::Arrived, HintKind::Deleted, HintKind::Settled] {
             for (rse, heard) in by_rse(hints, kind) {
                 let Ok(roots) = self.roots(rse) else { continue };
                 for root in roots {
                     let way = (rucio, &mut budget);
-                    self.at(root, way, &mut report, |root| {
+                    let taken = self.at(root, way, &mut report, |root| {
                         root.take(kind, heard.clone(), &mut answers)
-                    })?;
+                    });
+                    match taken {
+                        Ok(()) => any = true,
+                        Err(error)
+                            if error.is_interruption()
+                                || error.is_fenced()
+                                || error.is_about_rucio() =>
+                        {
+                            return Err(error);
+                        }
+                        // One root holds up no other.
+                        Err(error) => {
+                            for one in &heard {
+                                later(&mut answers, one);
+                            }
+                            warn!(root = %root.0.root().name, error = %error_chain(&error), "hints wait");
+                            failed = Some(error);
+                        }
+                    }
                 }
             }
+        }
+        if let Some(error) = failed.filter(|_| !any) {
+            return Err(error);
         }
         if report.has_changed() {
             let SyncReport {

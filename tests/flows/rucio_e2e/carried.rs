@@ -56,6 +56,9 @@ pub(crate) fn both_ways(
     order(scene, &["publish", run, "--no-wait"]);
     along.ordered();
     scene.until("B has the second instalment", |_| at_b.complete(run, 30));
+    // The manifest is announced last, and what that attaches Rucio's judge has still to look at.
+    order(scene, &["publish", run]);
+    scene.until("Rucio's judge is done", |_| unjudged(server) == 0);
     // The first instalment's rules are whole only once Rucio has looked at them again.
     scene.until("Rucio is done", |_| waiting(server, run) == 0);
     along.end("a second instalment", "registered and confirmed at B");
@@ -97,6 +100,11 @@ fn replicas(server: &Rucio, run: &str) -> u64 {
         server,
         &format!("select count(*) from replicas where name like '%{run}/calexp/%'"),
     )
+}
+
+/// What was attached to, and is not looked at by Rucio's judge yet.
+fn unjudged(server: &Rucio) -> u64 {
+    count(server, "select count(*) from updated_dids")
 }
 
 /// Locks of a run that are not whole yet.

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 
 use harness::{Naming, Rucio};
 
+use crate::declared;
 use crate::proof::shown;
 use crate::scene::{FILES, Scene};
 
@@ -97,6 +98,13 @@ pub(crate) fn places(server: &Rucio) {
     shown(
         &format!("{} places that are not the artifact's own", places.len()),
         "none gets a name, each is a finding, and no other run loses anything",
+    );
+    // The second of them is a place within the root, and nothing is there.
+    declared::only(&scene, run, &["1.fits B 1"]);
+    scene.has_files(first, FILES);
+    shown(
+        "the same, with a policy of declaring bad",
+        "what is not where Rucio has it is declared, and nothing that is another's or no file",
     );
 }
 

@@ -39,6 +39,8 @@ mod hints;
 
 mod deletions;
 
+mod declared;
+
 mod late;
 
 mod hostile;
@@ -75,6 +77,10 @@ const ALL: &[Section] = &[
     ("withdrawn", deletions::withdrawn),
     ("wanted again", deletions::wanted_again),
     ("late", late::late),
+    ("declared identity", declared::identity),
+    ("declared hash", declared::hash),
+    ("declared carefully", declared::careful),
+    ("may not declare", declared::refused),
     ("taken", hostile::taken),
     ("hostile places", hostile::places),
     ("other bytes", hostile::other_bytes),

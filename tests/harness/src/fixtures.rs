@@ -125,7 +125,7 @@ impl Rucio {
     }
 
     /// Makes an account of a service that logs in with name and password. Under Rucio's generic
-    /// policy only an `admin` may add replicas or declare bad ones.
+    /// policy only an `admin` may add replicas, and only `root` may declare bad ones.
     pub fn add_account(
         &self,
         account: &str,

@@ -6,7 +6,7 @@ use crate::cases::prove;
 use crate::verdict::Outcome;
 
 /// Fewest cases.
-const BAR: u64 = 60;
+const BAR: u64 = 80;
 
 /// Compares sites with a real server.
 pub(crate) fn run() -> Result<Outcome> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use runsync_config::problem::{KeyPath, Problem};
 use runsync_config::root::Root;
-use runsync_config::rucio::{Login, Rucio as Config, Rule};
+use runsync_config::rucio::{Declare, Login, Rucio as Config, Rule};
 use runsync_config::site::Site;
 use runsync_manifest::name::RseName;
 
@@ -297,17 +297,35 @@ impl<'s> Checking<'s> {
                 .map(|(_, _, rse)| ("register replicas", Act::AddReplicas(rse))),
         );
         for (what, act) in acts {
-            match rucio.denied(act) {
-                Ok(Some(words)) => {
-                    let account = &self.config.account;
-                    let reason = format!("may not {what}: `{account}` is refused: {words}");
-                    let hint = "ask Rucio's administrators: with the generic policy it needs the attribute `admin`";
-                    self.report(key.clone(), reason, Some(hint.to_owned()));
-                }
-                // What is refused for another reason is told at the RSE or the scope.
-                Ok(None) | Err(RucioError::Refused { .. }) => {}
-                Err(error) => self.fail(key.clone(), error),
+            let hint = "ask Rucio's administrators: with the generic policy it needs the attribute `admin`";
+            self.ask_about_permission(rucio, (&key, hint), what, act);
+        }
+        if self.config.sync.declare == Declare::Bad {
+            let key = KeyPath::of("rucio").key("sync").key("declare");
+            for (_, _, rse) in &rses {
+                let what = format!("declare replicas at {rse} bad");
+                let hint = "ask Rucio's administrators, or say `declare = \"suspicious\"`: with the generic policy only the account `root` may";
+                self.ask_about_permission(rucio, (&key, hint), &what, Act::DeclareBad(rse));
             }
+        }
+    }
+
+    fn ask_about_permission(
+        &mut self,
+        rucio: &Rucio,
+        (key, hint): (&KeyPath, &str),
+        what: &str,
+        act: Act<'_>,
+    ) {
+        match rucio.denied(act) {
+            Ok(Some(words)) => {
+                let account = &self.config.account;
+                let reason = format!("may not {what}: `{account}` is refused: {words}");
+                self.report(key.clone(), reason, Some(hint.to_owned()));
+            }
+            // What is refused for another reason is told at the RSE or the scope.
+            Ok(None) | Err(RucioError::Refused { .. }) => {}
+            Err(error) => self.fail(key.clone(), error),
         }
     }
 

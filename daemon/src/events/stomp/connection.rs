@@ -16,7 +16,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -25,8 +25,11 @@ use crate::events::error::SourceError;
 
 /// Bytes that are read at a time.
 const READ: usize = 64 << 10;
-/// Frames that wait for whoever blocks, beyond which no more is read.
-const AHEAD: usize = 64;
+/// Frames that wait for whoever blocks, beyond which no more is read: what comes while a batch is written makes
+/// the next one.
+const AHEAD: usize = 4_096;
+/// Bytes of their bodies, beyond which no more is read either.
+const BYTES_AHEAD: usize = 16 << 20;
 /// Frames that wait to be written: a batch of acknowledgements is one of them.
 const TO_WRITE: usize = 8;
 /// How long the broker may take no byte of what is written.
@@ -70,12 +73,15 @@ impl Drop for Waiting {
     }
 }
 
+/// A frame that waits, and the room that it takes; or how the connection ended.
+type Came = Result<(Frame, OwnedSemaphorePermit), SourceError>;
+
 /// An open connection; dropped, it is closed.
 #[derive(Debug)]
 pub(super) struct Connection {
     broker: String,
     waiting: Waiting,
-    frames: mpsc::Receiver<Result<Frame, SourceError>>,
+    frames: mpsc::Receiver<Came>,
     /// How it ended, where the frames before that were given first.
     end: Option<SourceError>,
     to_write: mpsc::Sender<Vec<u8>>,
@@ -145,7 +151,7 @@ impl Connection {
         let mut frames = Vec::with_capacity(came.len());
         for frame in came {
             match frame {
-                Ok(frame) => frames.push(frame),
+                Ok((frame, _)) => frames.push(frame),
                 // What came before it may tell why.
                 Err(end) if frames.is_empty() => return Err(end),
                 Err(end) => self.end = Some(end),
@@ -183,7 +189,7 @@ impl Connection {
 async fn converse(
     broker: &BrokerAddress,
     dialling: &Dialling,
-    frames: &mpsc::Sender<Result<Frame, SourceError>>,
+    frames: &mpsc::Sender<Came>,
     written: mpsc::Receiver<Vec<u8>>,
     beats: watch::Receiver<Beats>,
 ) -> SourceError {
@@ -244,13 +250,14 @@ async fn within<T>(patience: Duration, work: impl Future<Output = io::Result<T>>
 async fn read(
     broker: &BrokerAddress,
     mut reader: ReadHalf<Box<dyn Stream>>,
-    frames: &mpsc::Sender<Result<Frame, SourceError>>,
+    frames: &mpsc::Sender<Came>,
     message_bytes_max: u64,
     beats: watch::Receiver<Beats>,
 ) -> SourceError {
     let mut decoder = Decoder::new(message_bytes_max);
     let mut bytes = vec![0; READ];
     let mut came = Vec::new();
+    let room = Arc::new(Semaphore::new(BYTES_AHEAD));
     let broker = || broker.to_string();
     loop {
         let theirs = beats.borrow().theirs.map(|beat| beat * MISSED);
@@ -276,7 +283,10 @@ async fn read(
         };
         let pushed = decoder.push(read, &mut came);
         for frame in came.drain(..) {
-            if frames.send(Ok(frame)).await.is_err() {
+            let room = Arc::clone(&room).acquire_many_owned(bytes_ahead(&frame));
+            // Nobody closes it.
+            let Ok(room) = room.await else { continue };
+            if frames.send(Ok((frame, room))).await.is_err() {
                 let (broker, source) = (broker(), None);
                 return SourceError::Ended { broker, source };
             }
@@ -286,6 +296,11 @@ async fn read(
             return SourceError::Protocol { broker, reason };
         }
     }
+}
+
+/// The room that a frame takes; one that is larger than all of it has all.
+fn bytes_ahead(frame: &Frame) -> u32 {
+    u32::try_from(frame.weight().min(BYTES_AHEAD)).unwrap_or(u32::MAX)
 }
 
 /// Writes what is handed over, and a heart-beat wherever nothing else was written for that long.

@@ -40,6 +40,16 @@ impl Frame {
         String::from_utf8(value.into_owned()).ok()
     }
 
+    /// Bytes of it that are kept.
+    pub(super) fn weight(&self) -> usize {
+        let (Message::Whole(body)
+        | Message::TooLarge {
+            beginning: body, ..
+        }) = &self.body;
+        let headers = self.headers.iter().map(Vec::len);
+        body.len() + headers.sum::<usize>()
+    }
+
     /// What an ERROR frame says, as one bounded line for people.
     pub(super) fn complaint(&self) -> String {
         let message = self.header("message").unwrap_or_default();

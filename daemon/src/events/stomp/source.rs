@@ -17,9 +17,11 @@ use crate::tls;
 /// Of our heart-beats one comes in half the time agreed on: brokers look at their own clocks.
 const EAGERNESS: u32 = 2;
 /// Frames that are taken from the connection at a time.
-const TAKE: usize = 64;
+const TAKE: usize = 1_000;
 /// Bytes of messages beyond which no more are taken, so that large ones come in small batches.
 const BYTES: usize = 16 << 20;
+/// Batches that the broker sends before the first is acknowledged: while one is written, the next comes.
+const BATCHES_AHEAD: u32 = 2;
 /// The receipt of the subscription.
 const SUBSCRIBED: &str = "subscribed";
 /// The receipt of the leave.
@@ -159,7 +161,10 @@ impl StompSource {
     /// Headers that a broker does not know are of no meaning to it.
     fn subscribe_frame(&self, standing: Standing) -> Vec<u8> {
         let (name, ahead) = match standing {
-            Standing::Durable => (self.stomp.subscription.clone(), self.batch.to_string()),
+            Standing::Durable => {
+                let ahead = self.batch.saturating_mul(BATCHES_AHEAD);
+                (self.stomp.subscription.clone(), ahead.to_string())
+            }
             Standing::Passing => (format!("{}-check", self.stomp.subscription), "1".to_owned()),
         };
         let frame = Writing::new("SUBSCRIBE")
@@ -289,7 +294,7 @@ impl Session {
     fn take(&mut self, frame: Frame, request: &'static str) -> Result<(), SourceError> {
         match &*frame.command {
             "MESSAGE" => {
-                self.bytes += weight(&frame);
+                self.bytes += frame.weight();
                 self.ahead.push_back(frame);
             }
             "ERROR" => {
@@ -319,10 +324,14 @@ impl Session {
         patience: Duration,
         receipt_patience: Duration,
     ) -> Result<Vec<Message>, SourceError> {
-        if let Some((_, sent)) = self.owed.front()
-            && sent.elapsed() > receipt_patience
-        {
-            return Err(self.connection.silent(receipt_patience));
+        if self.owes(receipt_patience) {
+            // It may have come while nothing was read.
+            for frame in self.connection.receive(TAKE, Duration::ZERO)? {
+                self.take(frame, "to acknowledge")?;
+            }
+            if self.owes(receipt_patience) {
+                return Err(self.connection.silent(receipt_patience));
+            }
         }
         let mut patience = patience;
         // What has come already is taken together, as far as it goes.
@@ -349,11 +358,17 @@ impl Session {
                     reason: "a message cannot be acknowledged".to_owned(),
                 });
             };
-            self.bytes = self.bytes.saturating_sub(weight(&frame));
+            self.bytes = self.bytes.saturating_sub(frame.weight());
             self.given.push(ack);
             messages.push(frame.body);
         }
         Ok(messages)
+    }
+
+    /// Whether the broker has not said for so long that it has an acknowledgement.
+    fn owes(&self, patience: Duration) -> bool {
+        let oldest = self.owed.front();
+        oldest.is_some_and(|(_, sent)| sent.elapsed() > patience)
     }
 
     fn acknowledge(&mut self) -> Result<(), SourceError> {
@@ -375,14 +390,6 @@ impl Session {
         self.owed.push_back((self.acknowledged, Instant::now()));
         Ok(())
     }
-}
-
-fn weight(frame: &Frame) -> usize {
-    let (Message::Whole(body)
-    | Message::TooLarge {
-        beginning: body, ..
-    }) = &frame.body;
-    body.len()
 }
 
 impl EventSource for StompSource {

@@ -169,11 +169,13 @@ impl<'a> Reader<'a> {
         for (artifact, look) in artifacts.iter().zip(self.datastore.look(&paths)?) {
             let (is_certain, detail) = match look {
                 Look::File(identity) => match self.opinion(artifact, identity) {
-                    Ok((_, difference)) => (true, difference),
+                    Ok((_, None)) => (true, None),
+                    Ok((opened, difference)) => (self.stands(artifact, opened)?, difference),
                     Err(error) => (false, Some(error_chain(&error))),
                 },
                 Look::Absent => (true, Some("it is not there".to_owned())),
-                Look::Irregular => (true, Some("it is not a regular file".to_owned())),
+                // A symbolic link on the way is one, too, and others may follow it.
+                Look::Irregular => (false, Some("it is not a regular file".to_owned())),
                 Look::Unreadable(fault) => {
                     (false, Some(format!("it cannot be looked at: {fault}")))
                 }
@@ -185,6 +187,16 @@ impl<'a> Reader<'a> {
             }));
         }
         Ok(())
+    }
+
+    /// Whether the file that was looked at is there still, and has not changed.
+    fn stands(
+        &self,
+        artifact: &WaitingArtifact,
+        opened: FileIdentity,
+    ) -> Result<bool, DatastoreError> {
+        let looks = self.datastore.look(&[&artifact.path])?;
+        Ok(matches!(looks.as_slice(), [Look::File(now)] if *now == opened))
     }
 
     fn opinion(
@@ -275,7 +287,7 @@ pub fn differences(
     flow: &Flow,
 ) -> Result<Vec<Difference>, IngestError> {
     let datastore = &**flow.datastore();
-    let (throttle, brake) = (Throttle::open(), Brake::default());
+    let (throttle, brake) = (Throttle::new(flow.root()), Brake::default());
     let chunks: Vec<_> = artifacts.chunks(COMPARED_TOGETHER).collect();
     let next = AtomicUsize::new(0);
     let compare = || {

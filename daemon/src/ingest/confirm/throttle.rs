@@ -31,14 +31,6 @@ impl Throttle {
         }
     }
 
-    /// No limits.
-    pub(super) fn open() -> Self {
-        Self {
-            files: None,
-            bytes: None,
-        }
-    }
-
     /// Takes so many looks; returns how long to wait for them.
     pub(super) fn files(&self, count: usize) -> Duration {
         wait(self.files.as_ref(), count)
