@@ -16,6 +16,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::{output, progress, turn};
 use crate::clock::SystemClock;
+use crate::error_chain::error_chain;
 use crate::recovery::{Checks, Limits, Order, ScanReport};
 use crate::telemetry;
 
@@ -50,7 +51,7 @@ pub(crate) struct Args {
     /// Make no more calls to storage in a second
     #[arg(long, value_name = "COUNT")]
     calls_per_second: Option<NonZeroU64>,
-    /// Which artifacts to read; those that were found corrupt before are always read
+    /// Which artifacts to read; those that were found lost or corrupt before are always read
     #[arg(long, value_name = "WHICH", value_enum, default_value_t = Checksum::None)]
     checksum: Checksum,
     /// The share to read with `--checksum sampled`, between 0 and 1 [default: 0.01]
@@ -118,11 +119,22 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
         ControlFlow::Continue(())
     });
     bar.finish_and_clear();
-    let reports = reports?;
     let mut output = context.output();
-    let is_well = reports.iter().all(ScanReport::is_well);
-    for report in reports {
-        output.value(&Told(report))?;
+    let (mut is_well, mut failed) = (true, None);
+    for report in reports? {
+        match report {
+            Ok(report) => {
+                is_well &= report.is_well();
+                output.value(&Told(report))?;
+            }
+            // The first is told at the end.
+            Err(error) if failed.is_some() => tracing::error!("{}", error_chain(&error)),
+            Err(error) => failed = Some(error),
+        }
+    }
+    if let Some(error) = failed {
+        output.flush()?;
+        return Err(error.into());
     }
     Ok(if is_well {
         Outcome::Done
@@ -173,7 +185,11 @@ impl fmt::Display for Told {
         )?;
         match &report.position {
             None => f.write_str(", which is through")?,
-            Some(position) => write!(f, ", which goes on at `{}`", output::printable(position))?,
+            Some(position) => write!(
+                f,
+                ", which goes on at `{}`",
+                output::printable(position.trim_end_matches('\0'))
+            )?,
         }
         for (kind, count) in &report.findings {
             if *count > 0 {
@@ -203,6 +219,10 @@ impl Told {
                 "files that a journal or a manifest not registered names",
             ),
             (counts.new, "files too new to be called dark"),
+            (
+                counts.untold,
+                "files that no record names, in a root of Rucio's names, where dark files are not told",
+            ),
             (counts.second_names, "second names of artifacts"),
             (counts.temporary, "files of temporary or hidden names"),
             (counts.unnameable, "names that no artifact can have"),
@@ -218,7 +238,11 @@ impl Told {
             ),
             (
                 counts.undecided,
-                "paths about which nothing is concluded: something changed, or did not answer",
+                "paths about which nothing is concluded: something changed, or age tells nothing",
+            ),
+            (
+                counts.unreadable,
+                "paths that could not be looked at or read, about which nothing is concluded",
             ),
         ] {
             if count > 0 {

@@ -39,6 +39,8 @@ pub struct Limits {
 pub(super) struct Budget<'p> {
     objects: u64,
     bytes: u64,
+    /// Time that has not begun to run.
+    time: Option<Duration>,
     until: Option<Instant>,
     rate: Option<NonZeroU64>,
     /// When all calls so far are paid for.
@@ -53,11 +55,19 @@ impl<'p> Budget<'p> {
         Self {
             objects: limits.objects.unwrap_or(u64::MAX),
             bytes: limits.bytes.unwrap_or(u64::MAX),
-            until: limits.time.and_then(|time| now.checked_add(time)),
+            time: limits.time,
+            until: None,
             rate: limits.calls_per_second,
             paid: now,
             broken_off: false,
             progress,
+        }
+    }
+
+    /// Lets time run, where it does not yet.
+    pub(super) fn start(&mut self) {
+        if let Some(time) = self.time.take() {
+            self.until = Instant::now().checked_add(time);
         }
     }
 
@@ -107,9 +117,14 @@ impl<'p> Budget<'p> {
         self.broken_off |= (self.progress)(counts).is_break();
     }
 
-    /// Whether the caller wants no more, or time is up: what is being read is not read to its end.
+    /// Asks the caller; where it wants no more, what is being read is not read to its end.
     pub(super) fn is_over(&mut self, counts: &ScanCounts) -> bool {
         self.ask(counts);
+        self.broken_off
+    }
+
+    /// Whether the caller wants no more.
+    pub(super) fn is_broken_off(&self) -> bool {
         self.broken_off
     }
 
@@ -149,7 +164,10 @@ mod tests {
         assert!(budget.is_spent());
         let mut go_on = |_: &ScanCounts| ControlFlow::Continue(());
         let time = Some(Duration::ZERO);
-        assert!(Budget::new(Limits { time, ..limits() }, &mut go_on).is_spent());
+        let mut budget = Budget::new(Limits { time, ..limits() }, &mut go_on);
+        assert!(!budget.is_spent());
+        budget.start();
+        assert!(budget.is_spent());
         let mut stop = |_: &ScanCounts| ControlFlow::Break(());
         let mut budget = Budget::new(limits(), &mut stop);
         budget.object(&counts);

@@ -1,5 +1,5 @@
-//! What earlier passes found corrupt: it is read again whatever else is read, or it could never be seen to have
-//! healed.
+//! What earlier passes found amiss: it is read again whatever else is read, or what was corrupt, then lost, and is
+//! back would have healed unread.
 
 use std::vec;
 
@@ -30,7 +30,7 @@ impl<'l> Earlier<'l> {
             root: root.clone(),
             filter: DriftFilter {
                 root: Some(root.clone()),
-                kind: Some(DriftKind::Corrupt),
+                kind: None,
                 span,
                 ignored: true,
             },
@@ -41,7 +41,7 @@ impl<'l> Earlier<'l> {
         }
     }
 
-    /// Whether the artifact at a path was found corrupt. Paths are asked for in ascending order.
+    /// Whether the artifact at a path was found lost, corrupt or irregular. Paths are asked for in ascending order.
     pub(super) fn holds(&mut self, path: &str) -> Result<bool, LedgerError> {
         loop {
             if self.next.is_none() {
@@ -49,7 +49,10 @@ impl<'l> Earlier<'l> {
             }
             match &self.next {
                 Some(finding) if finding.path.as_str() < path => self.next = None,
-                Some(finding) => return Ok(finding.path.as_str() == path),
+                Some(finding) => {
+                    let is_here = finding.path.as_str() == path;
+                    return Ok(is_here && finding.kind != DriftKind::Dark);
+                }
                 None => return Ok(false),
             }
         }

@@ -9,7 +9,7 @@ use super::behind::Behind;
 use super::budget::{Budget, Progress};
 use super::order::Order;
 use super::pass::{Ground, Pass};
-use super::report::{OverdueRun, ScanReport, StaleJournal};
+use super::report::{OverdueRun, ScanCounts, ScanReport, StaleJournal};
 use super::sample::Sample;
 use super::untouchable::Untouchable;
 use crate::clock::later;
@@ -37,20 +37,20 @@ impl Scanning {
     ///
     /// # Errors
     ///
-    /// Where a root, the registry or the ledger do not answer: what was found before stays, and the next
-    /// scan goes on from there.
+    /// Where the ledger does not answer, or there is no such root. A root that fails has its own error among
+    /// the reports: what was found before stays, and the next scan goes on from there.
     pub fn scan(
         &self,
         order: &Order,
         progress: &mut Progress<'_>,
-    ) -> Result<Vec<ScanReport>, ScanError> {
+    ) -> Result<Vec<Result<ScanReport, ScanError>>, ScanError> {
         let mut budget = Budget::new(order.limits, progress);
         let mut reports = Vec::new();
         for (flow, known) in self.in_turn(order)? {
             if budget.is_spent() && !reports.is_empty() {
                 break;
             }
-            reports.push(self.scan_root(flow, known, order, &mut budget)?);
+            reports.push(self.scan_root(flow, known, order, &mut budget));
         }
         Ok(reports)
     }
@@ -91,8 +91,7 @@ impl Scanning {
         })?;
         // Before this scan leaves a mark of its own.
         let ages = ages(flow)?;
-        let under_way = known.filter(|row| row.position.is_some() && !order.anew);
-        let row = if let Some(row) = under_way {
+        let row = if let Some(row) = under_way(known, order)? {
             row
         } else {
             let (from, now) = (&whole.from, site.clock.now());
@@ -182,13 +181,30 @@ fn staleness(journal: &JournalRow, is_old: impl Fn(jiff::Timestamp) -> bool) -> 
     }
 }
 
+/// The pass to go on with: not one of which less was read than this scan is asked to.
+fn under_way(known: Option<ScanRow>, order: &Order) -> Result<Option<ScanRow>, ScanError> {
+    let Some(row) = known.filter(|row| row.position.is_some() && !order.anew) else {
+        return Ok(None);
+    };
+    let counts: ScanCounts = serde_json::from_str(&row.counts)?;
+    let is_enough = |read: f64| read >= order.checks.share();
+    Ok(counts.share.is_none_or(is_enough).then_some(row))
+}
+
 /// What tells how old files are.
 fn ages(flow: &Flow) -> Result<Ages, ScanError> {
     let (root, site) = (flow.root(), flow.site());
-    let scans = site.ledger.scans()?.into_iter();
-    let mut marks: Vec<_> = scans.map(|row| row.tried_at).collect();
+    let (scans, now) = (site.ledger.scans()?, site.clock.now());
+    let newest = scans.iter().map(|row| row.number).max();
+    // A mark that lies ahead was left by a wrong clock, now or then: a later pass leaves a better one.
+    let counts = |row: &&ScanRow| row.tried_at <= now || Some(row.number) == newest;
+    let mut marks: Vec<_> = scans
+        .iter()
+        .filter(counts)
+        .map(|row| row.tried_at)
+        .collect();
     marks.extend(site.ledger.last_sweep(&root.name)?);
-    Ok(Ages::at(site.clock.now(), root.waiting_deadline, &marks))
+    Ok(Ages::at(now, root.waiting_deadline, &marks))
 }
 
 /// What kept a scan from conclusions, and what else an operator should know.
@@ -203,6 +219,13 @@ fn notes(ground: &Ground<'_>, pass: &Pass<'_, '_, '_>) -> Vec<String> {
         notes.push(format!(
             "{} files are from the future: either this machine's clock is wrong, or that of the storage is; they count as new",
             pass.counts.ahead
+        ));
+    }
+    let ScanCounts { files, records, .. } = pass.counts;
+    let is_empty = files + records + pass.counts.awaited + pass.counts.unlisted == 0;
+    if let (Some(folder), true) = (&ground.order.below, is_empty && pass.row.position.is_none()) {
+        notes.push(format!(
+            "nothing lies below `{folder}`, and nothing is recorded there"
         ));
     }
     notes

@@ -41,6 +41,8 @@ pub(super) struct Evidence<'e> {
     pub(super) claims: &'e [ClaimAt],
     /// Whether runsync gave the file a second name.
     pub(super) second_name: bool,
+    /// Whether names of its own are Rucio's in this root.
+    pub(super) rucio_names: bool,
     pub(super) behind: &'e Behind,
 }
 
@@ -56,13 +58,18 @@ pub(super) enum Verdict {
     SecondName,
     /// Nothing can be said.
     Undecided,
+    /// Nothing can be said: it cannot be looked at.
+    Unreadable,
 }
 
 pub(super) fn judge(suspect: Suspect, evidence: &Evidence<'_>) -> Verdict {
     let claims = evidence.claims;
     let unsettled = |claim: &ClaimAt| claim.busy || evidence.behind.holds(&claim.run);
-    if claims.iter().any(unsettled) || matches!(evidence.look, Look::Unreadable(_)) {
+    if claims.iter().any(unsettled) {
         return Verdict::Undecided;
+    }
+    if matches!(evidence.look, Look::Unreadable(_)) {
+        return Verdict::Unreadable;
     }
     let stands = |standing| claims.iter().find(|claim| claim.standing == standing);
     let confirmed = stands(ArtifactStanding::Confirmed);
@@ -81,8 +88,10 @@ pub(super) fn judge(suspect: Suspect, evidence: &Evidence<'_>) -> Verdict {
             Look::File(_) | Look::Absent | Look::Unreadable(_) => Verdict::Undecided,
         },
         (Suspicion::Size(file), Some(claim)) => match evidence.look {
-            Look::File(now) if now.size == claim.size => Verdict::Well,
-            Look::File(now) if now == file.identity => Verdict::Found(size(path, claim, now)),
+            // Nobody has read what lies there now, if it has that size.
+            Look::File(now) if now == file.identity && now.size != claim.size => {
+                Verdict::Found(size(path, claim, now))
+            }
             Look::File(_) | Look::Absent | Look::Irregular | Look::Unreadable(_) => {
                 Verdict::Undecided
             }
@@ -116,6 +125,8 @@ fn dark(path: ArtifactPath, file: &SeenFile, evidence: &Evidence<'_>) -> Verdict
     }
     match evidence.look {
         Look::Absent => Verdict::Well,
+        // It may be Rucio's, who does not tell of all.
+        _ if evidence.rucio_names && evidence.claims.is_empty() => Verdict::Undecided,
         Look::File(now) if now == file.identity => {
             let claim = evidence.claims.first();
             let detail = match claim {

@@ -8,7 +8,7 @@ use super::budget::Limits;
 /// Which artifacts a scan reads, to compare their checksums with their records.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Checks {
-    /// None but those that were found corrupt before.
+    /// None but those that were found lost or corrupt before.
     None,
     /// Also a share of the others, between 0 and 1: which ones differs from pass to pass.
     Sampled(f64),
@@ -29,6 +29,17 @@ pub struct Order {
     pub checks: Checks,
     /// Whether it begins anew where a pass is under way.
     pub anew: bool,
+}
+
+impl Checks {
+    /// The share of artifacts that is read.
+    pub(super) fn share(self) -> f64 {
+        match self {
+            Self::None => 0.0,
+            Self::Sampled(share) => share,
+            Self::Full => 1.0,
+        }
+    }
 }
 
 impl Order {

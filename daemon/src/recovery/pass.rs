@@ -51,6 +51,11 @@ impl Ground<'_> {
         self.ages.doubt().is_some() || self.untouchable.doubt().is_some()
     }
 
+    /// Whether files lie here under names that Rucio gives, of which the ledger does not know all.
+    fn has_rucio_names(&self) -> bool {
+        self.flow.root().path_mapping != PathMapping::Identity
+    }
+
     fn failed(&self, source: DatastoreError) -> ScanError {
         ScanError::Datastore {
             root: self.flow.root().name.clone(),
@@ -83,9 +88,12 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
         row: ScanRow,
         budget: &'b mut Budget<'p>,
     ) -> Result<Self, ScanError> {
+        let mut counts: ScanCounts = serde_json::from_str(&row.counts)?;
+        let asked = ground.order.checks.share();
+        counts.share = Some(counts.share.map_or(asked, |share| share.min(asked)));
         Ok(Self {
             ground,
-            counts: serde_json::from_str(&row.counts)?,
+            counts,
             row,
             unlisted: Vec::new(),
             odd: Vec::new(),
@@ -101,21 +109,27 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
             return Ok(());
         };
         let mut streams = ground.streams(&position)?;
-        let mut batch = Batch::begin(&position);
+        self.budget.start();
+        let mut batch = Batch::begin(&position, self.counts.checked_bytes);
         loop {
             let is_end = self.gather(&mut streams, &mut batch)?;
             let found = self.judge(&mut batch)?;
             self.note(&batch, &found, is_end)?;
-            if is_end || self.budget.is_spent() {
+            if is_end || self.is_over(&batch) {
                 return Ok(());
             }
-            batch = Batch::begin(batch.until());
+            batch = Batch::begin(batch.until(), self.counts.checked_bytes);
         }
+    }
+
+    /// Whether no more should be begun. Each scan comes further by a path, whatever its limits.
+    fn is_over(&self, batch: &Batch) -> bool {
+        self.budget.is_broken_off() || (self.budget.is_spent() && batch.has_moved())
     }
 
     /// Goes through paths until the batch is full. True at the end of all.
     fn gather(&mut self, streams: &mut Streams<'_>, batch: &mut Batch) -> Result<bool, ScanError> {
-        while !batch.is_full() && !self.budget.is_spent() {
+        while !batch.is_full(self.counts.checked_bytes) && !self.is_over(batch) {
             let met = streams.merge.next()?;
             let (calls, took) = streams.merge.sights().cost();
             self.counts.calls += calls;
@@ -144,7 +158,7 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
     ) -> Result<bool, ScanError> {
         match met {
             Met::Both(file, record) => return self.both(file, record, streams, batch),
-            Met::File(file) => self.unclaimed(file, streams, batch)?,
+            Met::File(file) => self.unclaimed(file, false, streams, batch)?,
             Met::Record(record) => {
                 if self.is_to_be_there(&record, batch) {
                     batch.suspect(record.path, Suspicion::Lost);
@@ -160,7 +174,7 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
                 }
             },
             Met::Unreadable(path) => {
-                self.counts.undecided += 1;
+                self.counts.unreadable += 1;
                 batch.hole_at(&path);
                 example(&mut self.odd, || format!("{path} cannot be looked at"));
             }
@@ -207,7 +221,7 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
     ) -> Result<bool, ScanError> {
         if !self.is_to_be_there(&record, batch) {
             if record.standing == ArtifactStanding::Absent && !record.busy {
-                self.unclaimed(file, streams, batch)?;
+                self.unclaimed(file, true, streams, batch)?;
             } else {
                 self.count(&file);
             }
@@ -233,10 +247,11 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
         self.counts.bytes = self.counts.bytes.saturating_add(file.identity.size);
     }
 
-    /// A file that no record names.
+    /// A file that no record names; a dataset may, where it is `claimed`.
     fn unclaimed(
         &mut self,
         file: SeenFile,
+        claimed: bool,
         streams: &mut Streams<'_>,
         batch: &mut Batch,
     ) -> Result<(), ScanError> {
@@ -244,11 +259,15 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
         let ages = &self.ground.ages;
         if streams.untouchable.holds(file.path.as_str())? {
             self.counts.spoken_for += 1;
+            batch.hole_at(&file.path);
         } else if is_temporary(file.path.as_str()) {
             self.counts.temporary += 1;
             example(&mut self.odd, || {
                 format!("{} has a temporary or hidden name", file.path)
             });
+        } else if self.ground.has_rucio_names() && !claimed {
+            self.counts.untold += 1;
+            batch.hole_at(&file.path);
         } else if self.ground.doubts_dark() {
             self.counts.undecided += 1;
             self.counts.ahead += u64::from(ages.is_ahead(file.changed_ns));
@@ -256,6 +275,7 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
         } else if !ages.is_old(file.changed_ns) {
             self.counts.new += 1;
             self.counts.ahead += u64::from(ages.is_ahead(file.changed_ns));
+            batch.hole_at(&file.path);
         } else {
             batch.suspect(file.path.clone(), Suspicion::Dark(file));
         }
@@ -270,9 +290,17 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
             sha256: said.sha256.is_some(),
         };
         let opened = self.ground.flow.datastore().open(&file.path);
-        let Some((handle, _)) = opened.ok().filter(|(_, now)| *now == file.identity) else {
-            self.leave_open(&file.path, batch);
-            return true;
+        let handle = match opened {
+            Ok((handle, now)) if now == file.identity => handle,
+            Ok(_) | Err(DatastoreError::Missing { .. }) => {
+                self.counts.undecided += 1;
+                batch.hole_at(&file.path);
+                return true;
+            }
+            Err(_) => {
+                self.unread(&file.path, batch);
+                return true;
+            }
         };
         let mut metered = Metered {
             from: handle,
@@ -292,17 +320,15 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
                     batch.suspect(file.path.clone(), what);
                 }
             },
-            Err(_) => self.leave_open(&file.path, batch),
+            Err(_) => self.unread(&file.path, batch),
         }
         true
     }
 
-    fn leave_open(&mut self, path: &ArtifactPath, batch: &mut Batch) {
-        self.counts.undecided += 1;
+    fn unread(&mut self, path: &ArtifactPath, batch: &mut Batch) {
+        self.counts.unreadable += 1;
         batch.hole_at(path);
-        example(&mut self.odd, || {
-            format!("{path} could not be read, or changed meanwhile")
-        });
+        example(&mut self.odd, || format!("{path} could not be read"));
     }
 
     /// Judges all that is suspect in a batch.
@@ -333,16 +359,25 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
                 look,
                 claims,
                 second_name,
+                rucio_names: ground.has_rucio_names(),
                 behind: &ground.behind,
             };
             match judge(suspect, &evidence) {
                 Verdict::Found(drift) => found.push(drift),
                 Verdict::Well => {}
-                Verdict::LeftOut => self.counts.left_out += 1,
+                Verdict::LeftOut => {
+                    self.counts.left_out += 1;
+                    batch.hole_at(&path);
+                }
                 Verdict::SecondName => self.counts.second_names += 1,
                 Verdict::Undecided => {
                     self.counts.undecided += 1;
                     batch.hole_at(&path);
+                }
+                Verdict::Unreadable => {
+                    self.counts.unreadable += 1;
+                    batch.hole_at(&path);
+                    example(&mut self.odd, || format!("{path} cannot be looked at"));
                 }
             }
         }
@@ -392,7 +427,7 @@ impl Ground<'_> {
     /// Which of the suspects are files that runsync gave a second name.
     fn second_names(&self, suspects: &[Suspect]) -> Result<Vec<bool>, ScanError> {
         let root = self.flow.root();
-        if root.path_mapping == PathMapping::Identity {
+        if !self.has_rucio_names() {
             return Ok(vec![false; suspects.len()]);
         }
         let inode = |suspect: &Suspect| match &suspect.what {

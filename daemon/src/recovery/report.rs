@@ -13,9 +13,11 @@ use crate::ledger::scans::DriftKind;
 pub(super) const EXAMPLES: usize = 100;
 
 /// What a pass has seen so far, whether by one scan or by several that went on with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ScanCounts {
+    /// The share of artifacts that all scans of the pass were asked to read; none before the first path.
+    pub share: Option<f64>,
     /// Files.
     pub files: u64,
     /// Their bytes.
@@ -36,7 +38,9 @@ pub struct ScanCounts {
     pub spoken_for: u64,
     /// Files that no record names and that are too new to be told from those just arriving.
     pub new: u64,
-    /// Of these, those that are from the future.
+    /// Files that no record names in a root where names are Rucio's: dark ones are not told there.
+    pub untold: u64,
+    /// Of the files that are too new or undecided, those that are from the future.
     pub ahead: u64,
     /// Second names of artifacts that Rucio keeps under others.
     pub second_names: u64,
@@ -52,14 +56,16 @@ pub struct ScanCounts {
     pub unlisted: u64,
     /// Artifacts below these.
     pub unjudged: u64,
-    /// Paths about which no conclusion could be drawn: something changed or did not answer meanwhile.
+    /// Paths about which no conclusion could be drawn: something changed meanwhile, or age tells nothing.
     pub undecided: u64,
+    /// Paths that could not be looked at, opened or read.
+    pub unreadable: u64,
     /// Calls to storage.
     pub calls: u64,
 }
 
 /// What came of scanning one root, or one folder of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScanReport {
     /// The root.
     pub root: RootName,
@@ -116,6 +122,7 @@ impl ScanReport {
     pub fn is_well(&self) -> bool {
         self.findings.values().all(|count| *count == 0)
             && self.counts.unlisted == 0
+            && self.counts.unreadable == 0
             && self.notes.is_empty()
             && self.stale_journals.is_empty()
             && self.overdue_runs.is_empty()

@@ -163,6 +163,35 @@ fn a_folder_that_may_not_be_read_is_told_and_nothing_below_it_is_lost() {
 }
 
 #[test]
+fn what_may_not_be_looked_at_or_read_is_not_well() {
+    assert!(rustix::process::geteuid().is_root(), "{NEEDS_ROOT}");
+    let site = site();
+    give(site.folder.path(), USER);
+    let set = |path: &str, mode| {
+        fs::set_permissions(site.root().join(path), Permissions::from_mode(mode)).unwrap();
+    };
+    let scan = || {
+        let mut command = site.command(&["scan", "--checksum", "full"]);
+        let output = command.uid(USER).gid(USER).output().unwrap();
+        (output.status.code(), text(&output.stdout))
+    };
+    set(PATHS[7], 0o000);
+    let (code, told) = scan();
+    assert_eq!(code, Some(3), "{told}");
+    assert!(
+        told.contains("1 paths that could not be looked at or read"),
+        "{told}"
+    );
+    set(PATHS[7], 0o600);
+    assert_eq!(scan().0, Some(0));
+    // Its names may be read, and nothing else.
+    set("u/test/run/b", 0o444);
+    let (code, told) = scan();
+    assert_eq!(code, Some(3), "{told}");
+    assert_eq!(json(&site, &["findings", "list"]).1.len(), 0);
+}
+
+#[test]
 fn help_of_scans_and_findings() {
     for words in [
         &["scan"][..],

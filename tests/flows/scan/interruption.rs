@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use runsync::recovery::{Limits, Order, ScanReport};
 
-use crate::scene::{PATHS, drift, found, full, scan, site};
+use crate::scene::{PATHS, drift, found, full, order, scan, site};
 use crate::support::{OpenSite, TestSite, artifact};
 
 /// Harms a site in every way.
@@ -98,7 +98,7 @@ fn a_scan_that_is_broken_off_while_it_reads_reads_that_file_again() {
                 ControlFlow::Continue(())
             }
         });
-        if reports.unwrap()[0].whole {
+        if reports.unwrap()[0].as_ref().unwrap().whole {
             assert!(round > 2, "it was broken off {round} times");
             break;
         }
@@ -140,10 +140,53 @@ fn a_scan_stops_at_its_limits_and_says_where() {
     );
     assert_eq!(
         (report.whole, report.counts.files),
-        (false, 3),
-        "it goes on, and has no time"
+        (false, 4),
+        "it has no time, and comes further by a path all the same"
     );
     assert!(scan(&open, &full()).whole);
+}
+
+#[test]
+fn a_pass_of_which_less_was_read_is_begun_anew() {
+    let site = site();
+    let open = site.open();
+    site.put(PATHS[0], &artifact(9, 50));
+    let three = Limits {
+        objects: Some(3),
+        ..Limits::default()
+    };
+    let unread = Order {
+        limits: three,
+        ..order()
+    };
+    let first = scan(&open, &unread);
+    assert_eq!((first.whole, first.counts.share), (false, Some(0.0)));
+    let whole = scan(&open, &full());
+    assert!(whole.whole && whole.pass > first.pass);
+    assert_eq!((whole.counts.checked, whole.counts.share), (7, Some(1.0)));
+    assert_eq!(found(&open).len(), 1);
+    // One that asks for less goes on, and the pass is no better than that.
+    let begun = scan(&open, &limited(three));
+    let further = scan(&open, &unread);
+    assert_eq!(
+        (begun.pass, further.counts.share),
+        (further.pass, Some(0.0))
+    );
+    assert!(scan(&open, &full()).pass > begun.pass);
+}
+
+#[test]
+fn a_scan_without_time_comes_to_its_end_all_the_same() {
+    let site = site();
+    harm(&site);
+    site.put("u/new\nline", b"x");
+    let open = site.open();
+    let none = Limits {
+        time: Some(Duration::ZERO),
+        ..Limits::default()
+    };
+    assert!(to_the_end(&open, &limited(none)).1.whole);
+    assert_eq!(found(&open).len(), 8);
 }
 
 #[test]

@@ -66,9 +66,13 @@ pub(crate) fn set_clock(site: &TestSite, later: Duration) {
 }
 
 impl TestSite {
-    fn clock_seconds(&self) -> u64 {
+    pub(crate) fn now(&self) -> jiff::Timestamp {
         use runsync::clock::Clock;
-        self.clock.now().as_second().try_into().unwrap()
+        self.clock.now()
+    }
+
+    fn clock_seconds(&self) -> u64 {
+        self.now().as_second().try_into().unwrap()
     }
 }
 
@@ -114,7 +118,7 @@ pub(crate) fn full() -> Order {
 pub(crate) fn scan_by(scanning: &Scanning, order: &Order) -> Result<ScanReport, ScanError> {
     let mut reports = scanning.scan(order, &mut |_| ControlFlow::Continue(()))?;
     assert_eq!(reports.len(), 1);
-    Ok(reports.remove(0))
+    reports.remove(0)
 }
 
 pub(crate) fn scan(open: &OpenSite, order: &Order) -> ScanReport {
