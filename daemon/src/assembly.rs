@@ -33,6 +33,7 @@ use crate::lease::{
 use crate::ledger::hints::HintTaker;
 use crate::ledger::{Ledger, LedgerError, SqliteLease, SqliteLedger};
 use crate::publish::{self, PublishRoot, Publishing};
+use crate::recovery::Scanning;
 use crate::registration_lock::{RegistrationLock, RegistrationLockError};
 use crate::registry::{Registry, RegistryError, SqliteRegistry};
 use crate::removal::{Ground, NamedRoot, PeerScopes, Removing};
@@ -472,6 +473,8 @@ pub struct Assembly {
     pub events: Hearing,
     /// Compares this site with Rucio.
     pub syncing: Arc<Syncing>,
+    /// Compares roots with their records.
+    pub scanning: Arc<Scanning>,
     /// The site's repository.
     pub repository: RepositoryId,
 }
@@ -547,6 +550,7 @@ impl Assembly {
             flows: flows.clone(),
             signing_key_file: site.signing_key_file.clone(),
         }));
+        let scanning = Arc::new(Scanning::new(flows.clone(), Arc::clone(&removing)));
         let takers = Takers {
             // Without Rucio nobody can tell what is so: hints wait, and are given up in the end.
             sync: syncing
@@ -569,6 +573,7 @@ impl Assembly {
             adopting,
             events,
             syncing,
+            scanning,
             repository,
         })
     }

@@ -56,6 +56,8 @@ pub mod adopt;
 pub mod events;
 pub mod sync;
 
+pub mod recovery;
+
 pub mod assembly;
 
 pub mod service;

@@ -44,7 +44,7 @@ use runsync::clock::SystemClock;
 use runsync::datastore::journals::Fill;
 use runsync::datastore::{
     Datastore, DatastoreError, Deletion, Journals, Linked, LocalRoot, Look, ManifestFile,
-    RepositoryFile, ToDelete,
+    RepositoryFile, ToDelete, Walk,
 };
 use runsync::file_identity::FileIdentity;
 use runsync::registry::collection::{Actor, Chaining, Change};
@@ -252,6 +252,14 @@ impl Datastore for Deadly {
 
     fn look(&self, paths: &[&ArtifactPath]) -> Result<Vec<Look>, DatastoreError> {
         self.root.look(paths)
+    }
+
+    fn walk(
+        &self,
+        below: Option<&ArtifactPath>,
+        from: &str,
+    ) -> Result<Box<dyn Walk + '_>, DatastoreError> {
+        self.root.walk(below, from)
     }
 
     fn open(&self, path: &ArtifactPath) -> Result<(File, FileIdentity), DatastoreError> {

@@ -20,7 +20,7 @@ use process::Daemon;
 use runsync::datastore::counted::Counted;
 use runsync::datastore::{
     Datastore, DatastoreError, Deletion, Journals, Linked, LocalRoot, Look, ManifestFile,
-    RepositoryFile, ToDelete,
+    RepositoryFile, ToDelete, Walk,
 };
 use runsync::file_identity::FileIdentity;
 use runsync::ingest::confirm::Confirming;
@@ -235,6 +235,14 @@ impl Datastore for Meddled {
 
     fn look(&self, paths: &[&ArtifactPath]) -> Result<Vec<Look>, DatastoreError> {
         self.root.look(paths)
+    }
+
+    fn walk(
+        &self,
+        below: Option<&ArtifactPath>,
+        from: &str,
+    ) -> Result<Box<dyn Walk + '_>, DatastoreError> {
+        self.root.walk(below, from)
     }
 
     fn open(&self, path: &ArtifactPath) -> Result<(File, FileIdentity), DatastoreError> {

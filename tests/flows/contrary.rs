@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use runsync::datastore::{
     Datastore, DatastoreError, Deletion, Journals, Linked, Look, ManifestFile, RepositoryFile,
-    ToDelete,
+    ToDelete, Walk,
 };
 use runsync::file_identity::FileIdentity;
 use runsync::ingest::flow::{Flow, Progress};
@@ -362,6 +362,14 @@ impl Datastore for Meanwhile {
         }
         self.inner.look(paths)
     }
+    fn walk(
+        &self,
+        below: Option<&ArtifactPath>,
+        from: &str,
+    ) -> Result<Box<dyn Walk + '_>, DatastoreError> {
+        self.inner.walk(below, from)
+    }
+
     fn open(&self, path: &ArtifactPath) -> Result<(std::fs::File, FileIdentity), DatastoreError> {
         self.inner.open(path)
     }

@@ -19,8 +19,8 @@ use runsync::registry::collection::{
 };
 use runsync::registry::conflict::Conflict;
 use runsync::registry::record::{
-    ClaimAt, DatasetRow, Existence, GivenWay, HeldDataset, RecordRow, Registered, Registering,
-    Registration, RowSource, RunRow, WaitingArtifact, WaitingRun,
+    ArtifactAt, ClaimAt, DatasetRow, Existence, GivenWay, HeldDataset, RecordRow, Registered,
+    Registering, Registration, RowSource, RunRow, WaitingArtifact, WaitingRun,
 };
 use runsync::registry::removal::{
     Extent, NamedArtifact, Notice, Removal, RemovalRow, RunPart, Unwanted,
@@ -115,6 +115,7 @@ pass_on! {
     fn outgoing(asked: &Registration<'_>, progress: Progress<'_>) -> Option<Conflict>;
     fn wait_for_late(removal: Uuid, root: &RootName, until: Timestamp) -> ();
     fn claimed(root: &RootName, paths: &[&ArtifactPath]) -> Vec<bool>;
+    fn artifacts_between(root: &RootName, from: &str, until: Option<&str>, limit: usize) -> Vec<ArtifactAt>;
     fn claims_at(root: &RootName, paths: &[&ArtifactPath]) -> Vec<Vec<ClaimAt>>;
     fn forget_at(root: &RootName, paths: &[&ArtifactPath]) -> u64;
     fn await_at(root: &RootName, paths: &[&ArtifactPath]) -> u64;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::assembly::Stores;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
-use crate::cli::output::Row;
+use crate::cli::output::{Row, printable};
 use crate::cli::source::{Source, Way};
 use crate::cli::turn;
 use crate::http::{Forgotten, SetAside, ToForget};
@@ -189,16 +189,6 @@ fn forget(which: &Forget, context: &Context) -> Result<Forgotten, Failure> {
             Ok(Forgotten { messages })
         }
     }
-}
-
-/// What anybody may have written, without what a terminal obeys.
-fn printable(text: &str) -> String {
-    let shown = text.chars().map(|c| match c {
-        '\n' | '\t' => c,
-        c if c.is_control() => '\u{FFFD}',
-        c => c,
-    });
-    shown.collect()
 }
 
 fn cut(text: &str) -> String {

@@ -20,6 +20,7 @@ use crate::ingest::following::FollowError;
 use crate::ingest::parse::ParseError;
 use crate::ledger::LedgerError;
 use crate::publish::PublishError;
+use crate::recovery::ScanError;
 use crate::registry::RegistryError;
 use crate::removal::{GenerationError, RemovalError};
 use crate::rucio::RucioError;
@@ -123,6 +124,11 @@ impl Failure {
     pub(crate) fn while_doing(self, what: impl fmt::Display + Send + Sync + 'static) -> Self {
         let error = self.error.context(what);
         Self { error, ..self }
+    }
+
+    /// The error beneath, where it is of that type.
+    pub(crate) fn cause<E: std::error::Error + Send + Sync + 'static>(&self) -> Option<&E> {
+        self.error.downcast_ref()
     }
 
     /// The error with its causes, joined by `: `.
@@ -229,6 +235,9 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
         return error.hint();
     }
     if let Some(error) = error.downcast_ref::<PublishError>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<ScanError>() {
         return error.hint();
     }
     if let Some(error) = error.downcast_ref::<SyncError>() {

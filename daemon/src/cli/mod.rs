@@ -48,6 +48,10 @@ mod publish;
 
 mod sync;
 
+mod scan;
+
+mod findings;
+
 mod declare;
 
 mod purge;
@@ -124,6 +128,8 @@ enum Command {
     RemoveRuns(remove_runs::Args),
     Publish(publish::Args),
     Sync(sync::Args),
+    Scan(scan::Args),
+    Findings(findings::Args),
     Declare(declare::Args),
     Purge(purge::Args),
     Cleanup(cleanup::Args),
@@ -155,6 +161,8 @@ impl Command {
             Self::RemoveRuns(args) => remove_runs::run(args, context),
             Self::Publish(args) => publish::run(args, context),
             Self::Sync(args) => sync::run(args, context),
+            Self::Scan(args) => scan::run(args, context),
+            Self::Findings(args) => findings::run(args, context),
             Self::Declare(args) => declare::run(args, context),
             Self::Purge(args) => purge::run(args, context),
             Self::Cleanup(args) => cleanup::run(args, context),

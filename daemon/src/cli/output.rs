@@ -129,6 +129,16 @@ impl<W: Write> Output<W> {
     }
 }
 
+/// What anybody may have written, without what a terminal obeys.
+pub(crate) fn printable(text: &str) -> String {
+    let shown = text.chars().map(|c| match c {
+        '\n' | '\t' => c,
+        c if c.is_control() => '\u{FFFD}',
+        c => c,
+    });
+    shown.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

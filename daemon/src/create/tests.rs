@@ -23,7 +23,7 @@ use super::listing::Listing;
 use super::{Draft, Measuring, Publication, export, measure};
 use crate::datastore::{
     Datastore, DatastoreError, Deletion, Journals, Linked, Look, ManifestFile, RepositoryFile,
-    ToDelete,
+    ToDelete, Walk,
 };
 use crate::file_identity::FileIdentity;
 
@@ -192,6 +192,14 @@ impl Datastore for Folder {
             }
         };
         Ok(paths.iter().map(look).collect())
+    }
+
+    fn walk(
+        &self,
+        below: Option<&ArtifactPath>,
+        from: &str,
+    ) -> Result<Box<dyn Walk + '_>, DatastoreError> {
+        unreachable!("nothing is walked through: {below:?} {from}")
     }
 
     fn open(&self, path: &ArtifactPath) -> Result<(File, FileIdentity), DatastoreError> {

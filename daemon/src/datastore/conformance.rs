@@ -6,7 +6,7 @@ use std::io::Read;
 
 use runsync_manifest::name::ArtifactPath;
 
-use super::{Datastore, DatastoreError, Deletion, Linked, Look, ToDelete};
+use super::{Datastore, DatastoreError, Deletion, Linked, Look, Sight, ToDelete};
 use crate::file_identity::FileIdentity;
 
 /// A root to test, and a way to fill it behind its back.
@@ -48,6 +48,9 @@ macro_rules! datastore_conformance {
             a_journal_is_written_whole_grows_and_goes,
             a_journal_that_cannot_be_filled_leaves_nothing,
             names_that_are_no_journals_are_refused_and_not_listed,
+            a_walk_sees_all_in_the_order_of_whole_paths,
+            a_walk_begins_anywhere_and_sees_the_rest,
+            a_walk_below_a_folder_sees_nothing_else,
         }
     };
     ($fixture:ty: $($case:ident,)*) => {
@@ -367,4 +370,75 @@ pub(crate) fn names_that_are_no_journals_are_refused_and_not_listed(fixture: &im
         assert!(refused(journals.append(name, "x").unwrap_err()));
         assert!(refused(journals.create(name, &mut |_| Ok(())).unwrap_err()));
     }
+}
+
+/// Paths whose order is not that of their folders' names.
+const WALKED: [&str; 9] = [
+    "a-b/1",
+    "a.fits",
+    "a/",
+    "a/0/x",
+    "a/b-/y",
+    "a/b/z",
+    "a0",
+    "b",
+    "b\u{e9}/1",
+];
+
+fn walked(root: &dyn Datastore, below: Option<&str>, from: &str) -> Vec<String> {
+    let below = below.map(path);
+    let mut walk = root.walk(below.as_ref(), from).unwrap();
+    let sights = std::iter::from_fn(|| walk.next());
+    sights.map(|sight| sight.key().unwrap()).collect()
+}
+
+fn fill(fixture: &impl Fixture) -> Vec<&'static str> {
+    let files = WALKED.into_iter().filter(|path| !path.ends_with('/'));
+    let files: Vec<&str> = files.collect();
+    for path in files.iter().rev() {
+        fixture.put(path, path.as_bytes());
+    }
+    // The one folder that is left out, and one that is not.
+    fixture.put("runsync/manifests/x", b"x");
+    files
+}
+
+pub(crate) fn a_walk_sees_all_in_the_order_of_whole_paths(fixture: &impl Fixture) {
+    let mut expected = fill(fixture);
+    fixture.put("runsync-not/x", b"x");
+    expected.push("runsync-not/x");
+    expected.sort_unstable();
+    let root = fixture.root();
+    assert_eq!(walked(root, None, ""), expected);
+    let mut walk = root.walk(None, "a.fits").unwrap();
+    let Some(Sight::File(file)) = walk.next() else {
+        panic!("a file");
+    };
+    assert_eq!((file.path.as_str(), file.identity.size), ("a.fits", 6));
+    assert_eq!(
+        root.look(&[&file.path]).unwrap(),
+        [Look::File(file.identity)]
+    );
+    assert!(walk.calls() > 0);
+}
+
+pub(crate) fn a_walk_begins_anywhere_and_sees_the_rest(fixture: &impl Fixture) {
+    let all = fill(fixture);
+    let root = fixture.root();
+    let mut begins = vec!["a/b/".to_owned(), "a/".to_owned(), "zz".to_owned()];
+    for path in &all {
+        begins.extend([(*path).to_owned(), format!("{path}\0"), format!("{path}/x")]);
+    }
+    for from in begins {
+        let expected = all.iter().filter(|path| **path >= from.as_str());
+        assert!(walked(root, None, &from).iter().eq(expected), "{from:?}");
+    }
+}
+
+pub(crate) fn a_walk_below_a_folder_sees_nothing_else(fixture: &impl Fixture) {
+    fill(fixture);
+    let root = fixture.root();
+    assert_eq!(walked(root, Some("a"), "a/"), ["a/0/x", "a/b-/y", "a/b/z"]);
+    assert_eq!(walked(root, Some("a"), "a/b/"), ["a/b/z"]);
+    assert_eq!(walked(root, Some("nothing"), ""), [""; 0]);
 }

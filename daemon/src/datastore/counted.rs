@@ -8,7 +8,7 @@ use runsync_manifest::name::ArtifactPath;
 
 use super::{
     Datastore, DatastoreError, Deletion, Journals, Linked, Look, ManifestFile, RepositoryFile,
-    ToDelete,
+    ToDelete, Walk,
 };
 use crate::file_identity::FileIdentity;
 
@@ -22,6 +22,7 @@ pub struct Counted<D> {
     look_at_manifest: AtomicU64,
     open_manifest: AtomicU64,
     install_manifest: AtomicU64,
+    walk: AtomicU64,
     look: AtomicU64,
     looked_at: AtomicU64,
     open: AtomicU64,
@@ -41,6 +42,8 @@ pub struct Calls {
     pub open_manifest: u64,
     /// Calls of [`Datastore::install_manifest`].
     pub install_manifest: u64,
+    /// Calls of [`Datastore::walk`].
+    pub walk: u64,
     /// Calls of [`Datastore::look`].
     pub look: u64,
     /// Artifacts in all calls of [`Datastore::look`] together; no part of the total.
@@ -59,6 +62,7 @@ impl Calls {
             + self.look_at_manifest
             + self.open_manifest
             + self.install_manifest
+            + self.walk
             + self.look
             + self.open
             + self.delete
@@ -78,6 +82,7 @@ impl<D> Counted<D> {
             look_at_manifest: AtomicU64::new(0),
             open_manifest: AtomicU64::new(0),
             install_manifest: AtomicU64::new(0),
+            walk: AtomicU64::new(0),
             look: AtomicU64::new(0),
             looked_at: AtomicU64::new(0),
             open: AtomicU64::new(0),
@@ -94,6 +99,7 @@ impl<D> Counted<D> {
             look_at_manifest: count(&self.look_at_manifest),
             open_manifest: count(&self.open_manifest),
             install_manifest: count(&self.install_manifest),
+            walk: count(&self.walk),
             look: count(&self.look),
             looked_at: count(&self.looked_at),
             open: count(&self.open),
@@ -145,6 +151,15 @@ impl<D: Datastore> Datastore for Counted<D> {
         add(&self.look, 1);
         add(&self.looked_at, paths.len());
         self.root.look(paths)
+    }
+
+    fn walk(
+        &self,
+        below: Option<&ArtifactPath>,
+        from: &str,
+    ) -> Result<Box<dyn Walk + '_>, DatastoreError> {
+        add(&self.walk, 1);
+        self.root.walk(below, from)
     }
 
     fn open(&self, path: &ArtifactPath) -> Result<(File, FileIdentity), DatastoreError> {

@@ -11,7 +11,7 @@ use runsync_manifest::name::ArtifactPath;
 use super::journals::{Fill, JOURNAL_FOLDER};
 use super::{
     Datastore, DatastoreError, Deletion, Journals, Linked, Look, ManifestFile, RepositoryFile,
-    StorageFault, ToDelete,
+    Sight, StorageFault, ToDelete, Walk,
 };
 use crate::file_identity::FileIdentity;
 use crate::poison::lock;
@@ -26,6 +26,7 @@ pub struct Faulty<D> {
     passing: AtomicU64,
     failures: AtomicU64,
     paths: Mutex<HashSet<String>>,
+    omitted: Mutex<HashSet<String>>,
 }
 
 impl<D: Datastore> Faulty<D> {
@@ -36,6 +37,7 @@ impl<D: Datastore> Faulty<D> {
             passing: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             paths: Mutex::default(),
+            omitted: Mutex::default(),
         }
     }
 
@@ -55,6 +57,12 @@ impl<D: Datastore> Faulty<D> {
         self.paths().insert(path.to_owned());
     }
 
+    /// Lets walks leave out the file at `path`, which is there all the same, until
+    /// [`heal`](Self::heal): as a store whose listings lag behind does.
+    pub fn omit(&self, path: &str) {
+        lock(&self.omitted).insert(path.to_owned());
+    }
+
     /// How many failures are still to come.
     pub fn failures_left(&self) -> u64 {
         self.failures.load(Ordering::SeqCst)
@@ -64,6 +72,7 @@ impl<D: Datastore> Faulty<D> {
     pub fn heal(&self) {
         self.failures.store(0, Ordering::SeqCst);
         self.paths().clear();
+        lock(&self.omitted).clear();
     }
 
     fn paths(&self) -> MutexGuard<'_, HashSet<String>> {
@@ -151,6 +160,22 @@ impl<D: Datastore> Datastore for Faulty<D> {
         Ok(looks)
     }
 
+    /// Cannot list the chosen folders, nor look at the chosen files.
+    fn walk(
+        &self,
+        below: Option<&ArtifactPath>,
+        from: &str,
+    ) -> Result<Box<dyn Walk + '_>, DatastoreError> {
+        self.pass("list", ".")?;
+        let walk = FaultyWalk {
+            walk: self.root.walk(below, from)?,
+            broken: self.paths().clone(),
+            omitted: lock(&self.omitted).clone(),
+            skipped: None,
+        };
+        Ok(Box::new(walk))
+    }
+
     fn open(&self, path: &ArtifactPath) -> Result<(File, FileIdentity), DatastoreError> {
         self.pass("open", path.as_str())?;
         self.root.open(path)
@@ -221,5 +246,60 @@ impl<D: Datastore> Journals for Faulty<D> {
     fn remove(&self, name: &str) -> Result<(), DatastoreError> {
         self.pass_journal("remove", name)?;
         self.root.journals().remove(name)
+    }
+}
+
+/// A walk of a root that fails.
+struct FaultyWalk<'w> {
+    walk: Box<dyn Walk + 'w>,
+    broken: HashSet<String>,
+    omitted: HashSet<String>,
+    /// The folder that was told as not listed last, with its `/`.
+    skipped: Option<String>,
+}
+
+impl FaultyWalk<'_> {
+    /// The outermost of the chosen folders that a path lies in.
+    fn folder_of(&self, path: &str) -> Option<String> {
+        let ends = path.match_indices('/').map(|(at, _)| at);
+        let folders = ends.filter_map(|end| path.get(..end));
+        let mut broken = folders.filter(|folder| self.broken.contains(*folder));
+        broken.next().map(str::to_owned)
+    }
+
+    /// What is seen at a path that lies in none of them.
+    fn seen(&self, sight: Sight, path: &str) -> Sight {
+        if let (Sight::File(file), true) = (&sight, self.broken.contains(path)) {
+            return Sight::Unreadable(file.path.clone(), StorageFault(BROKEN));
+        }
+        sight
+    }
+
+    fn is_skipped(&self, path: &str) -> bool {
+        let skipped = self.skipped.as_deref();
+        skipped.is_some_and(|folder| path.starts_with(folder))
+    }
+}
+
+impl Walk for FaultyWalk<'_> {
+    fn next(&mut self) -> Option<Sight> {
+        loop {
+            let sight = self.walk.next()?;
+            let Some(path) = sight.key() else {
+                return Some(sight);
+            };
+            if self.omitted.contains(&path) || self.is_skipped(&path) {
+                continue;
+            }
+            let Some(folder) = self.folder_of(&path) else {
+                return Some(self.seen(sight, &path));
+            };
+            self.skipped = Some(format!("{folder}/"));
+            return Some(Sight::Unlisted(folder.parse().ok(), StorageFault(BROKEN)));
+        }
+    }
+
+    fn calls(&self) -> u64 {
+        self.walk.calls()
     }
 }

@@ -14,6 +14,8 @@ pub mod manifest_path;
 
 pub mod journals;
 
+pub mod walk;
+
 pub mod local;
 
 pub mod counted;
@@ -34,6 +36,7 @@ pub use self::journals::Journals;
 pub use self::local::LocalRoot;
 pub use self::manifest_path::{manifest_folder, manifest_path};
 pub use self::repository_file::RepositoryFile;
+pub use self::walk::{SeenFile, Sight, Walk};
 use crate::file_identity::FileIdentity;
 
 /// A file in the manifest folder.
@@ -157,6 +160,18 @@ pub trait Datastore: Send + Sync + Debug {
     /// Answers in the order asked. What cannot be read is [`Look::Unreadable`] and hides no other;
     /// an error means that the root as a whole did not answer.
     fn look(&self, paths: &[&ArtifactPath]) -> Result<Vec<Look>, DatastoreError>;
+
+    /// Walks all of the root but `runsync/`, or what lies below one of its folders, in the bytewise order
+    /// of whole paths: what comes at the path `from` or later, which need not be there.
+    ///
+    /// # Errors
+    ///
+    /// Where the root as a whole did not answer. A folder that does not is among the sights.
+    fn walk(
+        &self,
+        below: Option<&ArtifactPath>,
+        from: &str,
+    ) -> Result<Box<dyn Walk + '_>, DatastoreError>;
 
     /// Opens an artifact for reading; it is a regular file and no symbolic link is on its way.
     fn open(&self, path: &ArtifactPath) -> Result<(File, FileIdentity), DatastoreError>;

@@ -61,6 +61,11 @@ macro_rules! conformance {
             hints_that_are_given_up_are_counted_as_lost
             the_newest_messages_that_could_not_be_read_are_kept
             an_old_fence_keeps_no_hint
+            a_pass_of_a_scan_has_a_number_of_its_own_and_goes_on
+            drift_is_counted_by_passes_and_heals_where_they_conclude
+            drift_is_filtered_paged_and_left_out
+            spellings_of_one_name_are_twins
+            an_old_fence_begins_no_scan
         }
     };
 }
@@ -68,6 +73,7 @@ pub(crate) use conformance;
 
 // Cases of the suite.
 pub(crate) use super::hint_conformance::*;
+pub(crate) use super::scan_conformance::*;
 
 pub(super) struct Site<'a> {
     pub(super) folder: tempfile::TempDir,

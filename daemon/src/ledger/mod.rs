@@ -7,6 +7,8 @@ pub mod record;
 
 pub mod hints;
 
+pub mod scans;
+
 pub mod error;
 
 pub mod sqlite;
@@ -16,6 +18,9 @@ mod conformance;
 
 #[cfg(test)]
 mod hint_conformance;
+
+#[cfg(test)]
+mod scan_conformance;
 
 use std::fmt::Debug;
 
@@ -31,6 +36,7 @@ use crate::ledger::record::{
     Finding, Hint, HintKind, Location, MadeName, ManifestRow, ManifestState, NewHint, NewPoison,
     NewRequest, Poison, Publication, PublicationState, RequestRow, RuleEnding, SyncMarks, SyncPass,
 };
+use crate::ledger::scans::{Drift, DriftFilter, DriftFinding, DriftKind, Ignored, ScanRow, Span};
 pub use crate::ledger::sqlite::{SqliteLease, SqliteLedger};
 
 /// A ledger.
@@ -279,6 +285,54 @@ pub trait Ledger: Send + Sync + Debug {
 
     /// One of these.
     fn poison(&self, id: u64) -> Result<Option<Poison>, LedgerError>;
+
+    /// Begins a pass of a scan over a part of a root, whose paths begin at `from`: under a number of its own,
+    /// and in the place of one that is under way.
+    fn begin_scan(
+        &self,
+        root: &RootName,
+        scope: &str,
+        from: &str,
+        at: Timestamp,
+    ) -> Result<ScanRow, LedgerError>;
+
+    /// How far the scans of a part of a root have come.
+    fn scan(&self, root: &RootName, scope: &str) -> Result<Option<ScanRow>, LedgerError>;
+
+    /// All of these, by root and part.
+    fn scans(&self) -> Result<Vec<ScanRow>, LedgerError>;
+
+    /// Writes how far a pass has come and the drift that it saw on the way, in one commit. What was found
+    /// earlier in the stretches that are `concluded`, and not by this pass, has healed and goes.
+    fn note_scan(
+        &self,
+        scan: &ScanRow,
+        seen: &[Drift],
+        concluded: &[Span],
+    ) -> Result<(), LedgerError>;
+
+    /// A page of drift, by root and path: the next `limit` after that one, which need not be there. A page
+    /// of fewer is the last.
+    fn drift(
+        &self,
+        filter: &DriftFilter,
+        after: Option<(&RootName, &str)>,
+        limit: usize,
+    ) -> Result<Vec<DriftFinding>, LedgerError>;
+
+    /// How much drift of each kind is meant, in the order of [`DriftKind::ALL`]; none is left out.
+    fn drift_counts(&self, filter: &DriftFilter) -> Result<Vec<(DriftKind, u64)>, LedgerError>;
+
+    /// Notes that drift at a path is to be left out from now on, or no more. False where there is none.
+    fn ignore_drift(
+        &self,
+        root: &RootName,
+        path: &str,
+        word: Option<&Ignored>,
+    ) -> Result<bool, LedgerError>;
+
+    /// Whether runsync gave a second name to the file of each of these inodes.
+    fn have_second_names(&self, root: &RootName, inodes: &[u64]) -> Result<Vec<bool>, LedgerError>;
 
     /// Drops one of these, or all of them, and returns how many.
     fn forget_poison(&self, id: Option<u64>) -> Result<u64, LedgerError>;

@@ -41,8 +41,8 @@ use crate::registry::conflict::Conflict;
 pub use crate::registry::dump::dump;
 pub use crate::registry::error::RegistryError;
 use crate::registry::record::{
-    ClaimAt, DatasetRow, Existence, GivenWay, HeldDataset, RecordRow, Registered, Registering,
-    Registration, RowSource, RunRow, WaitingArtifact, WaitingRun,
+    ArtifactAt, ClaimAt, DatasetRow, Existence, GivenWay, HeldDataset, RecordRow, Registered,
+    Registering, Registration, RowSource, RunRow, WaitingArtifact, WaitingRun,
 };
 use crate::registry::removal::{
     Extent, NamedArtifact, Notice, Removal, RemovalRow, RunPart, Unwanted,
@@ -286,6 +286,17 @@ pub trait Registry: Send + Sync + Debug {
     /// Which of the paths in `root` some dataset names, in the order asked.
     fn claimed(&self, root: &RootName, paths: &[&ArtifactPath])
     -> Result<Vec<bool>, RegistryError>;
+
+    /// A page of all artifacts that runs name in `root`, in the bytewise order of their paths: the next
+    /// `limit` at the path `from` or later and before `until`, both of which are any text. A page of fewer
+    /// is the last.
+    fn artifacts_between(
+        &self,
+        root: &RootName,
+        from: &str,
+        until: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<ArtifactAt>, RegistryError>;
 
     /// For each path in `root` what runs say of the artifact there, in the order asked: by run, each
     /// statement once.

@@ -315,6 +315,21 @@ pub struct ClaimAt {
     pub busy: bool,
 }
 
+/// What all runs together say of the artifact at one path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArtifactAt {
+    /// Where it lies.
+    pub path: ArtifactPath,
+    /// How it stands: confirmed where any claim is, else awaited where any is.
+    pub standing: ArtifactStanding,
+    /// Size in bytes, of a claim that stands so.
+    pub size: u64,
+    /// Checksums, of claims that stand so and agree.
+    pub checksums: Checksums,
+    /// Whether a registration, a removal or a restoration that concerns it is under way.
+    pub busy: bool,
+}
+
 /// Whether a dataset is in the datastore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

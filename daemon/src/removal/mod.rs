@@ -62,6 +62,7 @@ pub mod worker;
 pub use self::error::RemovalError;
 pub use self::flow::{Ground, NamedRoot, Outcome, Phase, Progress, Removing};
 pub use self::follow::Word;
+pub use self::journal::Journal;
 pub use self::pattern::PlannedChain;
 pub use self::recover::{JournalRow, JournalState};
 pub use self::request::{

@@ -76,6 +76,51 @@ pub(super) fn look_in(folder: impl AsFd, name: impl Arg) -> Look {
     }
 }
 
+/// What a name directly in a folder stands for.
+pub(super) enum Seen {
+    /// A regular file.
+    File {
+        /// Its state.
+        identity: FileIdentity,
+        /// When it last changed in any way, in nanoseconds since 1970 (UTC).
+        changed_ns: i64,
+    },
+    /// A folder.
+    Folder,
+    /// Neither.
+    Irregular,
+    /// Nothing any more.
+    Absent,
+    /// Storage did not answer.
+    Unreadable(StorageFault),
+}
+
+/// Looks at one name directly in `folder`, also for when it last changed.
+pub(super) fn see_in(folder: impl AsFd, name: impl Arg) -> Seen {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    let status = match statx(folder, name, flags, IDENTITY | StatxFlags::CTIME) {
+        Ok(status) => status,
+        Err(errno) => {
+            return match look_of(errno) {
+                Look::Absent => Seen::Absent,
+                Look::Irregular | Look::File(_) => Seen::Irregular,
+                Look::Unreadable(fault) => Seen::Unreadable(fault),
+            };
+        }
+    };
+    let changed_ns = nanoseconds(status.stx_ctime.tv_sec, status.stx_ctime.tv_nsec);
+    match identity(&status) {
+        Some(identity) => Seen::File {
+            identity,
+            changed_ns,
+        },
+        None if FileType::from_raw_mode(status.stx_mode.into()) == FileType::Directory => {
+            Seen::Folder
+        }
+        None => Seen::Irregular,
+    }
+}
+
 /// The status of what a handle is open on.
 pub(super) fn status(handle: impl AsFd) -> Result<Statx, Errno> {
     statx(handle, c"", AtFlags::EMPTY_PATH, IDENTITY)
@@ -109,11 +154,13 @@ fn identity(status: &Statx) -> Option<FileIdentity> {
     let kind = FileType::from_raw_mode(status.stx_mode.into());
     (kind == FileType::RegularFile).then(|| FileIdentity {
         size: status.stx_size,
-        modified_ns: status
-            .stx_mtime
-            .tv_sec
-            .saturating_mul(1_000_000_000)
-            .saturating_add(status.stx_mtime.tv_nsec.into()),
+        modified_ns: nanoseconds(status.stx_mtime.tv_sec, status.stx_mtime.tv_nsec),
         inode: status.stx_ino,
     })
+}
+
+fn nanoseconds(seconds: i64, nanoseconds: u32) -> i64 {
+    seconds
+        .saturating_mul(1_000_000_000)
+        .saturating_add(nanoseconds.into())
 }

@@ -8,6 +8,8 @@ mod handle;
 
 mod listing;
 
+mod walk;
+
 mod install;
 
 mod journals;
@@ -28,11 +30,12 @@ use runsync_manifest::name::{ArtifactPath, RunKey};
 use rustix::fs::{Mode, OFlags, fstat, open, syncfs};
 
 use self::handle::{FOLDER, LISTABLE, look_in, look_of, open_below, open_regular};
+use self::walk::LocalWalk;
 use super::manifest_path::check_manifest_path;
 use super::repository_file::{BYTES_MAX, REPOSITORY_FILE};
 use super::{
     Datastore, DatastoreError, Deletion, Journals, Linked, Look, ManifestFile, RepositoryFile,
-    RootChange, ToDelete, manifest_folder,
+    RootChange, ToDelete, Walk, manifest_folder,
 };
 use crate::file_identity::FileIdentity;
 
@@ -149,6 +152,15 @@ impl Datastore for LocalRoot {
             looks.extend(look_at_group(&self.handle, group));
         }
         Ok(looks)
+    }
+
+    fn walk(
+        &self,
+        below: Option<&ArtifactPath>,
+        from: &str,
+    ) -> Result<Box<dyn Walk + '_>, DatastoreError> {
+        let walk = LocalWalk::begin(&self.handle, below, from);
+        Ok(Box::new(walk))
     }
 
     fn open(&self, path: &ArtifactPath) -> Result<(File, FileIdentity), DatastoreError> {

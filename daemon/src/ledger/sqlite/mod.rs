@@ -14,6 +14,8 @@ mod syncs;
 
 mod rule_endings;
 
+mod scans;
+
 mod lease;
 
 #[cfg(test)]
@@ -35,6 +37,7 @@ const SCHEMA: Schema = Schema {
         include_str!("../sql/0005_hint.sql"),
         include_str!("../sql/0006_sync.sql"),
         include_str!("../sql/0008_rule_endings.sql"),
+        include_str!("../sql/0009_scans.sql"),
     ],
     unmoved: None,
 };

@@ -60,7 +60,7 @@ impl From<LedgerError> for Failure {
     }
 }
 
-fn damaged(what: &'static str, value: &impl ToString) -> Failure {
+pub(super) fn damaged(what: &'static str, value: &impl ToString) -> Failure {
     Failure::Ledger(LedgerError::Damaged {
         what,
         value: value.to_string(),

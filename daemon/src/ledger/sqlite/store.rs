@@ -16,6 +16,7 @@ use super::poison;
 use super::publications;
 use super::rows::{self, Failure, MANIFEST_COLUMNS};
 use super::rule_endings;
+use super::scans;
 use super::syncs;
 use crate::file_identity::FileIdentity;
 use crate::lease::Tenure;
@@ -24,6 +25,7 @@ use crate::ledger::record::{
     NewRequest, Poison, Publication, PublicationState, REQUESTS_KEPT, RequestRow, RuleEnding,
     SyncMarks, SyncPass,
 };
+use crate::ledger::scans::{Drift, DriftFilter, DriftFinding, DriftKind, Ignored, ScanRow, Span};
 use crate::ledger::{Ledger, LedgerError};
 use crate::sqlite::Database;
 
@@ -743,6 +745,73 @@ impl Ledger for SqliteLedger {
     fn poison(&self, id: u64) -> Result<Option<Poison>, LedgerError> {
         self.read("look up a message that could not be read", |connection| {
             poison::one(connection, id)
+        })
+    }
+
+    fn begin_scan(
+        &self,
+        root: &RootName,
+        scope: &str,
+        from: &str,
+        at: Timestamp,
+    ) -> Result<ScanRow, LedgerError> {
+        self.write("begin a scan", |connection| {
+            scans::begin(connection, root, (scope, from), at)
+        })
+    }
+
+    fn scan(&self, root: &RootName, scope: &str) -> Result<Option<ScanRow>, LedgerError> {
+        self.read("read how far a scan has come", |connection| {
+            scans::one(connection, root, scope)
+        })
+    }
+
+    fn scans(&self) -> Result<Vec<ScanRow>, LedgerError> {
+        self.read("list scans", scans::all)
+    }
+
+    fn note_scan(
+        &self,
+        scan: &ScanRow,
+        seen: &[Drift],
+        concluded: &[Span],
+    ) -> Result<(), LedgerError> {
+        self.write("note what a scan has seen", |connection| {
+            scans::note(connection, scan, seen, concluded)
+        })
+    }
+
+    fn drift(
+        &self,
+        filter: &DriftFilter,
+        after: Option<(&RootName, &str)>,
+        limit: usize,
+    ) -> Result<Vec<DriftFinding>, LedgerError> {
+        self.read("list drift", |connection| {
+            scans::findings(connection, filter, after, limit)
+        })
+    }
+
+    fn drift_counts(&self, filter: &DriftFilter) -> Result<Vec<(DriftKind, u64)>, LedgerError> {
+        self.read("count drift", |connection| {
+            scans::counts(connection, filter)
+        })
+    }
+
+    fn ignore_drift(
+        &self,
+        root: &RootName,
+        path: &str,
+        word: Option<&Ignored>,
+    ) -> Result<bool, LedgerError> {
+        self.write("note that drift is to be left out", |connection| {
+            scans::ignore(connection, root, path, word)
+        })
+    }
+
+    fn have_second_names(&self, root: &RootName, inodes: &[u64]) -> Result<Vec<bool>, LedgerError> {
+        self.read("look for files with second names", |connection| {
+            scans::have_second_names(connection, root, inodes)
         })
     }
 

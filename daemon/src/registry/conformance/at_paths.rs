@@ -4,7 +4,7 @@ use runsync_manifest::name::{ArtifactPath, RunKey};
 
 use super::support::{Manifest, ONE_COMMIT, Open, Site, claim, claims, dataset, root, run};
 use crate::registry::conflict::Conflict;
-use crate::registry::record::{ArtifactStanding, ClaimAt, Presence};
+use crate::registry::record::{ArtifactAt, ArtifactStanding, ClaimAt, Presence};
 use crate::registry::removal::{Operation, Removal, RunPart};
 
 fn paths_of(site: &Site<'_>, key: &RunKey) -> Vec<ArtifactPath> {
@@ -21,6 +21,76 @@ fn standings(site: &Site<'_>, paths: &[&ArtifactPath]) -> Vec<Vec<ArtifactStandi
 fn presence(site: &Site<'_>, number: u32) -> Presence {
     let found = site.registry().exists(&[dataset(number)]).unwrap();
     found.first().unwrap().presence
+}
+
+/// Commits that a run's artifacts go.
+fn hide(site: &Site<'_>, key: &RunKey) -> uuid::Uuid {
+    let part = RunPart::whole(key.clone());
+    let extent = site.registry().extent(&part).unwrap();
+    let removal = Removal {
+        id: uuid::Uuid::new_v4(),
+        operation: Operation::Unstore,
+        account: "alice",
+        at: jiff::Timestamp::from_second(7).unwrap(),
+        parts: &[(part, extent)],
+        floors: &[],
+        journals: &[],
+        notices: &[],
+        chain: None,
+    };
+    site.registry().remove(&removal).unwrap();
+    removal.id
+}
+
+pub(crate) fn artifacts_are_paged_by_path_whoever_names_them(open: &Open) {
+    let site = Site::new(open);
+    let (one, two) = (run("u/a"), run("u/b"));
+    site.register(&Manifest::new(&one, 1, claims(1..=5)))
+        .unwrap();
+    site.register(&Manifest::new(&two, 1, claims(6..=9)))
+        .unwrap();
+    site.confirm_all(&one);
+    let mut paths = [paths_of(&site, &one), paths_of(&site, &two)].concat();
+    paths.sort();
+    let forgotten = paths.first().unwrap();
+    site.registry().forget_at(&root(), &[forgotten]).unwrap();
+    let page = |from: &str, until: Option<&str>, limit| {
+        let page = site
+            .registry()
+            .artifacts_between(&root(), from, until, limit);
+        page.unwrap()
+    };
+    let of = |page: &[ArtifactAt]| -> Vec<ArtifactPath> {
+        page.iter().map(|artifact| artifact.path.clone()).collect()
+    };
+    let all = page("", None, usize::MAX);
+    assert_eq!(of(&all), paths);
+    for artifact in &all {
+        let claims = site.registry().claims_at(&root(), &[&artifact.path]);
+        let claim = claims.unwrap().concat().remove(0);
+        let said = (claim.standing, claim.size, claim.checksums, claim.busy);
+        let told = (
+            artifact.standing,
+            artifact.size,
+            artifact.checksums,
+            artifact.busy,
+        );
+        assert_eq!(told, said);
+    }
+    assert_eq!(all[0].standing, ArtifactStanding::Absent);
+    let (from, until) = (paths[2].as_str(), paths[7].as_str());
+    assert_eq!(of(&page(from, Some(until), 100)), paths[2..7]);
+    assert_eq!(of(&page(from, None, 3)), paths[2..5]);
+    assert_eq!(page(until, Some(until), 3), []);
+    assert_eq!(page("", None, 0), []);
+    let elsewhere = "other".parse().unwrap();
+    let nothing = site.registry().artifacts_between(&elsewhere, "", None, 3);
+    assert_eq!(nothing.unwrap(), []);
+    // What is on its way out is told to be.
+    hide(&site, &one);
+    let busy = page("", None, usize::MAX);
+    let busy = busy.iter().filter(|artifact| artifact.busy);
+    assert_eq!(busy.count(), 5);
 }
 
 pub(crate) fn what_runs_say_of_paths_is_answered_in_the_order_asked(open: &Open) {
@@ -97,25 +167,12 @@ pub(crate) fn what_is_unwanted_or_on_its_way_out_is_left_alone(open: &Open) {
     site.confirm_all(&key);
     let paths = paths_of(&site, &key);
     let asked: Vec<&ArtifactPath> = paths.iter().collect();
-    let part = RunPart::whole(key.clone());
-    let extent = site.registry().extent(&part).unwrap();
-    let removal = Removal {
-        id: uuid::Uuid::new_v4(),
-        operation: Operation::Unstore,
-        account: "alice",
-        at: jiff::Timestamp::from_second(7).unwrap(),
-        parts: &[(part, extent)],
-        floors: &[],
-        journals: &[],
-        notices: &[],
-        chain: None,
-    };
-    site.registry().remove(&removal).unwrap();
+    let removal = hide(&site, &key);
     assert_eq!(site.registry().forget_at(&root(), &asked).unwrap(), 0);
     let busy = |claims: &Vec<ClaimAt>| claims.iter().all(|claim| claim.busy);
     let found = site.registry().claims_at(&root(), &asked).unwrap();
     assert!(found.iter().all(busy), "{found:?}");
-    site.registry().may_reap(removal.id).unwrap();
+    site.registry().may_reap(removal).unwrap();
     while site
         .registry()
         .reap(usize::try_from(ONE_COMMIT).unwrap())

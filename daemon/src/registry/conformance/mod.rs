@@ -120,6 +120,7 @@ macro_rules! conformance {
                 what_is_to_be_told_is_committed_with_its_removal
                 an_interrupted_registration_meets_what_is_on_its_way_out;
             at_paths:
+                artifacts_are_paged_by_path_whoever_names_them
                 what_runs_say_of_paths_is_answered_in_the_order_asked
                 forgotten_artifacts_leave_their_datasets_and_wait_again
                 a_shared_artifact_is_forgotten_by_all_of_its_datasets

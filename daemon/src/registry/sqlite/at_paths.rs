@@ -41,7 +41,7 @@ struct Claim {
 }
 
 /// What tells how runs stand, each looked up once.
-struct Standings<'c> {
+pub(super) struct Standings<'c> {
     connection: &'c Connection,
     hidden: Hidden,
     /// Runs that are being registered or restored.
@@ -50,7 +50,7 @@ struct Standings<'c> {
 }
 
 impl<'c> Standings<'c> {
-    fn load(connection: &'c Connection) -> Result<Self, Failure> {
+    pub(super) fn load(connection: &'c Connection) -> Result<Self, Failure> {
         let busy = connection
             .prepare_cached("SELECT run_id FROM registering UNION SELECT run_id FROM restoring")?
             .query_map([], |row| row.get(0))?
@@ -63,7 +63,7 @@ impl<'c> Standings<'c> {
         })
     }
 
-    fn is_busy(&self, run_id: i64, dataset: DatasetId) -> Result<bool, Failure> {
+    pub(super) fn is_busy(&self, run_id: i64, dataset: DatasetId) -> Result<bool, Failure> {
         if self.busy.contains(&run_id) {
             return Ok(true);
         }

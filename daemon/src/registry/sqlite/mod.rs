@@ -29,6 +29,8 @@ mod confirm;
 
 mod at_paths;
 
+mod by_path;
+
 mod query;
 
 mod removal;

@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 use super::failure::Failure;
 use super::{
-    SCHEMA, at_paths, chains, collections, confirm, conflicts, give_way, names, notices, omitted,
-    query, reap, register, removal, standing, unlink, unwanted,
+    SCHEMA, at_paths, by_path, chains, collections, confirm, conflicts, give_way, names, notices,
+    omitted, query, reap, register, removal, standing, unlink, unwanted,
 };
 use crate::lease::{Fence, Tenure};
 use crate::registry::collection::{
@@ -25,8 +25,8 @@ use crate::registry::collection::{
 };
 use crate::registry::conflict::Conflict;
 use crate::registry::record::{
-    ClaimAt, DatasetRow, Existence, GivenWay, HeldDataset, RecordRow, Registered, Registering,
-    Registration, RowSource, RunRow, WaitingArtifact, WaitingRun,
+    ArtifactAt, ClaimAt, DatasetRow, Existence, GivenWay, HeldDataset, RecordRow, Registered,
+    Registering, Registration, RowSource, RunRow, WaitingArtifact, WaitingRun,
 };
 use crate::registry::removal::{
     Extent, NamedArtifact, Notice, Removal, RemovalRow, RunPart, Unwanted,
@@ -361,6 +361,18 @@ impl Registry for SqliteRegistry {
     ) -> Result<Vec<bool>, RegistryError> {
         self.read("look for what claims paths", |connection| {
             removal::claimed(connection, root, paths)
+        })
+    }
+
+    fn artifacts_between(
+        &self,
+        root: &RootName,
+        from: &str,
+        until: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<ArtifactAt>, RegistryError> {
+        self.read("list artifacts by path", |connection| {
+            by_path::page(connection, root, (from, until), limit)
         })
     }
 

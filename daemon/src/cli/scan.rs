@@ -1,0 +1,277 @@
+//! `scan`: compares roots with their records, and keeps what differs.
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::HumanBytes;
+use runsync_config::root::RootName;
+use runsync_manifest::name::ArtifactPath;
+use serde::Serialize;
+
+use crate::assembly::{Assembly, AssemblyError};
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Outcome};
+use crate::cli::{output, progress, turn};
+use crate::clock::SystemClock;
+use crate::error_chain::error_chain;
+use crate::recovery::{Checks, Limits, Order, ScanReport};
+use crate::telemetry;
+
+/// The share that is read where none is named.
+const SAMPLE: f64 = 0.01;
+/// Lines that are shown of each kind; `--json` has more.
+const SHOWN: usize = 10;
+
+/// Compare roots with their records, within limits, and keep what differs
+///
+/// Finds records without artifacts (lost), artifacts without records (dark), and artifacts of another size or
+/// checksum than their records (corrupt); `runsync findings` shows them. Nothing is changed. A scan that
+/// stops at a limit, or is stopped, is gone on with by the next one. The site's daemon must not run
+/// meanwhile. Exits with 3 where something was found, or nothing could be concluded about a part.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only this root
+    #[arg(long, value_name = "NAME")]
+    root: Option<RootName>,
+    /// Only what lies below this folder of the root
+    #[arg(long, value_name = "FOLDER")]
+    prefix: Option<ArtifactPath>,
+    /// Stop after so many files and records
+    #[arg(long, value_name = "COUNT")]
+    objects: Option<u64>,
+    /// Stop after reading so many bytes for checksums
+    #[arg(long, value_name = "COUNT")]
+    bytes: Option<u64>,
+    /// Stop after this time, such as `30min`
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    time: Option<Duration>,
+    /// Make no more calls to storage in a second
+    #[arg(long, value_name = "COUNT")]
+    calls_per_second: Option<NonZeroU64>,
+    /// Which artifacts to read; those that were found lost or corrupt before are always read
+    #[arg(long, value_name = "WHICH", value_enum, default_value_t = Checksum::None)]
+    checksum: Checksum,
+    /// The share to read with `--checksum sampled`, between 0 and 1 [default: 0.01]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    sample: Option<f64>,
+    /// Begin anew, wherever the last scan stopped
+    #[arg(long)]
+    anew: bool,
+}
+
+/// Which artifacts to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Checksum {
+    None,
+    Sampled,
+    Full,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "it is not a number".to_owned())?;
+    if (0.0..=1.0).contains(&share) {
+        Ok(share)
+    } else {
+        Err("it is not between 0 and 1".to_owned())
+    }
+}
+
+impl Args {
+    fn order(&self) -> Result<Order, Failure> {
+        let checks = match (self.checksum, self.sample) {
+            (Checksum::None, None) => Checks::None,
+            (Checksum::Full, None) => Checks::Full,
+            (Checksum::Sampled, share) => Checks::Sampled(share.unwrap_or(SAMPLE)),
+            (Checksum::None | Checksum::Full, Some(_)) => {
+                return Err(
+                    Failure::new("`--sample` goes with `--checksum sampled` alone").usage(),
+                );
+            }
+        };
+        Ok(Order {
+            root: self.root.clone(),
+            below: self.prefix.clone(),
+            limits: Limits {
+                objects: self.objects,
+                bytes: self.bytes,
+                time: self.time,
+                calls_per_second: self.calls_per_second,
+            },
+            checks,
+            anew: self.anew,
+        })
+    }
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
+    let order = args.order()?;
+    let site = context.site()?;
+    telemetry::start_for_a_command(&site.log)?;
+    let (_held, assembly) = take(context)?;
+    let runs = assembly.parts.registry.runs(None)?;
+    let records = runs.iter().map(|run| run.claims).sum();
+    let bar = progress::bar(context, "records compared", records);
+    let reports = assembly.scanning.scan(&order, &mut |counts| {
+        bar.set_position(counts.records);
+        ControlFlow::Continue(())
+    });
+    bar.finish_and_clear();
+    let mut output = context.output();
+    let (mut is_well, mut failed) = (true, None);
+    for report in reports? {
+        match report {
+            Ok(report) => {
+                is_well &= report.is_well();
+                output.value(&Told(report))?;
+            }
+            // The first is told at the end.
+            Err(error) if failed.is_some() => tracing::error!("{}", error_chain(&error)),
+            Err(error) => failed = Some(error),
+        }
+    }
+    if let Some(error) = failed {
+        output.flush()?;
+        return Err(error.into());
+    }
+    Ok(if is_well {
+        Outcome::Done
+    } else {
+        Outcome::Differences
+    })
+}
+
+/// Opens the site for a command that the daemon does not do.
+fn take(context: &Context) -> Result<(crate::lease::Held, Assembly), Failure> {
+    let site = context.site()?;
+    let taken = turn::take(site, context, |tenure| {
+        Assembly::open(site, tenure, Arc::new(SystemClock))
+    });
+    taken.map_err(without_daemon)
+}
+
+/// Says what to do where the daemon holds the lease, whose hint is about commands that it does too.
+pub(crate) fn without_daemon(failure: Failure) -> Failure {
+    match failure.cause::<AssemblyError>() {
+        Some(AssemblyError::Held(_)) => {
+            failure.hint("stop the daemon for as long as it takes: `systemctl stop runsync`")
+        }
+        Some(_) | None => failure,
+    }
+}
+
+/// What came of it, for people.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Told(ScanReport);
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(report) = self;
+        let counts = &report.counts;
+        write!(f, "root {}", report.root)?;
+        if !report.scope.is_empty() {
+            write!(f, ", below {}", report.scope)?;
+        }
+        write!(
+            f,
+            ": {} files ({}), {} records, pass {}",
+            counts.files,
+            HumanBytes(counts.bytes),
+            counts.records,
+            report.pass
+        )?;
+        match &report.position {
+            None => f.write_str(", which is through")?,
+            Some(position) => write!(
+                f,
+                ", which goes on at `{}`",
+                output::printable(position.trim_end_matches('\0'))
+            )?,
+        }
+        for (kind, count) in &report.findings {
+            if *count > 0 {
+                write!(
+                    f,
+                    "\n{count} {kind}: see `runsync findings list --kind {kind}`"
+                )?;
+            }
+        }
+        self.counted(f)?;
+        self.told(f)
+    }
+}
+
+impl Told {
+    fn counted(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = &self.0.counts;
+        for (count, what) in [
+            (counts.checked, "files read, which have their checksums"),
+            (counts.awaited, "artifacts awaited"),
+            (
+                counts.under_way,
+                "artifacts that something under way concerns",
+            ),
+            (
+                counts.spoken_for,
+                "files that a journal or a manifest not registered names",
+            ),
+            (counts.new, "files too new to be called dark"),
+            (
+                counts.untold,
+                "files that no record names, in a root of Rucio's names, where dark files are not told",
+            ),
+            (counts.second_names, "second names of artifacts"),
+            (counts.temporary, "files of temporary or hidden names"),
+            (counts.unnameable, "names that no artifact can have"),
+            (counts.irregular, "links, pipes and the like"),
+            (
+                counts.left_out,
+                "files that the listing left out, and that are there",
+            ),
+            (counts.unlisted, "folders that could not be listed whole"),
+            (
+                counts.unjudged,
+                "records below these, about which nothing is concluded",
+            ),
+            (
+                counts.undecided,
+                "paths about which nothing is concluded: something changed, or age tells nothing",
+            ),
+            (
+                counts.unreadable,
+                "paths that could not be looked at or read, about which nothing is concluded",
+            ),
+        ] {
+            if count > 0 {
+                write!(f, "\n{count} {what}")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn told(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(report) = self;
+        let journals = report.stale_journals.iter();
+        let journals = journals.map(|journal| format!("{}: {}", journal.name, journal.reason));
+        let runs = report.overdue_runs.iter();
+        let runs = runs.map(|run| format!("{} {}", run.run, run.detail));
+        for (what, lines) in [
+            ("note", report.notes.clone()),
+            ("not listed", report.unlisted.clone()),
+            ("odd", report.odd.clone()),
+            ("stale journal", journals.collect()),
+            ("overdue", runs.collect()),
+        ] {
+            for line in lines.iter().take(SHOWN) {
+                write!(f, "\n{what}: {}", output::printable(line))?;
+            }
+            if let Some(more) = lines.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+                write!(f, "\n{what}: {more} more")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,285 @@
+//! How far scans have come, and the drift that they saw.
+
+use jiff::Timestamp;
+use runsync_config::root::RootName;
+use runsync_manifest::name::ArtifactPath;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, Row, params};
+
+use super::rows::{self, Failure};
+use crate::file_identity::FileIdentity;
+use crate::ledger::scans::{Drift, DriftFilter, DriftFinding, DriftKind, Ignored, ScanRow, Span};
+
+const SCAN_COLUMNS: &str = "root, scope, number, position, begun_at, tried_at, finished_at, counts";
+
+/// Of findings that a filter names; parameters 1 to 5.
+const FILTER: &str = "(?1 IS NULL OR root = ?1) AND (?2 IS NULL OR kind = ?2)
+     AND path >= ?3 AND path < ?4 AND (?5 OR ignored_by IS NULL)";
+
+pub(super) fn begin(
+    connection: &Connection,
+    root: &RootName,
+    (scope, from): (&str, &str),
+    at: Timestamp,
+) -> Result<ScanRow, Failure> {
+    let number: i64 = connection
+        .prepare_cached("UPDATE meta SET scans = scans + 1 RETURNING scans")?
+        .query_row([], |row| row.get(0))?;
+    connection
+        .prepare_cached(
+            "INSERT INTO scan (root, scope, number, position, begun_at, tried_at, counts)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?5, '{}')
+             ON CONFLICT DO UPDATE SET number = excluded.number, position = excluded.position,
+                 begun_at = excluded.begun_at, tried_at = excluded.tried_at,
+                 counts = excluded.counts",
+        )?
+        .execute(params![
+            root.as_str(),
+            scope,
+            number,
+            from,
+            rows::time_column(at)
+        ])?;
+    let begun = one(connection, root, scope)?;
+    begun.ok_or_else(|| rusqlite::Error::QueryReturnedNoRows.into())
+}
+
+pub(super) fn one(
+    connection: &Connection,
+    root: &RootName,
+    scope: &str,
+) -> Result<Option<ScanRow>, Failure> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {SCAN_COLUMNS} FROM scan WHERE root = ?1 AND scope = ?2"
+        ))?
+        .query_and_then([root.as_str(), scope], scan_row)?
+        .next()
+        .transpose()
+}
+
+pub(super) fn all(connection: &Connection) -> Result<Vec<ScanRow>, Failure> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {SCAN_COLUMNS} FROM scan ORDER BY root, scope"
+        ))?
+        .query_and_then([], scan_row)?
+        .collect()
+}
+
+fn scan_row(row: &Row<'_>) -> Result<ScanRow, Failure> {
+    Ok(ScanRow {
+        root: rows::parse(row, 0, "root name")?,
+        scope: row.get(1)?,
+        number: row.get::<_, i64>(2)?.cast_unsigned(),
+        position: row.get(3)?,
+        begun_at: rows::time(row, 4)?,
+        tried_at: rows::time(row, 5)?,
+        finished_at: match row.get::<_, Option<i64>>(6)? {
+            Some(_) => Some(rows::time(row, 6)?),
+            None => None,
+        },
+        counts: row.get(7)?,
+    })
+}
+
+pub(super) fn note(
+    connection: &Connection,
+    scan: &ScanRow,
+    seen: &[Drift],
+    concluded: &[Span],
+) -> Result<(), Failure> {
+    connection
+        .prepare_cached(
+            "UPDATE scan SET position = ?4, tried_at = ?5, finished_at = ?6, counts = ?7
+             WHERE root = ?1 AND scope = ?2 AND number = ?3",
+        )?
+        .execute(params![
+            scan.root.as_str(),
+            scan.scope,
+            scan.number.cast_signed(),
+            scan.position,
+            rows::time_column(scan.tried_at),
+            scan.finished_at.map(rows::time_column),
+            scan.counts,
+        ])?;
+    keep(connection, scan, seen)?;
+    let mut heal = connection.prepare_cached(
+        "DELETE FROM scan_finding WHERE root = ?1 AND path >= ?2 AND path < ?3 AND scan <> ?4",
+    )?;
+    for span in concluded {
+        heal.execute(params![
+            scan.root.as_str(),
+            span.from,
+            end(span),
+            scan.number.cast_signed()
+        ])?;
+    }
+    Ok(())
+}
+
+/// Another kind of drift, or another file, is new: what was said of the earlier one says nothing of it.
+fn keep(connection: &Connection, scan: &ScanRow, seen: &[Drift]) -> Result<(), Failure> {
+    let same = "kind = excluded.kind AND identity IS excluded.identity";
+    let mut keep = connection.prepare_cached(&format!(
+        "INSERT INTO scan_finding (root, path, kind, detail, size, identity, claimed, folded,
+             first_seen, last_seen, times, scan)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, 1, ?10)
+         ON CONFLICT DO UPDATE SET
+             first_seen = CASE WHEN {same} THEN first_seen ELSE excluded.first_seen END,
+             times = CASE WHEN {same} THEN times + (scan <> excluded.scan) ELSE 1 END,
+             ignored_by = CASE WHEN {same} THEN ignored_by END,
+             ignored_why = CASE WHEN {same} THEN ignored_why END,
+             ignored_at = CASE WHEN {same} THEN ignored_at END,
+             kind = excluded.kind, detail = excluded.detail, size = excluded.size,
+             identity = excluded.identity, claimed = excluded.claimed, folded = excluded.folded,
+             last_seen = excluded.last_seen, scan = excluded.scan"
+    ))?;
+    for drift in seen {
+        keep.execute(params![
+            scan.root.as_str(),
+            drift.path.as_str(),
+            drift.kind.as_str(),
+            drift.detail,
+            drift.size.map(u64::cast_signed),
+            drift.identity.as_ref().map(json).transpose()?,
+            drift.claimed,
+            drift.folded,
+            rows::time_column(scan.tried_at),
+            scan.number.cast_signed(),
+        ])?;
+    }
+    Ok(())
+}
+
+fn json(identity: &FileIdentity) -> Result<String, Failure> {
+    let text = serde_json::to_string(identity);
+    text.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()).into())
+}
+
+/// Every text sorts before every blob.
+fn end(span: &Span) -> ToSqlOutput<'_> {
+    let until = span.until.as_deref();
+    ToSqlOutput::Borrowed(until.map_or(ValueRef::Blob(&[]), |text| ValueRef::Text(text.as_bytes())))
+}
+
+pub(super) fn findings(
+    connection: &Connection,
+    filter: &DriftFilter,
+    after: Option<(&RootName, &str)>,
+    limit: usize,
+) -> Result<Vec<DriftFinding>, Failure> {
+    let (root, path) = after.map_or(("", ""), |(root, path)| (root.as_str(), path));
+    connection
+        .prepare_cached(&format!(
+            "SELECT root, path, kind, detail, size, identity, claimed, first_seen, last_seen, times,
+                 ignored_by, ignored_why, ignored_at,
+                 (SELECT twin.path FROM scan_finding AS twin WHERE twin.root = scan_finding.root
+                     AND twin.folded = scan_finding.folded AND twin.path <> scan_finding.path
+                  LIMIT 1)
+             FROM scan_finding WHERE {FILTER} AND (root, path) > (?6, ?7)
+             ORDER BY root, path LIMIT ?8"
+        ))?
+        .query_and_then(
+            params![
+                filter.root.as_ref().map(RootName::as_str),
+                filter.kind.map(DriftKind::as_str),
+                filter.span.from,
+                end(&filter.span),
+                filter.ignored,
+                root,
+                path,
+                i64::try_from(limit).unwrap_or(i64::MAX),
+            ],
+            finding,
+        )?
+        .collect()
+}
+
+fn finding(row: &Row<'_>) -> Result<DriftFinding, Failure> {
+    let identity: Option<String> = row.get(5)?;
+    let twin: Option<String> = row.get(13)?;
+    let ignored = match row.get::<_, Option<String>>(10)? {
+        Some(by) => Some(Ignored {
+            by,
+            why: row.get(11)?,
+            at: rows::time(row, 12)?,
+        }),
+        None => None,
+    };
+    Ok(DriftFinding {
+        root: rows::parse(row, 0, "root name")?,
+        path: rows::parse(row, 1, "artifact path")?,
+        kind: row
+            .get_ref(2)?
+            .as_str()
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| rows::damaged("kind of drift", &"another"))?,
+        detail: row.get(3)?,
+        size: row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned),
+        identity: identity.and_then(|text| serde_json::from_str(&text).ok()),
+        claimed: row.get(6)?,
+        first_seen: rows::time(row, 7)?,
+        last_seen: rows::time(row, 8)?,
+        times: row.get::<_, i64>(9)?.cast_unsigned(),
+        twin: twin.and_then(|text| ArtifactPath::try_from(text).ok()),
+        ignored,
+    })
+}
+
+pub(super) fn counts(
+    connection: &Connection,
+    filter: &DriftFilter,
+) -> Result<Vec<(DriftKind, u64)>, Failure> {
+    let mut count = connection.prepare_cached(&format!(
+        "SELECT count(*) FROM scan_finding WHERE {FILTER} AND kind = ?6"
+    ))?;
+    let of = |kind: DriftKind| -> Result<(DriftKind, u64), Failure> {
+        let found: i64 = count.query_row(
+            params![
+                filter.root.as_ref().map(RootName::as_str),
+                filter.kind.map(DriftKind::as_str),
+                filter.span.from,
+                end(&filter.span),
+                filter.ignored,
+                kind.as_str(),
+            ],
+            |row| row.get(0),
+        )?;
+        Ok((kind, found.cast_unsigned()))
+    };
+    DriftKind::ALL.into_iter().map(of).collect()
+}
+
+pub(super) fn ignore(
+    connection: &Connection,
+    root: &RootName,
+    path: &str,
+    word: Option<&Ignored>,
+) -> Result<bool, Failure> {
+    let changed = connection
+        .prepare_cached(
+            "UPDATE scan_finding SET ignored_by = ?3, ignored_why = ?4, ignored_at = ?5
+             WHERE root = ?1 AND path = ?2",
+        )?
+        .execute(params![
+            root.as_str(),
+            path,
+            word.map(|word| &word.by),
+            word.map(|word| &word.why),
+            word.map(|word| rows::time_column(word.at)),
+        ])?;
+    Ok(changed > 0)
+}
+
+pub(super) fn have_second_names(
+    connection: &Connection,
+    root: &RootName,
+    inodes: &[u64],
+) -> Result<Vec<bool>, Failure> {
+    let mut named =
+        connection.prepare_cached("SELECT 1 FROM sync_name WHERE root = ?1 AND inode = ?2")?;
+    let has = |inode: &u64| Ok(named.exists(params![root.as_str(), inode.cast_signed()])?);
+    inodes.iter().map(has).collect()
+}

@@ -1,0 +1,109 @@
+//! What a scan has come upon since it last wrote down where it is.
+
+use std::time::{Duration, Instant};
+
+use runsync_manifest::name::ArtifactPath;
+
+use super::judge::{Suspect, Suspicion};
+use crate::ledger::scans::Span;
+
+/// Objects between two writings: some tenths of a second at full speed.
+pub(super) const OBJECTS: usize = 4_096;
+/// Bytes read between two writings.
+const BYTES: u64 = 1 << 30;
+/// Time between two writings.
+const TIME: Duration = Duration::from_secs(30);
+
+/// A stretch of paths that was gone through.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// Where it begins.
+    from: String,
+    /// Where it ends.
+    until: String,
+    objects: usize,
+    /// Bytes the pass had read when it began.
+    read: u64,
+    begun: Instant,
+    pub(super) suspects: Vec<Suspect>,
+    /// Where nothing is concluded.
+    pub(super) holes: Vec<Span>,
+}
+
+impl Batch {
+    pub(super) fn begin(from: &str, read: u64) -> Self {
+        Self {
+            from: from.to_owned(),
+            until: from.to_owned(),
+            objects: 0,
+            read,
+            begun: Instant::now(),
+            suspects: Vec::new(),
+            holes: Vec::new(),
+        }
+    }
+
+    /// Whether it is time to write it down; `read` is what the pass has read by now.
+    pub(super) fn is_full(&self, read: u64) -> bool {
+        self.objects >= OBJECTS
+            || read.saturating_sub(self.read) >= BYTES
+            || self.begun.elapsed() >= TIME
+    }
+
+    /// Whether the next one begins further on.
+    pub(super) fn has_moved(&self) -> bool {
+        self.until > self.from
+    }
+
+    pub(super) fn suspect(&mut self, path: ArtifactPath, what: Suspicion) {
+        self.suspects.push(Suspect { path, what });
+    }
+
+    pub(super) fn hole_at(&mut self, path: &ArtifactPath) {
+        self.holes.push(Span::at(path.as_str()));
+    }
+
+    /// Counts an object, and all up to the end of its span as gone through.
+    pub(super) fn pass(&mut self, span: Option<Span>) {
+        self.objects += 1;
+        if let Some(until) = span.and_then(|span| span.until)
+            && until > self.until
+        {
+            self.until = until;
+        }
+    }
+
+    /// Where the next one begins.
+    pub(super) fn until(&self) -> &str {
+        &self.until
+    }
+
+    /// What was gone through; to `end` where nothing comes after it.
+    pub(super) fn span(&self, end: Option<&Span>) -> Span {
+        Span {
+            from: self.from.clone(),
+            until: end.map_or_else(|| Some(self.until.clone()), |whole| whole.until.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_full_of_paths_or_of_bytes_or_after_a_time() {
+        let mut batch = Batch::begin("a", 7);
+        assert!(!batch.is_full(7) && !batch.is_full(6 + BYTES));
+        assert!(batch.is_full(7 + BYTES));
+        batch.begun = Instant::now().checked_sub(TIME).unwrap();
+        assert!(batch.is_full(7));
+        let mut batch = Batch::begin("a", 0);
+        for _ in 0..OBJECTS {
+            batch.pass(None);
+        }
+        assert!(batch.is_full(0) && !batch.has_moved());
+        batch.pass(Some(Span::at("a")));
+        assert!(batch.has_moved());
+    }
+}

@@ -1,0 +1,251 @@
+//! Scans roots, one after the other: first the one whose last pass is longest ago, so that in time all are seen.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ScanError;
+use super::ages::Ages;
+use super::behind::Behind;
+use super::budget::{Budget, Progress};
+use super::order::Order;
+use super::pass::{Ground, Pass};
+use super::report::{OverdueRun, ScanCounts, ScanReport, StaleJournal};
+use super::sample::Sample;
+use super::untouchable::Untouchable;
+use crate::clock::later;
+use crate::ingest::{Flow, waits_since};
+use crate::ledger::scans::{DriftFilter, ScanRow, Span};
+use crate::removal::{JournalRow, JournalState, Removing};
+
+/// A removal takes minutes; one that has been under way for a day does not go on by itself.
+const STALE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Compares roots with their records.
+#[derive(Debug)]
+pub struct Scanning {
+    flows: Vec<Flow>,
+    removing: Arc<Removing>,
+}
+
+impl Scanning {
+    /// Compares these.
+    pub fn new(flows: Vec<Flow>, removing: Arc<Removing>) -> Self {
+        Self { flows, removing }
+    }
+
+    /// Scans one root, or all of them, as far as the order's limits allow.
+    ///
+    /// # Errors
+    ///
+    /// Where the ledger does not answer, or there is no such root. A root that fails has its own error among
+    /// the reports: what was found before stays, and the next scan goes on from there.
+    pub fn scan(
+        &self,
+        order: &Order,
+        progress: &mut Progress<'_>,
+    ) -> Result<Vec<Result<ScanReport, ScanError>>, ScanError> {
+        let mut budget = Budget::new(order.limits, progress);
+        let mut reports = Vec::new();
+        for (flow, known) in self.in_turn(order)? {
+            if budget.is_spent() && !reports.is_empty() {
+                break;
+            }
+            reports.push(self.scan_root(flow, known, order, &mut budget));
+        }
+        Ok(reports)
+    }
+
+    /// The roots that are meant, with how far their scans have come: those whose pass is under way, then
+    /// those that were never scanned, then the others, longest ago first.
+    fn in_turn(&self, order: &Order) -> Result<Vec<(&Flow, Option<ScanRow>)>, ScanError> {
+        let mut turns = Vec::new();
+        for flow in &self.flows {
+            let name = &flow.root().name;
+            if order.root.as_ref().is_none_or(|root| root == name) {
+                turns.push((flow, flow.site().ledger.scan(name, order.scope())?));
+            }
+        }
+        if let (true, Some(root)) = (turns.is_empty(), &order.root) {
+            return Err(ScanError::NoRoot { root: root.clone() });
+        }
+        turns.sort_by_key(|(_, known)| {
+            let under_way = known.as_ref().is_some_and(|row| row.position.is_some());
+            (!under_way, known.as_ref().map(|row| row.number))
+        });
+        Ok(turns)
+    }
+
+    fn scan_root(
+        &self,
+        flow: &Flow,
+        known: Option<ScanRow>,
+        order: &Order,
+        budget: &mut Budget<'_>,
+    ) -> Result<ScanReport, ScanError> {
+        let (root, site) = (flow.root(), flow.site());
+        let whole = Span::below(order.below.as_ref());
+        let checked = flow.datastore().check_identity();
+        checked.map_err(|source| ScanError::Datastore {
+            root: root.name.clone(),
+            source,
+        })?;
+        // Before this scan leaves a mark of its own.
+        let ages = ages(flow)?;
+        let row = if let Some(row) = under_way(known, order)? {
+            row
+        } else {
+            let (from, now) = (&whole.from, site.clock.now());
+            (site.ledger).begin_scan(&root.name, order.scope(), from, now)?
+        };
+        let behind = Behind::find(&*site.ledger, &*site.registry, &root.name)?;
+        let from = row.position.clone().unwrap_or_default();
+        let left = Span {
+            from,
+            until: whole.until.clone(),
+        };
+        let ground = Ground {
+            flow,
+            order,
+            ages,
+            untouchable: Untouchable::find(flow, &behind, &left)?,
+            behind,
+            sample: Sample::new(order.checks, row.number),
+        };
+        let mut pass = Pass::new(&ground, row, budget)?;
+        pass.go()?;
+        self.report(&ground, pass, whole)
+    }
+
+    fn report(
+        &self,
+        ground: &Ground<'_>,
+        pass: Pass<'_, '_, '_>,
+        span: Span,
+    ) -> Result<ScanReport, ScanError> {
+        let ledger = &ground.flow.site().ledger;
+        let root = &ground.flow.root().name;
+        let findings = ledger.drift_counts(&DriftFilter {
+            root: Some(root.clone()),
+            kind: None,
+            span,
+            ignored: false,
+        })?;
+        Ok(ScanReport {
+            root: root.clone(),
+            whole: pass.row.position.is_none(),
+            notes: notes(ground, &pass),
+            scope: pass.row.scope,
+            pass: pass.row.number,
+            position: pass.row.position,
+            begun_at: pass.row.begun_at,
+            finished_at: pass.row.finished_at,
+            counts: pass.counts,
+            findings: findings.into_iter().collect(),
+            unlisted: pass.unlisted,
+            odd: pass.odd,
+            stale_journals: self.stale_journals(ground.flow)?,
+            overdue_runs: overdue_runs(ground.flow)?,
+        })
+    }
+
+    fn stale_journals(&self, flow: &Flow) -> Result<Vec<StaleJournal>, ScanError> {
+        let journals = self.removing.journals()?.into_iter();
+        let here = journals.filter(|journal| journal.root == flow.root().name);
+        let now = flow.site().clock.now();
+        let stale = here.filter_map(|journal| {
+            let reason = staleness(&journal, |of| later(of, STALE) <= now)?;
+            Some(StaleJournal {
+                removal: journal.of.map(|of| of.removal),
+                name: journal.name,
+                reason,
+            })
+        });
+        Ok(stale.collect())
+    }
+}
+
+/// Why somebody should look at a journal; none where nobody need.
+fn staleness(journal: &JournalRow, is_old: impl Fn(jiff::Timestamp) -> bool) -> Option<String> {
+    let reason = journal.reason.clone();
+    let begun = journal.of.as_ref().map(|of| of.created_at);
+    match journal.state {
+        JournalState::Unknown | JournalState::Unusable => {
+            Some(reason.unwrap_or_else(|| "it cannot be followed".to_owned()))
+        }
+        JournalState::Uncommitted | JournalState::Committed => {
+            let begun = begun.filter(|begun| is_old(*begun))?;
+            Some(reason.unwrap_or_else(|| format!("it has been under way since {begun:.0}")))
+        }
+        // These wait for others, for as long as it takes.
+        JournalState::AwaitsRucio | JournalState::PartiallyRemoved | JournalState::Late => None,
+    }
+}
+
+/// The pass to go on with: not one of which less was read than this scan is asked to.
+fn under_way(known: Option<ScanRow>, order: &Order) -> Result<Option<ScanRow>, ScanError> {
+    let Some(row) = known.filter(|row| row.position.is_some() && !order.anew) else {
+        return Ok(None);
+    };
+    let counts: ScanCounts = serde_json::from_str(&row.counts)?;
+    let is_enough = |read: f64| read >= order.checks.share();
+    Ok(counts.share.is_none_or(is_enough).then_some(row))
+}
+
+/// What tells how old files are.
+fn ages(flow: &Flow) -> Result<Ages, ScanError> {
+    let (root, site) = (flow.root(), flow.site());
+    let (scans, now) = (site.ledger.scans()?, site.clock.now());
+    let newest = scans.iter().map(|row| row.number).max();
+    // A mark that lies ahead was left by a wrong clock, now or then: a later pass leaves a better one.
+    let counts = |row: &&ScanRow| row.tried_at <= now || Some(row.number) == newest;
+    let mut marks: Vec<_> = scans
+        .iter()
+        .filter(counts)
+        .map(|row| row.tried_at)
+        .collect();
+    marks.extend(site.ledger.last_sweep(&root.name)?);
+    Ok(Ages::at(now, root.waiting_deadline, &marks))
+}
+
+/// What kept a scan from conclusions, and what else an operator should know.
+fn notes(ground: &Ground<'_>, pass: &Pass<'_, '_, '_>) -> Vec<String> {
+    let mut notes: Vec<String> = [ground.ages.doubt(), ground.untouchable.doubt()]
+        .into_iter()
+        .flatten()
+        .map(str::to_owned)
+        .collect();
+    notes.extend(ground.untouchable.notes().iter().cloned());
+    if pass.counts.ahead > 0 {
+        notes.push(format!(
+            "{} files are from the future: either this machine's clock is wrong, or that of the storage is; they count as new",
+            pass.counts.ahead
+        ));
+    }
+    let ScanCounts { files, records, .. } = pass.counts;
+    let is_empty = files + records + pass.counts.awaited + pass.counts.unlisted == 0;
+    if let (Some(folder), true) = (&ground.order.below, is_empty && pass.row.position.is_none()) {
+        notes.push(format!(
+            "nothing lies below `{folder}`, and nothing is recorded there"
+        ));
+    }
+    notes
+}
+
+fn overdue_runs(flow: &Flow) -> Result<Vec<OverdueRun>, ScanError> {
+    let (root, site) = (flow.root(), flow.site());
+    let now = site.clock.now();
+    let mut overdue = Vec::new();
+    for waiting in site.registry.waiting_runs()? {
+        if waiting.root != root.name {
+            continue;
+        }
+        let since = waits_since(&*site.ledger, &waiting.run)?;
+        if let Some(since) = since.filter(|since| later(*since, root.waiting_deadline) <= now) {
+            overdue.push(OverdueRun {
+                run: waiting.run.to_string(),
+                detail: format!("waits for artifacts since {since:.0}"),
+            });
+        }
+    }
+    Ok(overdue)
+}

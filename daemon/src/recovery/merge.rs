@@ -1,0 +1,279 @@
+//! Joins a listing with the records, both in the bytewise order of paths: pure, one of each in memory.
+
+use std::cmp::Ordering;
+
+use runsync_manifest::name::ArtifactPath;
+
+use crate::datastore::{SeenFile, Sight, StorageFault};
+use crate::ledger::scans::{Span, after};
+use crate::registry::record::ArtifactAt;
+
+/// What is known of one path, by both sides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Met {
+    /// A file, and what runs say of it.
+    Both(SeenFile, ArtifactAt),
+    /// A file that no run names.
+    File(SeenFile),
+    /// What runs say of a file that was not listed.
+    Record(ArtifactAt),
+    /// Something that is no regular file, and what runs say of it.
+    Irregular(ArtifactPath, Option<ArtifactAt>),
+    /// Something that cannot be looked at.
+    Unreadable(ArtifactPath),
+    /// A folder that could not be listed whole; none: all of the root.
+    Unlisted(Option<ArtifactPath>, StorageFault),
+    /// What runs say of a file below such a folder.
+    Unjudged(ArtifactAt),
+    /// A name that no artifact can have.
+    Unnameable(String),
+}
+
+impl Met {
+    /// What it says something about; none where that is no path.
+    pub(super) fn span(&self) -> Option<Span> {
+        match self {
+            Self::Both(SeenFile { path, .. }, _)
+            | Self::File(SeenFile { path, .. })
+            | Self::Record(ArtifactAt { path, .. })
+            | Self::Irregular(path, _)
+            | Self::Unreadable(path)
+            | Self::Unjudged(ArtifactAt { path, .. }) => Some(Span {
+                from: path.to_string(),
+                until: Some(after(path.as_str())),
+            }),
+            Self::Unlisted(folder, _) => Some(Span::below(folder.as_ref())),
+            Self::Unnameable(_) => None,
+        }
+    }
+}
+
+/// A listing and records on their way.
+#[derive(Debug)]
+pub(super) struct Merge<S, R> {
+    sights: S,
+    records: R,
+    sight: Option<Sight>,
+    record: Option<ArtifactAt>,
+    /// The folder that could not be listed last.
+    closed: Option<Span>,
+}
+
+impl<S, R, E> Merge<S, R>
+where
+    S: Iterator<Item = Sight>,
+    R: Iterator<Item = Result<ArtifactAt, E>>,
+{
+    pub(super) fn new(sights: S, records: R) -> Self {
+        Self {
+            sights,
+            records,
+            sight: None,
+            record: None,
+            closed: None,
+        }
+    }
+
+    /// The listing.
+    pub(super) fn sights(&mut self) -> &mut S {
+        &mut self.sights
+    }
+
+    /// The next path of either side; none at the end of both.
+    pub(super) fn next(&mut self) -> Result<Option<Met>, E> {
+        if self.sight.is_none() {
+            self.sight = self.sights.next();
+        }
+        if self.record.is_none() {
+            self.record = self.records.next().transpose()?;
+        }
+        if let Some(record) = self.take_closed() {
+            return Ok(Some(Met::Unjudged(record)));
+        }
+        let met = match (self.sight.take(), self.record.take()) {
+            (None, None) => return Ok(None),
+            (None, Some(record)) => Met::Record(record),
+            (Some(sight), None) => alone(sight),
+            (Some(sight), Some(record)) => match compare(&sight, record.path.as_str()) {
+                Ordering::Less => {
+                    self.record = Some(record);
+                    alone(sight)
+                }
+                Ordering::Greater => {
+                    self.sight = Some(sight);
+                    Met::Record(record)
+                }
+                Ordering::Equal => both(sight, record),
+            },
+        };
+        if let Met::Unlisted(..) = &met {
+            self.closed = met.span();
+        }
+        Ok(Some(met))
+    }
+
+    /// The next record, where its folder could not be listed.
+    fn take_closed(&mut self) -> Option<ArtifactAt> {
+        let (closed, record) = (self.closed.as_ref()?, self.record.as_ref()?);
+        if closed.holds(record.path.as_str()) {
+            self.record.take()
+        } else {
+            None
+        }
+    }
+}
+
+/// How a sight stands to a path. A name that stands nowhere comes first.
+fn compare(sight: &Sight, path: &str) -> Ordering {
+    match sight {
+        Sight::File(file) => file.path.as_str().cmp(path),
+        Sight::Irregular(own) | Sight::Unreadable(own, _) => own.as_str().cmp(path),
+        Sight::Unlisted(folder, _) => {
+            let folder = folder.as_ref().map_or("", ArtifactPath::as_str);
+            folder.bytes().chain([b'/']).cmp(path.bytes())
+        }
+        Sight::Unnameable(_) => Ordering::Less,
+    }
+}
+
+fn alone(sight: Sight) -> Met {
+    match sight {
+        Sight::File(file) => Met::File(file),
+        Sight::Irregular(path) => Met::Irregular(path, None),
+        Sight::Unreadable(path, _) => Met::Unreadable(path),
+        Sight::Unnameable(name) => Met::Unnameable(name),
+        Sight::Unlisted(folder, fault) => Met::Unlisted(folder, fault),
+    }
+}
+
+fn both(sight: Sight, record: ArtifactAt) -> Met {
+    match sight {
+        Sight::File(file) => Met::Both(file, record),
+        Sight::Irregular(path) => Met::Irregular(path, Some(record)),
+        Sight::Unreadable(path, _) => Met::Unreadable(path),
+        // Neither is a path.
+        Sight::Unnameable(_) | Sight::Unlisted(..) => Met::Unjudged(record),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::convert::Infallible;
+
+    use proptest::prelude::*;
+    use runsync_manifest::checksum::{Adler32, Checksums};
+
+    use super::*;
+    use crate::file_identity::FileIdentity;
+    use crate::registry::record::ArtifactStanding;
+
+    fn file(path: &ArtifactPath) -> Sight {
+        Sight::File(SeenFile {
+            path: path.clone(),
+            identity: FileIdentity {
+                size: 1,
+                modified_ns: 0,
+                inode: 0,
+            },
+            changed_ns: 0,
+        })
+    }
+
+    fn record(path: &ArtifactPath) -> ArtifactAt {
+        ArtifactAt {
+            path: path.clone(),
+            standing: ArtifactStanding::Confirmed,
+            size: 1,
+            checksums: Checksums {
+                adler32: Adler32([0; 4]),
+                md5: None,
+                sha256: None,
+            },
+            busy: false,
+        }
+    }
+
+    /// What is said of each path, in words.
+    fn told(sights: Vec<Sight>, records: Vec<ArtifactAt>) -> Vec<(String, &'static str)> {
+        let records = records.into_iter().map(Ok::<_, Infallible>);
+        let mut merge = Merge::new(sights.into_iter(), records);
+        let mut told = Vec::new();
+        while let Some(met) = merge.next().unwrap() {
+            let word = match &met {
+                Met::Both(..) => "both",
+                Met::File(_) => "file",
+                Met::Record(_) => "record",
+                Met::Unjudged(_) => "unjudged",
+                Met::Irregular(..) => "irregular",
+                Met::Unreadable(_) => "unreadable",
+                Met::Unlisted(..) => "unlisted",
+                Met::Unnameable(_) => "unnameable",
+            };
+            told.push((met.span().map(|span| span.from).unwrap_or_default(), word));
+        }
+        told
+    }
+
+    #[test]
+    fn nothing_below_a_folder_that_was_not_listed_is_judged() {
+        let path = |text: &str| text.parse::<ArtifactPath>().unwrap();
+        let records = ["a", "b-1", "b/1", "b/c/2", "b0", "c"].map(|text| record(&path(text)));
+        let sights = vec![
+            file(&path("a")),
+            Sight::Unnameable("\u{1}".to_owned()),
+            Sight::Unlisted(Some(path("b")), StorageFault(13)),
+            file(&path("c")),
+        ];
+        let told = told(sights, records.to_vec());
+        let told: Vec<_> = told.iter().map(|(at, word)| (at.as_str(), *word)).collect();
+        let expected = [
+            ("a", "both"),
+            ("", "unnameable"),
+            ("b-1", "record"),
+            ("b/", "unlisted"),
+            ("b/1", "unjudged"),
+            ("b/c/2", "unjudged"),
+            ("b0", "record"),
+            ("c", "both"),
+        ];
+        assert_eq!(told, expected);
+    }
+
+    /// Few letters, of which `-` comes before `/` and `0` after it.
+    fn paths() -> impl Strategy<Value = BTreeSet<ArtifactPath>> {
+        let path = proptest::collection::vec("[a0-]{1,2}", 1..4);
+        let path = path.prop_filter_map("an artifact's", |parts| parts.join("/").parse().ok());
+        proptest::collection::btree_set(path, 0..12)
+    }
+
+    proptest! {
+        #[test]
+        fn every_path_is_told_once_in_order_as_a_naive_comparison_tells_it(
+            files in paths(), records in paths(), closed in paths(),
+        ) {
+            let closed = closed.into_iter().next();
+            let span = closed.as_ref().map(|folder| Span::below(Some(folder)));
+            let is_closed = |path: &ArtifactPath| {
+                span.as_ref().is_some_and(|span| span.holds(path.as_str()))
+            };
+            let mut expected: BTreeMap<String, &'static str> = BTreeMap::new();
+            for path in files.iter().filter(|path| !is_closed(path)) {
+                let word = if records.contains(path) { "both" } else { "file" };
+                expected.insert(path.to_string(), word);
+            }
+            for path in &records {
+                let word = if is_closed(path) { "unjudged" } else { "record" };
+                expected.entry(path.to_string()).or_insert(word);
+            }
+            let mut sights: Vec<Sight> = files.iter().filter(|path| !is_closed(path)).map(file).collect();
+            if let Some(folder) = closed {
+                expected.insert(format!("{folder}/"), "unlisted");
+                sights.push(Sight::Unlisted(Some(folder), StorageFault(5)));
+            }
+            sights.sort_by_key(Sight::key);
+            let told = told(sights, records.iter().map(record).collect());
+            prop_assert_eq!(told, expected.into_iter().collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,485 @@
+//! One scan of one root, from where the last one stopped to the end, or until its budget is spent.
+//!
+//! Stretch by stretch: gather what the listing and the records differ in, judge it, see that the root is still the
+//! one that was opened, write down what was found with the new position.
+
+use std::io::{self, Read};
+use std::time::Instant;
+
+use runsync_config::root::PathMapping;
+use runsync_manifest::checksum::{Buffer, Checksums, Wanted, checksum_with};
+use runsync_manifest::name::ArtifactPath;
+
+use super::ScanError;
+use super::ages::Ages;
+use super::batch::Batch;
+use super::behind::Behind;
+use super::budget::Budget;
+use super::earlier::Earlier;
+use super::judge::{Evidence, Suspect, Suspicion, Verdict, judge};
+use super::merge::{Merge, Met};
+use super::order::Order;
+use super::report::{EXAMPLES, ScanCounts};
+use super::sample::Sample;
+use super::span::without;
+use super::streams::{Records, Sights};
+use super::temporary::is_temporary;
+use super::untouchable::{Beside, Untouchable};
+use crate::datastore::{DatastoreError, SeenFile};
+use crate::ingest::Flow;
+use crate::ledger::scans::{Drift, ScanRow, Span};
+use crate::registry::record::{ArtifactAt, ArtifactStanding};
+
+/// What a scan of a root knows from its beginning.
+#[derive(Debug)]
+pub(super) struct Ground<'a> {
+    pub(super) flow: &'a Flow,
+    pub(super) order: &'a Order,
+    pub(super) ages: Ages,
+    pub(super) behind: Behind,
+    pub(super) untouchable: Untouchable,
+    pub(super) sample: Sample,
+}
+
+impl Ground<'_> {
+    fn whole(&self) -> Span {
+        Span::below(self.order.below.as_ref())
+    }
+
+    /// Whether no file can be called dark by this scan.
+    fn doubts_dark(&self) -> bool {
+        self.ages.doubt().is_some() || self.untouchable.doubt().is_some()
+    }
+
+    /// Whether files lie here under names that Rucio gives, of which the ledger does not know all.
+    fn has_rucio_names(&self) -> bool {
+        self.flow.root().path_mapping != PathMapping::Identity
+    }
+
+    fn failed(&self, source: DatastoreError) -> ScanError {
+        ScanError::Datastore {
+            root: self.flow.root().name.clone(),
+            source,
+        }
+    }
+}
+
+/// All that is read beside each other, by path.
+struct Streams<'s> {
+    merge: Merge<Sights<'s>, Records<'s>>,
+    untouchable: Beside<'s>,
+    earlier: Earlier<'s>,
+}
+
+/// A scan under way.
+pub(super) struct Pass<'a, 'b, 'p> {
+    pub(super) ground: &'a Ground<'a>,
+    pub(super) row: ScanRow,
+    pub(super) counts: ScanCounts,
+    pub(super) unlisted: Vec<String>,
+    pub(super) odd: Vec<String>,
+    budget: &'b mut Budget<'p>,
+    buffer: Buffer,
+}
+
+impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
+    pub(super) fn new(
+        ground: &'a Ground<'a>,
+        row: ScanRow,
+        budget: &'b mut Budget<'p>,
+    ) -> Result<Self, ScanError> {
+        let mut counts: ScanCounts = serde_json::from_str(&row.counts)?;
+        let asked = ground.order.checks.share();
+        counts.share = Some(counts.share.map_or(asked, |share| share.min(asked)));
+        Ok(Self {
+            ground,
+            counts,
+            row,
+            unlisted: Vec::new(),
+            odd: Vec::new(),
+            budget,
+            buffer: Buffer::new(),
+        })
+    }
+
+    /// Goes on to the end, or as far as the budget allows.
+    pub(super) fn go(&mut self) -> Result<(), ScanError> {
+        let ground = self.ground;
+        let Some(position) = self.row.position.clone() else {
+            return Ok(());
+        };
+        let mut streams = ground.streams(&position)?;
+        self.budget.start();
+        let mut batch = Batch::begin(&position, self.counts.checked_bytes);
+        loop {
+            let is_end = self.gather(&mut streams, &mut batch)?;
+            let found = self.judge(&mut batch)?;
+            self.note(&batch, &found, is_end)?;
+            if is_end || self.is_over(&batch) {
+                return Ok(());
+            }
+            batch = Batch::begin(batch.until(), self.counts.checked_bytes);
+        }
+    }
+
+    /// Whether no more should be begun. Each scan comes further by a path, whatever its limits.
+    fn is_over(&self, batch: &Batch) -> bool {
+        self.budget.is_broken_off() || (self.budget.is_spent() && batch.has_moved())
+    }
+
+    /// Goes through paths until the batch is full. True at the end of all.
+    fn gather(&mut self, streams: &mut Streams<'_>, batch: &mut Batch) -> Result<bool, ScanError> {
+        while !batch.is_full(self.counts.checked_bytes) && !self.is_over(batch) {
+            let met = streams.merge.next()?;
+            let (calls, took) = streams.merge.sights().cost();
+            self.counts.calls += calls;
+            if calls > 0 {
+                self.budget.calls(calls, took, &self.counts);
+            }
+            let Some(met) = met else {
+                return Ok(true);
+            };
+            let span = met.span();
+            if !self.take(met, streams, batch)? {
+                return Ok(false);
+            }
+            batch.pass(span);
+            self.budget.object(&self.counts);
+        }
+        Ok(false)
+    }
+
+    /// Takes up one path. False where reading its file was broken off: it is as if it had not been met.
+    fn take(
+        &mut self,
+        met: Met,
+        streams: &mut Streams<'_>,
+        batch: &mut Batch,
+    ) -> Result<bool, ScanError> {
+        match met {
+            Met::Both(file, record) => return self.both(file, record, streams, batch),
+            Met::File(file) => self.unclaimed(file, false, streams, batch)?,
+            Met::Record(record) => {
+                if self.is_to_be_there(&record, batch) {
+                    batch.suspect(record.path, Suspicion::Lost);
+                }
+            }
+            Met::Irregular(path, record) => match record {
+                Some(record) if self.is_to_be_there(&record, batch) => {
+                    batch.suspect(path, Suspicion::Irregular);
+                }
+                Some(_) | None => {
+                    self.counts.irregular += 1;
+                    example(&mut self.odd, || format!("{path} is no regular file"));
+                }
+            },
+            Met::Unreadable(path) => {
+                self.counts.unreadable += 1;
+                batch.hole_at(&path);
+                example(&mut self.odd, || format!("{path} cannot be looked at"));
+            }
+            Met::Unlisted(Some(folder), fault) => {
+                self.counts.unlisted += 1;
+                batch.holes.push(Span::below(Some(&folder)));
+                example(&mut self.unlisted, || format!("{folder}: {fault}"));
+            }
+            Met::Unlisted(None, fault) => {
+                let root = self.ground.flow.root().name.clone();
+                return Err(ScanError::Unlisted { root, fault });
+            }
+            Met::Unjudged(_) => self.counts.unjudged += 1,
+            Met::Unnameable(name) => {
+                self.counts.unnameable += 1;
+                example(&mut self.odd, || {
+                    format!("{name} can be no artifact's name")
+                });
+            }
+        }
+        Ok(true)
+    }
+
+    /// Counts what runs say of an artifact. True where its file has to be there, and nothing is under way.
+    fn is_to_be_there(&mut self, record: &ArtifactAt, batch: &mut Batch) -> bool {
+        match record.standing {
+            ArtifactStanding::Confirmed => self.counts.records += 1,
+            ArtifactStanding::Awaited => self.counts.awaited += 1,
+            ArtifactStanding::Absent => {}
+        }
+        if record.busy {
+            self.counts.under_way += 1;
+            batch.hole_at(&record.path);
+        }
+        record.standing == ArtifactStanding::Confirmed && !record.busy
+    }
+
+    fn both(
+        &mut self,
+        file: SeenFile,
+        record: ArtifactAt,
+        streams: &mut Streams<'_>,
+        batch: &mut Batch,
+    ) -> Result<bool, ScanError> {
+        if !self.is_to_be_there(&record, batch) {
+            if record.standing == ArtifactStanding::Absent && !record.busy {
+                self.unclaimed(file, true, streams, batch)?;
+            } else {
+                self.count(&file);
+            }
+            return Ok(true);
+        }
+        if file.identity.size != record.size {
+            self.count(&file);
+            batch.suspect(record.path, Suspicion::Size(file));
+            return Ok(true);
+        }
+        let path = file.path.as_str();
+        let is_read = self.ground.sample.holds(path) || streams.earlier.holds(path)?;
+        if is_read && !self.read(&file, &record, batch) {
+            return Ok(false);
+        }
+        self.count(&file);
+        self.counts.agree += 1;
+        Ok(true)
+    }
+
+    fn count(&mut self, file: &SeenFile) {
+        self.counts.files += 1;
+        self.counts.bytes = self.counts.bytes.saturating_add(file.identity.size);
+    }
+
+    /// A file that no record names; a dataset may, where it is `claimed`.
+    fn unclaimed(
+        &mut self,
+        file: SeenFile,
+        claimed: bool,
+        streams: &mut Streams<'_>,
+        batch: &mut Batch,
+    ) -> Result<(), ScanError> {
+        self.count(&file);
+        let ages = &self.ground.ages;
+        if streams.untouchable.holds(file.path.as_str())? {
+            self.counts.spoken_for += 1;
+            batch.hole_at(&file.path);
+        } else if is_temporary(file.path.as_str()) {
+            self.counts.temporary += 1;
+            example(&mut self.odd, || {
+                format!("{} has a temporary or hidden name", file.path)
+            });
+        } else if self.ground.has_rucio_names() && !claimed {
+            self.counts.untold += 1;
+            batch.hole_at(&file.path);
+        } else if self.ground.doubts_dark() {
+            self.counts.undecided += 1;
+            self.counts.ahead += u64::from(ages.is_ahead(file.changed_ns));
+            batch.hole_at(&file.path);
+        } else if !ages.is_old(file.changed_ns) {
+            self.counts.new += 1;
+            self.counts.ahead += u64::from(ages.is_ahead(file.changed_ns));
+            batch.hole_at(&file.path);
+        } else {
+            batch.suspect(file.path.clone(), Suspicion::Dark(file));
+        }
+        Ok(())
+    }
+
+    /// Reads a file and compares its checksums. False where that was broken off.
+    fn read(&mut self, file: &SeenFile, record: &ArtifactAt, batch: &mut Batch) -> bool {
+        let said = &record.checksums;
+        let wanted = Wanted {
+            md5: said.md5.is_some(),
+            sha256: said.sha256.is_some(),
+        };
+        let opened = self.ground.flow.datastore().open(&file.path);
+        let handle = match opened {
+            Ok((handle, now)) if now == file.identity => handle,
+            Ok(_) | Err(DatastoreError::Missing { .. }) => {
+                self.counts.undecided += 1;
+                batch.hole_at(&file.path);
+                return true;
+            }
+            Err(_) => {
+                self.unread(&file.path, batch);
+                return true;
+            }
+        };
+        let mut metered = Metered {
+            from: handle,
+            budget: self.budget,
+            counts: &mut self.counts,
+            broken_off: false,
+        };
+        let sums = checksum_with(&mut self.buffer, &mut metered, wanted);
+        if metered.broken_off {
+            return false;
+        }
+        match sums {
+            Ok((_, sums)) => match difference(said, &sums) {
+                None => self.counts.checked += 1,
+                Some(detail) => {
+                    let what = Suspicion::Sum(file.clone(), detail);
+                    batch.suspect(file.path.clone(), what);
+                }
+            },
+            Err(_) => self.unread(&file.path, batch),
+        }
+        true
+    }
+
+    fn unread(&mut self, path: &ArtifactPath, batch: &mut Batch) {
+        self.counts.unreadable += 1;
+        batch.hole_at(path);
+        example(&mut self.odd, || format!("{path} could not be read"));
+    }
+
+    /// Judges all that is suspect in a batch.
+    fn judge(&mut self, batch: &mut Batch) -> Result<Vec<Drift>, ScanError> {
+        let suspects = std::mem::take(&mut batch.suspects);
+        if suspects.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (ground, begun) = (self.ground, Instant::now());
+        let (root, site) = (&ground.flow.root().name, ground.flow.site());
+        let paths: Vec<&ArtifactPath> = suspects.iter().map(|suspect| &suspect.path).collect();
+        let looks = ground.flow.datastore().look(&paths);
+        let looks = looks.map_err(|error| ground.failed(error))?;
+        let calls = u64::try_from(paths.len()).unwrap_or(u64::MAX);
+        self.counts.calls += calls;
+        self.budget.calls(calls, begun.elapsed(), &self.counts);
+        let claims = site.registry.claims_at(root, &paths)?;
+        let second_names = ground.second_names(&suspects)?;
+        let mut found = Vec::new();
+        for (((suspect, look), claims), second_name) in suspects
+            .into_iter()
+            .zip(looks)
+            .zip(&claims)
+            .zip(second_names)
+        {
+            let path = suspect.path.clone();
+            let evidence = Evidence {
+                look,
+                claims,
+                second_name,
+                rucio_names: ground.has_rucio_names(),
+                behind: &ground.behind,
+            };
+            match judge(suspect, &evidence) {
+                Verdict::Found(drift) => found.push(drift),
+                Verdict::Well => {}
+                Verdict::LeftOut => {
+                    self.counts.left_out += 1;
+                    batch.hole_at(&path);
+                }
+                Verdict::SecondName => self.counts.second_names += 1,
+                Verdict::Undecided => {
+                    self.counts.undecided += 1;
+                    batch.hole_at(&path);
+                }
+                Verdict::Unreadable => {
+                    self.counts.unreadable += 1;
+                    batch.hole_at(&path);
+                    example(&mut self.odd, || format!("{path} cannot be looked at"));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Writes down what was found, and where this scan is now.
+    fn note(&mut self, batch: &Batch, found: &[Drift], is_end: bool) -> Result<(), ScanError> {
+        let ground = self.ground;
+        let checked = ground.flow.datastore().check_identity();
+        checked.map_err(|error| ground.failed(error))?;
+        let now = ground.flow.site().clock.now();
+        self.row.tried_at = now;
+        self.row.counts = serde_json::to_string(&self.counts)?;
+        if is_end {
+            self.row.position = None;
+            self.row.finished_at = Some(now);
+        } else {
+            self.row.position = Some(batch.until().to_owned());
+        }
+        let whole = ground.whole();
+        let concluded = without(&batch.span(is_end.then_some(&whole)), &batch.holes);
+        let ledger = &ground.flow.site().ledger;
+        Ok(ledger.note_scan(&self.row, found, &concluded)?)
+    }
+}
+
+impl Ground<'_> {
+    /// Opens everything at a position.
+    fn streams(&self, position: &str) -> Result<Streams<'_>, ScanError> {
+        let (root, site) = (&self.flow.root().name, self.flow.site());
+        let left = Span {
+            from: position.to_owned(),
+            ..self.whole()
+        };
+        let below = self.order.below.as_ref();
+        let walk = self.flow.datastore().walk(below, position);
+        let walk = walk.map_err(|error| self.failed(error))?;
+        let records = Records::new(&*site.registry, root, left.clone());
+        Ok(Streams {
+            merge: Merge::new(Sights::new(walk), records),
+            untouchable: self.untouchable.beside()?,
+            earlier: Earlier::new(&*site.ledger, root, left),
+        })
+    }
+
+    /// Which of the suspects are files that runsync gave a second name.
+    fn second_names(&self, suspects: &[Suspect]) -> Result<Vec<bool>, ScanError> {
+        let root = self.flow.root();
+        if !self.has_rucio_names() {
+            return Ok(vec![false; suspects.len()]);
+        }
+        let inode = |suspect: &Suspect| match &suspect.what {
+            Suspicion::Dark(file) => file.identity.inode,
+            Suspicion::Lost | Suspicion::Size(_) | Suspicion::Sum(..) | Suspicion::Irregular => 0,
+        };
+        let inodes: Vec<u64> = suspects.iter().map(inode).collect();
+        let ledger = &self.flow.site().ledger;
+        Ok(ledger.have_second_names(&root.name, &inodes)?)
+    }
+}
+
+/// A file that is read within a budget.
+struct Metered<'m, 'p, R> {
+    from: R,
+    budget: &'m mut Budget<'p>,
+    counts: &'m mut ScanCounts,
+    broken_off: bool,
+}
+
+impl<R: Read> Read for Metered<'_, '_, R> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        if self.budget.is_over(self.counts) {
+            self.broken_off = true;
+            return Err(io::Error::other("reading was broken off"));
+        }
+        let begun = Instant::now();
+        let count = self.from.read(to)?;
+        let bytes = u64::try_from(count).unwrap_or(u64::MAX);
+        self.counts.calls += 1;
+        self.counts.checked_bytes += bytes;
+        self.budget.bytes(bytes);
+        self.budget.calls(1, begun.elapsed(), self.counts);
+        Ok(count)
+    }
+}
+
+/// How a file's checksums differ from those of its record, for people.
+fn difference(said: &Checksums, found: &Checksums) -> Option<String> {
+    let differs = |what: &str, said: String, found: String| {
+        (said != found).then(|| format!("{what} {found}, and the record says {said}"))
+    };
+    let adler32 = (said.adler32.to_string(), found.adler32.to_string());
+    let md5 = said.md5.zip(found.md5);
+    let sha256 = said.sha256.zip(found.sha256);
+    differs("adler32", adler32.0, adler32.1)
+        .or_else(|| md5.and_then(|(a, b)| differs("md5", a.to_string(), b.to_string())))
+        .or_else(|| sha256.and_then(|(a, b)| differs("sha256", a.to_string(), b.to_string())))
+}
+
+fn example(examples: &mut Vec<String>, example: impl FnOnce() -> String) {
+    if examples.len() < EXAMPLES {
+        examples.push(example());
+    }
+}

@@ -1,0 +1,23 @@
+//! Scans of a real root: what they find, what they must not find, and where they go on.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
+
+#[path = "../../support/mod.rs"]
+mod support;
+
+#[path = "../../support/daemon.rs"]
+mod process;
+
+mod scene;
+
+mod commands;
+
+mod drift;
+
+mod interruption;
+
+mod traps;
