@@ -224,16 +224,18 @@ fn a_ledger_of_an_older_release_is_migrated_by_the_daemon() {
     let site = site("");
     let ledger = runsync::assembly::ledger_file(&site.site());
     let database = rusqlite::Connection::open(&ledger).unwrap();
-    // As it was before anything was said of Rucio.
-    let since = "publication hint hint_count poison sync_pass sync_run sync_name rule_ending";
+    // As it was before anything was said of Rucio, or of scans.
+    let since = "publication hint hint_count poison sync_pass sync_run sync_name rule_ending scan scan_finding";
     for table in since.split(' ') {
         database
             .execute_batch(&format!("DROP TABLE {table}"))
             .unwrap();
     }
-    database
-        .execute_batch("ALTER TABLE meta DROP COLUMN hints_lost")
-        .unwrap();
+    for column in ["hints_lost", "scans"] {
+        database
+            .execute_batch(&format!("ALTER TABLE meta DROP COLUMN {column}"))
+            .unwrap();
+    }
     database.pragma_update(None, "user_version", 3).unwrap();
     drop(database);
     site.answer(&["config", "check"]);
