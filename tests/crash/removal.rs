@@ -52,7 +52,8 @@ use runsync::registry::record::Presence;
 use runsync::registry::removal::Operation;
 use runsync::registry::{Registry, RegistryError};
 use runsync::removal::{
-    Consent, Ground, NamedRoot, Outcome, Phase, Plan, RemovalError, Removing, Request, Requester,
+    Consent, Ground, JournalRow, JournalState, NamedRoot, Outcome, Phase, Plan, RemovalError,
+    Removing, Request, Requester,
 };
 use runsync_config::site::Site;
 use runsync_manifest::content::Content;
@@ -664,8 +665,24 @@ fn recovered(scene: &Scene) -> bool {
     scene.compare(open.registry());
     let never = Steps::dying_at(u64::MAX);
     let removing = removing(&scene.site.site(), &open.assembly, &never);
+    check_listed(&removing);
     act(&removing, scene.case, "recover", &never);
     scene.check_end(open.registry())
+}
+
+/// Checks that an operator is shown each removal that is under way, whatever is left of its journal.
+fn check_listed(removing: &Removing) {
+    let journals = removing.journals().unwrap();
+    for removal in removing.ground().registry.removals().unwrap() {
+        let is_of = |row: &&JournalRow| row.of.as_ref().is_some_and(|of| of.removal == removal.id);
+        let listed: Vec<_> = journals.iter().filter(is_of).collect();
+        assert_eq!(listed.len(), 1, "{removal:?}: {journals:?}");
+        let state = match &listed[0].root {
+            Some(_) => JournalState::Committed,
+            None => JournalState::Reaping,
+        };
+        assert_eq!(listed[0].state, state);
+    }
 }
 
 /// The steps of a command that nobody kills.
@@ -918,7 +935,7 @@ fn a_command_killed_at_any_moment_ends_untouched_or_gone() {
 fn resume_all(site: &TestSite) {
     for line in site.directly(&["journal", "list", "--json"]).lines() {
         let journal: serde_json::Value = serde_json::from_str(line).unwrap();
-        assert_eq!(journal["state"], "committed");
+        assert!(["committed", "reaping"].contains(&journal["state"].as_str().unwrap()));
         let removal = journal["removal"].as_str().unwrap();
         site.directly(&["journal", "resume", removal]);
     }

@@ -23,7 +23,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// List the journals in all roots
+    /// List the journals in all roots, and removals that are under way without one
     List {
         #[command(flatten)]
         way: Way,
@@ -84,6 +84,7 @@ impl Row for JournalRow {
             JournalState::AwaitsRucio => "awaits Rucio",
             JournalState::PartiallyRemoved => "partially removed",
             JournalState::Late => "late",
+            JournalState::Reaping => "reaping",
             JournalState::Unknown => "unknown",
             JournalState::Unusable => "unusable",
         };
@@ -95,7 +96,7 @@ impl Row for JournalRow {
                 dash(),
                 dash(),
                 dash(),
-                self.root.to_string(),
+                self.in_root().to_owned(),
                 dash(),
                 self.reason.clone().unwrap_or_else(dash),
             ];
@@ -107,7 +108,7 @@ impl Row for JournalRow {
             of.operation.to_string(),
             of.account.clone(),
             format!("{:.0}", of.created_at),
-            self.root.to_string(),
+            self.in_root().to_owned(),
             of.artifacts.to_string(),
             match (self.state, &self.reason) {
                 (JournalState::PartiallyRemoved, Some(reason)) => reason.clone(),

@@ -476,13 +476,13 @@ pub(super) async fn drop_journals(
     dropped.await.map(Json)
 }
 
-/// List the journals in all roots.
+/// List the journals in all roots, and removals that are under way without one.
 #[utoipa::path(
     get,
     path = "/v1/journals",
     tag = "read",
     responses(
-        (status = 200, description = "A line for each journal.", content_type = "application/x-ndjson", body = JournalRow),
+        (status = 200, description = "A line for each journal, and each removal without one.", content_type = "application/x-ndjson", body = JournalRow),
         Gated,
     )
 )]

@@ -150,7 +150,7 @@ impl Scanning {
 
     fn stale_journals(&self, flow: &Flow) -> Result<Vec<StaleJournal>, ScanError> {
         let journals = self.removing.journals()?.into_iter();
-        let here = journals.filter(|journal| journal.root == flow.root().name);
+        let here = journals.filter(|journal| journal.root.as_ref() == Some(&flow.root().name));
         let now = flow.site().clock.now();
         let stale = here.filter_map(|journal| {
             let reason = staleness(&journal, |of| later(of, STALE) <= now)?;
@@ -177,7 +177,10 @@ fn staleness(journal: &JournalRow, is_old: impl Fn(jiff::Timestamp) -> bool) -> 
             Some(reason.unwrap_or_else(|| format!("it has been under way since {begun:.0}")))
         }
         // These wait for others, for as long as it takes.
-        JournalState::AwaitsRucio | JournalState::PartiallyRemoved | JournalState::Late => None,
+        JournalState::AwaitsRucio
+        | JournalState::PartiallyRemoved
+        | JournalState::Late
+        | JournalState::Reaping => None,
     }
 }
 

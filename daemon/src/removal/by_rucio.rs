@@ -216,7 +216,8 @@ impl Removing {
     /// The copy stays after all: no rule of this account for this RSE alone is ended for it any more.
     pub(super) fn keep_rules_here(&self, journals: &[JournalRow]) -> Result<(), RemovalError> {
         for row in journals {
-            let root = self.root(&row.root)?;
+            let Some(root) = &row.root else { continue };
+            let root = self.root(root)?;
             for run in row.of.iter().flat_map(|of| &of.runs) {
                 for ending in self.ground.ledger.rule_endings_of(run)? {
                     if ending.rse.is_some() && ending.rse == root.rse {

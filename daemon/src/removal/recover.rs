@@ -19,16 +19,17 @@ use super::request::Requester;
 use super::standing::{Standing, State};
 use crate::error_chain::error_chain;
 use crate::poison::lock;
-use crate::registry::removal::{Operation, RemovalRow};
+use crate::registry::removal::{JournalRef, Operation, RemovalRow};
 
 /// What is known of a journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JournalRow {
     /// Its name in the journal folder.
     pub name: String,
-    /// The root in which it lies.
-    #[schema(value_type = String)]
-    pub root: RootName,
+    /// The root in which it lies; none where there is no journal, or none any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub root: Option<RootName>,
     /// How it stands.
     pub state: JournalState,
     /// What it says of itself; none where it cannot be read.
@@ -49,8 +50,9 @@ pub struct JournalOf {
     pub operation: Operation,
     /// Who asked.
     pub account: String,
-    /// The machine on which it was begun.
-    pub host: String,
+    /// The machine on which it was begun; none where no journal tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// When.
     #[schema(value_type = String)]
     pub created_at: Timestamp,
@@ -80,6 +82,8 @@ pub enum JournalState {
     PartiallyRemoved,
     /// All that was there is deleted; it waits for what may still arrive.
     Late,
+    /// There was nothing to delete, or its journals are closed: rows of it are left in the registry.
+    Reaping,
     /// It says that it was committed, and the registry knows nothing of it.
     Unknown,
     /// It cannot be read, or is not what was committed.
@@ -90,10 +94,40 @@ impl JournalRow {
     fn unusable(name: &str, root: &NamedRoot, reason: String) -> Self {
         Self {
             name: name.to_owned(),
-            root: root.name.clone(),
+            root: Some(root.name.clone()),
             state: JournalState::Unusable,
             of: None,
             reason: Some(reason),
+        }
+    }
+
+    /// Its root in a list or a log.
+    pub fn in_root(&self) -> &str {
+        self.root.as_ref().map_or("-", RootName::as_str)
+    }
+
+    /// What is left of a removal that has no journal, or none any more.
+    fn without(removal: &RemovalRow) -> Self {
+        let lost = removal.journals.iter().find(|one| one.late_until.is_none());
+        let lost = lost.filter(|_| !removal.reapable);
+        let name = journal::name_of(removal.id, removal.at);
+        let runs = removal.parts.iter().map(|part| part.run.clone());
+        Self {
+            root: lost.map(|one| one.root.clone()),
+            state: lost.map_or(JournalState::Reaping, |_| JournalState::Unusable),
+            of: Some(JournalOf {
+                removal: removal.id,
+                operation: removal.operation,
+                account: removal.account.clone(),
+                uid: None,
+                host: None,
+                created_at: removal.at,
+                runs: runs.collect(),
+                artifacts: 0,
+                awaited: 0,
+            }),
+            reason: lost.map(|_| JournalError::Missing { name: name.clone() }.to_string()),
+            name,
         }
     }
 
@@ -143,14 +177,14 @@ impl JournalRow {
         let header = journal.header;
         Self {
             name: journal.name,
-            root: root.name.clone(),
+            root: Some(root.name.clone()),
             state,
             of: Some(JournalOf {
                 removal: header.removal,
                 operation: header.operation,
                 account: header.requester.account,
                 uid: header.requester.uid,
-                host: header.host,
+                host: Some(header.host),
                 created_at: header.created_at,
                 runs: header.runs,
                 artifacts: journal.artifacts,
@@ -162,19 +196,34 @@ impl JournalRow {
 }
 
 impl Removing {
-    /// All journals in all roots, by root and name.
+    /// All journals in all roots, by root and name; then the removals that have none, or none any more.
     pub fn journals(&self) -> Result<Vec<JournalRow>, RemovalError> {
-        let mut rows = Vec::new();
+        let before = self.ground.registry.removals()?;
+        let (mut rows, mut listed, mut unlisted) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         for root in &self.ground.roots {
             match journal_names(root) {
                 Ok(names) => {
                     for name in names {
                         rows.push(self.journal_row(root, &name)?);
+                        listed.insert(name);
                     }
                 }
-                Err(error) => rows.push(JournalRow::unusable("-", root, error_chain(&error))),
+                Err(error) => {
+                    rows.push(JournalRow::unusable("-", root, error_chain(&error)));
+                    unlisted.insert(&root.name);
+                }
             }
         }
+        // One that was committed, or done, in between is told by the next list.
+        let mut without = self.ground.registry.removals()?;
+        without.retain(|removal| {
+            let name = journal::name_of(removal.id, removal.at);
+            let may_be_there = |one: &JournalRef| unlisted.contains(&one.root);
+            before.iter().any(|known| known.id == removal.id)
+                && !listed.contains(&name)
+                && !removal.journals.iter().any(may_be_there)
+        });
+        rows.extend(without.iter().map(JournalRow::without));
         Ok(rows)
     }
 
@@ -253,11 +302,14 @@ impl Removing {
         {
             match self.remove_journal(row) {
                 Ok(()) => {
-                    info!(root = %row.root, journal = row.name,
-                        "journal of a removal that was not committed dropped");
+                    info!(
+                        root = row.in_root(),
+                        journal = row.name,
+                        "journal of a removal that was not committed dropped"
+                    );
                     dropped += 1;
                 }
-                Err(error) => warn!(root = %row.root, journal = row.name,
+                Err(error) => warn!(root = row.in_root(), journal = row.name,
                     error = %error_chain(&error), "journal cannot be dropped yet"),
             }
         }
@@ -377,7 +429,10 @@ impl Removing {
     }
 
     fn remove_journal(&self, row: &JournalRow) -> Result<(), RemovalError> {
-        let root = self.root(&row.root)?;
+        let Some(root) = &row.root else {
+            return Ok(());
+        };
+        let root = self.root(root)?;
         let removed = root.datastore.journals().remove(&row.name);
         removed.map_err(|source| RemovalError::Root {
             root: root.name.clone(),
