@@ -12,6 +12,7 @@ mod bench_parse;
 mod bench_publish;
 mod bench_remove;
 mod bench_replay;
+mod bench_scan;
 mod bench_verify;
 mod cache;
 mod cases;
@@ -96,6 +97,8 @@ enum Task {
     BenchConfirm(bench_confirm::Arguments),
     /// A run of 100,000 datasets removed, beside `rm -rf` and a bare SQL delete; readers; memory
     BenchRemove(bench_remove::Arguments),
+    /// A million files compared with their records, beside `find` and a bare merge; killed; throttled
+    BenchScan(bench_scan::Arguments),
     /// A run of 10,000 files published to a real Rucio server, beside the bare bulk calls; memory
     BenchPublish(bench_publish::Arguments),
     /// 10,000 messages by STOMP and by Kafka to records in the registry, beside bare consumers; memory
@@ -155,6 +158,7 @@ fn main() -> ExitCode {
         Task::BenchVerify(arguments) => bench_verify::run(&arguments),
         Task::BenchConfirm(arguments) => bench_confirm::run(&arguments),
         Task::BenchRemove(arguments) => bench_remove::run(&arguments),
+        Task::BenchScan(arguments) => bench_scan::run(&arguments),
         Task::BenchPublish(arguments) => bench_publish::run(&arguments),
         Task::BenchEvents(arguments) => bench_events::run(&arguments),
         Task::BenchLatency(arguments) => bench_latency::run(&arguments),
