@@ -69,6 +69,7 @@ const LAYERS: &[(Within, &[&str])] = &[
             "poison",
             "adopted",
             "sorting",
+            "spelling",
             "tls",
             "sqlite",
             "disposition",

@@ -17,6 +17,8 @@ mod poison;
 
 mod sorting;
 
+mod spelling;
+
 pub mod tls;
 
 pub mod disposition;

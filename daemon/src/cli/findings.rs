@@ -200,6 +200,7 @@ fn list(list: &List, context: &Context) -> Result<Outcome, Failure> {
     let filter = DriftFilter {
         root: list.root.clone(),
         kind: list.kind,
+        side: None,
         span: Span::below(list.prefix.as_ref()),
         ignored: list.all,
     };
@@ -261,6 +262,7 @@ fn at(
         &DriftFilter {
             root: root.cloned(),
             kind: None,
+            side: None,
             span: Span::at(path.as_str()),
             ignored: true,
         },

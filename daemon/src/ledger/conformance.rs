@@ -65,6 +65,7 @@ macro_rules! conformance {
             drift_is_counted_by_passes_and_heals_where_they_conclude
             drift_is_filtered_paged_and_left_out
             spellings_of_one_name_are_twins
+            sides_of_a_path_are_found_and_heal_apart
             an_old_fence_begins_no_scan
         }
     };

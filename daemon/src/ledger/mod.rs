@@ -9,6 +9,8 @@ pub mod hints;
 
 pub mod scans;
 
+pub mod spans;
+
 pub mod error;
 
 pub mod sqlite;
@@ -311,8 +313,8 @@ pub trait Ledger: Send + Sync + Debug {
         concluded: &[Span],
     ) -> Result<(), LedgerError>;
 
-    /// A page of drift, by root and path: the next `limit` after that one, which need not be there. A page
-    /// of fewer is the last.
+    /// A page of drift, by root and path: the next `limit` after that one, which need not be there, and more
+    /// where that many end amid those of one path. A page of fewer is the last.
     fn drift(
         &self,
         filter: &DriftFilter,

@@ -8,7 +8,7 @@ use super::conformance::{Open, Site};
 use crate::file_identity::FileIdentity;
 use crate::ledger::Ledger;
 use crate::ledger::scans::{
-    Drift, DriftFilter, DriftFinding, DriftKind, Ignored, ScanRow, Span, after,
+    Drift, DriftFilter, DriftFinding, DriftKind, DriftSide, Ignored, ScanRow, Span, after,
 };
 
 fn at(second: i64) -> Timestamp {
@@ -39,6 +39,7 @@ fn all() -> DriftFilter {
     DriftFilter {
         root: None,
         kind: None,
+        side: None,
         span: Span::all(),
         ignored: true,
     }
@@ -239,7 +240,7 @@ pub(crate) fn drift_is_filtered_paged_and_left_out(open: &Open) {
     let counts = ledger.drift_counts(&shown).unwrap();
     assert_eq!(
         counts.iter().map(|(_, count)| *count).collect::<Vec<_>>(),
-        [1, 0, 0, 0]
+        [1, 0, 0, 0, 0, 0, 0, 0]
     );
     let kept = ledger
         .drift(&all(), Some((&root("one"), "a")), 1)
@@ -251,6 +252,44 @@ pub(crate) fn drift_is_filtered_paged_and_left_out(open: &Open) {
     assert_eq!(of(shown.clone()), "b/2");
     assert!(ledger.ignore_drift(&root("one"), "b/1", None).unwrap());
     assert_eq!(of(shown), "b/1 b/2");
+}
+
+pub(crate) fn sides_of_a_path_are_found_and_heal_apart(open: &Open) {
+    let site = Site::new(open);
+    let ledger = site.ledger();
+    pass(ledger, "one", 1, &[drift("a", DriftKind::Lost, 0)], &[]);
+    let of_rucio = |side: DriftSide, second, seen: &[Drift], concluded: &[Span]| {
+        let scan = ledger.begin_scan(&root("one"), side.scope(), "", at(second));
+        ledger.note_scan(&scan.unwrap(), seen, concluded).unwrap();
+    };
+    let (records, replicas) = (DriftSide::Records, DriftSide::Replicas);
+    let seen = drift("a", DriftKind::SiteOnly, 0);
+    of_rucio(records, 2, &[seen], &[Span::all()]);
+    let seen = ["a", "b"].map(|path| drift(path, DriftKind::RucioOnly, 0));
+    of_rucio(replicas, 3, &seen, &[Span::all()]);
+    let kinds = || {
+        let found = found(ledger, &all());
+        found.iter().map(|one| one.kind).collect::<Vec<_>>()
+    };
+    let (lost, site_only, rucio_only) =
+        (DriftKind::Lost, DriftKind::SiteOnly, DriftKind::RucioOnly);
+    assert_eq!(kinds(), [lost, site_only, rucio_only, rucio_only]);
+    // A page that ends amid the findings of a path has them all.
+    let page = ledger.drift(&all(), None, 1).unwrap();
+    assert_eq!(paths(&page), ["a", "a", "a"]);
+    let page = ledger.drift(&all(), Some((&root("one"), "a")), 1).unwrap();
+    assert_eq!(paths(&page), ["b"]);
+    let of_records = DriftFilter {
+        side: Some(records),
+        ..all()
+    };
+    let counts = ledger.drift_counts(&of_records).unwrap();
+    let counts: u64 = counts.iter().map(|(_, count)| count).sum();
+    assert_eq!(counts, 1);
+    of_rucio(records, 4, &[], &[Span::all()]);
+    assert_eq!(kinds(), [lost, rucio_only, rucio_only]);
+    pass(ledger, "one", 5, &[], &[Span::all()]);
+    assert_eq!(kinds(), [rucio_only, rucio_only]);
 }
 
 pub(crate) fn spellings_of_one_name_are_twins(open: &Open) {

@@ -77,11 +77,71 @@ pub enum DriftKind {
     Corrupt,
     /// A datastore record, and in its artifact's place a link, a folder or a device.
     Irregular,
+    /// A datastore record, and no replica in Rucio at this RSE.
+    #[serde(rename = "site-only")]
+    SiteOnly,
+    /// A datastore record, and a replica of another size or checksum.
+    #[serde(rename = "rucio-differs")]
+    RucioDiffers,
+    /// A datastore record, and a replica that Rucio does not call available.
+    #[serde(rename = "rucio-state")]
+    RucioState,
+    /// A replica in Rucio at this RSE, and no datastore record.
+    #[serde(rename = "rucio-only")]
+    RucioOnly,
+}
+
+/// What was gone through when drift was found: each has a finding of its own at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DriftSide {
+    /// A root, joined with its records.
+    Datastore,
+    /// Records, asked of Rucio.
+    Records,
+    /// Rucio's replicas, asked of the registry.
+    Replicas,
+}
+
+impl DriftSide {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Datastore => "datastore",
+            Self::Records => "records",
+            Self::Replicas => "replicas",
+        }
+    }
+
+    /// What the passes through all of it are kept as, which is no folder's path.
+    pub const fn scope(self) -> &'static str {
+        match self {
+            Self::Datastore => "",
+            Self::Records => "/records",
+            Self::Replicas => "/replicas",
+        }
+    }
+
+    /// Of a pass that is kept as that.
+    pub fn of_scope(scope: &str) -> Self {
+        let others = [Self::Records, Self::Replicas].into_iter();
+        let mut others = others.filter(|side| side.scope() == scope);
+        others.next().unwrap_or(Self::Datastore)
+    }
 }
 
 impl DriftKind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Lost, Self::Dark, Self::Corrupt, Self::Irregular];
+    pub const ALL: [Self; 8] = [
+        Self::Lost,
+        Self::Dark,
+        Self::Corrupt,
+        Self::Irregular,
+        Self::SiteOnly,
+        Self::RucioDiffers,
+        Self::RucioState,
+        Self::RucioOnly,
+    ];
 
     /// Its name.
     pub const fn as_str(self) -> &'static str {
@@ -90,6 +150,19 @@ impl DriftKind {
             Self::Dark => "dark",
             Self::Corrupt => "corrupt",
             Self::Irregular => "irregular",
+            Self::SiteOnly => "site-only",
+            Self::RucioDiffers => "rucio-differs",
+            Self::RucioState => "rucio-state",
+            Self::RucioOnly => "rucio-only",
+        }
+    }
+
+    /// What is gone through to find it.
+    pub const fn side(self) -> DriftSide {
+        match self {
+            Self::Lost | Self::Dark | Self::Corrupt | Self::Irregular => DriftSide::Datastore,
+            Self::SiteOnly | Self::RucioDiffers | Self::RucioState => DriftSide::Records,
+            Self::RucioOnly => DriftSide::Replicas,
         }
     }
 }
@@ -173,7 +246,7 @@ pub struct Ignored {
 pub struct ScanRow {
     /// The root.
     pub root: RootName,
-    /// Empty for all of it, else a folder.
+    /// Empty for all of it, else a folder, or [`DriftSide::scope`].
     pub scope: String,
     /// The number of the pass under way, or of the last one. A later pass of the site has a higher one.
     pub number: u64,
@@ -196,6 +269,8 @@ pub struct DriftFilter {
     pub root: Option<RootName>,
     /// Only of this kind.
     pub kind: Option<DriftKind>,
+    /// Only what was found there.
+    pub side: Option<DriftSide>,
     /// Only at these paths.
     pub span: Span,
     /// Also those that are to be left out.

@@ -5,7 +5,7 @@ use std::vec;
 
 use runsync_config::root::RootName;
 
-use crate::ledger::scans::{DriftFilter, DriftFinding, DriftKind, Span};
+use crate::ledger::scans::{DriftFilter, DriftFinding, DriftKind, DriftSide, Span};
 use crate::ledger::{Ledger, LedgerError};
 
 /// Findings read at once.
@@ -31,6 +31,7 @@ impl<'l> Earlier<'l> {
             filter: DriftFilter {
                 root: Some(root.clone()),
                 kind: None,
+                side: Some(DriftSide::Datastore),
                 span,
                 ignored: true,
             },

@@ -14,7 +14,7 @@ use super::sample::Sample;
 use super::untouchable::Untouchable;
 use crate::clock::later;
 use crate::ingest::{Flow, waits_since};
-use crate::ledger::scans::{DriftFilter, ScanRow, Span};
+use crate::ledger::scans::{DriftFilter, DriftSide, ScanRow, Span};
 use crate::removal::{JournalRow, JournalState, Removing};
 
 /// A removal takes minutes; one that has been under way for a day does not go on by itself.
@@ -127,6 +127,7 @@ impl Scanning {
         let findings = ledger.drift_counts(&DriftFilter {
             root: Some(root.clone()),
             kind: None,
+            side: Some(DriftSide::Datastore),
             span,
             ignored: false,
         })?;
@@ -140,7 +141,9 @@ impl Scanning {
             begun_at: pass.row.begun_at,
             finished_at: pass.row.finished_at,
             counts: pass.counts,
-            findings: findings.into_iter().collect(),
+            findings: (findings.into_iter())
+                .filter(|(kind, _)| kind.side() == DriftSide::Datastore)
+                .collect(),
             unlisted: pass.unlisted,
             odd: pass.odd,
             stale_journals: self.stale_journals(ground.flow)?,

@@ -6,11 +6,11 @@
 use runsync_manifest::name::ArtifactPath;
 
 use super::behind::Behind;
-use super::twin::folded;
 use crate::datastore::{Look, SeenFile};
 use crate::file_identity::FileIdentity;
 use crate::ledger::scans::{Drift, DriftKind};
 use crate::registry::record::{ArtifactStanding, ClaimAt};
+use crate::spelling::folded;
 
 /// What the listing and the records make one suspect at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]

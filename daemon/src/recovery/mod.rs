@@ -24,10 +24,6 @@ mod error;
 
 mod order;
 
-mod span;
-
-mod twin;
-
 mod merge;
 
 mod streams;

@@ -21,13 +21,13 @@ use super::merge::{Merge, Met};
 use super::order::Order;
 use super::report::{EXAMPLES, ScanCounts};
 use super::sample::Sample;
-use super::span::without;
 use super::streams::{Records, Sights};
 use super::temporary::is_temporary;
 use super::untouchable::{Beside, Untouchable};
 use crate::datastore::{DatastoreError, SeenFile};
 use crate::ingest::Flow;
 use crate::ledger::scans::{Drift, ScanRow, Span};
+use crate::ledger::spans::without;
 use crate::registry::record::{ArtifactAt, ArtifactStanding};
 
 /// What a scan of a root knows from its beginning.

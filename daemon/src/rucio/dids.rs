@@ -216,4 +216,18 @@ impl Rucio {
         call.push("dids");
         self.lines(&call)
     }
+
+    /// The names of all files in a scope, wherever their replicas are, in no order.
+    ///
+    /// `GET /dids/{scope}/dids/search` (`rucio/web/rest/flaskapi/v1/dids.py`).
+    ///
+    /// # Errors
+    ///
+    /// Where there is no whole answer: then nothing is known.
+    pub fn files_in(&self, scope: &Scope) -> Result<Lines<String>, RucioError> {
+        let mut call = Call::get("/dids", &[scope.as_str()]);
+        call.push("dids");
+        call.push("search");
+        self.lines(&call.query("type", "file").query("long", "0"))
+    }
 }

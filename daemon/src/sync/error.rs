@@ -1,5 +1,6 @@
 //! Every way in which asking Rucio what should be here stops.
 
+use runsync_config::root::RootName;
 use runsync_manifest::name::{RseName, RunName};
 use thiserror::Error;
 
@@ -26,6 +27,24 @@ pub enum SyncError {
     /// No root is an RSE.
     #[error("no root of this site is an RSE")]
     NoRses,
+    /// No root of that name is an RSE.
+    #[error("no root `{root}` of this site is an RSE")]
+    NoRoot {
+        /// The root's name.
+        root: RootName,
+    },
+    /// What is sorted finds no place on the disk.
+    #[error("names that Rucio lists cannot be sorted in the state directory")]
+    Scratch {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What the ledger has of a pass makes no sense.
+    #[error("how far comparing with Rucio's view has come cannot be read")]
+    Position {
+        /// Why.
+        source: serde_json::Error,
+    },
     /// There is no such run.
     #[error("this site knows no run `{run}` of another")]
     NoRun {
@@ -69,7 +88,9 @@ impl SyncError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NoRucio => "add `[rucio]`: see docs/PUBLISHING.md",
-            Self::NoRse { .. } | Self::NoRses => {
+            Self::Scratch { .. } => "see whether the disk of the state directory is full",
+            Self::Position { .. } => "begin anew: `runsync scan --rucio --anew`",
+            Self::NoRse { .. } | Self::NoRses | Self::NoRoot { .. } => {
                 "name the RSE that Rucio knows a root as: `rse` in `[[root]]`"
             }
             Self::NoRun { .. } => {
@@ -102,6 +123,9 @@ impl SyncError {
             Self::NoRucio
             | Self::NoRse { .. }
             | Self::NoRses
+            | Self::NoRoot { .. }
+            | Self::Scratch { .. }
+            | Self::Position { .. }
             | Self::NoRun { .. }
             | Self::Unknown { .. }
             | Self::Rucio(_)
@@ -122,6 +146,9 @@ impl SyncError {
             Self::NoRucio
             | Self::NoRse { .. }
             | Self::NoRses
+            | Self::NoRoot { .. }
+            | Self::Scratch { .. }
+            | Self::Position { .. }
             | Self::NoRun { .. }
             | Self::Unknown { .. }
             | Self::Rucio(_)
@@ -136,9 +163,12 @@ impl SyncError {
             Self::NoRucio
             | Self::NoRse { .. }
             | Self::NoRses
+            | Self::NoRoot { .. }
             | Self::NoRun { .. }
             | Self::Unknown { .. } => true,
-            Self::Rucio(_)
+            Self::Scratch { .. }
+            | Self::Position { .. }
+            | Self::Rucio(_)
             | Self::Datastore(_)
             | Self::Registry(_)
             | Self::Ledger(_)
@@ -158,6 +188,9 @@ impl SyncError {
             Self::NoRucio
             | Self::NoRse { .. }
             | Self::NoRses
+            | Self::NoRoot { .. }
+            | Self::Scratch { .. }
+            | Self::Position { .. }
             | Self::NoRun { .. }
             | Self::Unknown { .. }
             | Self::Datastore(_)

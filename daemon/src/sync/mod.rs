@@ -8,7 +8,7 @@
 //! that nobody has seen are taken in (`manifests`), files get the names that manifests know
 //! (`place`) and are confirmed (`arrivals`), what Rucio has deleted is forgotten (`deletions`),
 //! and what does not come is told, with Rucio's reason (`late`), or, where configuration has it so, told to
-//! Rucio (`declare`). `pass` goes through all of it.
+//! Rucio (`declare`). `pass` goes through all of it. `view` compares file by file, seldom, and changes nothing.
 //!
 //! Bytes travel by Rucio alone: nothing here moves any between sites.
 //!
@@ -62,6 +62,8 @@ mod flow;
 
 mod pass;
 
+mod view;
+
 mod subject;
 
 mod beside;
@@ -76,4 +78,5 @@ pub use self::flow::{Concerned, Ground, Syncing};
 pub use self::pass::Measure;
 pub use self::report::{LateRun, SyncReport};
 pub use self::subject::Subject;
+pub use self::view::{ViewCounts, ViewOrder, ViewReport};
 pub use self::worker::{SyncDue, SyncWorker};

@@ -49,6 +49,8 @@ mod away;
 
 mod unattended;
 
+mod seen;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use harness::{Part, Rucio};
@@ -89,6 +91,9 @@ const ALL: &[Section] = &[
     ("unattended identity", unattended::identity),
     ("unattended hash", unattended::hash),
     ("asked", unattended::asked),
+    ("seen identity", seen::identity),
+    ("seen hash", seen::hash),
+    ("seen away", seen::away),
 ];
 
 #[test]

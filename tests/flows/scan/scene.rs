@@ -139,6 +139,7 @@ pub(crate) fn drift(ledger: &dyn Ledger) -> Vec<DriftFinding> {
     let filter = DriftFilter {
         root: None,
         kind: None,
+        side: None,
         span: Span::all(),
         ignored: true,
     };

@@ -38,6 +38,7 @@ const SCHEMA: Schema = Schema {
         include_str!("../sql/0006_sync.sql"),
         include_str!("../sql/0008_rule_endings.sql"),
         include_str!("../sql/0009_scans.sql"),
+        include_str!("../sql/0010_drift_sides.sql"),
     ],
     unmoved: None,
 };

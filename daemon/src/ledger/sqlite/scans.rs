@@ -8,13 +8,15 @@ use rusqlite::{Connection, Row, params};
 
 use super::rows::{self, Failure};
 use crate::file_identity::FileIdentity;
-use crate::ledger::scans::{Drift, DriftFilter, DriftFinding, DriftKind, Ignored, ScanRow, Span};
+use crate::ledger::scans::{
+    Drift, DriftFilter, DriftFinding, DriftKind, DriftSide, Ignored, ScanRow, Span,
+};
 
 const SCAN_COLUMNS: &str = "root, scope, number, position, begun_at, tried_at, finished_at, counts";
 
-/// Of findings that a filter names; parameters 1 to 5.
+/// Of findings that a filter names; parameters 1 to 6.
 const FILTER: &str = "(?1 IS NULL OR root = ?1) AND (?2 IS NULL OR kind = ?2)
-     AND path >= ?3 AND path < ?4 AND (?5 OR ignored_by IS NULL)";
+     AND path >= ?3 AND path < ?4 AND (?5 OR ignored_by IS NULL) AND (?6 IS NULL OR side = ?6)";
 
 pub(super) fn begin(
     connection: &Connection,
@@ -105,14 +107,16 @@ pub(super) fn note(
         ])?;
     keep(connection, scan, seen)?;
     let mut heal = connection.prepare_cached(
-        "DELETE FROM scan_finding WHERE root = ?1 AND path >= ?2 AND path < ?3 AND scan <> ?4",
+        "DELETE FROM scan_finding WHERE root = ?1 AND path >= ?2 AND path < ?3 AND scan <> ?4
+             AND side = ?5",
     )?;
     for span in concluded {
         heal.execute(params![
             scan.root.as_str(),
             span.from,
             end(span),
-            scan.number.cast_signed()
+            scan.number.cast_signed(),
+            DriftSide::of_scope(&scan.scope).as_str()
         ])?;
     }
     Ok(())
@@ -123,8 +127,8 @@ fn keep(connection: &Connection, scan: &ScanRow, seen: &[Drift]) -> Result<(), F
     let same = "kind = excluded.kind AND identity IS excluded.identity";
     let mut keep = connection.prepare_cached(&format!(
         "INSERT INTO scan_finding (root, path, kind, detail, size, identity, claimed, folded,
-             first_seen, last_seen, times, scan)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, 1, ?10)
+             first_seen, last_seen, times, scan, side)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, 1, ?10, ?11)
          ON CONFLICT DO UPDATE SET
              first_seen = CASE WHEN {same} THEN first_seen ELSE excluded.first_seen END,
              times = CASE WHEN {same} THEN times + (scan <> excluded.scan) ELSE 1 END,
@@ -147,6 +151,7 @@ fn keep(connection: &Connection, scan: &ScanRow, seen: &[Drift]) -> Result<(), F
             drift.folded,
             rows::time_column(scan.tried_at),
             scan.number.cast_signed(),
+            drift.kind.side().as_str(),
         ])?;
     }
     Ok(())
@@ -163,6 +168,7 @@ fn end(span: &Span) -> ToSqlOutput<'_> {
     ToSqlOutput::Borrowed(until.map_or(ValueRef::Blob(&[]), |text| ValueRef::Text(text.as_bytes())))
 }
 
+/// A page never ends amid the findings of one path: its next one goes on after that path.
 pub(super) fn findings(
     connection: &Connection,
     filter: &DriftFilter,
@@ -170,15 +176,40 @@ pub(super) fn findings(
     limit: usize,
 ) -> Result<Vec<DriftFinding>, Failure> {
     let (root, path) = after.map_or(("", ""), |(root, path)| (root.as_str(), path));
+    let mut page = findings_after(connection, filter, (root, path, LAST_SIDE), limit)?;
+    if page.len() == limit
+        && let Some(last) = page.last()
+    {
+        let (root, path) = (last.root.clone(), last.path.clone());
+        let filter = DriftFilter {
+            span: Span::at(path.as_str()),
+            ..filter.clone()
+        };
+        let at = (root.as_str(), path.as_str(), last.kind.side().as_str());
+        let of_path = findings_after(connection, &filter, at, usize::MAX)?;
+        page.extend(of_path.into_iter().filter(|one| one.root == root));
+    }
+    Ok(page)
+}
+
+/// After the names of all sides.
+const LAST_SIDE: &str = "~";
+
+fn findings_after(
+    connection: &Connection,
+    filter: &DriftFilter,
+    (root, path, side): (&str, &str, &str),
+    limit: usize,
+) -> Result<Vec<DriftFinding>, Failure> {
     connection
         .prepare_cached(&format!(
             "SELECT root, path, kind, detail, size, identity, claimed, first_seen, last_seen, times,
                  ignored_by, ignored_why, ignored_at,
                  (SELECT twin.path FROM scan_finding AS twin WHERE twin.root = scan_finding.root
                      AND twin.folded = scan_finding.folded AND twin.path <> scan_finding.path
-                  LIMIT 1)
-             FROM scan_finding WHERE {FILTER} AND (root, path) > (?6, ?7)
-             ORDER BY root, path LIMIT ?8"
+                     AND twin.side = scan_finding.side LIMIT 1)
+             FROM scan_finding WHERE {FILTER} AND (root, path, side) > (?7, ?8, ?9)
+             ORDER BY root, path, side LIMIT ?10"
         ))?
         .query_and_then(
             params![
@@ -187,8 +218,10 @@ pub(super) fn findings(
                 filter.span.from,
                 end(&filter.span),
                 filter.ignored,
+                filter.side.map(DriftSide::as_str),
                 root,
                 path,
+                side,
                 i64::try_from(limit).unwrap_or(i64::MAX),
             ],
             finding,
@@ -233,7 +266,7 @@ pub(super) fn counts(
     filter: &DriftFilter,
 ) -> Result<Vec<(DriftKind, u64)>, Failure> {
     let mut count = connection.prepare_cached(&format!(
-        "SELECT count(*) FROM scan_finding WHERE {FILTER} AND kind = ?6"
+        "SELECT count(*) FROM scan_finding WHERE {FILTER} AND kind = ?7"
     ))?;
     let of = |kind: DriftKind| -> Result<(DriftKind, u64), Failure> {
         let found: i64 = count.query_row(
@@ -243,6 +276,7 @@ pub(super) fn counts(
                 filter.span.from,
                 end(&filter.span),
                 filter.ignored,
+                filter.side.map(DriftSide::as_str),
                 kind.as_str(),
             ],
             |row| row.get(0),

@@ -6,7 +6,7 @@
 use icu_normalizer::DecomposingNormalizerBorrowed;
 
 /// A path without what spellings of it differ in: case, and how accents are written.
-pub(super) fn folded(path: &str) -> String {
+pub(crate) fn folded(path: &str) -> String {
     if path.is_ascii() {
         return path.to_ascii_lowercase();
     }

@@ -1,9 +1,9 @@
-//! Which stretches of paths a scan has drawn conclusions in: what it went through, less the holes in it.
+//! Which stretches of paths a pass has drawn conclusions in: what it went through, less the holes in it.
 
-use crate::ledger::scans::Span;
+use super::scans::Span;
 
 /// What is left of a stretch without its holes, which may overlap and come in any order.
-pub(super) fn without(whole: &Span, holes: &[Span]) -> Vec<Span> {
+pub fn without(whole: &Span, holes: &[Span]) -> Vec<Span> {
     let mut holes: Vec<&Span> = holes.iter().collect();
     holes.sort_by(|a, b| a.from.cmp(&b.from));
     let mut left = Vec::new();

@@ -1,0 +1,173 @@
+//! The way through: which roots, which pass goes on, and what came of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use runsync_manifest::name::RunKey;
+use serde_json::Error as JsonError;
+
+use super::order::ViewOrder;
+use super::report::{ViewCounts, ViewReport};
+use crate::ledger::record::{Publication, PublicationState};
+use crate::ledger::scans::{Drift, DriftFilter, DriftKind, DriftSide, ScanRow, Span};
+use crate::rucio::Rucio;
+use crate::sync::SyncError;
+use crate::sync::budget::{Budget, Progress};
+use crate::sync::flow::Syncing;
+use crate::sync::report::SyncReport;
+use crate::sync::root::RootSync;
+
+/// A pass one way through, on its way.
+pub(super) struct Way {
+    pub(super) row: ScanRow,
+    pub(super) counts: ViewCounts,
+    requests_before: u64,
+}
+
+impl Syncing {
+    /// Compares records with Rucio's view of one root, or of all roots that are RSEs, as far as the order allows, and
+    /// keeps what differs. A root that fails keeps no other from it.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such root, and where `progress` broke off or the lease is lost.
+    pub fn view(
+        &self,
+        rucio: &Rucio,
+        order: &ViewOrder,
+        progress: &mut Progress<'_>,
+    ) -> Result<Vec<Result<ViewReport, SyncError>>, SyncError> {
+        let mut roots = self.roots(None)?;
+        if let Some(name) = &order.root {
+            roots.retain(|(flow, _)| flow.root().name == *name);
+            if roots.is_empty() {
+                return Err(SyncError::NoRoot { root: name.clone() });
+            }
+        }
+        let requests = order.requests.unwrap_or(u64::MAX);
+        let time = order.time.unwrap_or(Duration::MAX);
+        let mut budget = Budget::new(requests, time, progress);
+        let mut reports = Vec::new();
+        for root in roots {
+            let mut report = SyncReport::default();
+            let seen = self.at(root, (rucio, &mut budget), &mut report, |root| {
+                root.view(order)
+            });
+            match seen {
+                Err(error) if error.is_interruption() || error.is_fenced() => return Err(error),
+                seen => reports.push(seen),
+            }
+        }
+        Ok(reports)
+    }
+}
+
+impl RootSync<'_, '_> {
+    fn view(&mut self, order: &ViewOrder) -> Result<ViewReport, SyncError> {
+        let [mut records, mut replicas] = self.ways(order.anew)?;
+        self.ask_for_records(&mut records)?;
+        if !self.budget.is_spent() {
+            self.ask_for_replicas(&mut replicas)?;
+        }
+        let ways = [&records.row, &replicas.row];
+        let finished = ways.map(|row| row.finished_at);
+        Ok(ViewReport {
+            root: self.root().name.clone(),
+            rse: self.rse.clone(),
+            whole: ways.iter().all(|row| row.position.is_none()),
+            begun_at: records.row.begun_at.min(replicas.row.begun_at),
+            finished_at: match finished {
+                [Some(one), Some(other)] => Some(one.min(other)),
+                _ => None,
+            },
+            counts: records.counts.and(replicas.counts),
+            findings: self.found()?,
+        })
+    }
+
+    fn found(&self) -> Result<BTreeMap<DriftKind, u64>, SyncError> {
+        let mut found = BTreeMap::new();
+        for side in [DriftSide::Records, DriftSide::Replicas] {
+            let counts = self.ledger().drift_counts(&DriftFilter {
+                root: Some(self.root().name.clone()),
+                kind: None,
+                side: Some(side),
+                span: Span::all(),
+                ignored: false,
+            })?;
+            let of_side = counts.into_iter().filter(|(kind, _)| kind.side() == side);
+            found.extend(of_side);
+        }
+        Ok(found)
+    }
+
+    /// Both ways of the pass to go on with, of which one may be through; or of a new one.
+    fn ways(&self, anew: bool) -> Result<[Way; 2], SyncError> {
+        let (ledger, root) = (self.ledger(), &self.root().name);
+        let records = ledger.scan(root, DriftSide::Records.scope())?;
+        let replicas = ledger.scan(root, DriftSide::Replicas.scope())?;
+        let is_under_way = |row: &Option<ScanRow>| {
+            let position = row.as_ref().map(|row| &row.position);
+            position.is_some_and(Option::is_some)
+        };
+        let goes_on = !anew && (is_under_way(&records) || is_under_way(&replicas));
+        let way = |side: DriftSide, known: Option<ScanRow>| -> Result<Way, SyncError> {
+            let row = match known.filter(|_| goes_on) {
+                Some(row) => row,
+                None => ledger.begin_scan(root, side.scope(), "", self.flow.site().clock.now())?,
+            };
+            Ok(Way {
+                counts: serde_json::from_str(&row.counts).map_err(damaged)?,
+                row,
+                requests_before: self.budget.spent(),
+            })
+        };
+        // Begun together: one that is through waits for the other.
+        Ok([
+            way(DriftSide::Records, records)?,
+            way(DriftSide::Replicas, replicas)?,
+        ])
+    }
+
+    /// Writes down what was found, and where the pass is now; none: at its end.
+    pub(super) fn note_way(
+        &self,
+        way: &mut Way,
+        position: Option<String>,
+        (found, concluded): (&[Drift], &[Span]),
+    ) -> Result<(), SyncError> {
+        let now = self.flow.site().clock.now();
+        let spent = self.budget.spent();
+        way.counts.requests += spent - way.requests_before;
+        way.requests_before = spent;
+        way.row.tried_at = now;
+        way.row.finished_at = position.is_none().then_some(now).or(way.row.finished_at);
+        way.row.position = position;
+        way.row.counts = serde_json::to_string(&way.counts).map_err(damaged)?;
+        Ok(self.ledger().note_scan(&way.row, found, concluded)?)
+    }
+
+    /// Whether a run is one that Rucio knows: another's that it brings, or one of ours that is published.
+    pub(super) fn is_in_rucio(
+        &self,
+        run: &RunKey,
+        known: &mut BTreeMap<RunKey, bool>,
+    ) -> Result<bool, SyncError> {
+        if let Some(is_known) = known.get(run) {
+            return Ok(*is_known);
+        }
+        let is_known = self.is_carried(run) || {
+            let publications = self.ledger().publications_of(run)?;
+            let is_here = |one: &Publication| {
+                one.state == PublicationState::Published && one.root == self.root().name
+            };
+            publications.iter().any(is_here)
+        };
+        known.insert(run.clone(), is_known);
+        Ok(is_known)
+    }
+}
+
+fn damaged(error: JsonError) -> SyncError {
+    SyncError::Position { source: error }
+}

@@ -1,0 +1,170 @@
+//! What Rucio has here and what is recorded here are compared file by file, and what differs is found.
+
+use std::time::Duration;
+
+use harness::{Naming, Rucio};
+use runsync::ledger::scans::{DriftFilter, DriftFinding, DriftKind, Span};
+use runsync::sync::{ViewOrder, ViewReport};
+
+use crate::proof::shown;
+use crate::scene::{FILES, Scene, go_on};
+
+pub(crate) fn identity(server: &Rucio) {
+    differs(server, "SEEN_IDENTITY", Naming::Identity);
+}
+
+pub(crate) fn hash(server: &Rucio) {
+    differs(server, "SEEN_HASH", Naming::Hash);
+}
+
+/// Has site B compare all with Rucio's view.
+fn view(scene: &Scene<'_>, order: &ViewOrder) -> ViewReport {
+    let site = scene.b.site.open();
+    let syncing = &site.assembly.syncing;
+    let reports = syncing.view(syncing.rucio().unwrap(), order, &mut go_on);
+    let mut reports = reports.unwrap();
+    assert_eq!(reports.len(), 1);
+    reports.remove(0).unwrap()
+}
+
+fn whole(scene: &Scene<'_>) -> ViewReport {
+    let report = view(scene, &ViewOrder::default());
+    assert!(report.whole);
+    report
+}
+
+fn found(scene: &Scene<'_>) -> Vec<DriftFinding> {
+    let site = scene.b.site.open();
+    let filter = DriftFilter {
+        root: None,
+        kind: None,
+        side: None,
+        span: Span::all(),
+        ignored: true,
+    };
+    site.assembly
+        .parts
+        .ledger
+        .drift(&filter, None, 1_000)
+        .unwrap()
+}
+
+/// Kinds and last parts of the paths of what is found.
+fn named(scene: &Scene<'_>) -> Vec<(DriftKind, String)> {
+    let last = |one: &DriftFinding| one.path.as_str().rsplit('/').next().unwrap().to_owned();
+    let found = found(scene);
+    found.iter().map(|one| (one.kind, last(one))).collect()
+}
+
+/// Changes a replica at site B behind Rucio's back.
+fn change(scene: &Scene<'_>, name: &str, set: &str) {
+    let there = &scene.b.rse.name;
+    let sql = format!(
+        "update replicas set {set} where name = '{name}' and rse_id = (select id from rses where rse = '{there}')"
+    );
+    scene.server.sql(&sql).unwrap();
+}
+
+fn differs(server: &Rucio, name: &str, naming: Naming) {
+    let scene = Scene::new(server, name, naming);
+    let say = |case: &str, outcome: &str| shown(&format!("{naming:?}: {case}"), outcome);
+    let run = &format!("u/{}/run", name.to_lowercase());
+    scene.bring(run);
+    scene.pass();
+    let report = whole(&scene);
+    let files = u64::from(FILES);
+    let counts = report.counts;
+    assert!(report.is_well(), "{report:?}");
+    assert_eq!((counts.records, counts.agree), (files, files), "{report:?}");
+    assert!(counts.replicas > files && counts.others > 0, "{report:?}");
+    say("all is as Rucio says", "nothing is found");
+
+    let file = |number: u32| format!("{run}/calexp/{number}.fits");
+    let (there, scope) = (&scene.b.rse.name, &scene.b.scope);
+    let rse = format!("(select id from rses where rse = '{there}')");
+    for table in ["locks", "replicas"] {
+        let name = file(0);
+        let sql = format!("delete from {table} where name = '{name}' and rse_id = {rse}");
+        server.sql(&sql).unwrap();
+    }
+    change(&scene, &file(1), "state = 'D'");
+    let stray = format!("{run}/stray.fits");
+    let replica = serde_json::json!({
+        "rse": there,
+        "files": [{"scope": scope, "name": stray, "bytes": 3, "adler32": "00000001"}],
+    });
+    server.rest("POST", "/replicas", Some(&replica)).unwrap();
+    server
+        .sql(&format!(
+            "update dids set bytes = 3 where name = '{}'",
+            file(2)
+        ))
+        .unwrap();
+    change(&scene, &file(2), "bytes = 3");
+
+    // A pass that stops for its limits goes on, and finds the same.
+    let order = ViewOrder {
+        requests: Some(1),
+        time: Some(Duration::from_secs(60)),
+        ..ViewOrder::default()
+    };
+    let mut goes = 1;
+    while !view(&scene, &order).whole {
+        goes += 1;
+        assert!(goes < 20, "a pass comes further each time");
+    }
+    assert!(goes > 1, "one request is no whole pass");
+    let expected = [
+        (DriftKind::SiteOnly, "0.fits".to_owned()),
+        (DriftKind::RucioState, "1.fits".to_owned()),
+        (DriftKind::RucioDiffers, "2.fits".to_owned()),
+        (DriftKind::RucioOnly, "stray.fits".to_owned()),
+    ];
+    assert_eq!(named(&scene), expected);
+    let details: Vec<String> = found(&scene).into_iter().map(|one| one.detail).collect();
+    assert!(details[1].contains("BAD"), "{details:?}");
+    assert!(details[2].contains("3 bytes"), "{details:?}");
+    assert!(
+        details[3].contains("AVAILABLE") && details[3].contains("no rule keeps it"),
+        "{details:?}"
+    );
+    assert_eq!(scene.standing(run), (files, 0), "nothing is changed");
+    say(
+        "a replica is gone, bad, known otherwise, or unknown here",
+        "each is found, and nothing is changed",
+    );
+
+    change(&scene, &file(1), "state = 'A'");
+    let gone = format!("delete from replicas where name = '{stray}' and rse_id = {rse}");
+    server.sql(&gone).unwrap();
+    let report = whole(&scene);
+    assert!(!report.is_well());
+    let left = [expected[0].clone(), expected[2].clone()];
+    assert_eq!(named(&scene), left);
+    assert!(found(&scene).iter().all(|one| one.times == 2));
+    say(
+        "some of it is put right",
+        "its findings go, the others are seen twice",
+    );
+}
+
+/// Where Rucio gives no answer, nothing heals and nothing is found.
+pub(crate) fn away(server: &Rucio) {
+    let scene = Scene::new(server, "SEEN_AWAY", Naming::Identity);
+    let run = "u/seen_away/run";
+    scene.bring(run);
+    scene.pass();
+    let name = format!("{run}/calexp/0.fits");
+    change(&scene, &name, "state = 'D'");
+    whole(&scene);
+    let before = named(&scene);
+    assert_eq!(before, [(DriftKind::RucioState, "0.fits".to_owned())]);
+    scene.configure_b("size", "http://127.0.0.1:9", "");
+    let site = scene.b.site.open();
+    let syncing = &site.assembly.syncing;
+    let reports = syncing.view(syncing.rucio().unwrap(), &ViewOrder::default(), &mut go_on);
+    assert!(reports.unwrap().remove(0).is_err());
+    drop(site);
+    assert_eq!(named(&scene), before);
+    shown("Rucio is away", "what was found stays, nothing is found");
+}
