@@ -92,7 +92,7 @@ impl Args {
             }
         };
         Ok(Order {
-            root: self.root.clone(),
+            roots: self.root.clone().into_iter().collect(),
             below: self.prefix.clone(),
             limits: Limits {
                 objects: self.objects,
@@ -102,6 +102,7 @@ impl Args {
             },
             checks,
             anew: self.anew,
+            ..Order::default()
         })
     }
 }

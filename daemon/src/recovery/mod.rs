@@ -28,6 +28,8 @@ mod span;
 
 mod twin;
 
+mod stretches;
+
 mod merge;
 
 mod streams;
@@ -46,6 +48,8 @@ mod earlier;
 
 mod sample;
 
+mod belonging;
+
 mod judge;
 
 mod batch;
@@ -54,10 +58,20 @@ mod report;
 
 mod pass;
 
+mod pace;
+
+mod turns;
+
 mod flow;
+
+mod standing;
+
+mod work;
 
 pub use self::budget::{Limits, Progress};
 pub use self::error::ScanError;
 pub use self::flow::Scanning;
-pub use self::order::{Checks, Order};
+pub use self::order::{Checks, Order, Pace, RunScope};
 pub use self::report::{OverdueRun, ScanCounts, ScanReport, StaleJournal};
+pub use self::standing::{RootScans, ScanStanding, root_scans, standings};
+pub use self::work::ScanWork;
