@@ -103,6 +103,11 @@ impl ScanError {
         }
     }
 
+    /// Whether another scan of that root is under way.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Busy { .. })
+    }
+
     /// Whether what was asked for is wrong, and nothing else.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::NoRoot { .. } | Self::NoRun { .. })

@@ -66,12 +66,19 @@ mod flow;
 
 mod standing;
 
+mod printed;
+
+mod chart;
+
+mod page;
+
 mod work;
 
 pub use self::budget::{Limits, Progress};
 pub use self::error::ScanError;
 pub use self::flow::Scanning;
 pub use self::order::{Checks, Order, Pace, RunScope};
+pub use self::page::FindingsPage;
 pub use self::report::{OverdueRun, ScanCounts, ScanReport, StaleJournal};
 pub use self::standing::{RootScans, ScanStanding, root_scans, standings};
 pub use self::work::ScanWork;
