@@ -5,6 +5,7 @@
 
 use std::io;
 use std::num::NonZeroU64;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,9 +30,9 @@ use super::problem::{Problem, ProblemBody};
 use super::record::{Asking, Recorded};
 use super::surface::{Surface, blocking};
 use crate::disposition::Disposition;
-use crate::loops::Loops;
+use crate::jobs::GoOn;
 use crate::recovery::{Checks, Limits, Order, RunScope, ScanError, ScanReport, ScanStanding};
-use crate::recovery::{ScanCounts, standings};
+use crate::recovery::{ScanCounts, Scanning, standings};
 
 /// How often it is told how far a scan has come: often enough for a progress bar.
 const TOLD_EVERY: Duration = Duration::from_millis(500);
@@ -201,8 +202,18 @@ pub(super) async fn scan(
     let recorded = blocking(move || Recorded::begin(asking, &of, at)).await??;
     let (count, counts) = watch::channel(ScanCounts::default());
     let (tell, told) = mpsc::channel(REPORTS_AHEAD);
+    // Clients are let go before the loops stop.
+    let ending = surface.tasks.ending().clone();
+    let go_on: GoOn = Arc::new(move || {
+        if ending.is_cancelled() {
+            ControlFlow::Break(())
+        } else {
+            loops.go_on()
+        }
+    });
+    let scanning = Arc::clone(&surface.loops()?.assembly().scanning);
     surface.tasks.spawn(async move {
-        let done = blocking(move || perform(&loops, &order, &count));
+        let done = blocking(move || perform(&scanning, &order, (&go_on, &count)));
         let events = match done.await {
             Ok((events, outcome)) => {
                 let noted = blocking(move || recorded.end(&outcome)).await;
@@ -238,13 +249,13 @@ fn subject(order: &Order) -> String {
 
 /// Scans, and says what to tell and what to write down. Blocks.
 fn perform(
-    loops: &Arc<Loops>,
+    scanning: &Scanning,
     order: &Order,
-    count: &watch::Sender<ScanCounts>,
+    (go_on, count): (&GoOn, &watch::Sender<ScanCounts>),
 ) -> (Vec<ScanEvent>, String) {
-    let scanned = loops.assembly().scanning.scan(order, &mut |counts| {
+    let scanned = scanning.scan(order, &mut |counts| {
         count.send_replace(*counts);
-        loops.go_on()
+        go_on()
     });
     let failed = |problem: Problem| {
         let outcome = problem.detail().to_owned();
@@ -274,7 +285,7 @@ fn perform(
             }
         });
     }
-    if loops.go_on().is_break() {
+    if go_on().is_break() {
         let (last, outcome) = failed(Problem::stopping());
         events.push(last);
         return (events, outcome);

@@ -1,6 +1,7 @@
 //! `/v1/schedule`: the jobs of the site, when they are done, and doing one now.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,9 +115,18 @@ pub(super) async fn run(
     let (of, at) = (Arc::clone(&loops), surface.clock.now());
     let recorded = blocking(move || Recorded::begin(asking, &of, at)).await??;
     let (tell, told) = oneshot::channel();
+    // Clients are let go before the loops stop.
+    let (ending, asked) = (surface.tasks.ending().clone(), Arc::clone(&loops));
+    let go_on: GoOn = Arc::new(move || {
+        if ending.is_cancelled() {
+            ControlFlow::Break(())
+        } else {
+            asked.go_on()
+        }
+    });
     surface.tasks.spawn(async move {
         let done = blocking(move || {
-            let event = perform(&loops, &name);
+            let event = perform(&loops, &name, &go_on);
             recorded.end(match &event {
                 JobEvent::Working => "done",
                 JobEvent::Ended { outcome, .. } => outcome.as_str(),
@@ -131,14 +141,12 @@ pub(super) async fn run(
     Ok(answer(told))
 }
 
-fn perform(loops: &Arc<Loops>, name: &JobName) -> JobEvent {
+fn perform(loops: &Loops, name: &JobName, go_on: &GoOn) -> JobEvent {
     let Some(scheduled) = loops.job(name) else {
         return failed(&Problem::stopping());
     };
-    let asked = Arc::clone(loops);
-    let go_on: GoOn = Arc::new(move || asked.go_on());
     let job = &scheduled.job;
-    match job.perform(|occasion| scheduled.work.run(occasion, &go_on)) {
+    match job.perform(|occasion| scheduled.work.run(occasion, go_on)) {
         Ok(Ok(ending)) => JobEvent::Ended {
             outcome: ending.outcome,
             detail: ending.detail,

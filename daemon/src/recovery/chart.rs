@@ -106,7 +106,7 @@ mod tests {
             "{chart}"
         );
         assert!(
-            chart.contains("x=\"320\" y=\"2\" width=\"234\" height=\"16\" class=\"lost\""),
+            chart.contains("x=\"320\" y=\"2\" width=\"235\" height=\"16\" class=\"lost\""),
             "{chart}"
         );
         assert!(

@@ -34,7 +34,8 @@ pub(super) fn share(pass: Progressing, now: Timestamp, next: Option<Timestamp>) 
     let wanted = u128::from(pass.whole) * passed.as_nanos();
     let wanted = wanted.div_ceil(pass.period.as_nanos().max(1));
     let wanted = u64::try_from(wanted).unwrap_or(u64::MAX);
-    Some(wanted.saturating_sub(met))
+    // That no more follows is seen at the end alone.
+    (wanted < pass.whole).then(|| wanted.saturating_sub(met))
 }
 
 #[cfg(test)]
