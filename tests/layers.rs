@@ -49,6 +49,7 @@ const LAYERS: &[(Within, &[&str])] = &[
             "create",
             "ingest",
             "removal",
+            "jobs",
         ],
     ),
     (

@@ -7,6 +7,7 @@ use runsync_manifest::name::{RunPrefix, SiteName};
 use crate::adopt::Adopt;
 use crate::events::EventSource;
 use crate::http::Http;
+use crate::jobs::{JobKind, Scheduled};
 use crate::peer::Peer;
 use crate::problem::{KeyPath, Reason};
 use crate::raw::Document;
@@ -118,6 +119,64 @@ pub(crate) fn check_events(
                 &login.password_file,
                 &roots,
             );
+        }
+    }
+}
+
+/// Reports where jobs and roots do not fit together.
+pub(crate) fn check_schedules(
+    document: &Document<'_>,
+    schedules: &[Option<Scheduled>],
+    roots: &[Option<Root>],
+) {
+    let roots: Vec<_> = numbered("root", roots).collect();
+    let numbered: Vec<_> = numbered("schedule", schedules).collect();
+    let names = numbered.iter().map(|(at, job)| (at.key("name"), &job.name));
+    check_differ(document, "name", names);
+    for (at, job) in &numbered {
+        check_roots_of(document, at, job, &roots);
+        if job.job == JobKind::Sync && !document.has("rucio") {
+            let reason = Reason::new("is \"sync\", and the site has no Rucio");
+            document.report(
+                at.key("job"),
+                reason.hint("add `[rucio]`, or take this job away"),
+            );
+        }
+    }
+    let scans = |root: &Root| {
+        let mut jobs = numbered.iter().map(|(_, job)| job);
+        jobs.any(|job| job.job == JobKind::Scan && job.concerns(&root.name))
+    };
+    // A job that cannot be read may be the one.
+    let is_whole = numbered.len() == schedules.len();
+    for (at, root) in &roots {
+        if is_whole && root.scan_period.is_some() && !scans(root) {
+            let reason = Reason::new("is of no use: no `[[schedule]]` scans this root");
+            let hint = "add `[[schedule]]` with `name`, `job = \"scan\"` and `at`";
+            document.report(at.key("scan_period"), reason.hint(hint));
+        }
+    }
+}
+
+fn check_roots_of(
+    document: &Document<'_>,
+    at: &KeyPath,
+    job: &Scheduled,
+    roots: &[(KeyPath, &Root)],
+) {
+    for (index, name) in job.roots.iter().enumerate() {
+        let key = at.key("roots").index(index);
+        let found = roots.iter().find(|(_, root)| root.name == *name);
+        match found {
+            None => {
+                let reason = Reason::new(format!("is `{name}`, and no root is called so"));
+                document.report(key, reason.hint("name the `name` of a `[[root]]`"));
+            }
+            Some((_, root)) if job.job == JobKind::Sync && root.rse.is_none() => {
+                let reason = Reason::new(format!("is `{name}`, which is no RSE"));
+                document.report(key, reason.hint("name the `rse` that Rucio knows it as"));
+            }
+            Some(_) => {}
         }
     }
 }

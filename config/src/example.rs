@@ -110,6 +110,8 @@ mod tests {
         assert!(long.rucio.take().is_some());
         assert!(long.adopt.take().is_some());
         assert_eq!(long.event_sources.drain(..).count(), 2);
+        assert!(root.scan_period.take().is_some());
+        assert_eq!(long.schedules.drain(..).count(), 1);
         assert!(root.confirm_files_per_second.take().is_some());
         assert!(root.confirm_bytes_per_second.take().is_some());
         assert!(long.http.listen.take().is_some() && long.http.tls.take().is_some());

@@ -37,6 +37,8 @@ pub mod removal;
 
 mod schedule;
 
+pub mod jobs;
+
 mod sync;
 
 pub mod rucio;

@@ -190,6 +190,12 @@ pub struct Root {
     /// After this long, a run that still waits for artifacts is reported.
     #[serde(serialize_with = "crate::duration::serialize")]
     pub waiting_deadline: Duration,
+    /// In this time scans by schedule see everything once; none: as their own limits have it.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "serialize_duration"
+    )]
+    pub scan_period: Option<Duration>,
     /// Most artifact directories watched by inotify at once.
     pub watched_directories_max: usize,
     /// Threads that confirm artifacts.
@@ -232,6 +238,7 @@ impl Root {
         let settle = section.or("settle", SETTLE);
         let torn_deadline = section.or("torn_deadline", TORN_DEADLINE);
         let waiting_deadline = section.or("waiting_deadline", WAITING_DEADLINE);
+        let scan_period = section.optional("scan_period");
         let watched_directories_max =
             section.or("watched_directories_max", WATCHED_DIRECTORIES_MAX);
         let confirm_threads = section.or("confirm_threads", CONFIRM_THREADS);
@@ -257,6 +264,7 @@ impl Root {
             settle,
             torn_deadline,
             waiting_deadline,
+            scan_period,
             watched_directories_max,
             confirm_threads,
             confirm_files_per_second,
@@ -282,6 +290,14 @@ fn rate(section: &Section<'_, '_>, key: &'static str, rate: Option<u64>) -> Opti
 )]
 fn serialize_bytes<S: Serializer>(bytes: &Option<NonZeroU64>, to: S) -> Result<S::Ok, S::Error> {
     bytes.map(|bytes| Bytes(bytes.get())).serialize(to)
+}
+
+#[expect(clippy::ref_option, reason = "what serde calls it with")]
+fn serialize_duration<S: Serializer>(time: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => crate::duration::serialize(time, to),
+        None => to.serialize_none(),
+    }
 }
 
 /// The folder that a `file:///` URL names.

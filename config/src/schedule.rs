@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use chrono::{DateTime, Utc};
+use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use serde::Serialize;
 use toml::de::DeValue;
@@ -27,6 +29,15 @@ impl Schedule {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The first of its times that is later than this one, both in whole seconds since 1970 (UTC); none where
+    /// none is left.
+    pub fn next_after(&self, second: i64) -> Option<i64> {
+        let after: DateTime<Utc> = DateTime::from_timestamp(second, 0)?;
+        let cron = parse(&self.0).ok()?;
+        let next = cron.find_next_occurrence(&after, false).ok()?;
+        Some(next.timestamp())
+    }
 }
 
 impl fmt::Display for Schedule {
@@ -44,17 +55,21 @@ impl Value for Schedule {
         {
             return Err(Reason::new("names a time zone, and schedules are in UTC").hint(HINT));
         }
-        let parser = CronParser::builder()
-            .seconds(Seconds::Required)
-            .year(Year::Disallowed)
-            // As the scheduler reads it.
-            .dom_and_dow(true)
-            .build();
-        match parser.parse(text) {
+        match parse(text) {
             Ok(_) => Ok(Self(text.to_owned())),
             Err(error) => Err(Reason::new(format!("is no cron expression: {error}")).hint(HINT)),
         }
     }
+}
+
+fn parse(text: &str) -> Result<Cron, croner::errors::CronError> {
+    let parser = CronParser::builder()
+        .seconds(Seconds::Required)
+        .year(Year::Disallowed)
+        // As the scheduler reads it.
+        .dom_and_dow(true)
+        .build();
+    parser.parse(text)
 }
 
 #[cfg(test)]
@@ -81,5 +96,25 @@ mod tests {
         ] {
             assert!(read(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn another_zone_is_refused_with_what_to_write() {
+        for text in ["TZ=Europe/Paris 0 0 * * * *", "CRON_TZ=UTC 0 0 * * * *"] {
+            let reason = read(text).unwrap_err();
+            assert!(reason.text.contains("schedules are in UTC"), "{reason:?}");
+            assert!(reason.hint.unwrap().contains("in UTC"));
+        }
+    }
+
+    #[test]
+    fn the_next_time_is_later_than_the_one_asked_about() {
+        let nightly = read("0 30 3 * * *").unwrap();
+        // 2026-11-28T03:30:00Z
+        let at = 1_795_836_600;
+        assert_eq!(nightly.next_after(at - 1), Some(at));
+        assert_eq!(nightly.next_after(at), Some(at + 24 * 60 * 60));
+        let never = read("0 0 0 30 2 *").unwrap();
+        assert_eq!(never.next_after(at), None);
     }
 }

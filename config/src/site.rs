@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use crate::adopt::Adopt;
 use crate::events::{EventSource, Events};
 use crate::http::Http;
+use crate::jobs::Scheduled;
 use crate::lease::Lease;
 use crate::log::Log;
 use crate::peer::Peer;
@@ -58,6 +59,8 @@ pub struct Site {
     pub events: Events,
     /// Where messages are heard; names differ.
     pub event_sources: Vec<EventSource>,
+    /// What is done at which times; names differ.
+    pub schedules: Vec<Scheduled>,
     /// How the service logs.
     pub log: Log,
 }
@@ -100,6 +103,11 @@ impl Site {
             .into_iter()
             .map(|section| EventSource::read(section, base, own.name.as_ref()))
             .collect();
+        let schedules: Vec<_> = top
+            .sections("schedule")
+            .into_iter()
+            .map(Scheduled::read)
+            .collect();
         let log = Log::read(top.section("log"));
         top.finish();
         trust::attach(document, &own.trusted_keys_directory, &mut peers);
@@ -111,6 +119,7 @@ impl Site {
             consistency::check_adopt(document, adopt, &roots);
         }
         consistency::check_events(document, &event_sources, &roots);
+        consistency::check_schedules(document, &schedules, &roots);
         Some(Self {
             config_file: file.to_owned(),
             name: own.name?,
@@ -135,6 +144,7 @@ impl Site {
             },
             events,
             event_sources: event_sources.into_iter().collect::<Option<_>>()?,
+            schedules: schedules.into_iter().collect::<Option<_>>()?,
             log,
         })
     }
@@ -185,6 +195,8 @@ impl Serialize for Site {
             events: Events,
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
             event_source: &'s [EventSource],
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            schedule: &'s [Scheduled],
             log: &'s Log,
         }
         #[derive(Serialize)]
@@ -214,6 +226,7 @@ impl Serialize for Site {
             adopt: self.adopt.as_ref(),
             events: self.events,
             event_source: &self.event_sources,
+            schedule: &self.schedules,
             log: &self.log,
         };
         written.serialize(to)

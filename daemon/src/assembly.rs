@@ -10,6 +10,7 @@ use std::sync::{Arc, RwLock};
 use std::thread;
 use std::time::Duration;
 
+use runsync_config::jobs::{JobKind, JobName, Missed, Scheduled};
 use runsync_config::registry::RegistryBackend;
 use runsync_config::root::RootName;
 use runsync_config::site::Site;
@@ -27,19 +28,20 @@ use crate::events::{Hearing, Takers};
 use crate::ingest::flow::{Flow, SiteParts};
 use crate::ingest::following::Following;
 use crate::ingest::trust::Trust;
+use crate::jobs::{Job, Work};
 use crate::lease::{
     Fence, Held, Holder, HolderKind, Keeper, LeaseError, Standing, Tenure, Vacancy,
 };
 use crate::ledger::hints::HintTaker;
 use crate::ledger::{Ledger, LedgerError, SqliteLease, SqliteLedger};
 use crate::publish::{self, PublishRoot, Publishing};
-use crate::recovery::Scanning;
+use crate::recovery::{ScanWork, Scanning};
 use crate::registration_lock::{RegistrationLock, RegistrationLockError};
 use crate::registry::{Registry, RegistryError, SqliteRegistry};
 use crate::removal::{Ground, NamedRoot, PeerScopes, Removing};
 use crate::rucio::{Rucio, RucioError};
 use crate::sqlite::{SqliteError, Unfenced};
-use crate::sync::{self, Syncing};
+use crate::sync::{self, SyncPart, SyncWork, Syncing};
 
 /// Name of the ledger's file in the state directory.
 pub const LEDGER_FILE: &str = "ledger.sqlite3";
@@ -475,8 +477,21 @@ pub struct Assembly {
     pub syncing: Arc<Syncing>,
     /// Compares roots with their records.
     pub scanning: Arc<Scanning>,
+    /// What is done by schedule.
+    pub jobs: Vec<ScheduledJob>,
+    /// What passes by the schedule of `[rucio.sync]` are written down as, where there are any.
+    pub rucio_sync: Option<Arc<Job>>,
     /// The site's repository.
     pub repository: RepositoryId,
+}
+
+/// A job, and what it does.
+#[derive(Debug, Clone)]
+pub struct ScheduledJob {
+    /// The job.
+    pub job: Arc<Job>,
+    /// What it does.
+    pub work: Arc<dyn Work>,
 }
 
 impl Assembly {
@@ -551,6 +566,20 @@ impl Assembly {
             signing_key_file: site.signing_key_file.clone(),
         }));
         let scanning = Arc::new(Scanning::new(flows.clone(), Arc::clone(&removing)));
+        let jobs = site
+            .schedules
+            .iter()
+            .map(|scheduled| ScheduledJob {
+                job: Arc::new(Job::new(
+                    (scheduled.name.clone(), scheduled.job),
+                    (scheduled.at.clone(), scheduled.missed),
+                    Arc::clone(&parts.ledger),
+                    Arc::clone(&parts.clock),
+                )),
+                work: work(site, scheduled, (&scanning, &syncing)),
+            })
+            .collect();
+        let rucio_sync = rucio_sync(site, &parts);
         let takers = Takers {
             // Without Rucio nobody can tell what is so: hints wait, and are given up in the end.
             sync: syncing
@@ -574,6 +603,8 @@ impl Assembly {
             events,
             syncing,
             scanning,
+            jobs,
+            rucio_sync,
             repository,
         })
     }
@@ -585,6 +616,34 @@ impl Assembly {
         self.removing.ground().peers.set(&site.peers);
         Ok(())
     }
+}
+
+/// What a job of the schedule does: the one place that knows every kind.
+fn work(
+    site: &Site,
+    scheduled: &Scheduled,
+    (scanning, syncing): (&Arc<Scanning>, &Arc<Syncing>),
+) -> Arc<dyn Work> {
+    let roots = scheduled.roots.clone();
+    match &scheduled.scan {
+        Some(limits) => Arc::new(ScanWork::new(Arc::clone(scanning), roots, *limits)),
+        None => {
+            let named = site.roots.iter().filter(|root| roots.contains(&root.name));
+            let part = SyncPart::Whole(named.filter_map(|root| root.rse.clone()).collect());
+            Arc::new(SyncWork::new(Arc::clone(syncing), part))
+        }
+    }
+}
+
+/// The job that `[rucio.sync]` describes.
+fn rucio_sync(site: &Site, parts: &SiteParts) -> Option<Arc<Job>> {
+    let schedule = site.rucio.as_ref()?.sync.schedule.clone();
+    Some(Arc::new(Job::new(
+        (JobName::rucio_sync(), JobKind::Sync),
+        (schedule, Missed::Run),
+        Arc::clone(&parts.ledger),
+        Arc::clone(&parts.clock),
+    )))
 }
 
 fn publishing(

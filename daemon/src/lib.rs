@@ -45,6 +45,8 @@ pub mod rucio;
 
 pub mod worker;
 
+pub mod jobs;
+
 pub mod removal;
 
 pub mod ingest;

@@ -9,21 +9,23 @@ use std::sync::{Arc, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use runsync_config::jobs::JobName;
 use runsync_config::root::RootName;
 use runsync_config::site::Site;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::assembly::{Assembly, AssemblyError};
+use crate::assembly::{Assembly, AssemblyError, ScheduledJob};
 use crate::clock::Clock;
 use crate::ingest::following::FollowWorker;
 use crate::ingest::workers::{ConfirmWorker, ManifestWorker, Requests};
+use crate::jobs::JobWorker;
 use crate::lease::{Fence, Holder, LeaseRow};
 use crate::poison::unpoisoned;
 use crate::publish::{PublishWorker, RuleEndingWorker};
 use crate::registry::removal::Operation;
 use crate::removal::RemovalWorker;
-use crate::sync::{Concerned, SyncDue, SyncWorker};
+use crate::sync::{Concerned, SyncDue, SyncPart, SyncWork, SyncWorker};
 use crate::telemetry::{metrics, removals};
 use crate::worker::{Driver, StillRunning, Wake, WorkerStatus};
 
@@ -115,6 +117,7 @@ impl Loops {
             rules: rules.clone(),
         };
         start_syncing(&driver, &assembly, (&syncing, &sync_due), concerned);
+        start_jobs(&driver, &assembly);
         Self {
             assembly,
             driver,
@@ -166,6 +169,17 @@ impl Loops {
     pub fn wake_syncing(&self) {
         self.sync_due.set();
         self.syncing.wake();
+    }
+
+    /// The job of that name, and what it does.
+    pub fn job(&self, name: &JobName) -> Option<ScheduledJob> {
+        let assembly = &self.assembly;
+        let own = assembly.rucio_sync.iter().map(|job| ScheduledJob {
+            job: Arc::clone(job),
+            work: Arc::new(SyncWork::new(Arc::clone(&assembly.syncing), SyncPart::Next)),
+        });
+        let mut all = own.chain(assembly.jobs.iter().cloned());
+        all.find(|one| one.job.name == *name)
     }
 
     /// Has the loop that ends the rules of removed runs look at all of them now.
@@ -236,20 +250,35 @@ fn start_syncing(
     concerned: Concerned,
 ) {
     let syncing = &assembly.syncing;
-    let Ok(rucio) = syncing.rucio() else { return };
+    let Some(job) = &assembly.rucio_sync else {
+        return;
+    };
     if syncing.roots(None).is_err() {
         return;
     }
     syncing.concerns(concerned);
-    let (of, is_due) = (Arc::clone(syncing), due.clone());
+    let (of, is_due, noted) = (Arc::clone(syncing), due.clone(), Arc::clone(job));
     driver.start("syncing".to_owned(), wake.clone(), move || {
-        Box::new(SyncWorker::new(Arc::clone(&of), is_due.clone()))
+        let (of, noted) = (Arc::clone(&of), Arc::clone(&noted));
+        Box::new(SyncWorker::new(of, is_due.clone(), noted))
     });
     let (wake, due) = (wake.clone(), due.clone());
-    driver.schedule("syncing", &rucio.config().sync.schedule, move || {
+    driver.schedule(job.name.to_string(), &job.at, move || {
         due.set();
         wake.wake();
     });
+}
+
+/// Starts a loop for each job of the schedule: so none waits for another, and none is under way twice.
+fn start_jobs(driver: &Driver, assembly: &Assembly) {
+    for ScheduledJob { job, work } in &assembly.jobs {
+        let wake = Wake::new();
+        let (of, does) = (Arc::clone(job), Arc::clone(work));
+        driver.start(format!("job {}", job.name), wake.clone(), move || {
+            Box::new(JobWorker::new(Arc::clone(&of), Arc::clone(&does)))
+        });
+        driver.schedule(job.name.to_string(), &job.at, move || wake.wake());
+    }
 }
 
 /// Which part a process has.

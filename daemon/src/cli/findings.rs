@@ -1,6 +1,7 @@
 //! `findings`: drift that scans have found, and what an operator says of it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use runsync_config::root::RootName;
 use runsync_manifest::name::ArtifactPath;
@@ -11,8 +12,10 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::Row;
 use crate::cli::scan::without_daemon;
-use crate::cli::{collector, turn};
+use crate::cli::source::Way;
+use crate::cli::{collector, findings_report, turn};
 use crate::clock::{Clock, SystemClock};
+use crate::http::{Client, IgnoredFinding, Lines, ToIgnore};
 use crate::ledger::Ledger;
 use crate::ledger::scans::{DriftFilter, DriftFinding, DriftKind, Ignored, Span};
 
@@ -34,9 +37,9 @@ enum What {
     List(List),
     /// Show all that is known of the finding at a path
     Show(Show),
-    /// Have findings left out of lists and exit codes, for as long as the same is found; the daemon must
-    /// not run meanwhile
+    /// Have findings left out of lists and exit codes, for as long as the same is found
     Ignore(Ignore),
+    Report(findings_report::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -56,6 +59,8 @@ struct List {
     /// Print comma-separated values (RFC 4180)
     #[arg(long)]
     csv: bool,
+    #[command(flatten)]
+    way: Way,
 }
 
 #[derive(Debug, clap::Args)]
@@ -66,6 +71,8 @@ struct Show {
     /// Only in this root
     #[arg(long, value_name = "NAME")]
     root: Option<RootName>,
+    #[command(flatten)]
+    way: Way,
 }
 
 #[derive(Debug, clap::Args)]
@@ -82,6 +89,8 @@ struct Ignore {
     /// Leave them out no more
     #[arg(long, conflicts_with = "why")]
     undo: bool,
+    #[command(flatten)]
+    way: Way,
 }
 
 fn kind(text: &str) -> Result<DriftKind, String> {
@@ -148,6 +157,9 @@ impl fmt::Display for Shown {
             f,
             "\n  seen     {times} times, first {first:.0}, last {last:.0}"
         )?;
+        if let Some(run) = &finding.run {
+            write!(f, "\n  run      {run}")?;
+        }
         if let Some(twin) = &finding.twin {
             write!(
                 f,
@@ -167,20 +179,22 @@ impl fmt::Display for Shown {
 
 /// What was done about one finding.
 #[derive(Debug, Serialize)]
-struct Done {
-    root: RootName,
-    path: ArtifactPath,
-    ignored: bool,
-}
+#[serde(transparent)]
+struct Done(IgnoredFinding);
 
 impl fmt::Display for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = if self.ignored {
+        let IgnoredFinding {
+            root,
+            path,
+            ignored,
+        } = &self.0;
+        let what = if *ignored {
             "left out"
         } else {
             "no longer left out"
         };
-        write!(f, "{} in {}: {what}", self.path, self.root)
+        write!(f, "{path} in {root}: {what}")
     }
 }
 
@@ -189,6 +203,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
         What::List(list) => self::list(list, context),
         What::Show(show) => self::show(show, context),
         What::Ignore(which) => ignore(which, context),
+        What::Report(report) => findings_report::run(report, context),
     }
 }
 
@@ -196,7 +211,13 @@ fn list(list: &List, context: &Context) -> Result<Outcome, Failure> {
     if list.csv && context.json() {
         return Err(Failure::new("`--csv` and `--json` are two forms of one answer").usage());
     }
-    let ledger = Readers::for_a_command(context.site()?)?.ledger;
+    let mut output = context.output();
+    if list.csv {
+        let header = DriftFinding::HEADER.iter();
+        let header: Vec<String> = header.map(|cell| (*cell).to_owned()).collect();
+        output.raw(csv(&header).as_bytes())?;
+    }
+    let mut is_first = true;
     let filter = DriftFilter {
         root: list.root.clone(),
         kind: list.kind,
@@ -204,25 +225,12 @@ fn list(list: &List, context: &Context) -> Result<Outcome, Failure> {
         span: Span::below(list.prefix.as_ref()),
         ignored: list.all,
     };
-    let mut output = context.output();
-    if list.csv {
-        output.raw(
-            csv(&DriftFinding::HEADER
-                .iter()
-                .map(|cell| (*cell).to_owned())
-                .collect::<Vec<_>>())
-            .as_bytes(),
-        )?;
-    }
-    let (mut after, mut is_first) = (None, true);
-    loop {
-        let at = after.as_ref();
-        let at = at.map(|(root, path): &(RootName, String)| (root, path.as_str()));
-        let page = ledger.drift(&filter, at, PAGE)?;
-        let is_last = page.len() < PAGE;
-        after = page
-            .last()
-            .map(|last| (last.root.clone(), last.path.to_string()));
+    let below = list
+        .prefix
+        .as_ref()
+        .map(|folder| ("prefix", folder.as_str()));
+    let findings = Findings::open(list.way, context)?;
+    findings.each_page(&filter, below, &mut |page| {
         if list.csv {
             let lines = page.iter().map(|finding| csv(&finding.cells()));
             output.bytes(lines.collect::<String>().as_bytes())?;
@@ -232,9 +240,77 @@ fn list(list: &List, context: &Context) -> Result<Outcome, Failure> {
             output.more_rows(page)?;
         }
         is_first = false;
+        Ok(())
+    })?;
+    output.flush()?;
+    Ok(Outcome::Done)
+}
+
+/// Where findings are read.
+enum Findings {
+    /// By the daemon.
+    Daemon(Client),
+    /// In the ledger.
+    Ledger(Arc<dyn Ledger>),
+}
+
+type Page<'e> = dyn FnMut(Vec<DriftFinding>) -> Result<(), Failure> + 'e;
+
+impl Findings {
+    fn open(way: Way, context: &Context) -> Result<Self, Failure> {
+        Ok(match way.daemon(context)? {
+            Some(client) => Self::Daemon(client),
+            None => Self::Ledger(Readers::for_a_command(context.site()?)?.ledger),
+        })
+    }
+
+    /// Passes on page after page, at least one; `span` says to the daemon what the filter's does.
+    fn each_page(
+        &self,
+        filter: &DriftFilter,
+        span: Option<(&str, &str)>,
+        each: &mut Page<'_>,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Daemon(client) => {
+                let mut query = vec![("all", if filter.ignored { "true" } else { "false" })];
+                query.extend(filter.kind.map(|kind| ("kind", kind.as_str())));
+                query.extend(filter.root.as_ref().map(|root| ("root", root.as_str())));
+                query.extend(span);
+                of_lines(client.lines("/v1/findings", &query)?, each)
+            }
+            Self::Ledger(ledger) => of_ledger(&**ledger, filter, each),
+        }
+    }
+}
+
+fn of_lines(mut lines: Lines, each: &mut Page<'_>) -> Result<(), Failure> {
+    let mut page = Vec::new();
+    while let Some(finding) = lines.next()? {
+        page.push(finding);
+        if page.len() == PAGE {
+            each(std::mem::take(&mut page))?;
+        }
+    }
+    each(page)
+}
+
+fn of_ledger(
+    ledger: &dyn Ledger,
+    filter: &DriftFilter,
+    each: &mut Page<'_>,
+) -> Result<(), Failure> {
+    let mut after = None;
+    loop {
+        let at = after.as_ref();
+        let at = at.map(|(root, path): &(RootName, String)| (root, path.as_str()));
+        let page = ledger.drift(filter, at, PAGE)?;
+        let is_last = page.len() < PAGE;
+        let last = page.last();
+        after = last.map(|last| (last.root.clone(), last.path.to_string()));
+        each(page)?;
         if is_last {
-            output.flush()?;
-            return Ok(Outcome::Done);
+            return Ok(());
         }
     }
 }
@@ -252,33 +328,22 @@ fn csv(cells: &[String]) -> String {
     format!("{}\r\n", cells.join(","))
 }
 
-/// The findings at a path, in one root or in all.
-fn at(
-    ledger: &dyn Ledger,
-    root: Option<&RootName>,
-    path: &ArtifactPath,
-) -> Result<Vec<DriftFinding>, Failure> {
-    let found = ledger.drift(
-        &DriftFilter {
-            root: root.cloned(),
-            kind: None,
-            side: None,
-            span: Span::at(path.as_str()),
-            ignored: true,
-        },
-        None,
-        usize::MAX,
-    )?;
-    if found.is_empty() {
-        return Err(Failure::new(format!("nothing is found at `{path}`"))
-            .hint("`runsync findings list` shows what is; it goes when it has healed"));
-    }
-    Ok(found)
+fn nothing_at(path: &ArtifactPath) -> Failure {
+    Failure::new(format!("nothing is found at `{path}`"))
+        .hint("`runsync findings list` shows what is; it goes when it has healed")
 }
 
 fn show(show: &Show, context: &Context) -> Result<Outcome, Failure> {
-    let ledger = Readers::for_a_command(context.site()?)?.ledger;
-    let found = at(&*ledger, show.root.as_ref(), &show.path)?;
+    let filter = at(show.root.as_ref(), &show.path);
+    let mut found = Vec::new();
+    let findings = Findings::open(show.way, context)?;
+    findings.each_page(&filter, Some(("path", show.path.as_str())), &mut |page| {
+        found.extend(page);
+        Ok(())
+    })?;
+    if found.is_empty() {
+        return Err(nothing_at(&show.path));
+    }
     let mut output = context.output();
     for finding in found {
         output.value(&Shown(finding))?;
@@ -286,7 +351,42 @@ fn show(show: &Show, context: &Context) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
+/// All findings at a path.
+fn at(root: Option<&RootName>, path: &ArtifactPath) -> DriftFilter {
+    DriftFilter {
+        root: root.cloned(),
+        kind: None,
+        side: None,
+        span: Span::at(path.as_str()),
+        ignored: true,
+    }
+}
+
 fn ignore(which: &Ignore, context: &Context) -> Result<Outcome, Failure> {
+    let noted = match which.way.daemon(context)? {
+        Some(client) => client.post(
+            "/v1/findings/ignore",
+            &ToIgnore {
+                paths: which.paths.clone(),
+                root: which.root.clone(),
+                why: which.why.clone(),
+            },
+        )?,
+        None => ignore_directly(which, context)?,
+    };
+    let missing = |path: &&ArtifactPath| !noted.iter().any(|one| one.path == **path);
+    let missing = which.paths.iter().find(missing);
+    let mut output = context.output();
+    for finding in &noted {
+        output.value(&Done(finding.clone()))?;
+    }
+    match missing {
+        Some(path) => Err(nothing_at(path)),
+        None => Ok(Outcome::Done),
+    }
+}
+
+fn ignore_directly(which: &Ignore, context: &Context) -> Result<Vec<IgnoredFinding>, Failure> {
     let site = context.site()?;
     let opened = turn::take(site, context, |tenure| Stores::open(site, tenure));
     let (_held, stores) = opened.map_err(without_daemon)?;
@@ -296,23 +396,22 @@ fn ignore(which: &Ignore, context: &Context) -> Result<Outcome, Failure> {
         at: SystemClock.now(),
     });
     let ledger = &*stores.ledger;
-    let mut found = Vec::new();
+    let mut noted = Vec::new();
     for path in &which.paths {
-        found.extend(at(ledger, which.root.as_ref(), path)?);
-    }
-    let mut output = context.output();
-    for finding in found {
-        let (root, path) = (finding.root, finding.path);
-        if ledger.ignore_drift(&root, path.as_str(), word.as_ref())? {
-            let ignored = word.is_some();
-            output.value(&Done {
-                root,
-                path,
-                ignored,
-            })?;
+        let filter = at(which.root.as_ref(), path);
+        for finding in ledger.drift(&filter, None, usize::MAX)? {
+            let (root, path) = (finding.root, finding.path);
+            if ledger.ignore_drift(&root, path.as_str(), word.as_ref())? {
+                let ignored = word.is_some();
+                noted.push(IgnoredFinding {
+                    root,
+                    path,
+                    ignored,
+                });
+            }
         }
     }
-    Ok(Outcome::Done)
+    Ok(noted)
 }
 
 #[cfg(test)]

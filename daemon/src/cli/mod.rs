@@ -52,6 +52,10 @@ mod scan;
 
 mod findings;
 
+mod findings_report;
+
+mod schedule;
+
 mod declare;
 
 mod purge;
@@ -130,6 +134,7 @@ enum Command {
     Sync(sync::Args),
     Scan(scan::Args),
     Findings(findings::Args),
+    Schedule(schedule::Args),
     Declare(declare::Args),
     Purge(purge::Args),
     Cleanup(cleanup::Args),
@@ -163,6 +168,7 @@ impl Command {
             Self::Sync(args) => sync::run(args, context),
             Self::Scan(args) => scan::run(args, context),
             Self::Findings(args) => findings::run(args, context),
+            Self::Schedule(args) => schedule::run(args, context),
             Self::Declare(args) => declare::run(args, context),
             Self::Purge(args) => purge::run(args, context),
             Self::Cleanup(args) => cleanup::run(args, context),

@@ -7,17 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::HumanBytes;
+use jiff::Timestamp;
 use runsync_config::root::RootName;
-use runsync_manifest::name::ArtifactPath;
+use runsync_manifest::name::{ArtifactPath, RunName};
 use serde::Serialize;
 
 use crate::assembly::{Assembly, AssemblyError};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
-use crate::cli::{output, progress, turn};
+use crate::cli::output::{self, Output};
+use crate::cli::source::Way;
+use crate::cli::{progress, turn};
 use crate::clock::SystemClock;
-use crate::error_chain::error_chain;
-use crate::recovery::{Checks, Limits, Order, ScanReport};
+use crate::http::{Client, ClientError, ProblemBody, ScanEvent, Status, ToScan};
+use crate::recovery::{Checks, Limits, Order, RunScope, ScanReport};
 use crate::telemetry;
 
 /// The share that is read where none is named.
@@ -29,8 +32,9 @@ const SHOWN: usize = 10;
 ///
 /// Finds records without artifacts (lost), artifacts without records (dark), and artifacts of another size or
 /// checksum than their records (corrupt); `runsync findings` shows them. Nothing is changed. A scan that
-/// stops at a limit, or is stopped, is gone on with by the next one. The site's daemon must not run
-/// meanwhile. Exits with 3 where something was found, or nothing could be concluded about a part.
+/// stops at a limit, or is stopped, is gone on with by the next one. The daemon scans, where one runs, and goes
+/// on where this command is interrupted; without a daemon the command scans itself. Exits with 3 where something
+/// was found, or nothing could be concluded about a part.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only this root
@@ -39,6 +43,17 @@ pub(crate) struct Args {
     /// Only what lies below this folder of the root
     #[arg(long, value_name = "FOLDER")]
     prefix: Option<ArtifactPath>,
+    /// Only what belongs to the run of this name: what lies below the folder of its name, and at the paths of
+    /// its records; may be given several times
+    #[arg(long = "run", value_name = "NAME", conflicts_with = "prefix")]
+    runs: Vec<RunName>,
+    /// Only what belongs to runs whose first manifest was registered at this site then, or later, such as
+    /// `2026-11-01T00:00:00Z`
+    #[arg(long, value_name = "TIME", conflicts_with = "prefix")]
+    runs_since: Option<Timestamp>,
+    /// Only what belongs to runs whose first manifest was registered at this site earlier than that
+    #[arg(long, value_name = "TIME", conflicts_with = "prefix")]
+    runs_until: Option<Timestamp>,
     /// Stop after so many files and records
     #[arg(long, value_name = "COUNT")]
     objects: Option<u64>,
@@ -60,6 +75,8 @@ pub(crate) struct Args {
     /// Begin anew, wherever the last scan stopped
     #[arg(long)]
     anew: bool,
+    #[command(flatten)]
+    way: Way,
 }
 
 /// Which artifacts to read.
@@ -92,8 +109,13 @@ impl Args {
             }
         };
         Ok(Order {
-            root: self.root.clone(),
+            roots: self.root.clone().into_iter().collect(),
             below: self.prefix.clone(),
+            runs: RunScope {
+                names: self.runs.clone(),
+                since: self.runs_since,
+                until: self.runs_until,
+            },
             limits: Limits {
                 objects: self.objects,
                 bytes: self.bytes,
@@ -102,45 +124,115 @@ impl Args {
             },
             checks,
             anew: self.anew,
+            ..Order::default()
         })
     }
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
     let order = args.order()?;
-    let site = context.site()?;
-    telemetry::start_for_a_command(&site.log)?;
+    let mut told = Telling::new(context);
+    match args.way.daemon(context)? {
+        Some(client) => by_daemon(&client, &order, context, &mut told)?,
+        None => directly(&order, context, &mut told)?,
+    }
+    told.end()
+}
+
+fn directly(order: &Order, context: &Context, told: &mut Telling) -> Result<(), Failure> {
+    telemetry::start_for_a_command(&context.site()?.log)?;
     let (_held, assembly) = take(context)?;
     let runs = assembly.parts.registry.runs(None)?;
     let records = runs.iter().map(|run| run.claims).sum();
     let bar = progress::bar(context, "records compared", records);
-    let reports = assembly.scanning.scan(&order, &mut |counts| {
+    let reports = assembly.scanning.scan(order, &mut |counts| {
         bar.set_position(counts.records);
         ControlFlow::Continue(())
     });
     bar.finish_and_clear();
-    let mut output = context.output();
-    let (mut is_well, mut failed) = (true, None);
     for report in reports? {
         match report {
-            Ok(report) => {
-                is_well &= report.is_well();
-                output.value(&Told(report))?;
-            }
-            // The first is told at the end.
-            Err(error) if failed.is_some() => tracing::error!("{}", error_chain(&error)),
-            Err(error) => failed = Some(error),
+            Ok(report) => told.report(report)?,
+            Err(error) => told.failed(error.into()),
         }
     }
-    if let Some(error) = failed {
-        output.flush()?;
-        return Err(error.into());
+    Ok(())
+}
+
+fn by_daemon(
+    client: &Client,
+    order: &Order,
+    context: &Context,
+    told: &mut Telling,
+) -> Result<(), Failure> {
+    let status: Status = client.get("/v1/status", &[])?;
+    let bar = progress::bar(context, "records compared", status.runs.claims);
+    let mut lines = client.post_lines("/v1/scans", &ToScan::from(order))?;
+    while let Some(event) = lines.next()? {
+        match event {
+            ScanEvent::Working { counts } => bar.set_position(counts.records),
+            ScanEvent::Scanned { report } => {
+                bar.finish_and_clear();
+                told.report(*report)?;
+            }
+            ScanEvent::Refused { problem } => told.failed(refused(problem)),
+            ScanEvent::Ended => {
+                bar.finish_and_clear();
+                return Ok(());
+            }
+            ScanEvent::Failed { problem } => {
+                bar.finish_and_clear();
+                return Err(refused(problem));
+            }
+        }
     }
-    Ok(if is_well {
-        Outcome::Done
-    } else {
-        Outcome::Differences
-    })
+    bar.finish_and_clear();
+    Err(Failure::new("the daemon has ended in the middle")
+        .hint("see its log; what was found is kept, and the next scan goes on"))
+}
+
+fn refused(problem: ProblemBody) -> Failure {
+    ClientError::Refused(Box::new(problem)).into()
+}
+
+/// What is told of each root, and how the command ends.
+struct Telling {
+    output: Output,
+    is_well: bool,
+    failed: Option<Failure>,
+}
+
+impl Telling {
+    fn new(context: &Context) -> Self {
+        Self {
+            output: context.output(),
+            is_well: true,
+            failed: None,
+        }
+    }
+
+    fn report(&mut self, report: ScanReport) -> Result<(), Failure> {
+        self.is_well &= report.is_well();
+        Ok(self.output.value(&Told(report))?)
+    }
+
+    /// The first is told at the end.
+    fn failed(&mut self, failure: Failure) {
+        if self.failed.is_some() {
+            tracing::error!("{failure}");
+        } else {
+            self.failed = Some(failure);
+        }
+    }
+
+    fn end(mut self) -> Result<Outcome, Failure> {
+        self.output.flush()?;
+        match self.failed {
+            Some(failure) => Err(failure),
+            None if self.is_well => Ok(Outcome::Done),
+            None => Ok(Outcome::Differences),
+        }
+    }
 }
 
 /// Opens the site for a command that the daemon does not do.
@@ -156,7 +248,7 @@ fn take(context: &Context) -> Result<(crate::lease::Held, Assembly), Failure> {
 pub(crate) fn without_daemon(failure: Failure) -> Failure {
     match failure.cause::<AssemblyError>() {
         Some(AssemblyError::Held(_)) => {
-            failure.hint("stop the daemon for as long as it takes: `systemctl stop runsync`")
+            failure.hint("leave `--direct` away, so that the daemon does it; where its socket does not answer, see its log")
         }
         Some(_) | None => failure,
     }
@@ -172,8 +264,10 @@ impl fmt::Display for Told {
         let Self(report) = self;
         let counts = &report.counts;
         write!(f, "root {}", report.root)?;
-        if !report.scope.is_empty() {
-            write!(f, ", below {}", report.scope)?;
+        match report.scope.strip_prefix('/') {
+            Some(runs) => write!(f, ", {}", output::printable(runs))?,
+            None if report.scope.is_empty() => {}
+            None => write!(f, ", below {}", report.scope)?,
         }
         write!(
             f,

@@ -4,6 +4,8 @@
 //! `--direct` goes past it, for a site whose daemon does not run; it takes whoever may open the
 //! site's files.
 
+use std::io;
+
 use runsync_config::site::Site;
 use runsync_manifest::name::{CollectionName, DatasetId, DatasetTypeName, RunKey};
 use serde::de::DeserializeOwned;
@@ -13,8 +15,9 @@ use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::clock::{Clock, SystemClock};
-use crate::http::{Client, Lines, SetAside, Status, exists, path, status};
+use crate::http::{Client, ClientError, Lines, SetAside, Status, exists, path, status};
 use crate::ingest::quarantine;
+use crate::jobs::{self, JobStatus};
 use crate::ledger::record::{Hint, HintKind, ManifestRow, Publication, RequestRow};
 use crate::registry::RegistryError;
 use crate::registry::collection::{Collection, CollectionError, CollectionRow};
@@ -71,7 +74,37 @@ impl Way {
     }
 }
 
+impl Way {
+    /// The daemon, where one runs and is not to be gone past.
+    pub(crate) fn daemon(self, context: &Context) -> Result<Option<Client>, Failure> {
+        let socket = &context.site()?.http.socket;
+        match Client::connect(socket) {
+            _ if self.direct => Ok(None),
+            Err(ClientError::Unreachable { source, .. })
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                ) =>
+            {
+                Ok(None)
+            }
+            connected => Ok(Some(connected?)),
+        }
+    }
+}
+
 impl Source<'_> {
+    /// All jobs that are done by schedule.
+    pub(crate) fn jobs(&self) -> Result<Vec<JobStatus>, Failure> {
+        match self {
+            Self::Daemon { client, .. } => all(client.lines("/v1/schedule", &[])?),
+            Self::Direct { readers, site } => {
+                let now = SystemClock.now();
+                Ok(jobs::statuses(site, &*readers.ledger, now)?)
+            }
+        }
+    }
+
     /// What `status` shows.
     pub(crate) fn status(&self) -> Result<Status, Failure> {
         match self {

@@ -15,11 +15,14 @@ use super::problem::Problem;
 use super::status::{count_runs, syncs};
 use super::surface::Surface;
 use crate::ingest::confirm::waits_since;
+use crate::jobs::statuses;
 use crate::lease::Fence;
 use crate::ledger::record::RuleEndingState;
+use crate::ledger::scans::{DriftFilter, Span};
+use crate::recovery::root_scans;
 use crate::registry::record::RunRow;
 use crate::telemetry::metrics::{self, InFlight, Route};
-use crate::telemetry::{events, removals, rucio};
+use crate::telemetry::{events, jobs, removals, rucio};
 
 /// The media type that Prometheus reads.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -84,7 +87,50 @@ fn measure_site(surface: &Surface) -> Result<(), Problem> {
     measure_publications(surface)?;
     measure_hints(surface)?;
     measure_syncs(surface)?;
+    measure_jobs(surface)?;
+    measure_scans(surface)?;
     measure_findings(surface)
+}
+
+/// Before a job first succeeded its age is that of the daemon.
+fn measure_jobs(surface: &Surface) -> Result<(), Problem> {
+    let now = surface.clock.now();
+    for job in statuses(&surface.site, &*surface.readers.ledger, now)? {
+        let label = || ("job", job.name.to_string());
+        let succeeded = job.succeeded_at.unwrap_or(surface.started_at);
+        metrics::set(jobs::AGE, Some(label()), age(succeeded, now));
+        metrics::set(
+            jobs::OVERDUE,
+            Some(label()),
+            f64::from(u8::from(job.overdue)),
+        );
+        metrics::count(jobs::RUNS, label(), job.runs);
+        metrics::count(jobs::FAILURES, label(), job.failures);
+    }
+    Ok(())
+}
+
+fn measure_scans(surface: &Surface) -> Result<(), Problem> {
+    let (ledger, now) = (&surface.readers.ledger, surface.clock.now());
+    let all = DriftFilter {
+        root: None,
+        kind: None,
+        side: None,
+        span: Span::all(),
+        ignored: false,
+    };
+    for (kind, count) in ledger.drift_counts(&all)? {
+        let label = Some(("kind", kind.to_string()));
+        metrics::set(jobs::DRIFT, label, float(count));
+    }
+    for scan in root_scans(&surface.site.roots, &**ledger, now)? {
+        let label = || Some(("root", scan.root.to_string()));
+        if let Some(since) = scan.seen_since {
+            metrics::set(jobs::SEEN_AGE, label(), age(since, now));
+        }
+        metrics::set(jobs::BEHIND, label(), f64::from(u8::from(scan.behind)));
+    }
+    Ok(())
 }
 
 fn measure_removals(surface: &Surface) -> Result<(), Problem> {

@@ -78,6 +78,12 @@ mod events;
 
 mod syncs;
 
+mod scans;
+
+mod schedule;
+
+mod findings;
+
 mod metrics;
 
 mod router;
@@ -92,6 +98,7 @@ pub use self::collections::{Changed, Collections, Unlinking};
 pub use self::error::ListenError;
 pub use self::events::{Forgotten, SetAside, ToForget};
 pub use self::exists::ExistsError;
+pub use self::findings::{IgnoredFinding, ToIgnore};
 pub use self::hand_in::HandInEvent;
 pub use self::health::{Health, Readiness};
 pub use self::manifests::{ActedOn, Locations};
@@ -99,6 +106,8 @@ pub use self::openapi::document;
 pub use self::problem::ProblemBody;
 pub use self::publications::{Ordered, ToCompact, ToPublish};
 pub use self::removals::{Approved, AsOwner, Committed, Ended, GivenUp, Restored, ToEnd, Wanted};
+pub use self::scans::{ScanEvent, ScanShown, ToScan};
+pub use self::schedule::JobEvent;
 pub use self::server::{Server, check_tls, check_tokens};
 pub use self::status::{DaemonStatus, RootStatus, Status, StatusError};
 pub use self::surface::Surface;

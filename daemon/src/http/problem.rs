@@ -231,7 +231,7 @@ impl Problem {
     }
 
     /// What a part below came to, by whether it may pass.
-    fn below(
+    pub(super) fn below(
         error: &dyn std::error::Error,
         disposition: Disposition,
         hint: Option<String>,

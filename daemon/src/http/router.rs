@@ -20,8 +20,8 @@ use super::peer::Peer;
 use super::problem::Problem;
 use super::surface::Surface;
 use super::{
-    asked, collections, events, exists, hand_in, health, manifests, metrics, publications,
-    removals, runs, status, syncs, wake,
+    asked, collections, events, exists, findings, hand_in, health, manifests, metrics,
+    publications, removals, runs, scans, schedule, status, syncs, wake,
 };
 
 type Routes = OpenApiRouter<Arc<Surface>>;
@@ -58,6 +58,10 @@ fn read() -> Routes {
         .routes(routes!(events::hints))
         .routes(routes!(events::poison))
         .routes(routes!(events::one_poison))
+        .routes(routes!(scans::scans))
+        .routes(routes!(findings::findings))
+        .routes(routes!(findings::report))
+        .routes(routes!(schedule::schedule))
 }
 
 /// These need role `operate`.
@@ -86,6 +90,9 @@ fn operate() -> Routes {
         .routes(routes!(events::hand_in))
         .routes(routes!(events::forget))
         .routes(routes!(syncs::sync))
+        .routes(routes!(scans::scan))
+        .routes(routes!(findings::ignore))
+        .routes(routes!(schedule::run))
 }
 
 /// All of them, without what stands before.

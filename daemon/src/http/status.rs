@@ -21,9 +21,11 @@ use crate::clock::later;
 use crate::events::SourceStatus;
 use crate::ingest::gaps;
 use crate::ingest::refuse::is_held;
+use crate::jobs::{JobStatus, statuses};
 use crate::ledger::record::{Finding, HintKind, ManifestRow, ManifestState, SyncPass};
 use crate::ledger::{Ledger, LedgerError};
 use crate::loops::DutyStatus;
+use crate::recovery::{RootScans, root_scans};
 use crate::registry::RegistryError;
 use crate::registry::collection::BrokenChain;
 use crate::registry::record::{Registering, RunRow};
@@ -55,6 +57,12 @@ pub struct Status {
     /// How far comparing its roots with Rucio has come: those that are RSEs, where Rucio is configured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub syncs: Vec<SyncPass>,
+    /// When all of each root was last seen: of those that were ever scanned, or have a `scan_period`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scans: Vec<RootScans>,
+    /// What is done by schedule.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<JobStatus>,
     /// Its runs.
     pub runs: RunCounts,
     /// Its manifests.
@@ -303,6 +311,8 @@ pub fn collect(site: &Site, readers: &Readers, at: Timestamp) -> Result<Status, 
         roots,
         events: EventsStatus::read(&**ledger)?,
         syncs: syncs(site, readers)?,
+        scans: root_scans(&site.roots, &**ledger, at)?,
+        jobs: statuses(site, &**ledger, at)?,
         runs: count_runs(&runs),
         manifests,
         registering: registry.registering()?,

@@ -223,6 +223,7 @@ mod tests {
             adopt: None,
             events: runsync_config::events::Events::default(),
             event_sources: Vec::new(),
+            schedules: Vec::new(),
             log: Log {
                 format: LogFormat::Human,
                 filter: "info".into(),

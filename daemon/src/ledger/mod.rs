@@ -11,6 +11,10 @@ pub mod scans;
 
 pub mod spans;
 
+pub mod drift_summary;
+
+pub mod jobs;
+
 pub mod error;
 
 pub mod sqlite;
@@ -33,7 +37,9 @@ use runsync_manifest::generation::Generation;
 use runsync_manifest::name::{ArtifactPath, ManifestId, RepositoryId, RunKey};
 
 use crate::file_identity::FileIdentity;
+use crate::ledger::drift_summary::DriftSummary;
 pub use crate::ledger::error::LedgerError;
+use crate::ledger::jobs::JobRow;
 use crate::ledger::record::{
     Finding, Hint, HintKind, Location, MadeName, ManifestRow, ManifestState, NewHint, NewPoison,
     NewRequest, Poison, Publication, PublicationState, RequestRow, RuleEnding, SyncMarks, SyncPass,
@@ -335,6 +341,39 @@ pub trait Ledger: Send + Sync + Debug {
 
     /// Whether runsync gave a second name to the file of each of these inodes.
     fn have_second_names(&self, root: &RootName, inodes: &[u64]) -> Result<Vec<bool>, LedgerError>;
+
+    /// Counts drift, of one root or of all, as it is at a time: of so many runs each, and of the others
+    /// together.
+    fn drift_summary(
+        &self,
+        root: Option<&RootName>,
+        now: Timestamp,
+        runs_max: usize,
+    ) -> Result<DriftSummary, LedgerError>;
+
+    /// The drift that was first seen last, newest first, without what is to be left out.
+    fn newest_drift(
+        &self,
+        root: Option<&RootName>,
+        limit: usize,
+    ) -> Result<Vec<DriftFinding>, LedgerError>;
+
+    /// How much drift of each kind belongs to runs of these names in a root, without what is to be left out,
+    /// in the order of [`DriftKind::ALL`].
+    fn drift_of_runs(
+        &self,
+        root: &RootName,
+        runs: &[&str],
+    ) -> Result<Vec<(DriftKind, u64)>, LedgerError>;
+
+    /// When the first manifest of each run was registered, of those that are still registered or superseded.
+    fn runs_registered(&self) -> Result<Vec<(RunKey, Timestamp)>, LedgerError>;
+
+    /// What is kept of all jobs that were ever done by schedule, by name.
+    fn jobs(&self) -> Result<Vec<JobRow>, LedgerError>;
+
+    /// Writes what is known of a job.
+    fn note_job(&self, job: &JobRow) -> Result<(), LedgerError>;
 
     /// Drops one of these, or all of them, and returns how many.
     fn forget_poison(&self, id: Option<u64>) -> Result<u64, LedgerError>;

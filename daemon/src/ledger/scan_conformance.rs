@@ -31,6 +31,7 @@ fn drift(path: &str, kind: DriftKind, inode: u64) -> Drift {
             inode,
         }),
         claimed: kind != DriftKind::Dark,
+        run: "u/test/run".parse().ok(),
         folded: path.to_lowercase(),
     }
 }

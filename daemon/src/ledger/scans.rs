@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use runsync_config::root::RootName;
-use runsync_manifest::name::ArtifactPath;
+use runsync_manifest::name::{ArtifactPath, RunName};
 use serde::{Deserialize, Serialize};
 
 use crate::file_identity::FileIdentity;
@@ -197,6 +197,8 @@ pub struct Drift {
     pub identity: Option<FileIdentity>,
     /// Whether a dataset names the path.
     pub claimed: bool,
+    /// The run that it belongs to: one that names the path, else the one below whose name it lies.
+    pub run: Option<RunName>,
     /// The path without what spellings of one name differ in.
     pub folded: String,
 }
@@ -218,6 +220,9 @@ pub struct DriftFinding {
     pub identity: Option<FileIdentity>,
     /// Whether a dataset names the path.
     pub claimed: bool,
+    /// The run that it belongs to: one that names the path, else the one below whose name it lies.
+    #[serde(default)]
+    pub run: Option<RunName>,
     /// When it was first seen.
     pub first_seen: Timestamp,
     /// When it was last seen.
@@ -260,6 +265,12 @@ pub struct ScanRow {
     pub finished_at: Option<Timestamp>,
     /// What the pass has seen so far, as JSON.
     pub counts: String,
+    /// When the pass began that last went through: all has been seen since then.
+    #[serde(default)]
+    pub whole_begun_at: Option<Timestamp>,
+    /// Files and records that it met, each path once.
+    #[serde(default)]
+    pub whole_objects: Option<u64>,
 }
 
 /// Which findings are meant.

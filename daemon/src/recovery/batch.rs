@@ -28,6 +28,8 @@ pub(super) struct Batch {
     pub(super) suspects: Vec<Suspect>,
     /// Where nothing is concluded.
     pub(super) holes: Vec<Span>,
+    /// Single paths that were gone through beside the folders of runs.
+    pub(super) singles: Vec<Span>,
 }
 
 impl Batch {
@@ -40,6 +42,7 @@ impl Batch {
             begun: Instant::now(),
             suspects: Vec::new(),
             holes: Vec::new(),
+            singles: Vec::new(),
         }
     }
 

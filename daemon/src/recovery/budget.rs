@@ -43,6 +43,8 @@ pub(super) struct Budget<'p> {
     time: Option<Duration>,
     until: Option<Instant>,
     rate: Option<NonZeroU64>,
+    /// Objects that may be taken of the root at hand.
+    share: u64,
     /// When all calls so far are paid for.
     paid: Instant,
     broken_off: bool,
@@ -58,6 +60,7 @@ impl<'p> Budget<'p> {
             time: limits.time,
             until: None,
             rate: limits.calls_per_second,
+            share: u64::MAX,
             paid: now,
             broken_off: false,
             progress,
@@ -71,8 +74,14 @@ impl<'p> Budget<'p> {
         }
     }
 
+    /// Turns to a root of which so many objects may be taken; none: as many as are left.
+    pub(super) fn turn(&mut self, share: Option<u64>) {
+        self.share = share.unwrap_or(u64::MAX);
+    }
+
     /// Counts an object.
     pub(super) fn object(&mut self, counts: &ScanCounts) {
+        self.share = self.share.saturating_sub(1);
         self.objects = self.objects.saturating_sub(1);
         self.ask(counts);
     }
@@ -126,6 +135,11 @@ impl<'p> Budget<'p> {
     /// Whether the caller wants no more.
     pub(super) fn is_broken_off(&self) -> bool {
         self.broken_off
+    }
+
+    /// Whether no more of the root at hand should be begun.
+    pub(super) fn is_over_here(&self) -> bool {
+        self.share == 0 || self.is_spent()
     }
 
     /// Whether no more should be begun.

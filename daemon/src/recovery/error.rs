@@ -3,6 +3,7 @@
 use std::io;
 
 use runsync_config::root::RootName;
+use runsync_manifest::name::RunName;
 use thiserror::Error;
 
 use crate::datastore::{DatastoreError, StorageFault};
@@ -18,6 +19,18 @@ pub enum ScanError {
     NoRoot {
         /// As asked for.
         root: RootName,
+    },
+    /// It is being scanned.
+    #[error("root `{root}` is being scanned already")]
+    Busy {
+        /// The root.
+        root: RootName,
+    },
+    /// This site knows no run of that name.
+    #[error("this site knows no run `{run}`")]
+    NoRun {
+        /// As asked for.
+        run: RunName,
     },
     /// The root, or one of the files that a scan needs, does not answer.
     #[error("cannot scan root `{root}`")]
@@ -57,6 +70,11 @@ impl ScanError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoRoot { .. } => Some("`runsync config show` lists the roots".to_owned()),
+            Self::Busy { .. } => Some(
+                "wait until that scan is over: `runsync schedule list` and `GET /v1/scans` tell how it goes"
+                    .to_owned(),
+            ),
+            Self::NoRun { .. } => Some("`runsync query runs` lists them".to_owned()),
             Self::Datastore { source, .. } => source.hint(),
             Self::Unlisted { .. } => {
                 Some("run the scan as a user that may list the root".to_owned())
@@ -67,5 +85,31 @@ impl ScanError {
             Self::Scratch(_) => Some("see that its disk has room".to_owned()),
             Self::Counts(_) => None,
         }
+    }
+
+    /// Whether the lease of whoever asks was taken over.
+    pub fn is_fenced(&self) -> bool {
+        match self {
+            Self::Registry(error) => error.is_fenced(),
+            Self::Ledger(error) => error.is_fenced(),
+            Self::Removal(error) => error.is_fenced(),
+            Self::NoRoot { .. }
+            | Self::Busy { .. }
+            | Self::NoRun { .. }
+            | Self::Datastore { .. }
+            | Self::Unlisted { .. }
+            | Self::Scratch(_)
+            | Self::Counts(_) => false,
+        }
+    }
+
+    /// Whether another scan of that root is under way.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Busy { .. })
+    }
+
+    /// Whether what was asked for is wrong, and nothing else.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::NoRoot { .. } | Self::NoRun { .. })
     }
 }

@@ -3,14 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use runsync_config::root::RootName;
+
 use super::ScanError;
 use super::ages::Ages;
 use super::behind::Behind;
 use super::budget::{Budget, Progress};
-use super::order::Order;
+use super::order::{Order, Pace};
+use super::pace::{self, Progressing};
 use super::pass::{Ground, Pass};
 use super::report::{OverdueRun, ScanCounts, ScanReport, StaleJournal};
 use super::sample::Sample;
+use super::stretches::Stretches;
+use super::turns::Turns;
 use super::untouchable::Untouchable;
 use crate::clock::later;
 use crate::ingest::{Flow, waits_since};
@@ -25,12 +30,17 @@ const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Scanning {
     flows: Vec<Flow>,
     removing: Arc<Removing>,
+    turns: Turns,
 }
 
 impl Scanning {
     /// Compares these.
     pub fn new(flows: Vec<Flow>, removing: Arc<Removing>) -> Self {
-        Self { flows, removing }
+        Self {
+            flows,
+            removing,
+            turns: Turns::default(),
+        }
     }
 
     /// Scans one root, or all of them, as far as the order's limits allow.
@@ -50,9 +60,60 @@ impl Scanning {
             if budget.is_spent() && !reports.is_empty() {
                 break;
             }
+            let share = match order.pace {
+                None => None,
+                Some(pace) => self.share(flow, known.as_ref(), pace)?,
+            };
+            if share == Some(0) {
+                continue;
+            }
+            budget.turn(share);
             reports.push(self.scan_root(flow, known, order, &mut budget));
         }
         Ok(reports)
+    }
+
+    /// The roots that are being scanned at the moment.
+    pub fn under_way(&self) -> Vec<RootName> {
+        self.turns.taken()
+    }
+
+    /// How many paths of a root are to be taken now; none: all that are left.
+    fn share(
+        &self,
+        flow: &Flow,
+        known: Option<&ScanRow>,
+        pace: Pace,
+    ) -> Result<Option<u64>, ScanError> {
+        let (root, now) = (flow.root(), flow.site().clock.now());
+        let Some(period) = root.scan_period else {
+            return Ok(None);
+        };
+        let (mut begun_at, mut met) = (now, 0);
+        if let Some(row) = known.filter(|row| row.position.is_some()) {
+            let counts: ScanCounts = serde_json::from_str(&row.counts)?;
+            (begun_at, met) = (row.begun_at, counts.objects);
+        }
+        let whole = match known.and_then(|row| row.whole_objects) {
+            Some(whole) => whole,
+            None => self.estimate()?,
+        };
+        let pass = Progressing {
+            begun_at,
+            met,
+            whole,
+            period,
+        };
+        Ok(pace::share(pass, now, pace.next))
+    }
+
+    /// What no scan has counted yet: all artifacts that the registry names, in whichever root.
+    fn estimate(&self) -> Result<u64, ScanError> {
+        let Some(flow) = self.flows.first() else {
+            return Ok(0);
+        };
+        let runs = flow.site().registry.runs(None)?;
+        Ok(runs.iter().map(|run| run.claims).sum())
     }
 
     /// The roots that are meant, with how far their scans have come: those whose pass is under way, then
@@ -61,11 +122,12 @@ impl Scanning {
         let mut turns = Vec::new();
         for flow in &self.flows {
             let name = &flow.root().name;
-            if order.root.as_ref().is_none_or(|root| root == name) {
-                turns.push((flow, flow.site().ledger.scan(name, order.scope())?));
+            if order.roots.is_empty() || order.roots.contains(name) {
+                turns.push((flow, flow.site().ledger.scan(name, &order.scope())?));
             }
         }
-        if let (true, Some(root)) = (turns.is_empty(), &order.root) {
+        let is_known = |root: &RootName| self.flows.iter().any(|flow| flow.root().name == *root);
+        if let Some(root) = order.roots.iter().find(|root| !is_known(root)) {
             return Err(ScanError::NoRoot { root: root.clone() });
         }
         turns.sort_by_key(|(_, known)| {
@@ -83,19 +145,28 @@ impl Scanning {
         budget: &mut Budget<'_>,
     ) -> Result<ScanReport, ScanError> {
         let (root, site) = (flow.root(), flow.site());
+        let busy = || ScanError::Busy {
+            root: root.name.clone(),
+        };
+        let _turn = self.turns.take(&root.name).ok_or_else(busy)?;
         let whole = Span::below(order.below.as_ref());
         let checked = flow.datastore().check_identity();
         checked.map_err(|source| ScanError::Datastore {
             root: root.name.clone(),
             source,
         })?;
+        let stretches = if order.below.is_none() && order.runs.is_limited() {
+            Some(Stretches::find(flow, &order.runs)?)
+        } else {
+            None
+        };
         // Before this scan leaves a mark of its own.
         let ages = ages(flow)?;
         let row = if let Some(row) = under_way(known, order)? {
             row
         } else {
             let (from, now) = (&whole.from, site.clock.now());
-            (site.ledger).begin_scan(&root.name, order.scope(), from, now)?
+            (site.ledger).begin_scan(&root.name, &order.scope(), from, now)?
         };
         let behind = Behind::find(&*site.ledger, &*site.registry, &root.name)?;
         let from = row.position.clone().unwrap_or_default();
@@ -110,6 +181,7 @@ impl Scanning {
             untouchable: Untouchable::find(flow, &behind, &left)?,
             behind,
             sample: Sample::new(order.checks, row.number),
+            stretches,
         };
         let mut pass = Pass::new(&ground, row, budget)?;
         pass.go()?;
@@ -124,13 +196,16 @@ impl Scanning {
     ) -> Result<ScanReport, ScanError> {
         let ledger = &ground.flow.site().ledger;
         let root = &ground.flow.root().name;
-        let findings = ledger.drift_counts(&DriftFilter {
-            root: Some(root.clone()),
-            kind: None,
-            side: Some(DriftSide::Datastore),
-            span,
-            ignored: false,
-        })?;
+        let findings = match &ground.stretches {
+            Some(stretches) => ledger.drift_of_runs(root, &stretches.runs())?,
+            None => ledger.drift_counts(&DriftFilter {
+                root: Some(root.clone()),
+                kind: None,
+                side: Some(DriftSide::Datastore),
+                span,
+                ignored: false,
+            })?,
+        };
         Ok(ScanReport {
             root: root.clone(),
             whole: pass.row.position.is_none(),
@@ -233,6 +308,9 @@ fn notes(ground: &Ground<'_>, pass: &Pass<'_, '_, '_>) -> Vec<String> {
         notes.push(format!(
             "nothing lies below `{folder}`, and nothing is recorded there"
         ));
+    }
+    if (ground.stretches.as_ref()).is_some_and(|stretches| stretches.runs().is_empty()) {
+        notes.push("no run was registered in that time".to_owned());
     }
     notes
 }

@@ -173,6 +173,7 @@ fn drift(
         size,
         identity: None,
         claimed,
+        run: None,
     }
 }
 

@@ -24,6 +24,8 @@ mod error;
 
 mod order;
 
+mod stretches;
+
 mod merge;
 
 mod streams;
@@ -42,6 +44,8 @@ mod earlier;
 
 mod sample;
 
+mod belonging;
+
 mod judge;
 
 mod batch;
@@ -50,10 +54,27 @@ mod report;
 
 mod pass;
 
+mod pace;
+
+mod turns;
+
 mod flow;
+
+mod standing;
+
+mod printed;
+
+mod chart;
+
+mod page;
+
+mod work;
 
 pub use self::budget::{Limits, Progress};
 pub use self::error::ScanError;
 pub use self::flow::Scanning;
-pub use self::order::{Checks, Order};
+pub use self::order::{Checks, Order, Pace, RunScope};
+pub use self::page::FindingsPage;
 pub use self::report::{OverdueRun, ScanCounts, ScanReport, StaleJournal};
+pub use self::standing::{RootScans, ScanStanding, root_scans, standings};
+pub use self::work::ScanWork;

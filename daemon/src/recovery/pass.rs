@@ -14,6 +14,7 @@ use super::ScanError;
 use super::ages::Ages;
 use super::batch::Batch;
 use super::behind::Behind;
+use super::belonging::Belonging;
 use super::budget::Budget;
 use super::earlier::Earlier;
 use super::judge::{Evidence, Suspect, Suspicion, Verdict, judge};
@@ -21,7 +22,8 @@ use super::merge::{Merge, Met};
 use super::order::Order;
 use super::report::{EXAMPLES, ScanCounts};
 use super::sample::Sample;
-use super::streams::{Records, Sights};
+use super::streams::{CHANGE_UNKNOWN, Records, Sights};
+use super::stretches::Stretches;
 use super::temporary::is_temporary;
 use super::untouchable::{Beside, Untouchable};
 use crate::datastore::{DatastoreError, SeenFile};
@@ -39,6 +41,8 @@ pub(super) struct Ground<'a> {
     pub(super) behind: Behind,
     pub(super) untouchable: Untouchable,
     pub(super) sample: Sample,
+    /// What is scanned, where that is a part that belongs to runs.
+    pub(super) stretches: Option<Stretches>,
 }
 
 impl Ground<'_> {
@@ -80,6 +84,7 @@ pub(super) struct Pass<'a, 'b, 'p> {
     pub(super) odd: Vec<String>,
     budget: &'b mut Budget<'p>,
     buffer: Buffer,
+    belonging: Belonging,
 }
 
 impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
@@ -99,6 +104,7 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
             odd: Vec::new(),
             budget,
             buffer: Buffer::new(),
+            belonging: Belonging::default(),
         })
     }
 
@@ -124,13 +130,16 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
 
     /// Whether no more should be begun. Each scan comes further by a path, whatever its limits.
     fn is_over(&self, batch: &Batch) -> bool {
-        self.budget.is_broken_off() || (self.budget.is_spent() && batch.has_moved())
+        self.budget.is_broken_off() || (self.budget.is_over_here() && batch.has_moved())
     }
 
     /// Goes through paths until the batch is full. True at the end of all.
     fn gather(&mut self, streams: &mut Streams<'_>, batch: &mut Batch) -> Result<bool, ScanError> {
         while !batch.is_full(self.counts.checked_bytes) && !self.is_over(batch) {
             let met = streams.merge.next()?;
+            if let Some(fault) = streams.merge.sights().take_fault() {
+                return Err(fault);
+            }
             let (calls, took) = streams.merge.sights().cost();
             self.counts.calls += calls;
             if calls > 0 {
@@ -143,7 +152,13 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
             if !self.take(met, streams, batch)? {
                 return Ok(false);
             }
+            if let (Some(stretches), Some(span)) = (&self.ground.stretches, &span)
+                && !stretches.folders_hold(&span.from)
+            {
+                batch.singles.push(span.clone());
+            }
             batch.pass(span);
+            self.counts.objects += 1;
             self.budget.object(&self.counts);
         }
         Ok(false)
@@ -270,11 +285,13 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
             batch.hole_at(&file.path);
         } else if self.ground.doubts_dark() {
             self.counts.undecided += 1;
-            self.counts.ahead += u64::from(ages.is_ahead(file.changed_ns));
+            let is_known = file.changed_ns != CHANGE_UNKNOWN;
+            self.counts.ahead += u64::from(is_known && ages.is_ahead(file.changed_ns));
             batch.hole_at(&file.path);
         } else if !ages.is_old(file.changed_ns) {
             self.counts.new += 1;
-            self.counts.ahead += u64::from(ages.is_ahead(file.changed_ns));
+            let is_known = file.changed_ns != CHANGE_UNKNOWN;
+            self.counts.ahead += u64::from(is_known && ages.is_ahead(file.changed_ns));
             batch.hole_at(&file.path);
         } else {
             batch.suspect(file.path.clone(), Suspicion::Dark(file));
@@ -363,7 +380,11 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
                 behind: &ground.behind,
             };
             match judge(suspect, &evidence) {
-                Verdict::Found(drift) => found.push(drift),
+                Verdict::Found(mut drift) => {
+                    let (path, registry) = (drift.path.as_str(), &*site.registry);
+                    drift.run = self.belonging.of(path, claims, registry)?;
+                    found.push(drift);
+                }
                 Verdict::Well => {}
                 Verdict::LeftOut => {
                     self.counts.left_out += 1;
@@ -395,17 +416,31 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
         if is_end {
             self.row.position = None;
             self.row.finished_at = Some(now);
+            self.row.whole_begun_at = Some(self.row.begun_at);
+            self.row.whole_objects = Some(self.counts.objects);
         } else {
             self.row.position = Some(batch.until().to_owned());
         }
         let whole = ground.whole();
-        let concluded = without(&batch.span(is_end.then_some(&whole)), &batch.holes);
+        let concluded = ground.concluded(batch, &batch.span(is_end.then_some(&whole)));
         let ledger = &ground.flow.site().ledger;
         Ok(ledger.note_scan(&self.row, found, &concluded)?)
     }
 }
 
 impl Ground<'_> {
+    /// Where a batch that went through a stretch of paths has drawn conclusions.
+    fn concluded(&self, batch: &Batch, span: &Span) -> Vec<Span> {
+        match &self.stretches {
+            None => without(span, &batch.holes),
+            Some(stretches) => {
+                let within = stretches.within(span, &batch.singles);
+                let parts = within.iter().flat_map(|part| without(part, &batch.holes));
+                parts.collect()
+            }
+        }
+    }
+
     /// Opens everything at a position.
     fn streams(&self, position: &str) -> Result<Streams<'_>, ScanError> {
         let (root, site) = (&self.flow.root().name, self.flow.site());
@@ -413,12 +448,23 @@ impl Ground<'_> {
             from: position.to_owned(),
             ..self.whole()
         };
-        let below = self.order.below.as_ref();
-        let walk = self.flow.datastore().walk(below, position);
-        let walk = walk.map_err(|error| self.failed(error))?;
-        let records = Records::new(&*site.registry, root, left.clone());
+        let registry = &*site.registry;
+        let merge = if let Some(stretches) = &self.stretches {
+            let place = (root, &**self.flow.datastore());
+            let sights = Sights::pieces(place, stretches.course(position)?, position);
+            let course = stretches.course(position)?;
+            Merge::new(sights, Records::pieces(registry, root, course, position))
+        } else {
+            let below = self.order.below.as_ref();
+            let walk = self.flow.datastore().walk(below, position);
+            let walk = walk.map_err(|error| self.failed(error))?;
+            Merge::new(
+                Sights::walk(walk),
+                Records::new(registry, root, left.clone()),
+            )
+        };
         Ok(Streams {
-            merge: Merge::new(Sights::new(walk), records),
+            merge,
             untouchable: self.untouchable.beside()?,
             earlier: Earlier::new(&*site.ledger, root, left),
         })

@@ -18,6 +18,8 @@ pub(super) const EXAMPLES: usize = 100;
 pub struct ScanCounts {
     /// The share of artifacts that all scans of the pass were asked to read; none before the first path.
     pub share: Option<f64>,
+    /// Paths that were met, whether files, records or both: what limits count.
+    pub objects: u64,
     /// Files.
     pub files: u64,
     /// Their bytes.
@@ -69,7 +71,7 @@ pub struct ScanCounts {
 pub struct ScanReport {
     /// The root.
     pub root: RootName,
-    /// The folder; empty for all of the root.
+    /// The folder; empty for all of the root; `/runs` and which for those of runs.
     pub scope: String,
     /// The number of the pass.
     pub pass: u64,

@@ -4,36 +4,95 @@ use std::time::{Duration, Instant};
 use std::vec;
 
 use runsync_config::root::RootName;
+use runsync_manifest::name::ArtifactPath;
 
-use crate::datastore::{Sight, Walk};
+use super::ScanError;
+use super::stretches::{Course, Stretch};
+use crate::datastore::{Datastore, DatastoreError, Look, SeenFile, Sight, Walk};
 use crate::ledger::scans::{Span, after};
-use crate::registry::record::ArtifactAt;
-use crate::registry::{Registry, RegistryError};
+use crate::registry::Registry;
+use crate::registry::record::{ArtifactAt, ArtifactStanding, ClaimAt};
 
 /// Records read at once.
 const PAGE: usize = 2_000;
+/// The time of the last change of a file that was looked at by its name, which does not tell it: so late that
+/// it is never old.
+pub(super) const CHANGE_UNKNOWN: i64 = i64::MAX;
 
-/// What a walk sees, and what that costs.
+/// What lies in the root, and what looking at it costs.
 pub(super) struct Sights<'w> {
-    walk: Box<dyn Walk + 'w>,
+    source: Source<'w>,
+    /// Calls before the walk at hand.
+    calls: u64,
     paid: u64,
     took: Duration,
+    /// What kept it from going on.
+    fault: Option<ScanError>,
+}
+
+enum Source<'w> {
+    /// One walk.
+    Walk(Box<dyn Walk + 'w>),
+    /// Piece by piece.
+    Pieces(Pieces<'w>),
+}
+
+struct Pieces<'w> {
+    root: &'w RootName,
+    datastore: &'w dyn Datastore,
+    course: Course<'w>,
+    /// Where walks begin.
+    position: String,
+    walk: Option<Box<dyn Walk + 'w>>,
+    looked_at: vec::IntoIter<Sight>,
 }
 
 impl<'w> Sights<'w> {
-    pub(super) fn new(walk: Box<dyn Walk + 'w>) -> Self {
+    /// All that a walk sees.
+    pub(super) fn walk(walk: Box<dyn Walk + 'w>) -> Self {
+        Self::of(Source::Walk(walk))
+    }
+
+    /// What lies in pieces of a root, from a position on.
+    pub(super) fn pieces(
+        (root, datastore): (&'w RootName, &'w dyn Datastore),
+        course: Course<'w>,
+        position: &str,
+    ) -> Self {
+        Self::of(Source::Pieces(Pieces {
+            root,
+            datastore,
+            course,
+            position: position.to_owned(),
+            walk: None,
+            looked_at: Vec::new().into_iter(),
+        }))
+    }
+
+    fn of(source: Source<'w>) -> Self {
         Self {
-            walk,
+            source,
+            calls: 0,
             paid: 0,
             took: Duration::ZERO,
+            fault: None,
         }
     }
 
     /// Calls to storage since this was last asked, and how long they took.
     pub(super) fn cost(&mut self) -> (u64, Duration) {
-        let calls = self.walk.calls();
+        let of_walk = match &self.source {
+            Source::Walk(walk) => walk.calls(),
+            Source::Pieces(pieces) => pieces.walk.as_ref().map_or(0, |walk| walk.calls()),
+        };
+        let calls = self.calls + of_walk;
         let new = calls - std::mem::replace(&mut self.paid, calls);
         (new, std::mem::take(&mut self.took))
+    }
+
+    /// What kept it from going on: then what comes next is not what lies there.
+    pub(super) fn take_fault(&mut self) -> Option<ScanError> {
+        self.fault.take()
     }
 }
 
@@ -42,22 +101,87 @@ impl Iterator for Sights<'_> {
 
     fn next(&mut self) -> Option<Sight> {
         let begun = Instant::now();
-        let sight = self.walk.next();
+        let sight = match &mut self.source {
+            Source::Walk(walk) => walk.next(),
+            Source::Pieces(pieces) => pieces.next(&mut self.calls).unwrap_or_else(|error| {
+                self.fault = Some(error);
+                None
+            }),
+        };
         self.took += begun.elapsed();
         sight
     }
 }
 
-/// All artifacts that runs name in a stretch of paths.
+impl Pieces<'_> {
+    fn next(&mut self, calls: &mut u64) -> Result<Option<Sight>, ScanError> {
+        loop {
+            if let Some(sight) = self.looked_at.next() {
+                return Ok(Some(sight));
+            }
+            if let Some(walk) = &mut self.walk {
+                if let Some(sight) = walk.next() {
+                    return Ok(Some(sight));
+                }
+                *calls += walk.calls();
+                self.walk = None;
+            }
+            match self.course.next()? {
+                None => return Ok(None),
+                Some(Stretch::Folder(folder)) => {
+                    let walk = self.datastore.walk(Some(&folder), &self.position);
+                    self.walk = Some(walk.map_err(|source| self.failed(source))?);
+                }
+                Some(Stretch::Paths(paths)) => {
+                    *calls += paths.len() as u64;
+                    self.looked_at = self.look(&paths)?.into_iter();
+                }
+            }
+        }
+    }
+
+    fn look(&self, paths: &[ArtifactPath]) -> Result<Vec<Sight>, ScanError> {
+        let asked: Vec<&ArtifactPath> = paths.iter().collect();
+        let looks = self.datastore.look(&asked);
+        let looks = looks.map_err(|source| self.failed(source))?;
+        let seen = paths.iter().zip(looks);
+        Ok(seen.filter_map(|(path, look)| sight(path, look)).collect())
+    }
+
+    fn failed(&self, source: DatastoreError) -> ScanError {
+        let root = self.root.clone();
+        ScanError::Datastore { root, source }
+    }
+}
+
+fn sight(path: &ArtifactPath, look: Look) -> Option<Sight> {
+    let path = path.clone();
+    match look {
+        Look::File(identity) => Some(Sight::File(SeenFile {
+            path,
+            identity,
+            changed_ns: CHANGE_UNKNOWN,
+        })),
+        Look::Absent => None,
+        Look::Irregular => Some(Sight::Irregular(path)),
+        Look::Unreadable(fault) => Some(Sight::Unreadable(path, fault)),
+    }
+}
+
+/// All artifacts that runs name in a stretch of paths, or in pieces of it.
 pub(super) struct Records<'r> {
     registry: &'r dyn Registry,
     root: &'r RootName,
     left: Span,
     page: vec::IntoIter<ArtifactAt>,
+    /// Whether more follow in the stretch.
     more: bool,
+    /// The pieces that follow.
+    course: Option<Course<'r>>,
 }
 
 impl<'r> Records<'r> {
+    /// Those of one stretch.
     pub(super) fn new(registry: &'r dyn Registry, root: &'r RootName, span: Span) -> Self {
         Self {
             registry,
@@ -65,10 +189,26 @@ impl<'r> Records<'r> {
             left: span,
             page: Vec::new().into_iter(),
             more: true,
+            course: None,
         }
     }
 
-    fn read(&mut self) -> Result<(), RegistryError> {
+    /// Those of pieces, from a position on.
+    pub(super) fn pieces(
+        registry: &'r dyn Registry,
+        root: &'r RootName,
+        course: Course<'r>,
+        position: &str,
+    ) -> Self {
+        let from = position.to_owned();
+        Self {
+            more: false,
+            course: Some(course),
+            ..Self::new(registry, root, Span { from, until: None })
+        }
+    }
+
+    fn read(&mut self) -> Result<(), ScanError> {
         let (from, until) = (&self.left.from, self.left.until.as_deref());
         let registry = self.registry;
         let page = registry.artifacts_between(self.root, from, until, PAGE)?;
@@ -79,19 +219,68 @@ impl<'r> Records<'r> {
         self.page = page.into_iter();
         Ok(())
     }
+
+    /// Goes on to the next piece. False at the end of all.
+    fn turn(&mut self) -> Result<bool, ScanError> {
+        let Some(course) = &mut self.course else {
+            return Ok(false);
+        };
+        match course.next()? {
+            None => return Ok(false),
+            Some(Stretch::Folder(folder)) => {
+                let Span { from, until } = Span::below(Some(&folder));
+                let from = from.max(std::mem::take(&mut self.left.from));
+                self.left = Span { from, until };
+                self.more = true;
+            }
+            Some(Stretch::Paths(paths)) => {
+                let asked: Vec<&ArtifactPath> = paths.iter().collect();
+                let claims = self.registry.claims_at(self.root, &asked)?;
+                let said = paths.iter().zip(&claims);
+                let said: Vec<_> = said
+                    .filter_map(|(path, claims)| together(path, claims))
+                    .collect();
+                self.page = said.into_iter();
+            }
+        }
+        Ok(true)
+    }
+
+    fn step(&mut self) -> Result<Option<ArtifactAt>, ScanError> {
+        loop {
+            if let Some(record) = self.page.next() {
+                return Ok(Some(record));
+            }
+            if self.more {
+                self.read()?;
+            } else if !self.turn()? {
+                return Ok(None);
+            }
+        }
+    }
 }
 
 impl Iterator for Records<'_> {
-    type Item = Result<ArtifactAt, RegistryError>;
+    type Item = Result<ArtifactAt, ScanError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let record = self.page.next();
-        if record.is_some() || !self.more {
-            return record.map(Ok);
-        }
-        match self.read() {
-            Ok(()) => self.page.next().map(Ok),
-            Err(error) => Some(Err(error)),
-        }
+        self.step().transpose()
     }
+}
+
+/// What all runs together say of the artifact at a path, as [`Registry::artifacts_between`] has it.
+fn together(path: &ArtifactPath, claims: &[ClaimAt]) -> Option<ArtifactAt> {
+    let rank = |claim: &&ClaimAt| match claim.standing {
+        ArtifactStanding::Confirmed => 0,
+        ArtifactStanding::Awaited => 1,
+        ArtifactStanding::Absent => 2,
+    };
+    let best = claims.iter().min_by_key(rank)?;
+    Some(ArtifactAt {
+        path: path.clone(),
+        standing: best.standing,
+        size: best.size,
+        checksums: best.checksums,
+        busy: claims.iter().any(|claim| claim.busy),
+    })
 }

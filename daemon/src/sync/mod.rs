@@ -72,6 +72,8 @@ mod take;
 
 mod worker;
 
+mod work;
+
 pub use self::budget::Progress;
 pub use self::error::SyncError;
 pub use self::flow::{Concerned, Ground, Syncing};
@@ -79,4 +81,5 @@ pub use self::pass::Measure;
 pub use self::report::{LateRun, SyncReport};
 pub use self::subject::Subject;
 pub use self::view::{ViewCounts, ViewOrder, ViewReport};
+pub use self::work::{SyncPart, SyncWork};
 pub use self::worker::{SyncDue, SyncWorker};

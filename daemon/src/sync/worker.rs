@@ -19,8 +19,11 @@ use super::flow::Syncing;
 use super::pass::Measure;
 use super::report::SyncReport;
 use crate::clock::later;
+use crate::error_chain::error_chain;
 use crate::ingest::SiteParts;
 use crate::ingest::waits_since;
+use crate::jobs::{Ending, Job};
+use crate::ledger::jobs::JobOutcome;
 use crate::rucio::Rucio;
 use crate::telemetry::rucio as telemetry;
 use crate::worker::{Next, Pulse, StepError, Worker};
@@ -98,6 +101,8 @@ impl SyncDue {
 pub struct SyncWorker {
     syncing: Arc<Syncing>,
     due: SyncDue,
+    /// What passes are written down as.
+    job: Arc<Job>,
     /// Hints that had been lost when it was asked last.
     lost: Option<u64>,
     /// Whether more have been lost since a pass over everything began.
@@ -111,10 +116,11 @@ pub struct SyncWorker {
 
 impl SyncWorker {
     /// Nothing compared yet.
-    pub fn new(syncing: Arc<Syncing>, due: SyncDue) -> Self {
+    pub fn new(syncing: Arc<Syncing>, due: SyncDue, job: Arc<Job>) -> Self {
         Self {
             syncing,
             due,
+            job,
             lost: None,
             owes_everything: false,
             begun_anew: None,
@@ -164,35 +170,28 @@ impl SyncWorker {
         Ok(self.due.take())
     }
 
+    /// Does a pass as a job. One that is under way by an operator's word is this one.
     fn pass(&mut self, rucio: &Rucio, progress: &mut Progress<'_>) -> Result<(), SyncError> {
-        let measure = Measure::Part(&rucio.config().sync);
-        let report = self
-            .syncing
-            .pass(rucio, None, measure, progress)
-            .inspect_err(|_| {
-                telemetry::synced(false);
+        let (job, mut failed) = (Arc::clone(&self.job), None);
+        let ended = job.perform(|_| match self.syncing.part(rucio, progress) {
+            Ok(ending) => Ok(ending),
+            Err(error) if error.is_interruption() || error.is_fenced() => {
+                failed = Some(error);
+                Ok(interrupted())
+            }
+            Err(error) => {
+                let told = error_chain(&error);
+                failed = Some(error);
+                Err(told.into())
+            }
+        });
+        match (ended, failed) {
+            (Err(_), _) | (Ok(_), None) => Ok(()),
+            (Ok(_), Some(error)) => {
                 self.due.set();
-            })?;
-        telemetry::synced(true);
-        let SyncReport {
-            whole,
-            requests,
-            runs,
-            manifests,
-            confirmed,
-            forgotten,
-            ..
-        } = report;
-        let late = report.late.len();
-        if report.has_changed() {
-            info!(
-                whole,
-                requests, runs, manifests, confirmed, forgotten, late, "compared with Rucio"
-            );
-        } else {
-            debug!(whole, requests, runs, late, "compared with Rucio");
+                Err(error)
+            }
         }
-        Ok(())
     }
 
     /// Compares runs that wait: when they begin to, and a few times after that. Messages about their files
@@ -255,6 +254,48 @@ impl SyncWorker {
             None => true,
         };
         Ok(standing.into_iter().filter(is_due).collect())
+    }
+}
+
+/// How a pass ends that was broken off.
+pub(super) fn interrupted() -> Ending {
+    Ending {
+        outcome: JobOutcome::Interrupted,
+        detail: "it was broken off, and goes on".to_owned(),
+    }
+}
+
+impl Syncing {
+    /// The next part of a pass over all roots, within the limits that configuration sets.
+    pub(super) fn part(
+        &self,
+        rucio: &Rucio,
+        progress: &mut Progress<'_>,
+    ) -> Result<Ending, SyncError> {
+        let measure = Measure::Part(&rucio.config().sync);
+        let report = self
+            .pass(rucio, None, measure, progress)
+            .inspect_err(|_| telemetry::synced(false))?;
+        telemetry::synced(true);
+        let SyncReport {
+            whole,
+            requests,
+            runs,
+            manifests,
+            confirmed,
+            forgotten,
+            ..
+        } = report;
+        let late = report.late.len();
+        if report.has_changed() {
+            info!(
+                whole,
+                requests, runs, manifests, confirmed, forgotten, late, "compared with Rucio"
+            );
+        } else {
+            debug!(whole, requests, runs, late, "compared with Rucio");
+        }
+        Ok(report.ending())
     }
 }
 

@@ -328,6 +328,7 @@ pub fn install() -> Result<Rendering, MetricsError> {
     super::adopting::describe();
     super::rucio::describe();
     super::events::describe();
+    super::jobs::describe();
     counter!(OVERFLOWS).increment(0);
     gauge!(IN_FLIGHT).set(0.0);
     for socket in ["unix", "tcp"] {

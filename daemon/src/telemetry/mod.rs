@@ -12,4 +12,6 @@ pub mod rucio;
 
 pub mod events;
 
+pub mod jobs;
+
 pub use self::log::{TelemetryError, filter, start, start_for_a_command};

@@ -125,7 +125,7 @@ impl Driver {
     /// Outside of a tokio runtime.
     pub fn schedule(
         &self,
-        name: &'static str,
+        name: String,
         schedule: &Schedule,
         act: impl Fn() + Send + Sync + 'static,
     ) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::process::{Daemon, text};
+use crate::process::text;
 use crate::scene::{PATHS, site_with};
 use crate::support::TestSite;
 
@@ -85,31 +85,16 @@ fn an_operator_scans_and_reads_what_was_found() {
 }
 
 #[test]
-fn a_scan_beside_a_daemon_says_what_to_do() {
-    let site = site();
-    site.configure_daemon("size", "settle = \"1ms\"", "");
-    let daemon = Daemon::start(&site);
-    daemon.until("it holds the lease", || {
-        site.run_command(&["status"]).status.success()
-    });
-    let output = site.run_command(&["scan"]);
-    assert_eq!(output.status.code(), Some(1));
-    let told = text(&output.stderr);
-    assert!(
-        told.contains("holds the lease") && told.contains("stop the daemon"),
-        "{told}"
-    );
-    assert_eq!(site.answer(&["findings", "list", "--json"]), "");
-    daemon.stop();
-}
-
-#[test]
 fn wrong_arguments_are_refused_before_anything_is_done() {
     let site = site();
     for wrong in [
         &["scan", "--sample", "0.5"][..],
         &["scan", "--checksum", "sampled", "--sample", "2"],
         &["scan", "--time", "soon"],
+        &["scan", "--run", "u/a", "--prefix", "u"],
+        &["scan", "--runs-since", "yesterday"],
+        &["findings", "report"],
+        &["schedule", "run", "no name"],
         &["findings", "list", "--kind", "blue"],
         &["findings", "ignore", "a"],
     ] {
@@ -199,6 +184,10 @@ fn help_of_scans_and_findings() {
         &["findings", "list"],
         &["findings", "show"],
         &["findings", "ignore"],
+        &["findings", "report"],
+        &["schedule"],
+        &["schedule", "list"],
+        &["schedule", "run"],
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_runsync"));
         let output = command.args(words).arg("--help").output().unwrap();

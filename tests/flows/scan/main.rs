@@ -12,12 +12,23 @@ mod support;
 #[path = "../../support/daemon.rs"]
 mod process;
 
+#[path = "../../support/http.rs"]
+mod http;
+
 mod scene;
+
+mod beside;
 
 mod commands;
 
 mod drift;
 
 mod interruption;
+
+mod page;
+
+mod scheduled;
+
+mod scopes;
 
 mod traps;

@@ -11,7 +11,7 @@ use runsync::datastore::{Datastore, LocalRoot};
 use runsync::ingest::flow::Flow;
 use runsync::ledger::Ledger;
 use runsync::ledger::scans::{DriftFilter, DriftFinding, DriftKind, Span};
-use runsync::recovery::{Checks, Limits, Order, ScanError, ScanReport, Scanning};
+use runsync::recovery::{Checks, Order, ScanError, ScanReport, Scanning};
 use runsync_manifest::content::Content;
 
 use crate::support::{Manifest, OpenSite, START_SECOND, TestSite, artifact, entry};
@@ -98,13 +98,7 @@ pub(crate) fn site() -> TestSite {
 }
 
 pub(crate) fn order() -> Order {
-    Order {
-        root: None,
-        below: None,
-        limits: Limits::default(),
-        checks: Checks::None,
-        anew: false,
-    }
+    Order::default()
 }
 
 /// The same with everything read.

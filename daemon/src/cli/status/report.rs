@@ -10,8 +10,11 @@ use serde::Serialize;
 
 use crate::events::SourceStatus;
 use crate::http::{DaemonStatus, RootStatus, Status};
+use crate::jobs::JobStatus;
+use crate::ledger::jobs::JobOutcome;
 use crate::ledger::record::SyncPass;
 use crate::loops::Role;
+use crate::recovery::RootScans;
 
 /// Entries of each list shown.
 const SHOWN: usize = 20;
@@ -36,6 +39,12 @@ impl fmt::Display for Report {
         }
         for sync in &status.syncs {
             writeln!(f, "rucio      {}", self.sync(sync))?;
+        }
+        for scan in &status.scans {
+            writeln!(f, "scans      {}", self.scan(scan))?;
+        }
+        for job in &status.jobs {
+            writeln!(f, "job        {}", self.job(job))?;
         }
         if let Some(daemon) = &status.daemon {
             show_daemon(f, daemon)?;
@@ -121,6 +130,56 @@ impl Report {
             Some(problem) => format!("{compared}; the last try: {problem}"),
             None => compared,
         }
+    }
+
+    fn scan(&self, scan: &RootScans) -> String {
+        let name = &scan.root;
+        let seen = match scan.seen_since {
+            Some(since) => format!("{name}, all seen since {}", self.ago(since)),
+            None => format!("{name}, not seen whole yet"),
+        };
+        let under_way = match (scan.pass_since, scan.whole) {
+            (Some(since), Some(whole)) => format!(
+                "; {} of some {whole} paths of the pass under way, which began {}",
+                scan.met,
+                self.ago(since)
+            ),
+            (Some(since), None) => format!(
+                "; {} paths of the first pass, which began {}",
+                scan.met,
+                self.ago(since)
+            ),
+            (None, _) => String::new(),
+        };
+        let behind = if scan.behind {
+            "; behind its `scan_period`: give its job more time, or the root more"
+        } else {
+            ""
+        };
+        format!("{seen}{under_way}{behind}")
+    }
+
+    fn job(&self, job: &JobStatus) -> String {
+        let (name, kind) = (&job.name, job.job);
+        let last = match (job.under_way, job.begun_at, job.ended_at, job.outcome) {
+            (true, Some(begun), ..) => format!("under way since {begun:.0}"),
+            (_, _, Some(ended), Some(outcome)) => format!("{outcome} {}", self.ago(ended)),
+            _ => "not done yet".to_owned(),
+        };
+        let next = match job.next {
+            Some(next) => format!("next at {next:.0}"),
+            None => "never done again".to_owned(),
+        };
+        let detail = match (&job.detail, job.outcome) {
+            (Some(detail), Some(JobOutcome::Failed)) => format!(": {detail}"),
+            _ => String::new(),
+        };
+        let overdue = if job.overdue {
+            "; overdue: see that the daemon runs"
+        } else {
+            ""
+        };
+        format!("{name} ({kind}), {last}, {next}{overdue}{detail}")
     }
 
     fn ago(&self, at: Timestamp) -> String {

@@ -16,6 +16,10 @@ mod rule_endings;
 
 mod scans;
 
+mod drift_summary;
+
+mod jobs;
+
 mod lease;
 
 #[cfg(test)]
@@ -39,6 +43,7 @@ const SCHEMA: Schema = Schema {
         include_str!("../sql/0008_rule_endings.sql"),
         include_str!("../sql/0009_scans.sql"),
         include_str!("../sql/0010_drift_sides.sql"),
+        include_str!("../sql/0011_jobs.sql"),
     ],
     unmoved: None,
 };

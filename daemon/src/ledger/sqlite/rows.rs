@@ -8,7 +8,7 @@ use runsync_manifest::content::Content;
 use runsync_manifest::generation::Generation;
 use runsync_manifest::name::{ManifestId, RepositoryId, RunKey};
 use runsync_manifest::signature::KeyId;
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
 use crate::file_identity::FileIdentity;
@@ -173,6 +173,24 @@ fn summary(row: &Row<'_>) -> Result<Option<ManifestSummary>, Failure> {
         datasets: count(20)?,
         total_bytes: count(21)?,
     }))
+}
+
+/// When the first manifest of each run was registered.
+pub(super) fn runs_registered(
+    connection: &Connection,
+) -> Result<Vec<(RunKey, Timestamp)>, Failure> {
+    connection
+        .prepare_cached(
+            "SELECT min(decided_at), origin, run FROM manifest
+             WHERE state IN ('registered', 'superseded') AND run IS NOT NULL AND origin IS NOT NULL
+             GROUP BY run, origin",
+        )?
+        .query_and_then([], |row| {
+            let origin = RepositoryId(uuid::Uuid::from_bytes(row.get(1)?));
+            let name = parse(row, 2, "run name")?;
+            Ok((RunKey { origin, name }, time(row, 0)?))
+        })?
+        .collect()
 }
 
 /// Runs `statement`, whose parameters are [`MANIFEST_COLUMNS`].

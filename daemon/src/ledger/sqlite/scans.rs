@@ -2,17 +2,27 @@
 
 use jiff::Timestamp;
 use runsync_config::root::RootName;
-use runsync_manifest::name::ArtifactPath;
+use runsync_manifest::name::{ArtifactPath, RunName};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, params};
 
+use super::drift_summary;
 use super::rows::{self, Failure};
 use crate::file_identity::FileIdentity;
 use crate::ledger::scans::{
     Drift, DriftFilter, DriftFinding, DriftKind, DriftSide, Ignored, ScanRow, Span,
 };
 
-const SCAN_COLUMNS: &str = "root, scope, number, position, begun_at, tried_at, finished_at, counts";
+const SCAN_COLUMNS: &str = "root, scope, number, position, begun_at, tried_at, finished_at, counts,
+     whole_begun_at, whole_objects";
+
+const FINDING_COLUMNS: &str =
+    "root, path, kind, detail, size, identity, claimed, first_seen, last_seen, times, ignored_by,
+     ignored_why, ignored_at,
+     (SELECT twin.path FROM scan_finding AS twin WHERE twin.root = scan_finding.root
+         AND twin.folded = scan_finding.folded AND twin.path <> scan_finding.path
+          AND twin.side = scan_finding.side LIMIT 1),
+     run";
 
 /// Of findings that a filter names; parameters 1 to 6.
 const FILTER: &str = "(?1 IS NULL OR root = ?1) AND (?2 IS NULL OR kind = ?2)
@@ -77,12 +87,18 @@ fn scan_row(row: &Row<'_>) -> Result<ScanRow, Failure> {
         position: row.get(3)?,
         begun_at: rows::time(row, 4)?,
         tried_at: rows::time(row, 5)?,
-        finished_at: match row.get::<_, Option<i64>>(6)? {
-            Some(_) => Some(rows::time(row, 6)?),
-            None => None,
-        },
+        finished_at: optional_time(row, 6)?,
         counts: row.get(7)?,
+        whole_begun_at: optional_time(row, 8)?,
+        whole_objects: row.get::<_, Option<i64>>(9)?.map(i64::cast_unsigned),
     })
+}
+
+fn optional_time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, Failure> {
+    match row.get::<_, Option<i64>>(column)? {
+        Some(_) => rows::time(row, column).map(Some),
+        None => Ok(None),
+    }
 }
 
 pub(super) fn note(
@@ -93,7 +109,8 @@ pub(super) fn note(
 ) -> Result<(), Failure> {
     connection
         .prepare_cached(
-            "UPDATE scan SET position = ?4, tried_at = ?5, finished_at = ?6, counts = ?7
+            "UPDATE scan SET position = ?4, tried_at = ?5, finished_at = ?6, counts = ?7,
+                 whole_begun_at = ?8, whole_objects = ?9
              WHERE root = ?1 AND scope = ?2 AND number = ?3",
         )?
         .execute(params![
@@ -104,6 +121,8 @@ pub(super) fn note(
             rows::time_column(scan.tried_at),
             scan.finished_at.map(rows::time_column),
             scan.counts,
+            scan.whole_begun_at.map(rows::time_column),
+            scan.whole_objects.map(u64::cast_signed),
         ])?;
     keep(connection, scan, seen)?;
     let mut heal = connection.prepare_cached(
@@ -127,8 +146,8 @@ fn keep(connection: &Connection, scan: &ScanRow, seen: &[Drift]) -> Result<(), F
     let same = "kind = excluded.kind AND identity IS excluded.identity";
     let mut keep = connection.prepare_cached(&format!(
         "INSERT INTO scan_finding (root, path, kind, detail, size, identity, claimed, folded,
-             first_seen, last_seen, times, scan, side)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, 1, ?10, ?11)
+             first_seen, last_seen, times, scan, side, run)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, 1, ?10, ?11, ?12)
          ON CONFLICT DO UPDATE SET
              first_seen = CASE WHEN {same} THEN first_seen ELSE excluded.first_seen END,
              times = CASE WHEN {same} THEN times + (scan <> excluded.scan) ELSE 1 END,
@@ -137,7 +156,7 @@ fn keep(connection: &Connection, scan: &ScanRow, seen: &[Drift]) -> Result<(), F
              ignored_at = CASE WHEN {same} THEN ignored_at END,
              kind = excluded.kind, detail = excluded.detail, size = excluded.size,
              identity = excluded.identity, claimed = excluded.claimed, folded = excluded.folded,
-             last_seen = excluded.last_seen, scan = excluded.scan"
+             last_seen = excluded.last_seen, scan = excluded.scan, run = excluded.run"
     ))?;
     for drift in seen {
         keep.execute(params![
@@ -152,6 +171,7 @@ fn keep(connection: &Connection, scan: &ScanRow, seen: &[Drift]) -> Result<(), F
             rows::time_column(scan.tried_at),
             scan.number.cast_signed(),
             drift.kind.side().as_str(),
+            drift.run.as_ref().map(RunName::as_str),
         ])?;
     }
     Ok(())
@@ -203,12 +223,7 @@ fn findings_after(
 ) -> Result<Vec<DriftFinding>, Failure> {
     connection
         .prepare_cached(&format!(
-            "SELECT root, path, kind, detail, size, identity, claimed, first_seen, last_seen, times,
-                 ignored_by, ignored_why, ignored_at,
-                 (SELECT twin.path FROM scan_finding AS twin WHERE twin.root = scan_finding.root
-                     AND twin.folded = scan_finding.folded AND twin.path <> scan_finding.path
-                     AND twin.side = scan_finding.side LIMIT 1)
-             FROM scan_finding WHERE {FILTER} AND (root, path, side) > (?7, ?8, ?9)
+            "SELECT {FINDING_COLUMNS} FROM scan_finding WHERE {FILTER} AND (root, path, side) > (?7, ?8, ?9)
              ORDER BY root, path, side LIMIT ?10"
         ))?
         .query_and_then(
@@ -232,6 +247,7 @@ fn findings_after(
 fn finding(row: &Row<'_>) -> Result<DriftFinding, Failure> {
     let identity: Option<String> = row.get(5)?;
     let twin: Option<String> = row.get(13)?;
+    let run: Option<String> = row.get(14)?;
     let ignored = match row.get::<_, Option<String>>(10)? {
         Some(by) => Some(Ignored {
             by,
@@ -243,22 +259,39 @@ fn finding(row: &Row<'_>) -> Result<DriftFinding, Failure> {
     Ok(DriftFinding {
         root: rows::parse(row, 0, "root name")?,
         path: rows::parse(row, 1, "artifact path")?,
-        kind: row
-            .get_ref(2)?
-            .as_str()
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(|| rows::damaged("kind of drift", &"another"))?,
+        kind: drift_summary::kind(row, 2)?,
         detail: row.get(3)?,
         size: row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned),
         identity: identity.and_then(|text| serde_json::from_str(&text).ok()),
         claimed: row.get(6)?,
+        run: run.and_then(|text| text.parse().ok()),
         first_seen: rows::time(row, 7)?,
         last_seen: rows::time(row, 8)?,
         times: row.get::<_, i64>(9)?.cast_unsigned(),
         twin: twin.and_then(|text| ArtifactPath::try_from(text).ok()),
         ignored,
     })
+}
+
+pub(super) fn newest(
+    connection: &Connection,
+    root: Option<&RootName>,
+    limit: usize,
+) -> Result<Vec<DriftFinding>, Failure> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {FINDING_COLUMNS} FROM scan_finding
+             WHERE (?1 IS NULL OR root = ?1) AND ignored_by IS NULL
+             ORDER BY first_seen DESC, root, path LIMIT ?2"
+        ))?
+        .query_and_then(
+            params![
+                root.map(RootName::as_str),
+                i64::try_from(limit).unwrap_or(i64::MAX)
+            ],
+            finding,
+        )?
+        .collect()
 }
 
 pub(super) fn counts(

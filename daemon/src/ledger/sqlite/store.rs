@@ -11,7 +11,9 @@ use runsync_manifest::name::{ArtifactPath, ManifestId, RepositoryId, RunKey};
 use rusqlite::{Connection, Params, params};
 
 use super::SCHEMA;
+use super::drift_summary;
 use super::hints;
+use super::jobs;
 use super::poison;
 use super::publications;
 use super::rows::{self, Failure, MANIFEST_COLUMNS};
@@ -20,6 +22,8 @@ use super::scans;
 use super::syncs;
 use crate::file_identity::FileIdentity;
 use crate::lease::Tenure;
+use crate::ledger::drift_summary::DriftSummary;
+use crate::ledger::jobs::JobRow;
 use crate::ledger::record::{
     Finding, Hint, HintKind, Location, MadeName, ManifestRow, ManifestState, NewHint, NewPoison,
     NewRequest, Poison, Publication, PublicationState, REQUESTS_KEPT, RequestRow, RuleEnding,
@@ -812,6 +816,51 @@ impl Ledger for SqliteLedger {
     fn have_second_names(&self, root: &RootName, inodes: &[u64]) -> Result<Vec<bool>, LedgerError> {
         self.read("look for files with second names", |connection| {
             scans::have_second_names(connection, root, inodes)
+        })
+    }
+
+    fn drift_summary(
+        &self,
+        root: Option<&RootName>,
+        now: Timestamp,
+        runs_max: usize,
+    ) -> Result<DriftSummary, LedgerError> {
+        self.read("count drift", |connection| {
+            drift_summary::summary(connection, root, (now, runs_max))
+        })
+    }
+
+    fn newest_drift(
+        &self,
+        root: Option<&RootName>,
+        limit: usize,
+    ) -> Result<Vec<DriftFinding>, LedgerError> {
+        self.read("list the newest drift", |connection| {
+            scans::newest(connection, root, limit)
+        })
+    }
+
+    fn drift_of_runs(
+        &self,
+        root: &RootName,
+        runs: &[&str],
+    ) -> Result<Vec<(DriftKind, u64)>, LedgerError> {
+        self.read("count drift of runs", |connection| {
+            drift_summary::of_runs(connection, root, runs)
+        })
+    }
+
+    fn runs_registered(&self) -> Result<Vec<(RunKey, Timestamp)>, LedgerError> {
+        self.read("list when runs were registered", rows::runs_registered)
+    }
+
+    fn jobs(&self) -> Result<Vec<JobRow>, LedgerError> {
+        self.read("list jobs", jobs::all)
+    }
+
+    fn note_job(&self, job: &JobRow) -> Result<(), LedgerError> {
+        self.write("note what came of a job", |connection| {
+            jobs::note(connection, job)
         })
     }
 

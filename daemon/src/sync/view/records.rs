@@ -172,6 +172,10 @@ impl RootSync<'_, '_> {
                 size: Some(artifact.size),
                 identity: None,
                 claimed: true,
+                run: claims
+                    .iter()
+                    .find(|one| is_recorded(one))
+                    .map(|one| one.run.name.clone()),
                 folded: folded(artifact.path.as_str()),
                 path: artifact.path,
             });

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use runsync_manifest::name::{ArtifactPath, Scope};
+use runsync_manifest::name::{ArtifactPath, RunName, Scope};
 
 use super::flow::Way;
 use crate::ledger::scans::{Drift, DriftKind, Span};
@@ -28,7 +28,8 @@ struct Suspect {
     did: Did,
     path: ArtifactPath,
     here: Here,
-    claimed: bool,
+    /// A run that names it, and does not want it here or has forgotten it.
+    run: Option<RunName>,
 }
 
 impl RootSync<'_, '_> {
@@ -120,12 +121,12 @@ impl RootSync<'_, '_> {
             } else if is(ArtifactStanding::Awaited) {
                 way.counts.awaited += 1;
             } else if !is(ArtifactStanding::Confirmed) {
-                let claimed = !own.is_empty();
+                let run = own.first().map(|claim| claim.run.name.clone());
                 suspects.push(Suspect {
                     did,
                     path,
                     here,
-                    claimed,
+                    run,
                 });
             }
         }
@@ -147,7 +148,7 @@ impl RootSync<'_, '_> {
                 }
                 None => "its rules were not asked for".to_owned(),
             };
-            let record = if suspect.claimed {
+            let record = if suspect.run.is_some() {
                 "a dataset names it, and it is not wanted, or was forgotten, here"
             } else {
                 "no dataset here names it"
@@ -160,7 +161,8 @@ impl RootSync<'_, '_> {
                 ),
                 size: suspect.here.bytes,
                 identity: None,
-                claimed: suspect.claimed,
+                claimed: suspect.run.is_some(),
+                run: suspect.run,
                 folded: folded(suspect.path.as_str()),
                 path: suspect.path,
             });

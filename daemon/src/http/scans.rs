@@ -1,0 +1,423 @@
+//! `/v1/scans`: has roots compared with their records, and tells how it goes and what came of it.
+//!
+//! A scan may take hours. Lines tell how far it has come; a client that goes away does not stop it, and the
+//! request's outcome is written down. It stops with the daemon, and the next one goes on.
+
+use std::io;
+use std::num::NonZeroU64;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Extension, State};
+use axum::response::Response;
+use futures_util::stream;
+use jiff::Timestamp;
+use runsync_config::root::RootName;
+use runsync_manifest::name::{ArtifactPath, RunName};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use utoipa::ToSchema;
+
+use super::account::Account;
+use super::body::JsonBody;
+use super::ndjson;
+use super::openapi::{Body as BodyProblems, Gated, Typed};
+use super::pages::{Cursor, list};
+use super::problem::{Problem, ProblemBody};
+use super::record::{Asking, Recorded};
+use super::surface::{Surface, blocking};
+use crate::disposition::Disposition;
+use crate::jobs::GoOn;
+use crate::recovery::{Checks, Limits, Order, RunScope, ScanError, ScanReport, ScanStanding};
+use crate::recovery::{ScanCounts, Scanning, standings};
+
+/// How often it is told how far a scan has come: often enough for a progress bar.
+const TOLD_EVERY: Duration = Duration::from_millis(500);
+/// Reports that wait for a client to read them; the scan of a root takes longer than telling of it.
+const REPORTS_AHEAD: usize = 16;
+
+/// What to scan, and how much that may take. Without anything: all roots, names and sizes.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ToScan {
+    /// Only these roots.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub roots: Vec<RootName>,
+    /// Only what lies below this folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub prefix: Option<ArtifactPath>,
+    /// Only what belongs to runs of these names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub runs: Vec<RunName>,
+    /// Only what belongs to runs whose first manifest was registered here then, or later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runs_since: Option<Timestamp>,
+    /// Only what belongs to runs whose first manifest was registered here earlier than that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runs_until: Option<Timestamp>,
+    /// At most so many files and records.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objects: Option<u64>,
+    /// At most so many bytes read for checksums.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// At most so many milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_ms: Option<u64>,
+    /// At most so many calls to storage in a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    pub calls_per_second: Option<NonZeroU64>,
+    /// The share of artifacts to read, from 0 to 1; those that were found amiss before are always read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<f64>,
+    /// Whether to begin anew, wherever the last scan stopped.
+    pub anew: bool,
+}
+
+impl From<&Order> for ToScan {
+    fn from(order: &Order) -> Self {
+        let time = order.limits.time;
+        Self {
+            roots: order.roots.clone(),
+            prefix: order.below.clone(),
+            runs: order.runs.names.clone(),
+            runs_since: order.runs.since,
+            runs_until: order.runs.until,
+            objects: order.limits.objects,
+            bytes: order.limits.bytes,
+            time_ms: time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            calls_per_second: order.limits.calls_per_second,
+            sample: match order.checks {
+                Checks::None => None,
+                Checks::Sampled(share) => Some(share),
+                Checks::Full => Some(1.0),
+            },
+            anew: order.anew,
+        }
+    }
+}
+
+impl ToScan {
+    fn order(self) -> Result<Order, Problem> {
+        let runs = RunScope {
+            names: self.runs,
+            since: self.runs_since,
+            until: self.runs_until,
+        };
+        if self.prefix.is_some() && runs.is_limited() {
+            return Err(
+                Problem::wrong("`prefix` and runs are different parts of a root")
+                    .hint("name a folder or runs, or neither for all of the root"),
+            );
+        }
+        let checks = match self.sample {
+            None => Checks::None,
+            Some(share) if share >= 1.0 && share <= 1.0 => Checks::Full,
+            Some(share) if (0.0..1.0).contains(&share) => Checks::Sampled(share),
+            Some(_) => return Err(Problem::wrong("`sample` is from 0 to 1")),
+        };
+        Ok(Order {
+            roots: self.roots,
+            below: self.prefix,
+            runs,
+            limits: Limits {
+                objects: self.objects,
+                bytes: self.bytes,
+                time: self.time_ms.map(Duration::from_millis),
+                calls_per_second: self.calls_per_second,
+            },
+            checks,
+            anew: self.anew,
+            pace: None,
+        })
+    }
+}
+
+/// One line of the answer. The last is `ended` or `failed`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum ScanEvent {
+    /// It goes on, and the pass over the root at hand has seen this.
+    Working {
+        /// What it has seen.
+        #[schema(value_type = Object)]
+        counts: ScanCounts,
+    },
+    /// A root is done, as far as limits allow.
+    Scanned {
+        /// What came of it.
+        #[schema(value_type = Object)]
+        report: Box<ScanReport>,
+    },
+    /// A root cannot be scanned; the others are.
+    Refused {
+        /// Why.
+        problem: ProblemBody,
+    },
+    /// All roots are done.
+    Ended,
+    /// The daemon cannot go on now. What was found is kept, and the next scan goes on.
+    Failed {
+        /// Why.
+        problem: ProblemBody,
+    },
+}
+
+/// Have roots compared with their records.
+///
+/// Lines tell how far it has come, what came of each root, and that it ended. A client that goes away does not
+/// stop it. One root is scanned by one scan at a time.
+#[utoipa::path(
+    post,
+    path = "/v1/scans",
+    tag = "operate",
+    request_body = ToScan,
+    responses(
+        (status = 200, description = "Lines, the last of which says how it ended.", content_type = "application/x-ndjson", body = ScanEvent),
+        BodyProblems,
+        Typed,
+        Gated,
+    )
+)]
+pub(super) async fn scan(
+    State(surface): State<Arc<Surface>>,
+    Extension(account): Extension<Account>,
+    JsonBody(wanted): JsonBody<ToScan>,
+) -> Result<Response, Problem> {
+    let order = wanted.order()?;
+    let loops = surface.loops()?;
+    let asking = Asking {
+        account,
+        what: "scan",
+        subject: subject(&order),
+    };
+    let (of, at) = (Arc::clone(&loops), surface.clock.now());
+    let recorded = blocking(move || Recorded::begin(asking, &of, at)).await??;
+    let (count, counts) = watch::channel(ScanCounts::default());
+    let (tell, told) = mpsc::channel(REPORTS_AHEAD);
+    // Clients are let go before the loops stop.
+    let ending = surface.tasks.ending().clone();
+    let go_on: GoOn = Arc::new(move || {
+        if ending.is_cancelled() {
+            ControlFlow::Break(())
+        } else {
+            loops.go_on()
+        }
+    });
+    let scanning = Arc::clone(&surface.loops()?.assembly().scanning);
+    surface.tasks.spawn(async move {
+        let done = blocking(move || perform(&scanning, &order, (&go_on, &count)));
+        let events = match done.await {
+            Ok((events, outcome)) => {
+                let noted = blocking(move || recorded.end(&outcome)).await;
+                // It is in the log.
+                drop(noted);
+                events
+            }
+            Err(problem) => vec![ScanEvent::Failed {
+                problem: problem.body(),
+            }],
+        };
+        for event in events {
+            if tell.send(event).await.is_err() {
+                // Whoever has gone learns it from the request's outcome.
+                return;
+            }
+        }
+    });
+    Ok(answer(told, counts))
+}
+
+fn subject(order: &Order) -> String {
+    let mut parts: Vec<String> = order.roots.iter().map(ToString::to_string).collect();
+    if parts.is_empty() {
+        parts.push("all roots".to_owned());
+    }
+    parts.extend(order.below.as_ref().map(|folder| format!("below {folder}")));
+    parts.extend(order.runs.names.iter().map(|run| format!("run {run}")));
+    parts.extend(order.runs.since.map(|at| format!("runs since {at}")));
+    parts.extend(order.runs.until.map(|at| format!("runs before {at}")));
+    parts.join(", ")
+}
+
+/// Scans, and says what to tell and what to write down. Blocks.
+fn perform(
+    scanning: &Scanning,
+    order: &Order,
+    (go_on, count): (&GoOn, &watch::Sender<ScanCounts>),
+) -> (Vec<ScanEvent>, String) {
+    let scanned = scanning.scan(order, &mut |counts| {
+        count.send_replace(*counts);
+        go_on()
+    });
+    let failed = |problem: Problem| {
+        let outcome = problem.detail().to_owned();
+        let problem = problem.body();
+        (ScanEvent::Failed { problem }, outcome)
+    };
+    let reports = match scanned {
+        Ok(reports) => reports,
+        Err(error) => {
+            let (last, outcome) = failed(error.into());
+            return (vec![last], outcome);
+        }
+    };
+    let mut outcome = "done".to_owned();
+    let mut events: Vec<ScanEvent> = Vec::new();
+    for report in reports {
+        events.push(match report {
+            Ok(report) => ScanEvent::Scanned {
+                report: Box::new(report),
+            },
+            Err(error) => {
+                let problem = Problem::from(error);
+                problem.detail().clone_into(&mut outcome);
+                ScanEvent::Refused {
+                    problem: problem.body(),
+                }
+            }
+        });
+    }
+    if go_on().is_break() {
+        let (last, outcome) = failed(Problem::stopping());
+        events.push(last);
+        return (events, outcome);
+    }
+    events.push(ScanEvent::Ended);
+    (events, outcome)
+}
+
+/// Lines until the last. An answer whose last line never comes is cut off.
+fn answer(told: mpsc::Receiver<ScanEvent>, counts: watch::Receiver<ScanCounts>) -> Response {
+    let begin = Some((told, counts));
+    let lines = stream::try_unfold(begin, |state| async move {
+        let Some((mut told, counts)) = state else {
+            return Ok(None);
+        };
+        let event = match timeout(TOLD_EVERY, told.recv()).await {
+            Err(_) => ScanEvent::Working {
+                counts: *counts.borrow(),
+            },
+            Ok(Some(event)) => event,
+            Ok(None) => return Err(io::Error::other("the scan broke off")),
+        };
+        let is_last = matches!(event, ScanEvent::Ended | ScanEvent::Failed { .. });
+        let mut line = Vec::new();
+        ndjson::line(&event, &mut line)?;
+        let rest = (!is_last).then_some((told, counts));
+        Ok(Some((Bytes::from(line), rest)))
+    });
+    ndjson::answer(Body::from_stream(lines))
+}
+
+impl From<ScanError> for Problem {
+    fn from(error: ScanError) -> Self {
+        if error.is_fenced() {
+            return Self::stopping();
+        }
+        let hint = error.hint();
+        let problem = if error.is_refusal() {
+            Self::wrong(error.to_string())
+        } else if error.is_busy() {
+            Self::unavailable(error.to_string())
+        } else {
+            return Self::below(&error, Disposition::Retry, hint);
+        };
+        match hint {
+            Some(hint) => problem.hint(hint),
+            None => problem,
+        }
+    }
+}
+
+/// A scan at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ScanShown {
+    /// How far it has come.
+    #[serde(flatten)]
+    pub standing: ScanStanding,
+    /// Whether the daemon that answers is scanning that root now.
+    pub scanning: bool,
+}
+
+/// List how far scans have come: of each root, and of each part of one that was ever scanned by itself.
+#[utoipa::path(
+    get,
+    path = "/v1/scans",
+    tag = "read",
+    responses(
+        (status = 200, description = "A line for each root and part.", content_type = "application/x-ndjson", body = ScanShown),
+        Gated,
+    )
+)]
+pub(super) async fn scans(State(surface): State<Arc<Surface>>) -> Result<Response, Problem> {
+    list(surface, Cursor::new(None::<usize>, None), |surface, _| {
+        let loops = surface.steward.duty().loops();
+        let busy = loops.map_or_else(Vec::new, |loops| loops.assembly().scanning.under_way());
+        let all = standings(&*surface.readers.ledger)?.into_iter();
+        let shown = all.map(|standing| ScanShown {
+            scanning: busy.contains(&standing.root),
+            standing,
+        });
+        Ok((shown.collect(), None))
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_is_what_is_scanned() {
+        let order = |json: &str| serde_json::from_str::<ToScan>(json).unwrap().order();
+        let all = order("{}").unwrap();
+        assert_eq!(all, Order::default());
+        let json = r#"{"roots":["main"],"runs":["u/a"],"runs_since":"2026-11-01T00:00:00Z","objects":7,"time_ms":1500,"calls_per_second":3,"sample":0.5,"anew":true}"#;
+        let asked = order(json).unwrap();
+        assert_eq!(serde_json::to_string(&ToScan::from(&asked)).unwrap(), json);
+        let full = order(r#"{"sample":1}"#).unwrap();
+        assert_eq!(full.checks, Checks::Full);
+        order(r#"{"sample":1.5}"#).unwrap_err();
+        order(r#"{"prefix":"u","runs":["u/a"]}"#).unwrap_err();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_hears_how_far_it_has_come_and_how_it_ended() {
+        let (count, counts) = watch::channel(ScanCounts::default());
+        let (tell, told) = mpsc::channel(1);
+        let mut body = answer(told, counts).into_body();
+        count.send_replace(ScanCounts {
+            files: 7,
+            ..ScanCounts::default()
+        });
+        let line = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        let event: ScanEvent = serde_json::from_slice(&line).unwrap();
+        assert!(matches!(event, ScanEvent::Working { counts } if counts.files == 7));
+        tell.send(ScanEvent::Ended).await.unwrap();
+        let line = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(line, "{\"event\":\"ended\"}\n");
+        assert!(body.frame().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_its_last_line_is_cut_off() {
+        let (_count, counts) = watch::channel(ScanCounts::default());
+        let (tell, told) = mpsc::channel(1);
+        drop(tell);
+        answer(told, counts)
+            .into_body()
+            .collect()
+            .await
+            .unwrap_err();
+    }
+}
