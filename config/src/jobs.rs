@@ -215,6 +215,19 @@ pub struct ScanLimits {
     pub sample: Sample,
 }
 
+impl Default for ScanLimits {
+    fn default() -> Self {
+        Self {
+            objects_max: None,
+            bytes_max: None,
+            time_max: None,
+            calls_per_second: None,
+            checksum: Checksum::None,
+            sample: SAMPLE,
+        }
+    }
+}
+
 impl ScanLimits {
     /// The keys that they are read from.
     const KEYS: [&'static str; 6] = [

@@ -625,9 +625,12 @@ fn work(
     (scanning, syncing): (&Arc<Scanning>, &Arc<Syncing>),
 ) -> Arc<dyn Work> {
     let roots = scheduled.roots.clone();
-    match &scheduled.scan {
-        Some(limits) => Arc::new(ScanWork::new(Arc::clone(scanning), roots, *limits)),
-        None => {
+    match scheduled.job {
+        JobKind::Scan => {
+            let limits = scheduled.scan.unwrap_or_default();
+            Arc::new(ScanWork::new(Arc::clone(scanning), roots, limits))
+        }
+        JobKind::Sync => {
             let named = site.roots.iter().filter(|root| roots.contains(&root.name));
             let part = SyncPart::Whole(named.filter_map(|root| root.rse.clone()).collect());
             Arc::new(SyncWork::new(Arc::clone(syncing), part))

@@ -119,8 +119,8 @@ impl ToScan {
         }
         let checks = match self.sample {
             None => Checks::None,
-            Some(share) if share >= 1.0 && share <= 1.0 => Checks::Full,
             Some(share) if (0.0..1.0).contains(&share) => Checks::Sampled(share),
+            Some(share) if (0.0..=1.0).contains(&share) => Checks::Full,
             Some(_) => return Err(Problem::wrong("`sample` is from 0 to 1")),
         };
         Ok(Order {

@@ -25,14 +25,12 @@ impl Belonging {
         if let Some(claim) = claim {
             return Ok(Some(claim.run.name.clone()));
         }
-        let names = match &self.0 {
-            Some(names) => names,
-            None => {
-                let runs = registry.runs(None)?.into_iter();
-                self.0.insert(runs.map(|run| run.key.name).collect())
-            }
-        };
-        Ok(innermost(path, names))
+        if self.0.is_none() {
+            let runs = registry.runs(None)?.into_iter();
+            self.0 = Some(runs.map(|run| run.key.name).collect());
+        }
+        let names = self.0.as_ref();
+        Ok(names.and_then(|names| innermost(path, names)))
     }
 }
 

@@ -34,7 +34,7 @@ enum Source<'w> {
     /// One walk.
     Walk(Box<dyn Walk + 'w>),
     /// Piece by piece.
-    Pieces(Pieces<'w>),
+    Pieces(Box<Pieces<'w>>),
 }
 
 struct Pieces<'w> {
@@ -59,14 +59,14 @@ impl<'w> Sights<'w> {
         course: Course<'w>,
         position: &str,
     ) -> Self {
-        Self::of(Source::Pieces(Pieces {
+        Self::of(Source::Pieces(Box::new(Pieces {
             root,
             datastore,
             course,
             position: position.to_owned(),
             walk: None,
             looked_at: Vec::new().into_iter(),
-        }))
+        })))
     }
 
     fn of(source: Source<'w>) -> Self {

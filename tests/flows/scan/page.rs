@@ -115,7 +115,7 @@ fn drift(number: u64) -> Drift {
         path: format!("u/{}/{number}", number % 100).parse().unwrap(),
         kind: DriftKind::ALL[usize::try_from(number % 4).unwrap()],
         detail: "found".to_owned(),
-        size: (number % 7 != 0).then_some(number * 1_000),
+        size: (!number.is_multiple_of(7)).then_some(number * 1_000),
         identity: None,
         claimed: false,
         run: format!("u/{}", number % 100).parse().ok(),

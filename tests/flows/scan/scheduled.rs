@@ -13,7 +13,7 @@ use runsync::worker::StepError;
 use runsync_config::jobs::Missed;
 
 use crate::scene::{DAY, PATHS, found, site_with};
-use crate::support::{OpenSite, TestSite};
+use crate::support::{OpenSite, TestSite, rename};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
@@ -75,7 +75,7 @@ fn a_job_is_done_at_its_times_and_what_came_of_it_is_kept() {
     assert_eq!((done.outcome, done.runs), (Some(JobOutcome::Found), 2));
     // A root that is away has the job fail; the last success stays.
     let success = done.succeeded_at;
-    fs::rename(site.root(), site.folder.path().join("away")).unwrap();
+    rename(&site.root(), &site.folder.path().join("away"));
     site.pass(HOUR);
     assert!(worker.work(&always()).unwrap());
     let failed = status(&site, &open);

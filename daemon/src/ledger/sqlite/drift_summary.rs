@@ -73,6 +73,7 @@ fn grouped<K>(
         .collect()
 }
 
+type Runs = Vec<DriftTally<Option<String>>>;
 type Rest = (u64, Vec<DriftTally<()>>);
 
 /// The runs with most findings, and all others together.
@@ -80,7 +81,7 @@ fn by_run(
     connection: &Connection,
     root: Option<&str>,
     most: usize,
-) -> Result<(Vec<DriftTally<Option<String>>>, Rest), Failure> {
+) -> Result<(Runs, Rest), Failure> {
     let ranked = format!(
         "WITH ranked AS MATERIALIZED (
              SELECT run, count(*) AS findings {COUNTED} GROUP BY run

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 
 use super::rows::{self, Failure};
-use crate::ledger::jobs::JobRow;
+use crate::ledger::jobs::{JobOutcome, JobRow};
 
 pub(super) fn all(connection: &Connection) -> Result<Vec<JobRow>, Failure> {
     connection
@@ -54,7 +54,7 @@ pub(super) fn note(connection: &Connection, job: &JobRow) -> Result<(), Failure>
             rows::time_column(job.mark),
             job.begun_at.map(rows::time_column),
             job.ended_at.map(rows::time_column),
-            job.outcome.map(|outcome| outcome.as_str()),
+            job.outcome.map(JobOutcome::as_str),
             job.detail,
             job.succeeded_at.map(rows::time_column),
             job.runs.cast_signed(),
