@@ -30,7 +30,7 @@ table{border-collapse:collapse;width:100%;font-size:13px}
 th,td{text-align:left;vertical-align:top;padding:.25rem .6rem .25rem 0;border-bottom:1px solid #ddd;overflow-wrap:anywhere}
 td.number,th.number{text-align:right;white-space:nowrap}
 svg{width:100%;height:auto;font:12px system-ui,sans-serif}svg .label{text-anchor:end}
-.lost{fill:#b2182b}.dark{fill:#4d4d4d}.corrupt{fill:#ef8a62}.irregular{fill:#67a9cf}
+.lost{fill:#b2182b}.dark{fill:#4d4d4d}.corrupt{fill:#ef8a62}.irregular{fill:#67a9cf}.site-only{fill:#762a83}.rucio-differs{fill:#af8dc3}.rucio-state{fill:#7fbf7b}.rucio-only{fill:#1b7837}
 .key svg{width:1em;height:1em;margin:0 .3em 0 1em;vertical-align:-.1em}
 p.note{color:#555}
 ";
