@@ -16,6 +16,8 @@ mod rule_endings;
 
 mod scans;
 
+mod repairs;
+
 mod lease;
 
 #[cfg(test)]
@@ -38,6 +40,7 @@ const SCHEMA: Schema = Schema {
         include_str!("../sql/0006_sync.sql"),
         include_str!("../sql/0008_rule_endings.sql"),
         include_str!("../sql/0009_scans.sql"),
+        include_str!("../sql/0010_repairs.sql"),
     ],
     unmoved: None,
 };

@@ -6,6 +6,7 @@ use runsync_manifest::name::ArtifactPath;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, params};
 
+use super::repairs::witness;
 use super::rows::{self, Failure};
 use crate::file_identity::FileIdentity;
 use crate::ledger::scans::{Drift, DriftFilter, DriftFinding, DriftKind, Ignored, ScanRow, Span};
@@ -22,6 +23,7 @@ pub(super) fn begin(
     (scope, from): (&str, &str),
     at: Timestamp,
 ) -> Result<ScanRow, Failure> {
+    witness(connection, at)?;
     let number: i64 = connection
         .prepare_cached("UPDATE meta SET scans = scans + 1 RETURNING scans")?
         .query_row([], |row| row.get(0))?;
@@ -120,12 +122,18 @@ pub(super) fn note(
 
 /// Another kind of drift, or another file, is new: what was said of the earlier one says nothing of it.
 fn keep(connection: &Connection, scan: &ScanRow, seen: &[Drift]) -> Result<(), Failure> {
-    let same = "kind = excluded.kind AND identity IS excluded.identity";
+    // A clock that leaps tells nothing of how long ago the last pass was.
+    let era = witness(connection, scan.tried_at)?;
+    let same = "kind = excluded.kind AND identity IS excluded.identity AND size IS excluded.size";
     let mut keep = connection.prepare_cached(&format!(
         "INSERT INTO scan_finding (root, path, kind, detail, size, identity, claimed, folded,
-             first_seen, last_seen, times, scan)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, 1, ?10)
+             first_seen, last_seen, times, scan, era, since, since_scan)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, 1, ?10, ?11, ?9, ?10)
          ON CONFLICT DO UPDATE SET
+             since = CASE WHEN {same} AND era = excluded.era THEN since ELSE excluded.since END,
+             since_scan = CASE WHEN {same} AND era = excluded.era THEN since_scan
+                 ELSE excluded.since_scan END,
+             era = excluded.era,
              first_seen = CASE WHEN {same} THEN first_seen ELSE excluded.first_seen END,
              times = CASE WHEN {same} THEN times + (scan <> excluded.scan) ELSE 1 END,
              ignored_by = CASE WHEN {same} THEN ignored_by END,
@@ -147,12 +155,13 @@ fn keep(connection: &Connection, scan: &ScanRow, seen: &[Drift]) -> Result<(), F
             drift.folded,
             rows::time_column(scan.tried_at),
             scan.number.cast_signed(),
+            era,
         ])?;
     }
     Ok(())
 }
 
-fn json(identity: &FileIdentity) -> Result<String, Failure> {
+pub(super) fn json(identity: &FileIdentity) -> Result<String, Failure> {
     let text = serde_json::to_string(identity);
     text.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()).into())
 }
@@ -176,7 +185,8 @@ pub(super) fn findings(
                  ignored_by, ignored_why, ignored_at,
                  (SELECT twin.path FROM scan_finding AS twin WHERE twin.root = scan_finding.root
                      AND twin.folded = scan_finding.folded AND twin.path <> scan_finding.path
-                  LIMIT 1)
+                  LIMIT 1),
+                 CASE WHEN era = (SELECT eras FROM meta) AND since_scan <> scan THEN since END
              FROM scan_finding WHERE {FILTER} AND (root, path) > (?6, ?7)
              ORDER BY root, path LIMIT ?8"
         ))?
@@ -197,7 +207,6 @@ pub(super) fn findings(
 }
 
 fn finding(row: &Row<'_>) -> Result<DriftFinding, Failure> {
-    let identity: Option<String> = row.get(5)?;
     let twin: Option<String> = row.get(13)?;
     let ignored = match row.get::<_, Option<String>>(10)? {
         Some(by) => Some(Ignored {
@@ -218,14 +227,24 @@ fn finding(row: &Row<'_>) -> Result<DriftFinding, Failure> {
             .ok_or_else(|| rows::damaged("kind of drift", &"another"))?,
         detail: row.get(3)?,
         size: row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned),
-        identity: identity.and_then(|text| serde_json::from_str(&text).ok()),
+        identity: identity_of(row, 5)?,
         claimed: row.get(6)?,
         first_seen: rows::time(row, 7)?,
         last_seen: rows::time(row, 8)?,
         times: row.get::<_, i64>(9)?.cast_unsigned(),
+        unchanged_since: match row.get::<_, Option<i64>>(14)? {
+            Some(_) => Some(rows::time(row, 14)?),
+            None => None,
+        },
         twin: twin.and_then(|text| ArtifactPath::try_from(text).ok()),
         ignored,
     })
+}
+
+/// The file that was seen.
+pub(super) fn identity_of(row: &Row<'_>, column: usize) -> Result<Option<FileIdentity>, Failure> {
+    let identity: Option<String> = row.get(column)?;
+    Ok(identity.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
 pub(super) fn counts(
