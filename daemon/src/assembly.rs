@@ -34,6 +34,7 @@ use crate::ledger::hints::HintTaker;
 use crate::ledger::{Ledger, LedgerError, SqliteLease, SqliteLedger};
 use crate::publish::{self, PublishRoot, Publishing};
 use crate::recovery::Scanning;
+use crate::recovery::repair::Repairing;
 use crate::registration_lock::{RegistrationLock, RegistrationLockError};
 use crate::registry::{Registry, RegistryError, SqliteRegistry};
 use crate::removal::{Ground, NamedRoot, PeerScopes, Removing};
@@ -475,6 +476,8 @@ pub struct Assembly {
     pub syncing: Arc<Syncing>,
     /// Compares roots with their records.
     pub scanning: Arc<Scanning>,
+    /// Repairs what scans have found.
+    pub repairing: Arc<Repairing>,
     /// The site's repository.
     pub repository: RepositoryId,
 }
@@ -551,6 +554,11 @@ impl Assembly {
             signing_key_file: site.signing_key_file.clone(),
         }));
         let scanning = Arc::new(Scanning::new(flows.clone(), Arc::clone(&removing)));
+        let repairing = Arc::new(Repairing::new(
+            flows.clone(),
+            Arc::clone(&publishing),
+            site.repair,
+        ));
         let takers = Takers {
             // Without Rucio nobody can tell what is so: hints wait, and are given up in the end.
             sync: syncing
@@ -574,6 +582,7 @@ impl Assembly {
             events,
             syncing,
             scanning,
+            repairing,
             repository,
         })
     }
