@@ -52,6 +52,8 @@ mod scan;
 
 mod findings;
 
+mod repair;
+
 mod declare;
 
 mod purge;
@@ -130,6 +132,7 @@ enum Command {
     Sync(sync::Args),
     Scan(scan::Args),
     Findings(findings::Args),
+    Repair(repair::Args),
     Declare(declare::Args),
     Purge(purge::Args),
     Cleanup(cleanup::Args),
@@ -163,6 +166,7 @@ impl Command {
             Self::Sync(args) => sync::run(args, context),
             Self::Scan(args) => scan::run(args, context),
             Self::Findings(args) => findings::run(args, context),
+            Self::Repair(args) => repair::run(args, context),
             Self::Declare(args) => declare::run(args, context),
             Self::Purge(args) => purge::run(args, context),
             Self::Cleanup(args) => cleanup::run(args, context),
