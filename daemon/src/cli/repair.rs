@@ -319,6 +319,7 @@ fn write_root_plan(f: &mut fmt::Formatter<'_>, plan: &RootPlan) -> fmt::Result {
         reported: plan.reported,
         left: plan.left,
         named: &plan.left_named,
+        notes: &plan.notes,
         more: plan.more,
     };
     rest.write(f)
@@ -342,6 +343,7 @@ struct Rest<'a> {
     reported: u64,
     left: u64,
     named: &'a [Left],
+    notes: &'a [String],
     more: bool,
 }
 
@@ -365,6 +367,9 @@ impl Rest<'_> {
         for left in self.named.iter().take(SHOWN) {
             let why = output::printable(&left.why);
             write!(f, "\n      {} {}: {why}", left.kind, left.path)?;
+        }
+        for note in self.notes.iter().take(SHOWN) {
+            write!(f, "\n    note: {}", output::printable(note))?;
         }
         if self.more {
             f.write_str("\n    more than one repair takes up: repair again afterwards")?;
@@ -412,6 +417,7 @@ fn write_root(f: &mut fmt::Formatter<'_>, root: &RootRepaired) -> fmt::Result {
         reported: root.reported,
         left: root.left,
         named: &root.left_named,
+        notes: &root.notes,
         more: root.more,
     };
     rest.write(f)?;

@@ -76,6 +76,8 @@ pub struct RootPlan {
     pub root: RootName,
     /// Why nothing is done there; none: something may be.
     pub refused: Option<String>,
+    /// What else an operator should know.
+    pub notes: Vec<String>,
     /// Artifacts that are recorded there.
     pub records: u64,
     /// Of these, those that are lost, corrupt or irregular.
@@ -105,6 +107,7 @@ impl RootPlan {
         Self {
             root,
             refused: None,
+            notes: Vec::new(),
             records: 0,
             amiss: 0,
             dark: 0,

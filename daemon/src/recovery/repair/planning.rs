@@ -39,6 +39,7 @@ pub(super) fn plan(
         plan.refused = Some(format!("{doubt}; nothing is repaired here until then"));
         return Ok(plan);
     }
+    plan.notes = untouchable.notes().to_vec();
     let mut beside = untouchable.beside()?;
     let filter = DriftFilter {
         root: Some(scene.root().clone()),

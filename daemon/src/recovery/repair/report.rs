@@ -18,6 +18,8 @@ pub struct RootRepaired {
     pub refused: Option<String>,
     /// What stopped it before its end; none: it came there.
     pub stopped: Option<String>,
+    /// What else an operator should know.
+    pub notes: Vec<String>,
     /// What was done, and to how much.
     pub acts: BTreeMap<RepairAct, Extent>,
     /// Replicas that were declared to Rucio.
@@ -42,6 +44,7 @@ impl RootRepaired {
             root: plan.root.clone(),
             refused: plan.refused.clone(),
             stopped: None,
+            notes: plan.notes.clone(),
             acts: BTreeMap::new(),
             declared: 0,
             finished: 0,
