@@ -24,6 +24,9 @@ mod hint_conformance;
 #[cfg(test)]
 mod scan_conformance;
 
+#[cfg(test)]
+mod repair_conformance;
+
 use std::fmt::Debug;
 
 use jiff::Timestamp;
