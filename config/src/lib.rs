@@ -35,6 +35,10 @@ pub mod lease;
 
 pub mod removal;
 
+mod ratio;
+
+pub mod repair;
+
 mod schedule;
 
 pub mod jobs;

@@ -174,6 +174,8 @@ pub struct Root {
     pub pfn_prefix: Option<PfnPrefix>,
     /// Who deletes its artifacts.
     pub deleter: Deleter,
+    /// Whether a repair may delete dark artifacts here, when it is told to.
+    pub scan_deletes: bool,
     /// How arrivals are confirmed.
     pub confirm: ConfirmLevel,
     /// Whether to use inotify; without it the sweep alone finds arrivals.
@@ -232,6 +234,7 @@ impl Root {
         let path_mapping = section.or("path_mapping", PathMapping::Identity);
         let pfn_prefix = section.optional("pfn_prefix");
         let deleter = section.or("deleter", Deleter::Runsync);
+        let scan_deletes = section.or("scan_deletes", false);
         let confirm = section.or("confirm", ConfirmLevel::Size);
         let events = section.or("events", true);
         let sweep_interval = section.or("sweep_interval", SWEEP_INTERVAL);
@@ -258,6 +261,7 @@ impl Root {
             path_mapping,
             pfn_prefix,
             deleter,
+            scan_deletes,
             confirm,
             events,
             sweep_interval,

@@ -16,6 +16,7 @@ use crate::peer::Peer;
 use crate::raw::{Document, Section};
 use crate::registry::RegistryBackend;
 use crate::removal::Removal;
+use crate::repair::Repair;
 use crate::root::Root;
 use crate::rucio::Rucio;
 use crate::{consistency, limits, trust};
@@ -51,6 +52,8 @@ pub struct Site {
     pub lease: Lease,
     /// What a removal may take away without being approved.
     pub removal: Removal,
+    /// What is done about drift that scans have found.
+    pub repair: Repair,
     /// Rucio, where the site has one.
     pub rucio: Option<Rucio>,
     /// Which per-file messages become runs, where any do.
@@ -93,6 +96,7 @@ impl Site {
         let http = Http::read(top.section("http"), base, &own.state_directory);
         let lease = Lease::read(top.section("lease"));
         let removal = Removal::read(top.section("removal"));
+        let repair = Repair::read(top.section("repair"));
         let rucio = top
             .has("rucio")
             .then(|| Rucio::read(top.section("rucio"), base));
@@ -134,6 +138,7 @@ impl Site {
             http,
             lease,
             removal,
+            repair,
             rucio: match rucio {
                 Some(read) => Some(read?),
                 None => None,
@@ -188,6 +193,7 @@ impl Serialize for Site {
             http: &'s Http,
             lease: Lease,
             removal: Removal,
+            repair: Repair,
             #[serde(skip_serializing_if = "Option::is_none")]
             rucio: Option<&'s Rucio>,
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -222,6 +228,7 @@ impl Serialize for Site {
             http: &self.http,
             lease: self.lease,
             removal: self.removal,
+            repair: self.repair,
             rucio: self.rucio.as_ref(),
             adopt: self.adopt.as_ref(),
             events: self.events,

@@ -35,6 +35,7 @@ use crate::lease::{
 use crate::ledger::hints::HintTaker;
 use crate::ledger::{Ledger, LedgerError, SqliteLease, SqliteLedger};
 use crate::publish::{self, PublishRoot, Publishing};
+use crate::recovery::repair::Repairing;
 use crate::recovery::{ScanWork, Scanning};
 use crate::registration_lock::{RegistrationLock, RegistrationLockError};
 use crate::registry::{Registry, RegistryError, SqliteRegistry};
@@ -481,6 +482,8 @@ pub struct Assembly {
     pub jobs: Vec<ScheduledJob>,
     /// What passes by the schedule of `[rucio.sync]` are written down as, where there are any.
     pub rucio_sync: Option<Arc<Job>>,
+    /// Repairs what scans have found.
+    pub repairing: Arc<Repairing>,
     /// The site's repository.
     pub repository: RepositoryId,
 }
@@ -566,6 +569,11 @@ impl Assembly {
             signing_key_file: site.signing_key_file.clone(),
         }));
         let scanning = Arc::new(Scanning::new(flows.clone(), Arc::clone(&removing)));
+        let repairing = Arc::new(Repairing::new(
+            flows.clone(),
+            Arc::clone(&publishing),
+            site.repair,
+        ));
         let jobs = site
             .schedules
             .iter()
@@ -605,6 +613,7 @@ impl Assembly {
             scanning,
             jobs,
             rucio_sync,
+            repairing,
             repository,
         })
     }

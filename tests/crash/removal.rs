@@ -43,8 +43,8 @@ use runsync::assembly::{self, Assembly};
 use runsync::clock::SystemClock;
 use runsync::datastore::journals::Fill;
 use runsync::datastore::{
-    Datastore, DatastoreError, Deletion, Journals, Linked, LocalRoot, Look, ManifestFile,
-    RepositoryFile, ToDelete, Walk,
+    Aside, Datastore, DatastoreError, Deletion, Journals, Linked, LocalRoot, Look, ManifestFile,
+    Moved, RepositoryFile, ToDelete, Walk,
 };
 use runsync::file_identity::FileIdentity;
 use runsync::registry::collection::{Actor, Chaining, Change};
@@ -285,6 +285,23 @@ impl Datastore for Deadly {
 
     fn link(&self, from: &str, to: &ArtifactPath) -> Result<Linked, DatastoreError> {
         self.root.link(from, to)
+    }
+
+    fn set_aside(&self, artifact: ToDelete<'_>, to: &Aside) -> Result<Moved, DatastoreError> {
+        self.root.set_aside(artifact, to)
+    }
+
+    fn bring_back(
+        &self,
+        from: &Aside,
+        identity: FileIdentity,
+        to: &ArtifactPath,
+    ) -> Result<Moved, DatastoreError> {
+        self.root.bring_back(from, identity, to)
+    }
+
+    fn look_aside(&self, at: &Aside) -> Result<Look, DatastoreError> {
+        self.root.look_aside(at)
     }
 
     fn sync(&self) -> Result<(), DatastoreError> {

@@ -433,14 +433,14 @@ fn check_tells_what_the_file_names_and_is_not_there() {
       hint: run `chmod 0600 <ground>/A/keys/signing.pem`
     line 13: `site.state_directory` cannot be used: <ground>/A/state is no folder
       hint: run `mkdir -p -m 0700 <ground>/A/state` as the user that runs the daemon
-    line 266: `log.filter` cannot be used: cannot read the log filter `runsync=lots`: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5
-    line 269: `root[1].url` cannot be used: the root belongs to the site `B`, not to `A`
+    line 287: `log.filter` cannot be used: cannot read the log filter `runsync=lots`: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5
+    line 290: `root[1].url` cannot be used: the root belongs to the site `B`, not to `A`
       hint: name the root of this site, or rename the site
-    line 269: `root[1].url` cannot be used: the root belongs to another repository or registry than `root[0].url`
+    line 290: `root[1].url` cannot be used: the root belongs to another repository or registry than `root[0].url`
       hint: all roots of a site belong to one registry
-    line 272: `root[2].url` cannot be used: cannot open <ground>/gone: No such file or directory (os error 2)
+    line 293: `root[2].url` cannot be used: cannot open <ground>/gone: No such file or directory (os error 2)
       hint: check that its file system is mounted, and its permissions
-    line 276: `peer[0].origin` cannot be used: it is this site's own repository
+    line 297: `peer[0].origin` cannot be used: it is this site's own repository
       hint: ask the peer for its `runsync keys show`
     "#);
 }
@@ -520,6 +520,7 @@ fn show_prints_a_configuration_that_loads_to_the_same() {
     url = "file://<ground>/A-root"
     path_mapping = "identity"
     deleter = "runsync"
+    scan_deletes = false
     confirm = "size"
     events = true
     sweep_interval = "10m"
@@ -557,6 +558,17 @@ fn show_prints_a_configuration_that_loads_to_the_same() {
     bytes_max = "20TiB"
     share_max = "25%"
     late_arrivals = "1day"
+
+    [repair]
+    apart = "1day"
+    dark_age = "7days"
+    lost = "report"
+    claimed = "report"
+    dark = "report"
+    corrupt = "report"
+    share_max = 0.01
+    artifacts_max = 10000
+    bytes_max = "20TiB"
 
     [events]
     hints_max = 1000000

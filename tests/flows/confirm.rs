@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use process::Daemon;
 use runsync::datastore::counted::Counted;
 use runsync::datastore::{
-    Datastore, DatastoreError, Deletion, Journals, Linked, LocalRoot, Look, ManifestFile,
-    RepositoryFile, ToDelete, Walk,
+    Aside, Datastore, DatastoreError, Deletion, Journals, Linked, LocalRoot, Look, ManifestFile,
+    Moved, RepositoryFile, ToDelete, Walk,
 };
 use runsync::file_identity::FileIdentity;
 use runsync::ingest::confirm::Confirming;
@@ -265,6 +265,23 @@ impl Datastore for Meddled {
 
     fn link(&self, from: &str, to: &ArtifactPath) -> Result<Linked, DatastoreError> {
         self.root.link(from, to)
+    }
+
+    fn set_aside(&self, artifact: ToDelete<'_>, to: &Aside) -> Result<Moved, DatastoreError> {
+        self.root.set_aside(artifact, to)
+    }
+
+    fn bring_back(
+        &self,
+        from: &Aside,
+        identity: FileIdentity,
+        to: &ArtifactPath,
+    ) -> Result<Moved, DatastoreError> {
+        self.root.bring_back(from, identity, to)
+    }
+
+    fn look_aside(&self, at: &Aside) -> Result<Look, DatastoreError> {
+        self.root.look_aside(at)
     }
 
     fn sync(&self) -> Result<(), DatastoreError> {

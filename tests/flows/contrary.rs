@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runsync::datastore::{
-    Datastore, DatastoreError, Deletion, Journals, Linked, Look, ManifestFile, RepositoryFile,
-    ToDelete, Walk,
+    Aside, Datastore, DatastoreError, Deletion, Journals, Linked, Look, ManifestFile, Moved,
+    RepositoryFile, ToDelete, Walk,
 };
 use runsync::file_identity::FileIdentity;
 use runsync::ingest::flow::{Flow, Progress};
@@ -388,6 +388,23 @@ impl Datastore for Meanwhile {
 
     fn link(&self, from: &str, to: &ArtifactPath) -> Result<Linked, DatastoreError> {
         self.inner.link(from, to)
+    }
+
+    fn set_aside(&self, artifact: ToDelete<'_>, to: &Aside) -> Result<Moved, DatastoreError> {
+        self.inner.set_aside(artifact, to)
+    }
+
+    fn bring_back(
+        &self,
+        from: &Aside,
+        identity: FileIdentity,
+        to: &ArtifactPath,
+    ) -> Result<Moved, DatastoreError> {
+        self.inner.bring_back(from, identity, to)
+    }
+
+    fn look_aside(&self, at: &Aside) -> Result<Look, DatastoreError> {
+        self.inner.look_aside(at)
     }
 
     fn sync(&self) -> Result<(), DatastoreError> {

@@ -119,6 +119,8 @@ pass_on! {
     fn claims_at(root: &RootName, paths: &[&ArtifactPath]) -> Vec<Vec<ClaimAt>>;
     fn forget_at(root: &RootName, paths: &[&ArtifactPath]) -> u64;
     fn await_at(root: &RootName, paths: &[&ArtifactPath]) -> u64;
+    fn recall_at(root: &RootName, paths: &[&ArtifactPath]) -> u64;
+    fn record_at(root: &RootName, artifacts: &[WaitingArtifact]) -> u64;
     fn omitted(run: &RunKey, below: Generation, kept: Option<&dyn RowSource>) -> u64;
     fn list_omitted(run: &RunKey, below: Generation, kept: Option<&dyn RowSource>, progress: Progress<'_>) -> Extent;
     fn followed(run: &RunKey, generation: Generation) -> ();

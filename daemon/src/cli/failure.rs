@@ -21,6 +21,7 @@ use crate::ingest::parse::ParseError;
 use crate::ledger::LedgerError;
 use crate::publish::PublishError;
 use crate::recovery::ScanError;
+use crate::recovery::repair::RepairError;
 use crate::registry::RegistryError;
 use crate::removal::{GenerationError, RemovalError};
 use crate::rucio::RucioError;
@@ -238,6 +239,9 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
         return error.hint();
     }
     if let Some(error) = error.downcast_ref::<ScanError>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<RepairError>() {
         return error.hint();
     }
     if let Some(error) = error.downcast_ref::<SyncError>() {

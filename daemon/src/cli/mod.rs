@@ -56,6 +56,8 @@ mod findings_report;
 
 mod schedule;
 
+mod repair;
+
 mod declare;
 
 mod purge;
@@ -135,6 +137,7 @@ enum Command {
     Scan(scan::Args),
     Findings(findings::Args),
     Schedule(schedule::Args),
+    Repair(repair::Args),
     Declare(declare::Args),
     Purge(purge::Args),
     Cleanup(cleanup::Args),
@@ -169,6 +172,7 @@ impl Command {
             Self::Scan(args) => scan::run(args, context),
             Self::Findings(args) => findings::run(args, context),
             Self::Schedule(args) => schedule::run(args, context),
+            Self::Repair(args) => repair::run(args, context),
             Self::Declare(args) => declare::run(args, context),
             Self::Purge(args) => purge::run(args, context),
             Self::Cleanup(args) => cleanup::run(args, context),

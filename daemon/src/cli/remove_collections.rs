@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
     let collector = Collector::open(args.way, context)?;
     let plan = collector.plan(&args.names)?;
     context.output().value(&Shown(&plan))?;
-    if args.go_ahead.given(context)? {
+    if args.go_ahead.given("Remove them?", context)? {
         collector.remove(&args.names, &plan)?;
         let planned = plan.collections.iter();
         let removed = planned.map(|planned| &planned.row.name).collect();

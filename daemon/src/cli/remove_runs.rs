@@ -65,7 +65,7 @@ pub(crate) struct GoAhead {
 
 impl GoAhead {
     /// Whether to go ahead with the plan that was just shown.
-    pub(crate) fn given(self, context: &Context) -> Result<bool, Failure> {
+    pub(crate) fn given(self, question: &str, context: &Context) -> Result<bool, Failure> {
         if self.dry_run || self.yes {
             return Ok(self.yes);
         }
@@ -75,7 +75,7 @@ impl GoAhead {
                 .usage());
         }
         let mut error = io::stderr().lock();
-        let asked = write!(error, "Remove them? [y/N] ").and_then(|()| error.flush());
+        let asked = write!(error, "{question} [y/N] ").and_then(|()| error.flush());
         asked.map_err(Failure::from)?;
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer)?;
@@ -125,7 +125,7 @@ pub(crate) fn go_ahead(
 ) -> Result<bool, Failure> {
     match &agreement.approve {
         None if plan.is_empty() => Ok(false),
-        None => agreement.go_ahead.given(context),
+        None => agreement.go_ahead.given("Remove them?", context),
         Some(approved) if *approved == plan.id => Ok(!plan.is_empty()),
         Some(approved) => {
             let approved = approved.clone();

@@ -22,8 +22,8 @@ use super::error::CreateError;
 use super::listing::Listing;
 use super::{Draft, Measuring, Publication, export, measure};
 use crate::datastore::{
-    Datastore, DatastoreError, Deletion, Journals, Linked, Look, ManifestFile, RepositoryFile,
-    ToDelete, Walk,
+    Aside, Datastore, DatastoreError, Deletion, Journals, Linked, Look, ManifestFile, Moved,
+    RepositoryFile, ToDelete, Walk,
 };
 use crate::file_identity::FileIdentity;
 
@@ -217,6 +217,23 @@ impl Datastore for Folder {
 
     fn link(&self, _: &str, _: &ArtifactPath) -> Result<Linked, DatastoreError> {
         panic!("measuring links nothing")
+    }
+
+    fn set_aside(&self, _: ToDelete<'_>, _: &Aside) -> Result<Moved, DatastoreError> {
+        panic!("measuring moves nothing")
+    }
+
+    fn bring_back(
+        &self,
+        _: &Aside,
+        _: FileIdentity,
+        _: &ArtifactPath,
+    ) -> Result<Moved, DatastoreError> {
+        panic!("measuring moves nothing")
+    }
+
+    fn look_aside(&self, _: &Aside) -> Result<Look, DatastoreError> {
+        panic!("measuring looks nowhere else")
     }
 
     fn sync(&self) -> Result<(), DatastoreError> {

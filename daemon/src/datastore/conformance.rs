@@ -6,7 +6,7 @@ use std::io::Read;
 
 use runsync_manifest::name::ArtifactPath;
 
-use super::{Datastore, DatastoreError, Deletion, Linked, Look, Sight, ToDelete};
+use super::{Aside, Datastore, DatastoreError, Deletion, Linked, Look, Moved, Sight, ToDelete};
 use crate::file_identity::FileIdentity;
 
 /// A root to test, and a way to fill it behind its back.
@@ -45,6 +45,7 @@ macro_rules! datastore_conformance {
             only_the_file_that_is_meant_is_deleted,
             deletions_are_answered_in_the_order_asked,
             a_second_name_is_of_the_same_file_and_takes_none_from_another,
+            a_file_is_set_aside_and_brought_back_and_takes_no_name_from_another,
             a_journal_is_written_whole_grows_and_goes,
             a_journal_that_cannot_be_filled_leaves_nothing,
             names_that_are_no_journals_are_refused_and_not_listed,
@@ -327,6 +328,45 @@ pub(crate) fn a_second_name_is_of_the_same_file_and_takes_none_from_another(
     );
     fixture.remove("u/a.fits");
     assert_eq!(text_of(root.open(&to).unwrap().0), "artifact");
+}
+
+pub(crate) fn a_file_is_set_aside_and_brought_back_and_takes_no_name_from_another(
+    fixture: &impl Fixture,
+) {
+    fixture.put("u/a.fits", b"artifact");
+    let (root, at) = (fixture.root(), path("u/a.fits"));
+    let meant = identity(fixture, &at);
+    let aside = Aside::of(uuid::Uuid::from_u128(7), &at);
+    let artifact = ToDelete {
+        path: &at,
+        identity: meant,
+    };
+    let other = ToDelete {
+        identity: FileIdentity { size: 3, ..meant },
+        ..artifact
+    };
+    assert_eq!(root.look_aside(&aside).unwrap(), Look::Absent);
+    let stays = root.set_aside(other, &aside).unwrap();
+    assert_eq!(stays, Moved::Other(meant));
+    assert_eq!(root.set_aside(artifact, &aside).unwrap(), Moved::Moved);
+    root.sync().unwrap();
+    assert_eq!(root.look_aside(&aside).unwrap(), Look::File(meant));
+    assert_eq!(root.look(&[&at]).unwrap(), [Look::Absent]);
+    assert_eq!(root.set_aside(artifact, &aside).unwrap(), Moved::Absent);
+    // Nothing gives way to it, in either direction.
+    fixture.put("u/a.fits", b"another");
+    let back = root.bring_back(&aside, meant, &at).unwrap();
+    assert_eq!(back, Moved::Taken);
+    let another = ToDelete {
+        path: &at,
+        identity: identity(fixture, &at),
+    };
+    assert_eq!(root.set_aside(another, &aside).unwrap(), Moved::Taken);
+    assert_eq!(text_of(root.open(&at).unwrap().0), "another");
+    fixture.remove("u/a.fits");
+    let back = root.bring_back(&aside, meant, &at).unwrap();
+    assert_eq!(back, Moved::Moved);
+    assert_eq!(text_of(root.open(&at).unwrap().0), "artifact");
 }
 
 pub(crate) fn a_journal_is_written_whole_grows_and_goes(fixture: &impl Fixture) {

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use runsync_manifest::name::ArtifactPath;
 
 use super::{
-    Datastore, DatastoreError, Deletion, Journals, Linked, Look, ManifestFile, RepositoryFile,
-    ToDelete, Walk,
+    Aside, Datastore, DatastoreError, Deletion, Journals, Linked, Look, ManifestFile, Moved,
+    RepositoryFile, ToDelete, Walk,
 };
 use crate::file_identity::FileIdentity;
 
@@ -182,6 +182,23 @@ impl<D: Datastore> Datastore for Counted<D> {
 
     fn link(&self, from: &str, to: &ArtifactPath) -> Result<Linked, DatastoreError> {
         self.root.link(from, to)
+    }
+
+    fn set_aside(&self, artifact: ToDelete<'_>, to: &Aside) -> Result<Moved, DatastoreError> {
+        self.root.set_aside(artifact, to)
+    }
+
+    fn bring_back(
+        &self,
+        from: &Aside,
+        identity: FileIdentity,
+        to: &ArtifactPath,
+    ) -> Result<Moved, DatastoreError> {
+        self.root.bring_back(from, identity, to)
+    }
+
+    fn look_aside(&self, at: &Aside) -> Result<Look, DatastoreError> {
+        self.root.look_aside(at)
     }
 
     fn sync(&self) -> Result<(), DatastoreError> {

@@ -10,8 +10,8 @@ use runsync_manifest::name::ArtifactPath;
 
 use super::journals::{Fill, JOURNAL_FOLDER};
 use super::{
-    Datastore, DatastoreError, Deletion, Journals, Linked, Look, ManifestFile, RepositoryFile,
-    Sight, StorageFault, ToDelete, Walk,
+    Aside, Datastore, DatastoreError, Deletion, Journals, Linked, Look, ManifestFile, Moved,
+    RepositoryFile, Sight, StorageFault, ToDelete, Walk,
 };
 use crate::file_identity::FileIdentity;
 use crate::poison::lock;
@@ -210,6 +210,26 @@ impl<D: Datastore> Datastore for Faulty<D> {
     fn link(&self, from: &str, to: &ArtifactPath) -> Result<Linked, DatastoreError> {
         self.pass("link", to.as_str())?;
         self.root.link(from, to)
+    }
+
+    fn set_aside(&self, artifact: ToDelete<'_>, to: &Aside) -> Result<Moved, DatastoreError> {
+        self.pass("move", artifact.path.as_str())?;
+        self.root.set_aside(artifact, to)
+    }
+
+    fn bring_back(
+        &self,
+        from: &Aside,
+        identity: FileIdentity,
+        to: &ArtifactPath,
+    ) -> Result<Moved, DatastoreError> {
+        self.pass("move", to.as_str())?;
+        self.root.bring_back(from, identity, to)
+    }
+
+    fn look_aside(&self, at: &Aside) -> Result<Look, DatastoreError> {
+        self.pass("look at", at.as_str())?;
+        self.root.look_aside(at)
     }
 
     fn sync(&self) -> Result<(), DatastoreError> {

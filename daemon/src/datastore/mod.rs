@@ -16,6 +16,8 @@ pub mod journals;
 
 pub mod walk;
 
+pub mod aside;
+
 pub mod local;
 
 pub mod counted;
@@ -31,6 +33,7 @@ use std::io::{self, Read};
 
 use runsync_manifest::name::{ArtifactPath, RunKey};
 
+pub use self::aside::{Aside, Moved};
 pub use self::error::{DatastoreError, RepositoryFileError, RootChange};
 pub use self::journals::Journals;
 pub use self::local::LocalRoot;
@@ -192,6 +195,33 @@ pub trait Datastore: Send + Sync + Debug {
     ///
     /// Where the file is not there, or the name cannot be given.
     fn link(&self, from: &str, to: &ArtifactPath) -> Result<Linked, DatastoreError>;
+
+    /// Moves an artifact into the root's quarantine, only where it is still the file that is meant, which is
+    /// looked at immediately before; never over another file. Durable after the next [`sync`](Self::sync).
+    ///
+    /// # Errors
+    ///
+    /// Where the root as a whole did not answer, or folders of the quarantine cannot be made.
+    fn set_aside(&self, artifact: ToDelete<'_>, to: &Aside) -> Result<Moved, DatastoreError>;
+
+    /// Moves a file back from there, likewise.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_aside`](Self::set_aside), for the artifact's own folders.
+    fn bring_back(
+        &self,
+        from: &Aside,
+        identity: FileIdentity,
+        to: &ArtifactPath,
+    ) -> Result<Moved, DatastoreError>;
+
+    /// Looks at a file in quarantine.
+    ///
+    /// # Errors
+    ///
+    /// Where the root as a whole did not answer.
+    fn look_aside(&self, at: &Aside) -> Result<Look, DatastoreError>;
 
     /// Makes all changes so far durable.
     fn sync(&self) -> Result<(), DatastoreError>;

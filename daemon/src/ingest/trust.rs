@@ -219,6 +219,7 @@ mod tests {
             http: Http::new("socket".into()),
             lease: runsync_config::lease::Lease::default(),
             removal: runsync_config::removal::Removal::default(),
+            repair: runsync_config::repair::Repair::default(),
             rucio: None,
             adopt: None,
             events: runsync_config::events::Events::default(),

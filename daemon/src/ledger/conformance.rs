@@ -67,6 +67,8 @@ macro_rules! conformance {
             spellings_of_one_name_are_twins
             sides_of_a_path_are_found_and_heal_apart
             an_old_fence_begins_no_scan
+            what_was_seen_before_the_clock_leapt_counts_for_nothing
+            repairs_are_noted_before_and_after
         }
     };
 }
@@ -74,6 +76,7 @@ pub(crate) use conformance;
 
 // Cases of the suite.
 pub(crate) use super::hint_conformance::*;
+pub(crate) use super::repair_conformance::*;
 pub(crate) use super::scan_conformance::*;
 
 pub(super) struct Site<'a> {

@@ -15,6 +15,8 @@ pub mod drift_summary;
 
 pub mod jobs;
 
+pub mod repairs;
+
 pub mod error;
 
 pub mod sqlite;
@@ -27,6 +29,9 @@ mod hint_conformance;
 
 #[cfg(test)]
 mod scan_conformance;
+
+#[cfg(test)]
+mod repair_conformance;
 
 use std::fmt::Debug;
 
@@ -44,6 +49,7 @@ use crate::ledger::record::{
     Finding, Hint, HintKind, Location, MadeName, ManifestRow, ManifestState, NewHint, NewPoison,
     NewRequest, Poison, Publication, PublicationState, RequestRow, RuleEnding, SyncMarks, SyncPass,
 };
+use crate::ledger::repairs::{NewRepair, RepairEnd, RepairRow, Watch, WhichRepairs};
 use crate::ledger::scans::{Drift, DriftFilter, DriftFinding, DriftKind, Ignored, ScanRow, Span};
 pub use crate::ledger::sqlite::{SqliteLease, SqliteLedger};
 
@@ -374,6 +380,27 @@ pub trait Ledger: Send + Sync + Debug {
 
     /// Writes what is known of a job.
     fn note_job(&self, job: &JobRow) -> Result<(), LedgerError>;
+
+    /// Leaves a mark of time, and answers what is known of the clock with it.
+    fn watch(&self, now: Timestamp) -> Result<Watch, LedgerError>;
+
+    /// Notes repairs that are about to be done, in one commit, and returns their numbers.
+    fn begin_repairs(&self, repairs: &[NewRepair]) -> Result<Vec<u64>, LedgerError>;
+
+    /// Notes what became of repairs, in one commit: the drift that one was about goes with it.
+    fn end_repairs(&self, ends: &[RepairEnd], at: Timestamp) -> Result<(), LedgerError>;
+
+    /// A page of repairs: the newest `limit` before the one of that number, newest first; before none: of
+    /// all. A page of fewer is the last.
+    fn repairs(
+        &self,
+        which: WhichRepairs<'_>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<RepairRow>, LedgerError>;
+
+    /// Notes that the file of a repair was brought back from quarantine.
+    fn note_restored(&self, id: u64, at: Timestamp) -> Result<(), LedgerError>;
 
     /// Drops one of these, or all of them, and returns how many.
     fn forget_poison(&self, id: Option<u64>) -> Result<u64, LedgerError>;

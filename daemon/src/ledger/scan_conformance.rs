@@ -11,15 +11,15 @@ use crate::ledger::scans::{
     Drift, DriftFilter, DriftFinding, DriftKind, DriftSide, Ignored, ScanRow, Span, after,
 };
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-fn root(name: &str) -> RootName {
+pub(super) fn root(name: &str) -> RootName {
     name.parse().unwrap()
 }
 
-fn drift(path: &str, kind: DriftKind, inode: u64) -> Drift {
+pub(super) fn drift(path: &str, kind: DriftKind, inode: u64) -> Drift {
     Drift {
         path: path.parse().unwrap(),
         kind,
@@ -36,7 +36,7 @@ fn drift(path: &str, kind: DriftKind, inode: u64) -> Drift {
     }
 }
 
-fn all() -> DriftFilter {
+pub(super) fn all() -> DriftFilter {
     DriftFilter {
         root: None,
         kind: None,
@@ -46,7 +46,7 @@ fn all() -> DriftFilter {
     }
 }
 
-fn found(ledger: &dyn Ledger, filter: &DriftFilter) -> Vec<DriftFinding> {
+pub(super) fn found(ledger: &dyn Ledger, filter: &DriftFilter) -> Vec<DriftFinding> {
     ledger.drift(filter, None, usize::MAX).unwrap()
 }
 
@@ -55,7 +55,7 @@ fn paths(findings: &[DriftFinding]) -> Vec<&str> {
 }
 
 /// A pass over all of a root that has seen this.
-fn pass(
+pub(super) fn pass(
     ledger: &dyn Ledger,
     name: &str,
     second: i64,

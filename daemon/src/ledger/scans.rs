@@ -229,6 +229,8 @@ pub struct DriftFinding {
     pub last_seen: Timestamp,
     /// How many passes have seen it.
     pub times: u64,
+    /// Since when passes have seen the same, by a clock that has not leapt since; none: one pass alone has.
+    pub unchanged_since: Option<Timestamp>,
     /// Another finding whose path is this one in another spelling: the two may be one artifact.
     pub twin: Option<ArtifactPath>,
     /// Who has said that it is to be left out, and why.

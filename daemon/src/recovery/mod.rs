@@ -1,6 +1,6 @@
 //! Compares a root with its records, within limits, and keeps what differs.
 //!
-//! scan → diff → report (→ repair, which is not built)
+//! scan → diff → report → [`repair`]
 //!
 //! Everything else in runsync learns of files from somebody who says so. A scan asks storage itself: files that
 //! went, came or changed behind everybody's back. It joins a listing with the records in one pass, both in the
@@ -69,6 +69,8 @@ mod chart;
 mod page;
 
 mod work;
+
+pub mod repair;
 
 pub use self::budget::{Limits, Progress};
 pub use self::error::ScanError;

@@ -315,6 +315,20 @@ pub trait Registry: Send + Sync + Debug {
     /// claims it changed.
     fn await_at(&self, root: &RootName, paths: &[&ArtifactPath]) -> Result<u64, RegistryError>;
 
+    /// Takes back that the artifacts at these paths in `root` are confirmed, in one commit: confirmed claims
+    /// wait again, and what is not wanted becomes absent. What is busy is passed over. Returns how many claims
+    /// it changed.
+    fn recall_at(&self, root: &RootName, paths: &[&ArtifactPath]) -> Result<u64, RegistryError>;
+
+    /// Confirms artifacts in `root` that were forgotten and are there all the same, in one commit. Passed over is
+    /// what is busy or not wanted, a claim of another shape, and a path that not only absent claims name.
+    /// Returns how many claims it changed.
+    fn record_at(
+        &self,
+        root: &RootName,
+        artifacts: &[WaitingArtifact],
+    ) -> Result<u64, RegistryError>;
+
     /// How many datasets of a run are left out: below a generation, and not in `kept`.
     fn omitted(
         &self,

@@ -47,6 +47,7 @@ mod surface;
 mod synthetic;
 mod test;
 mod tools;
+mod traps;
 mod two_daemons;
 mod units;
 mod verdict;
@@ -115,6 +116,8 @@ enum Task {
     CrashRemoval(removal_proofs::CrashArguments),
     /// Proof: what a removal comes to where storage, permissions or databases fail at any step
     FaultsRemoval,
+    /// Proof: what looks like drift and is none is never repaired, and what is drift is
+    Traps,
     /// Proof: of two accounts on one root, neither deletes what is the other's to delete
     TwoAccounts,
     /// Proof: what each answer of Rucio comes to, of a real server and of one that misbehaves
@@ -167,6 +170,7 @@ fn main() -> ExitCode {
         Task::TwoDaemons(arguments) => two_daemons::run(&arguments),
         Task::CrashRemoval(arguments) => removal_proofs::crash(arguments),
         Task::FaultsRemoval => removal_proofs::faults(),
+        Task::Traps => traps::run(),
         Task::TwoAccounts => removal_proofs::accounts(),
         Task::RucioE2e => rucio_e2e::run(),
         Task::RucioFaults(arguments) => rucio_e2e::faults(arguments),

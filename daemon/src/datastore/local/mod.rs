@@ -18,6 +18,8 @@ mod deleting;
 
 mod linking;
 
+mod moving;
+
 #[cfg(test)]
 mod tests;
 
@@ -34,8 +36,8 @@ use self::walk::LocalWalk;
 use super::manifest_path::check_manifest_path;
 use super::repository_file::{BYTES_MAX, REPOSITORY_FILE};
 use super::{
-    Datastore, DatastoreError, Deletion, Journals, Linked, Look, ManifestFile, RepositoryFile,
-    RootChange, ToDelete, Walk, manifest_folder,
+    Aside, Datastore, DatastoreError, Deletion, Journals, Linked, Look, ManifestFile, Moved,
+    RepositoryFile, RootChange, ToDelete, Walk, manifest_folder,
 };
 use crate::file_identity::FileIdentity;
 
@@ -173,6 +175,26 @@ impl Datastore for LocalRoot {
 
     fn link(&self, from: &str, to: &ArtifactPath) -> Result<Linked, DatastoreError> {
         linking::link(&self.handle, from, to.as_str())
+    }
+
+    fn set_aside(&self, artifact: ToDelete<'_>, to: &Aside) -> Result<Moved, DatastoreError> {
+        let from = artifact.path.as_str();
+        moving::rename(&self.handle, (from, artifact.identity), to.as_str())
+    }
+
+    fn bring_back(
+        &self,
+        from: &Aside,
+        identity: FileIdentity,
+        to: &ArtifactPath,
+    ) -> Result<Moved, DatastoreError> {
+        moving::rename(&self.handle, (from.as_str(), identity), to.as_str())
+    }
+
+    fn look_aside(&self, at: &Aside) -> Result<Look, DatastoreError> {
+        let paths = [at.as_str()];
+        let mut looks = look_at_group(&self.handle, &paths);
+        Ok(looks.next().unwrap_or(Look::Absent))
     }
 
     /// One call for all folders; it also waits for what others have written to the file system.

@@ -20,6 +20,8 @@ mod drift_summary;
 
 mod jobs;
 
+mod repairs;
+
 mod lease;
 
 #[cfg(test)]
@@ -44,6 +46,7 @@ const SCHEMA: Schema = Schema {
         include_str!("../sql/0009_scans.sql"),
         include_str!("../sql/0010_drift_sides.sql"),
         include_str!("../sql/0011_jobs.sql"),
+        include_str!("../sql/0012_repairs.sql"),
     ],
     unmoved: None,
 };

@@ -7,6 +7,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, params};
 
 use super::drift_summary;
+use super::repairs::witness;
 use super::rows::{self, Failure};
 use crate::file_identity::FileIdentity;
 use crate::ledger::scans::{
@@ -21,8 +22,8 @@ const FINDING_COLUMNS: &str =
      ignored_why, ignored_at,
      (SELECT twin.path FROM scan_finding AS twin WHERE twin.root = scan_finding.root
          AND twin.folded = scan_finding.folded AND twin.path <> scan_finding.path
-          AND twin.side = scan_finding.side LIMIT 1),
-     run";
+         AND twin.side = scan_finding.side LIMIT 1),
+     run, CASE WHEN era = (SELECT eras FROM meta) AND since_scan <> scan THEN since END";
 
 /// Of findings that a filter names; parameters 1 to 6.
 const FILTER: &str = "(?1 IS NULL OR root = ?1) AND (?2 IS NULL OR kind = ?2)
@@ -34,6 +35,7 @@ pub(super) fn begin(
     (scope, from): (&str, &str),
     at: Timestamp,
 ) -> Result<ScanRow, Failure> {
+    witness(connection, at)?;
     let number: i64 = connection
         .prepare_cached("UPDATE meta SET scans = scans + 1 RETURNING scans")?
         .query_row([], |row| row.get(0))?;
@@ -143,12 +145,18 @@ pub(super) fn note(
 
 /// Another kind of drift, or another file, is new: what was said of the earlier one says nothing of it.
 fn keep(connection: &Connection, scan: &ScanRow, seen: &[Drift]) -> Result<(), Failure> {
-    let same = "kind = excluded.kind AND identity IS excluded.identity";
+    // A clock that leaps tells nothing of how long ago the last pass was.
+    let era = witness(connection, scan.tried_at)?;
+    let same = "kind = excluded.kind AND identity IS excluded.identity AND size IS excluded.size";
     let mut keep = connection.prepare_cached(&format!(
         "INSERT INTO scan_finding (root, path, kind, detail, size, identity, claimed, folded,
-             first_seen, last_seen, times, scan, side, run)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, 1, ?10, ?11, ?12)
+             first_seen, last_seen, times, scan, side, run, era, since, since_scan)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, 1, ?10, ?11, ?12, ?13, ?9, ?10)
          ON CONFLICT DO UPDATE SET
+             since = CASE WHEN {same} AND era = excluded.era THEN since ELSE excluded.since END,
+             since_scan = CASE WHEN {same} AND era = excluded.era THEN since_scan
+                 ELSE excluded.since_scan END,
+             era = excluded.era,
              first_seen = CASE WHEN {same} THEN first_seen ELSE excluded.first_seen END,
              times = CASE WHEN {same} THEN times + (scan <> excluded.scan) ELSE 1 END,
              ignored_by = CASE WHEN {same} THEN ignored_by END,
@@ -172,12 +180,13 @@ fn keep(connection: &Connection, scan: &ScanRow, seen: &[Drift]) -> Result<(), F
             scan.number.cast_signed(),
             drift.kind.side().as_str(),
             drift.run.as_ref().map(RunName::as_str),
+            era,
         ])?;
     }
     Ok(())
 }
 
-fn json(identity: &FileIdentity) -> Result<String, Failure> {
+pub(super) fn json(identity: &FileIdentity) -> Result<String, Failure> {
     let text = serde_json::to_string(identity);
     text.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()).into())
 }
@@ -245,7 +254,6 @@ fn findings_after(
 }
 
 fn finding(row: &Row<'_>) -> Result<DriftFinding, Failure> {
-    let identity: Option<String> = row.get(5)?;
     let twin: Option<String> = row.get(13)?;
     let run: Option<String> = row.get(14)?;
     let ignored = match row.get::<_, Option<String>>(10)? {
@@ -262,12 +270,16 @@ fn finding(row: &Row<'_>) -> Result<DriftFinding, Failure> {
         kind: drift_summary::kind(row, 2)?,
         detail: row.get(3)?,
         size: row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned),
-        identity: identity.and_then(|text| serde_json::from_str(&text).ok()),
+        identity: identity_of(row, 5)?,
         claimed: row.get(6)?,
         run: run.and_then(|text| text.parse().ok()),
         first_seen: rows::time(row, 7)?,
         last_seen: rows::time(row, 8)?,
         times: row.get::<_, i64>(9)?.cast_unsigned(),
+        unchanged_since: match row.get::<_, Option<i64>>(15)? {
+            Some(_) => Some(rows::time(row, 15)?),
+            None => None,
+        },
         twin: twin.and_then(|text| ArtifactPath::try_from(text).ok()),
         ignored,
     })
@@ -292,6 +304,12 @@ pub(super) fn newest(
             finding,
         )?
         .collect()
+}
+
+/// The file that was seen.
+pub(super) fn identity_of(row: &Row<'_>, column: usize) -> Result<Option<FileIdentity>, Failure> {
+    let identity: Option<String> = row.get(column)?;
+    Ok(identity.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
 pub(super) fn counts(

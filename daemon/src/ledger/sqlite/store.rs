@@ -16,6 +16,7 @@ use super::hints;
 use super::jobs;
 use super::poison;
 use super::publications;
+use super::repairs;
 use super::rows::{self, Failure, MANIFEST_COLUMNS};
 use super::rule_endings;
 use super::scans;
@@ -29,6 +30,7 @@ use crate::ledger::record::{
     NewRequest, Poison, Publication, PublicationState, REQUESTS_KEPT, RequestRow, RuleEnding,
     SyncMarks, SyncPass,
 };
+use crate::ledger::repairs::{NewRepair, RepairEnd, RepairRow, Watch, WhichRepairs};
 use crate::ledger::scans::{Drift, DriftFilter, DriftFinding, DriftKind, Ignored, ScanRow, Span};
 use crate::ledger::{Ledger, LedgerError};
 use crate::sqlite::Database;
@@ -460,6 +462,7 @@ impl Ledger for SqliteLedger {
 
     fn swept(&self, root: &RootName, at: Timestamp) -> Result<(), LedgerError> {
         self.write("note a sweep", |connection| {
+            repairs::witness(connection, at)?;
             connection.execute(
                 "INSERT OR REPLACE INTO sweep (root, at) VALUES (?1, ?2)",
                 params![root.as_str(), rows::time_column(at)],
@@ -861,6 +864,45 @@ impl Ledger for SqliteLedger {
     fn note_job(&self, job: &JobRow) -> Result<(), LedgerError> {
         self.write("note what came of a job", |connection| {
             jobs::note(connection, job)
+        })
+    }
+
+    fn watch(&self, now: Timestamp) -> Result<Watch, LedgerError> {
+        self.write("note the time", |connection| {
+            repairs::witness(connection, now)?;
+            repairs::watch(connection)
+        })
+    }
+
+    fn begin_repairs(&self, repairs: &[NewRepair]) -> Result<Vec<u64>, LedgerError> {
+        self.write("note what is repaired", |connection| {
+            repairs::begin(connection, repairs)
+        })
+    }
+
+    fn end_repairs(&self, ends: &[RepairEnd], at: Timestamp) -> Result<(), LedgerError> {
+        if ends.is_empty() {
+            return Ok(());
+        }
+        self.write("note what was repaired", |connection| {
+            repairs::end(connection, ends, at)
+        })
+    }
+
+    fn repairs(
+        &self,
+        which: WhichRepairs<'_>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<RepairRow>, LedgerError> {
+        self.read("list repairs", |connection| {
+            repairs::before(connection, which, before, limit)
+        })
+    }
+
+    fn note_restored(&self, id: u64, at: Timestamp) -> Result<(), LedgerError> {
+        self.write("note what was brought back", |connection| {
+            repairs::restored(connection, id, at)
         })
     }
 

@@ -209,3 +209,37 @@ pub(crate) fn the_path_of_a_forgotten_artifact_stays_its_datasets(open: &Open) {
     assert_eq!(standings(&site, &[&path]), [vec![awaited, awaited]]);
     site.check_counters();
 }
+
+pub(crate) fn what_is_recalled_waits_again_and_what_is_right_is_recorded_again(open: &Open) {
+    let site = Site::new(open);
+    let key = run("u/a");
+    site.register(&Manifest::new(&key, 1, claims(1..=3)))
+        .unwrap();
+    let artifacts = site.waiting(&key);
+    site.confirm_all(&key);
+    let before = site.registry().run(&key).unwrap().unwrap();
+    let one = artifacts.first().unwrap();
+    let registry = site.registry();
+    assert_eq!(registry.recall_at(&root(), &[&one.path]).unwrap(), 1);
+    assert_eq!(registry.recall_at(&root(), &[&one.path]).unwrap(), 0);
+    assert_eq!(site.waiting(&key), [one.clone()]);
+    let waits = registry.run(&key).unwrap().unwrap();
+    assert_eq!((waits.claims, waits.waiting), (before.claims, 1));
+    // What waits is confirmed by whoever has looked, and not recorded by that.
+    let recorded = registry.record_at(&root(), std::slice::from_ref(one));
+    assert_eq!(recorded.unwrap(), 0);
+    registry
+        .confirm(&key, &root(), std::slice::from_ref(one))
+        .unwrap();
+    assert_eq!(registry.run(&key).unwrap().unwrap(), before);
+    registry.forget_at(&root(), &[&one.path]).unwrap();
+    let mut wrong = one.clone();
+    wrong.size += 1;
+    assert_eq!(registry.record_at(&root(), &[wrong]).unwrap(), 0);
+    let recorded = registry.record_at(&root(), std::slice::from_ref(one));
+    assert_eq!(recorded.unwrap(), 1);
+    assert_eq!(registry.run(&key).unwrap().unwrap(), before);
+    // What is on its way out is left alone.
+    hide(&site, &key);
+    assert_eq!(registry.recall_at(&root(), &[&one.path]).unwrap(), 0);
+}

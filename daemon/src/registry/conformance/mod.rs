@@ -125,7 +125,8 @@ macro_rules! conformance {
                 forgotten_artifacts_leave_their_datasets_and_wait_again
                 a_shared_artifact_is_forgotten_by_all_of_its_datasets
                 what_is_unwanted_or_on_its_way_out_is_left_alone
-                the_path_of_a_forgotten_artifact_stays_its_datasets;
+                the_path_of_a_forgotten_artifact_stays_its_datasets
+                what_is_recalled_waits_again_and_what_is_right_is_recorded_again;
             giving_way:
                 what_the_owner_names_goes_over_as_it_is
                 what_contradicts_the_owner_is_dropped

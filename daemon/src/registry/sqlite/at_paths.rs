@@ -29,15 +29,15 @@ const AT_PATH: &str = "SELECT record.adler32, record.md5, record.sha256, record.
 
 /// A claim, as its rows have it.
 #[derive(Debug)]
-struct Claim {
-    uuid: DatasetId,
-    component: String,
-    run_id: i64,
-    standing: ArtifactStanding,
-    size: u64,
-    checksums: Checksums,
-    wanted: bool,
-    busy: bool,
+pub(super) struct Claim {
+    pub(super) uuid: DatasetId,
+    pub(super) component: String,
+    pub(super) run_id: i64,
+    pub(super) standing: ArtifactStanding,
+    pub(super) size: u64,
+    pub(super) checksums: Checksums,
+    pub(super) wanted: bool,
+    pub(super) busy: bool,
 }
 
 /// What tells how runs stand, each looked up once.
@@ -80,7 +80,7 @@ impl<'c> Standings<'c> {
         Ok(types.is_none_or(|types| !types.holds(dataset_type_id)))
     }
 
-    fn at(&mut self, root_id: i64, path: &ArtifactPath) -> Result<Vec<Claim>, Failure> {
+    pub(super) fn at(&mut self, root_id: i64, path: &ArtifactPath) -> Result<Vec<Claim>, Failure> {
         let mut statement = self.connection.prepare_cached(AT_PATH)?;
         let mut found = statement.query(params![path.as_str(), root_id])?;
         let mut claims = Vec::new();

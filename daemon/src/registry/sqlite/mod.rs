@@ -29,6 +29,8 @@ mod confirm;
 
 mod at_paths;
 
+mod recalled;
+
 mod by_path;
 
 mod query;

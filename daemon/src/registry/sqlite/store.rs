@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::failure::Failure;
 use super::{
     SCHEMA, at_paths, by_path, chains, collections, confirm, conflicts, give_way, names, notices,
-    omitted, query, reap, register, removal, standing, unlink, unwanted,
+    omitted, query, reap, recalled, register, removal, standing, unlink, unwanted,
 };
 use crate::lease::{Fence, Tenure};
 use crate::registry::collection::{
@@ -389,6 +389,22 @@ impl Registry for SqliteRegistry {
     fn forget_at(&self, root: &RootName, paths: &[&ArtifactPath]) -> Result<u64, RegistryError> {
         self.write("forget artifacts", |connection| {
             at_paths::forget(connection, root, paths)
+        })
+    }
+
+    fn recall_at(&self, root: &RootName, paths: &[&ArtifactPath]) -> Result<u64, RegistryError> {
+        self.write("take back that artifacts are there", |connection| {
+            recalled::recall(connection, root, paths)
+        })
+    }
+
+    fn record_at(
+        &self,
+        root: &RootName,
+        artifacts: &[WaitingArtifact],
+    ) -> Result<u64, RegistryError> {
+        self.write("record artifacts again", |connection| {
+            recalled::record(connection, root, artifacts)
         })
     }
 

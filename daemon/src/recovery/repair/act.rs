@@ -1,0 +1,273 @@
+//! Repairs a hundred artifacts at a time, each step durable before the next.
+//!
+//! examined → declared → noted → records → files → synced → done
+
+use std::ops::ControlFlow;
+
+use runsync_config::root::Deleter;
+use runsync_manifest::name::ArtifactPath;
+use uuid::Uuid;
+
+use super::RepairError;
+use super::declare::{Declared, declare};
+use super::examine::{Depth, artifact, examine};
+use super::flow::{RepairPhase, RepairProgress};
+use super::plan::{Item, Left};
+use super::report::RootRepaired;
+use super::scene::Scene;
+use crate::datastore::{Aside, Deletion, Moved, ToDelete};
+use crate::ledger::repairs::{NewRepair, RepairAct, RepairEnd};
+use crate::ledger::scans::Span;
+use crate::publish::Publishing;
+use crate::recovery::untouchable::{Beside, Untouchable};
+
+/// Artifacts that are repaired before anybody asks whether this process still may.
+pub(super) const TOGETHER: usize = 100;
+
+/// Whose repair it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Order<'a> {
+    pub(super) repair: Uuid,
+    pub(super) plan: &'a str,
+    pub(super) account: &'a str,
+}
+
+/// Repairs in one root.
+pub(super) struct Acting<'a> {
+    pub(super) scene: &'a Scene<'a>,
+    pub(super) publishing: &'a Publishing,
+    pub(super) order: Order<'a>,
+    /// How many replicas may still be declared.
+    pub(super) room: u64,
+}
+
+/// An item that was noted, under its number.
+type Noted = (Item, Option<Aside>, u64);
+
+impl Acting<'_> {
+    /// Repairs what a plan says of a root.
+    pub(super) fn act(
+        &mut self,
+        items: &[Item],
+        report: &mut RootRepaired,
+        progress: &mut RepairProgress<'_>,
+    ) -> Result<(), RepairError> {
+        for chunk in items.chunks(TOGETHER) {
+            let done = self.chunk(chunk.to_vec(), report, progress);
+            done?;
+        }
+        Ok(())
+    }
+
+    fn chunk(
+        &mut self,
+        items: Vec<Item>,
+        report: &mut RootRepaired,
+        progress: &mut RepairProgress<'_>,
+    ) -> Result<(), RepairError> {
+        let scene = self.scene;
+        // Nobody registers, and nobody journals, from the last look on.
+        let turn = &scene.flow.site().registration;
+        let _turn = turn.acquire(&mut || progress(RepairPhase::Waiting))?;
+        self.check()?;
+        let mut left = Vec::new();
+        let items = self.touchable(items, &mut left)?;
+        let (items, more) = examine(scene, items, Depth::Act)?;
+        left.extend(more);
+        let with_room = (items, &mut self.room);
+        let (items, declared) = declare(scene, self.publishing, with_room, &mut left)?;
+        go_on(progress(RepairPhase::Declared))?;
+        // Asking Rucio takes its time.
+        let (items, more) = examine(scene, items, Depth::Plan)?;
+        left.extend(more);
+        left.into_iter().for_each(|left| report.leave(left));
+        if items.is_empty() {
+            return Ok(());
+        }
+        let noted = self.note(items, &declared)?;
+        go_on(progress(RepairPhase::Noted))?;
+        self.check()?;
+        self.records(&noted)?;
+        go_on(progress(RepairPhase::Records))?;
+        let ends = self.files(&noted, report, progress)?;
+        scene.datastore().sync().map_err(|e| scene.failed(e))?;
+        // What was not there in a root that went away meanwhile says nothing.
+        self.check()?;
+        go_on(progress(RepairPhase::Files))?;
+        scene.ledger().end_repairs(&ends, scene.now())?;
+        for ((item, ..), end) in noted.iter().zip(&ends) {
+            if end.done {
+                report.acts.entry(item.act).or_default().add(item.size);
+            }
+        }
+        report.declared += declared.len() as u64;
+        go_on(progress(RepairPhase::Done(report.repaired())))
+    }
+
+    /// Checks that this process may write, and that the root is still the one that was opened.
+    fn check(&self) -> Result<(), RepairError> {
+        self.scene.registry().check_fence()?;
+        let checked = self.scene.datastore().check_identity();
+        checked.map_err(|error| self.scene.failed(error))
+    }
+
+    /// Leaves what a journal or a manifest names that came since the plan was made.
+    fn touchable(&self, items: Vec<Item>, left: &mut Vec<Left>) -> Result<Vec<Item>, RepairError> {
+        let (Some(first), Some(last)) = (items.first(), items.last()) else {
+            return Ok(items);
+        };
+        let span = Span {
+            from: first.path.to_string(),
+            until: Some(crate::ledger::scans::after(last.path.as_str())),
+        };
+        let untouchable = Untouchable::find(self.scene.flow, &self.scene.behind, &span)?;
+        let doubt = untouchable.doubt().map(str::to_owned);
+        let mut beside: Beside<'_> = untouchable.beside()?;
+        let mut stand = Vec::with_capacity(items.len());
+        for item in items {
+            let why = if beside.holds(item.path.as_str())? {
+                Some("an open journal or a manifest that is not registered names it".to_owned())
+            } else {
+                doubt.clone()
+            };
+            match why {
+                Some(why) => left.push(Left {
+                    path: item.path,
+                    kind: item.kind,
+                    why,
+                }),
+                None => stand.push(item),
+            }
+        }
+        Ok(stand)
+    }
+
+    fn note(&self, items: Vec<Item>, declared: &Declared) -> Result<Vec<Noted>, RepairError> {
+        let at = self.scene.now();
+        let asides: Vec<Option<Aside>> = items.iter().map(|item| self.aside(item)).collect();
+        let rows = items.iter().zip(&asides).map(|(item, aside)| NewRepair {
+            repair: self.order.repair,
+            plan: self.order.plan.to_owned(),
+            root: self.scene.root().clone(),
+            path: item.path.clone(),
+            kind: item.kind,
+            act: item.act,
+            detail: item.detail.clone(),
+            size: item.size,
+            identity: item.identity,
+            aside: aside.as_ref().map(ToString::to_string),
+            account: self.order.account.to_owned(),
+            begun_at: at,
+            declared: declared.get(&item.path).cloned(),
+        });
+        let ids = (self.scene.ledger()).begin_repairs(&rows.collect::<Vec<_>>())?;
+        let noted = items.into_iter().zip(asides).zip(ids);
+        Ok(noted.map(|((item, aside), id)| (item, aside, id)).collect())
+    }
+
+    /// Where an item's file goes. What Rucio has is Rucio's to replace.
+    fn aside(&self, item: &Item) -> Option<Aside> {
+        let is_moved = match item.act {
+            RepairAct::Quarantine => true,
+            RepairAct::Unstore => self.scene.flow.root().deleter == Deleter::Runsync,
+            RepairAct::Forget | RepairAct::Register | RepairAct::Delete => false,
+        };
+        is_moved.then(|| Aside::of(self.order.repair, &item.path))
+    }
+
+    /// Records go before their files, and come after them.
+    fn records(&self, noted: &[Noted]) -> Result<(), RepairError> {
+        let recalled = noted
+            .iter()
+            .filter(|(item, ..)| matches!(item.act, RepairAct::Forget | RepairAct::Unstore));
+        let recalled: Vec<&ArtifactPath> = recalled.map(|(item, ..)| &item.path).collect();
+        let registry = self.scene.registry();
+        if !recalled.is_empty() {
+            registry.recall_at(self.scene.root(), &recalled)?;
+        }
+        let recorded = noted
+            .iter()
+            .filter(|(item, ..)| item.act == RepairAct::Register);
+        let recorded: Vec<_> = recorded.filter_map(|(item, ..)| artifact(item)).collect();
+        if !recorded.is_empty() {
+            registry.record_at(self.scene.root(), &recorded)?;
+        }
+        Ok(())
+    }
+
+    fn files(
+        &self,
+        noted: &[Noted],
+        report: &mut RootRepaired,
+        progress: &mut RepairProgress<'_>,
+    ) -> Result<Vec<RepairEnd>, RepairError> {
+        let mut ends = Vec::with_capacity(noted.len());
+        for (item, aside, id) in noted {
+            let why = self.file(item, aside.as_ref())?;
+            ends.push(RepairEnd {
+                id: *id,
+                done: why.is_none(),
+            });
+            if let Some(why) = why {
+                report.leave(Left {
+                    path: item.path.clone(),
+                    kind: item.kind,
+                    why,
+                });
+            }
+            go_on(progress(RepairPhase::File))?;
+        }
+        Ok(ends)
+    }
+
+    /// Does what is to be done about one file; why that is not done, where it is not.
+    fn file(&self, item: &Item, aside: Option<&Aside>) -> Result<Option<String>, RepairError> {
+        let Some(identity) = item.identity else {
+            return Ok(None);
+        };
+        let artifact = ToDelete {
+            path: &item.path,
+            identity,
+        };
+        let datastore = self.scene.datastore();
+        if let Some(aside) = aside {
+            let moved = datastore.set_aside(artifact, aside);
+            return moved.map(not_moved).map_err(|e| self.scene.failed(e));
+        }
+        if item.act == RepairAct::Delete {
+            let deleted = datastore.delete(&[artifact]);
+            let deleted = deleted.map_err(|error| self.scene.failed(error))?;
+            return Ok(deleted.first().and_then(|one| not_deleted(*one)));
+        }
+        Ok(None)
+    }
+}
+
+pub(super) fn go_on(flow: ControlFlow<()>) -> Result<(), RepairError> {
+    match flow {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(RepairError::Interrupted),
+    }
+}
+
+/// Why a file was not moved; none: it was.
+pub(super) fn not_moved(moved: Moved) -> Option<String> {
+    match moved {
+        Moved::Moved => None,
+        Moved::Absent => Some("it is gone".to_owned()),
+        Moved::Other(_) => Some("another file lies there by now".to_owned()),
+        Moved::Irregular => Some("something lies there that is no file".to_owned()),
+        Moved::Taken => Some("something lies already where it was to be moved to".to_owned()),
+        Moved::Failed(fault) => Some(format!("it cannot be moved: {fault}")),
+    }
+}
+
+fn not_deleted(deletion: Deletion) -> Option<String> {
+    match deletion {
+        Deletion::Deleted => None,
+        Deletion::Absent => Some("it is gone".to_owned()),
+        Deletion::Other(_) => Some("another file lies there by now".to_owned()),
+        Deletion::Irregular => Some("something lies there that is no file".to_owned()),
+        Deletion::Failed(fault) => Some(format!("it cannot be deleted: {fault}")),
+    }
+}

@@ -1,0 +1,215 @@
+//! Plans repairs, and carries plans out: by an operator's word, or by what policy allows.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use runsync_config::repair::Repair as Policy;
+use runsync_config::root::RootName;
+use runsync_manifest::name::ArtifactPath;
+use tracing::info;
+use uuid::Uuid;
+
+use super::RepairError;
+use super::act::{Acting, Order};
+use super::plan::{RepairPlan, RootPlan};
+use super::planning;
+use super::report::{RepairReport, RootRepaired};
+use super::restore::{self, Restoration};
+use super::resume::resume;
+use super::scene::Scene;
+use crate::error_chain::error_chain;
+use crate::ingest::Flow;
+use crate::ledger::scans::DriftKind;
+use crate::publish::Publishing;
+
+/// How far a repair has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RepairPhase {
+    /// So many findings of a root are looked through.
+    Planning(u64),
+    /// Another process registers; it is waited for.
+    Waiting,
+    /// What an earlier repair had begun is settled.
+    Resumed,
+    /// Rucio was told, where it has to be.
+    Declared,
+    /// It is noted what is done next.
+    Noted,
+    /// Records are as they are to be.
+    Records,
+    /// One more file is.
+    File,
+    /// All files of some artifacts are, durably.
+    Files,
+    /// So many artifacts of a root are repaired, and their findings gone.
+    Done(u64),
+}
+
+/// Hears how far a repair has come, and may break off: the next one finishes what was begun.
+pub type RepairProgress<'a> = dyn FnMut(RepairPhase) -> ControlFlow<()> + 'a;
+
+/// What is to be repaired.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RepairOrder {
+    /// Only in this root.
+    pub root: Option<RootName>,
+    /// Only below this folder of the root.
+    pub below: Option<ArtifactPath>,
+    /// Only findings of this kind.
+    pub kind: Option<DriftKind>,
+    /// Whether files that nothing names are deleted, where their root allows it, and not set aside.
+    pub delete_dark: bool,
+}
+
+/// Repairs what scans have found.
+#[derive(Debug)]
+pub struct Repairing {
+    flows: Vec<Flow>,
+    publishing: Arc<Publishing>,
+    policy: Policy,
+}
+
+impl Repairing {
+    /// Repairs these roots by this policy.
+    pub fn new(flows: Vec<Flow>, publishing: Arc<Publishing>, policy: Policy) -> Self {
+        Self {
+            flows,
+            publishing,
+            policy,
+        }
+    }
+
+    /// What would be done. Nothing but a mark of time in the ledger is changed.
+    ///
+    /// # Errors
+    ///
+    /// Where registry or ledger do not answer, or there is no such root. Of a root that does not answer the plan
+    /// says so.
+    pub fn plan(
+        &self,
+        order: &RepairOrder,
+        progress: &mut RepairProgress<'_>,
+    ) -> Result<RepairPlan, RepairError> {
+        let mut plans = Vec::new();
+        for flow in &self.flows {
+            let name = &flow.root().name;
+            if order.root.as_ref().is_none_or(|root| root == name) {
+                let scene = Scene::of(flow, &self.policy)?;
+                plans.push(planning::plan(&scene, order, progress)?);
+            }
+        }
+        match (&order.root, plans.is_empty()) {
+            (Some(root), true) => Err(RepairError::NoRoot { root: root.clone() }),
+            _ => Ok(RepairPlan::of(plans, &self.policy)),
+        }
+    }
+
+    /// Does what a plan says, by `account`; each artifact only where it is still as the plan says. `approved` lifts
+    /// the limits on artifacts and bytes, and no others.
+    ///
+    /// # Errors
+    ///
+    /// [`RepairError::TooLarge`] where nothing was done; [`RepairError::Interrupted`] where `progress` broke off.
+    /// What stops the repair of one root is in the report.
+    pub fn run(
+        &self,
+        plan: &RepairPlan,
+        (account, approved): (&str, bool),
+        progress: &mut RepairProgress<'_>,
+    ) -> Result<RepairReport, RepairError> {
+        if !plan.above.is_empty() && !approved {
+            return Err(RepairError::TooLarge {
+                plan: plan.id.clone(),
+                above: plan.above.clone(),
+            });
+        }
+        let repair = Uuid::now_v7();
+        let order = Order {
+            repair,
+            plan: &plan.id,
+            account,
+        };
+        let mut roots = Vec::with_capacity(plan.roots.len());
+        for root in &plan.roots {
+            let mut report = RootRepaired::of(root);
+            match self.run_root(root, order, &mut report, progress) {
+                Err(RepairError::Interrupted) => return Err(RepairError::Interrupted),
+                Err(error) => report.stopped = Some(error_chain(&error)),
+                Ok(()) => {}
+            }
+            info!(root = %root.root, repaired = report.repaired(), left = report.left,
+                account, "root repaired");
+            roots.push(report);
+        }
+        Ok(RepairReport {
+            repair,
+            plan: plan.id.clone(),
+            roots,
+        })
+    }
+
+    /// Does what policy allows within its limits, and asks nobody.
+    ///
+    /// # Errors
+    ///
+    /// As [`plan`](Self::plan) and [`run`](Self::run).
+    pub fn by_policy(
+        &self,
+        account: &str,
+        progress: &mut RepairProgress<'_>,
+    ) -> Result<RepairReport, RepairError> {
+        let plan = self.plan(&RepairOrder::default(), progress)?;
+        self.run(&plan, (account, false), progress)
+    }
+
+    fn run_root(
+        &self,
+        plan: &RootPlan,
+        order: Order<'_>,
+        report: &mut RootRepaired,
+        progress: &mut RepairProgress<'_>,
+    ) -> Result<(), RepairError> {
+        let mut flows = self.flows.iter();
+        let flow = flows.find(|flow| flow.root().name == plan.root);
+        let (Some(flow), None) = (flow, &plan.refused) else {
+            return Ok(());
+        };
+        let scene = Scene::of(flow, &self.policy)?;
+        if let Some(doubt) = scene.doubt() {
+            report.refused = Some(doubt);
+            return Ok(());
+        }
+        resume(&scene, report, progress)?;
+        let rucio = self.publishing.rucio().ok();
+        let room = rucio.map_or(0, |rucio| rucio.config().sync.declare_max);
+        let mut acting = Acting {
+            scene: &scene,
+            publishing: &self.publishing,
+            order,
+            room,
+        };
+        acting.act(&plan.items, report, progress)
+    }
+
+    /// Brings back what a repair set aside, to where it lay.
+    ///
+    /// # Errors
+    ///
+    /// [`RepairError::NotAside`] where there is nothing; others where the root, registry or ledger does not answer.
+    pub fn bring_back(
+        &self,
+        root: Option<&RootName>,
+        path: &ArtifactPath,
+    ) -> Result<Restoration, RepairError> {
+        for flow in &self.flows {
+            if root.is_some_and(|root| *root != flow.root().name) {
+                continue;
+            }
+            let scene = Scene::of(flow, &self.policy)?;
+            if let Some(restored) = restore::bring_back(&scene, path)? {
+                return Ok(restored);
+            }
+        }
+        Err(RepairError::NotAside { path: path.clone() })
+    }
+}

@@ -1,0 +1,214 @@
+//! What a repair would do. A plan's number is the digest of what it says, so that it is the same plan only while
+//! it would do the same.
+
+use std::collections::BTreeMap;
+
+use data_encoding::HEXLOWER;
+use runsync_config::repair::Repair as Policy;
+use runsync_config::root::RootName;
+use runsync_manifest::checksum::Checksums;
+use runsync_manifest::name::{ArtifactPath, RunKey};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::file_identity::FileIdentity;
+use crate::ledger::repairs::RepairAct;
+use crate::ledger::scans::DriftKind;
+
+/// Characters of a plan's number.
+const NUMBER_CHARS: usize = 16;
+/// Artifacts that are named of those that are left, in a root.
+pub(super) const LEFT_NAMED: usize = 100;
+
+/// How much that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Extent {
+    /// Artifacts.
+    pub artifacts: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Extent {
+    pub(super) fn add(&mut self, bytes: Option<u64>) {
+        self.artifacts += 1;
+        self.bytes = self.bytes.saturating_add(bytes.unwrap_or(0));
+    }
+}
+
+/// An artifact that is left as it is, though policy would have something done about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// Where.
+    pub path: ArtifactPath,
+    /// What was found there.
+    pub kind: DriftKind,
+    /// Why it is left.
+    pub why: String,
+}
+
+/// What is done about one artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) path: ArtifactPath,
+    pub(super) kind: DriftKind,
+    pub(super) act: RepairAct,
+    pub(super) detail: String,
+    pub(super) size: Option<u64>,
+    /// The file that was found.
+    pub(super) identity: Option<FileIdentity>,
+    /// What its record or its dataset says of it, and for which runs; none where nothing names it.
+    pub(super) said: Option<Said>,
+}
+
+/// What runs say of an artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) size: u64,
+    pub(super) checksums: Checksums,
+    pub(super) runs: Vec<RunKey>,
+}
+
+/// What would be done in one root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RootPlan {
+    /// The root.
+    pub root: RootName,
+    /// Why nothing is done there; none: something may be.
+    pub refused: Option<String>,
+    /// What else an operator should know.
+    pub notes: Vec<String>,
+    /// Artifacts that are recorded there.
+    pub records: u64,
+    /// Of these, those that are lost, corrupt or irregular.
+    pub amiss: u64,
+    /// Files that are dark.
+    pub dark: u64,
+    /// What would be done, and to how much.
+    pub acts: BTreeMap<RepairAct, Extent>,
+    /// Findings that have not been seen long enough.
+    pub unripe: u64,
+    /// Findings about which policy has nothing done.
+    pub reported: u64,
+    /// Findings that are left for other reasons.
+    pub left: u64,
+    /// The first of these.
+    pub left_named: Vec<Left>,
+    /// Whether there are more than one repair takes up: another goes on.
+    pub more: bool,
+    /// Repairs that were begun and not finished.
+    pub unfinished: u64,
+    #[serde(skip)]
+    pub(super) items: Vec<Item>,
+}
+
+impl RootPlan {
+    pub(super) fn new(root: RootName) -> Self {
+        Self {
+            root,
+            refused: None,
+            notes: Vec::new(),
+            records: 0,
+            amiss: 0,
+            dark: 0,
+            acts: BTreeMap::new(),
+            unripe: 0,
+            reported: 0,
+            left: 0,
+            left_named: Vec::new(),
+            more: false,
+            unfinished: 0,
+            items: Vec::new(),
+        }
+    }
+
+    pub(super) fn leave(&mut self, left: Left) {
+        self.left += 1;
+        if self.left_named.len() < LEFT_NAMED {
+            self.left_named.push(left);
+        }
+    }
+
+    pub(super) fn take(&mut self, item: Item) {
+        self.acts.entry(item.act).or_default().add(item.size);
+        self.items.push(item);
+    }
+
+    /// Whether nothing is to be done.
+    fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.unfinished == 0
+    }
+
+    /// Whether nothing was found that is still so.
+    fn is_well(&self) -> bool {
+        let Self {
+            amiss,
+            dark,
+            refused,
+            ..
+        } = self;
+        refused.is_none() && *amiss + *dark + self.unfinished == 0
+    }
+}
+
+/// What would be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RepairPlan {
+    /// Its number.
+    pub id: String,
+    /// By root.
+    pub roots: Vec<RootPlan>,
+    /// All of it.
+    pub total: Extent,
+    /// In which ways it is larger than a repair may be without approval.
+    pub above: Vec<String>,
+}
+
+impl RepairPlan {
+    pub(super) fn of(roots: Vec<RootPlan>, policy: &Policy) -> Self {
+        let mut total = Extent::default();
+        let mut digest = Sha256::new();
+        for root in &roots {
+            digest.update(format!("root {}\n", root.root));
+            for item in &root.items {
+                total.add(item.size);
+                digest.update(format!(
+                    "{}\0{}\0{:?}\0{}\n",
+                    item.act, item.path, item.identity, item.detail
+                ));
+            }
+        }
+        let mut id = HEXLOWER.encode(&digest.finalize());
+        id.truncate(NUMBER_CHARS);
+        let above = above(total, policy);
+        Self {
+            id,
+            roots,
+            total,
+            above,
+        }
+    }
+
+    /// Whether nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        self.roots.iter().all(RootPlan::is_empty)
+    }
+
+    /// Whether nothing was found that is still so.
+    pub fn is_well(&self) -> bool {
+        self.roots.iter().all(RootPlan::is_well)
+    }
+}
+
+fn above(total: Extent, policy: &Policy) -> Vec<String> {
+    let limits = [
+        (total.artifacts, policy.artifacts_max, "artifacts"),
+        (total.bytes, policy.bytes_max, "bytes"),
+    ];
+    let above = limits.into_iter().filter(|(count, most, _)| count > most);
+    above
+        .map(|(count, most, what)| {
+            format!("{count} {what} are more than {most} (`[repair] {what}_max`)")
+        })
+        .collect()
+}

@@ -1,0 +1,152 @@
+//! Makes the plan of one root from its findings, page by page.
+
+use jiff::Timestamp;
+
+use super::RepairError;
+use super::examine::{Depth, act_of, examine};
+use super::flow::{RepairOrder, RepairPhase, RepairProgress};
+use super::plan::{Item, Left, RootPlan};
+use super::scene::Scene;
+use super::share;
+use crate::clock::later;
+use crate::error_chain::error_chain;
+use crate::ledger::repairs::{RepairAct, WhichRepairs};
+use crate::ledger::scans::{DriftFilter, DriftFinding, DriftSide, Span};
+use crate::recovery::temporary::is_temporary;
+use crate::recovery::untouchable::{Beside, Untouchable};
+
+/// Findings read together.
+const PAGE: usize = 1_000;
+/// Artifacts that one repair takes up, in each root: what its plan holds in memory. Another goes on.
+const ITEMS_MAX: usize = 100_000;
+
+/// What would be done in a root.
+pub(super) fn plan(
+    scene: &Scene<'_>,
+    order: &RepairOrder,
+    progress: &mut RepairProgress<'_>,
+) -> Result<RootPlan, RepairError> {
+    let mut plan = RootPlan::new(scene.root().clone());
+    plan.refused = refusal(scene, &mut plan)?;
+    if plan.refused.is_some() {
+        return Ok(plan);
+    }
+    let begun = (scene.ledger()).repairs(WhichRepairs::Begun(scene.root()), None, ITEMS_MAX)?;
+    plan.unfinished = begun.len() as u64;
+    let span = Span::below(order.below.as_ref());
+    let untouchable = Untouchable::find(scene.flow, &scene.behind, &span)?;
+    if let Some(doubt) = untouchable.doubt() {
+        plan.refused = Some(format!("{doubt}; nothing is repaired here until then"));
+        return Ok(plan);
+    }
+    plan.notes = untouchable.notes().to_vec();
+    let mut beside = untouchable.beside()?;
+    let filter = DriftFilter {
+        root: Some(scene.root().clone()),
+        kind: order.kind,
+        side: Some(DriftSide::Datastore),
+        span,
+        ignored: false,
+    };
+    let scanned = scene.ledger().scan(scene.root(), "")?;
+    let scanned = scanned.and_then(|row| row.finished_at);
+    let mut after: Option<String> = None;
+    let mut seen = 0;
+    loop {
+        let at = after.as_deref().map(|after| (scene.root(), after));
+        let page = scene.ledger().drift(&filter, at, PAGE)?;
+        let is_last = page.len() < PAGE;
+        after = page.last().map(|last| last.path.to_string());
+        seen += page.len() as u64;
+        let mut items = Vec::new();
+        for finding in page {
+            if let Some(item) = take(scene, order, scanned, finding, &mut beside, &mut plan)? {
+                items.push(item);
+            }
+        }
+        let (stand, left) = examine(scene, items, Depth::Plan)?;
+        left.into_iter().for_each(|left| plan.leave(left));
+        stand.into_iter().for_each(|item| plan.take(item));
+        if progress(RepairPhase::Planning(seen)).is_break() {
+            return Err(RepairError::Interrupted);
+        }
+        if plan.items.len() >= ITEMS_MAX && !is_last {
+            plan.more = true;
+            return Ok(plan);
+        }
+        if is_last {
+            return Ok(plan);
+        }
+    }
+}
+
+/// Why nothing at all is done in a root.
+fn refusal(scene: &Scene<'_>, plan: &mut RootPlan) -> Result<Option<String>, RepairError> {
+    if let Err(error) = scene.datastore().check_identity() {
+        let hint = error.hint().unwrap_or_default();
+        return Ok(Some(format!("{}: {hint}", error_chain(&error))));
+    }
+    if let Some(doubt) = scene.doubt() {
+        return Ok(Some(doubt));
+    }
+    share::refusal(scene, plan)
+}
+
+/// What is done about a finding, as far as the finding itself tells.
+fn take(
+    scene: &Scene<'_>,
+    order: &RepairOrder,
+    scanned: Option<Timestamp>,
+    finding: DriftFinding,
+    beside: &mut Beside<'_>,
+    plan: &mut RootPlan,
+) -> Result<Option<Item>, RepairError> {
+    let Some(act) = act_of(scene, &finding, order.delete_dark) else {
+        plan.reported += 1;
+        return Ok(None);
+    };
+    if !is_ripe(scene, &finding, scanned) {
+        plan.unripe += 1;
+        return Ok(None);
+    }
+    let path = finding.path.as_str();
+    let why = if beside.holds(path)? {
+        Some("an open journal or a manifest that is not registered names it".to_owned())
+    } else if let Some(twin) = &finding.twin {
+        Some(format!(
+            "`{twin}` is another spelling of its name: the two may be one artifact"
+        ))
+    } else if act != RepairAct::Forget && is_temporary(path) {
+        Some("its name is temporary or hidden".to_owned())
+    } else {
+        None
+    };
+    if let Some(why) = why {
+        plan.leave(Left {
+            path: finding.path,
+            kind: finding.kind,
+            why,
+        });
+        return Ok(None);
+    }
+    Ok(Some(Item {
+        path: finding.path,
+        kind: finding.kind,
+        act,
+        detail: finding.detail,
+        size: finding.size,
+        identity: finding.identity,
+        said: None,
+    }))
+}
+
+/// Whether two passes that lie apart saw the same, and all of the root was gone through since the first of them:
+/// else nobody knows how much of it is amiss.
+fn is_ripe(scene: &Scene<'_>, finding: &DriftFinding, scanned: Option<Timestamp>) -> bool {
+    let Some(since) = finding.unchanged_since else {
+        return false;
+    };
+    later(since, scene.policy.apart) <= finding.last_seen
+        && finding.last_seen <= scene.now()
+        && scanned.is_some_and(|scanned| scanned >= since)
+}

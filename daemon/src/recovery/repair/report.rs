@@ -1,0 +1,99 @@
+//! What repairs came to.
+
+use std::collections::BTreeMap;
+
+use runsync_config::root::RootName;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::plan::{Extent, LEFT_NAMED, Left, RootPlan};
+use crate::ledger::repairs::RepairAct;
+
+/// What was repaired in a root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RootRepaired {
+    /// The root.
+    pub root: RootName,
+    /// Why nothing was done there; none: something may have been.
+    pub refused: Option<String>,
+    /// What stopped it before its end; none: it came there.
+    pub stopped: Option<String>,
+    /// What else an operator should know.
+    pub notes: Vec<String>,
+    /// What was done, and to how much.
+    pub acts: BTreeMap<RepairAct, Extent>,
+    /// Replicas that were declared to Rucio.
+    pub declared: u64,
+    /// Repairs that had been begun before, and are finished now.
+    pub finished: u64,
+    /// Findings that have not been seen long enough.
+    pub unripe: u64,
+    /// Findings about which policy has nothing done.
+    pub reported: u64,
+    /// Findings that are left for other reasons.
+    pub left: u64,
+    /// The first of these.
+    pub left_named: Vec<Left>,
+    /// Whether there are more than one repair takes up: another goes on.
+    pub more: bool,
+}
+
+impl RootRepaired {
+    pub(super) fn of(plan: &RootPlan) -> Self {
+        Self {
+            root: plan.root.clone(),
+            refused: plan.refused.clone(),
+            stopped: None,
+            notes: plan.notes.clone(),
+            acts: BTreeMap::new(),
+            declared: 0,
+            finished: 0,
+            unripe: plan.unripe,
+            reported: plan.reported,
+            left: plan.left,
+            left_named: plan.left_named.clone(),
+            more: plan.more,
+        }
+    }
+
+    pub(super) fn leave(&mut self, left: Left) {
+        self.left += 1;
+        if self.left_named.len() < LEFT_NAMED {
+            self.left_named.push(left);
+        }
+    }
+
+    /// How many artifacts were repaired.
+    pub fn repaired(&self) -> u64 {
+        self.acts.values().map(|extent| extent.artifacts).sum()
+    }
+}
+
+/// What a repair came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RepairReport {
+    /// The repair.
+    pub repair: Uuid,
+    /// The number of its plan.
+    pub plan: String,
+    /// By root.
+    pub roots: Vec<RootRepaired>,
+}
+
+impl RepairReport {
+    /// Whether nothing is left that was found.
+    pub fn is_well(&self) -> bool {
+        let is_well = |root: &RootRepaired| {
+            root.refused.is_none()
+                && root.stopped.is_none()
+                && root.unripe + root.reported + root.left == 0
+                && !root.more
+        };
+        self.roots.iter().all(is_well)
+    }
+
+    /// Whether something failed, and not only was left.
+    pub fn has_failed(&self) -> bool {
+        self.roots.iter().any(|root| root.stopped.is_some())
+    }
+}

@@ -1,0 +1,103 @@
+//! Finishes what an earlier repair has begun, or drops it where nothing was done.
+
+use runsync_manifest::name::ArtifactPath;
+
+use super::RepairError;
+use super::act::{TOGETHER, go_on, not_moved};
+use super::flow::{RepairPhase, RepairProgress};
+use super::report::RootRepaired;
+use super::scene::Scene;
+use crate::datastore::{Aside, Look, ToDelete};
+use crate::ledger::repairs::{RepairAct, RepairEnd, RepairRow, WhichRepairs};
+use crate::registry::record::{ArtifactStanding, ClaimAt};
+
+/// Settles all repairs that were begun in a root.
+pub(super) fn resume(
+    scene: &Scene<'_>,
+    report: &mut RootRepaired,
+    progress: &mut RepairProgress<'_>,
+) -> Result<(), RepairError> {
+    loop {
+        let begun = WhichRepairs::Begun(scene.root());
+        let rows = scene.ledger().repairs(begun, None, TOGETHER)?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let turn = &scene.flow.site().registration;
+        let _turn = turn.acquire(&mut || progress(RepairPhase::Waiting))?;
+        scene.registry().check_fence()?;
+        let checked = scene.datastore().check_identity();
+        checked.map_err(|error| scene.failed(error))?;
+        let mut ends = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let done = settle(scene, row)?;
+            ends.push(RepairEnd { id: row.id, done });
+        }
+        let datastore = scene.datastore();
+        datastore.sync().map_err(|error| scene.failed(error))?;
+        let checked = datastore.check_identity();
+        checked.map_err(|error| scene.failed(error))?;
+        scene.ledger().end_repairs(&ends, scene.now())?;
+        report.finished += ends.iter().filter(|end| end.done).count() as u64;
+        go_on(progress(RepairPhase::Resumed))?;
+    }
+}
+
+/// Whether a repair is done, or can be finished now. Whatever else has happened since stays.
+fn settle(scene: &Scene<'_>, row: &RepairRow) -> Result<bool, RepairError> {
+    let path = &row.path;
+    let claims = scene.registry().claims_at(scene.root(), &[path])?;
+    let claims = claims.into_iter().next().unwrap_or_default();
+    let is_confirmed = |claim: &ClaimAt| claim.standing == ArtifactStanding::Confirmed;
+    let recorded = claims.iter().any(is_confirmed);
+    match row.act {
+        RepairAct::Forget => Ok(!recorded),
+        RepairAct::Register => Ok(recorded),
+        RepairAct::Delete => Ok(look(scene, path)? == Look::Absent),
+        RepairAct::Quarantine => is_aside(scene, row),
+        RepairAct::Unstore if row.aside.is_none() => Ok(!recorded),
+        RepairAct::Unstore if is_aside(scene, row)? => {
+            let recalled = scene.registry().recall_at(scene.root(), &[path]);
+            recalled?;
+            Ok(true)
+        }
+        RepairAct::Unstore => {
+            let is_busy = claims.iter().any(|claim| claim.busy);
+            if recorded || is_busy || claims.is_empty() {
+                return Ok(false);
+            }
+            move_aside(scene, row)
+        }
+    }
+}
+
+fn look(scene: &Scene<'_>, path: &ArtifactPath) -> Result<Look, RepairError> {
+    let looks = scene.datastore().look(&[path]);
+    let looks = looks.map_err(|error| scene.failed(error))?;
+    Ok(looks.into_iter().next().unwrap_or(Look::Absent))
+}
+
+fn is_aside(scene: &Scene<'_>, row: &RepairRow) -> Result<bool, RepairError> {
+    let (Some(aside), Some(identity)) = (aside(row), row.identity) else {
+        return Ok(false);
+    };
+    let look = scene.datastore().look_aside(&aside);
+    Ok(look.map_err(|error| scene.failed(error))? == Look::File(identity))
+}
+
+/// The record is gone already: its file is the corrupt one still, or is left.
+fn move_aside(scene: &Scene<'_>, row: &RepairRow) -> Result<bool, RepairError> {
+    let (Some(aside), Some(identity)) = (aside(row), row.identity) else {
+        return Ok(false);
+    };
+    let path = &row.path;
+    let moved = scene
+        .datastore()
+        .set_aside(ToDelete { path, identity }, &aside);
+    let moved = moved.map_err(|error| scene.failed(error))?;
+    Ok(not_moved(moved).is_none())
+}
+
+pub(super) fn aside(row: &RepairRow) -> Option<Aside> {
+    row.aside.as_deref().and_then(Aside::parse)
+}

@@ -1,0 +1,70 @@
+//! How much of a root is amiss: where it is more than a share, storage is what is wrong, and not the files.
+
+use super::RepairError;
+use super::plan::RootPlan;
+use super::scene::Scene;
+use crate::ledger::scans::{DriftFilter, DriftKind, DriftSide, Span};
+use crate::registry::record::{ArtifactAt, ArtifactStanding};
+
+/// Records read together.
+const PAGE: usize = 4_096;
+
+/// Counts what is recorded and what is amiss in all of a root, whatever part of it is repaired; why nothing may be
+/// repaired, where that is too much.
+pub(super) fn refusal(
+    scene: &Scene<'_>,
+    plan: &mut RootPlan,
+) -> Result<Option<String>, RepairError> {
+    let counts = scene.ledger().drift_counts(&DriftFilter {
+        root: Some(scene.root().clone()),
+        kind: None,
+        side: Some(DriftSide::Datastore),
+        span: Span::all(),
+        ignored: true,
+    })?;
+    for (kind, count) in counts {
+        match kind {
+            DriftKind::Dark => plan.dark += count,
+            DriftKind::Lost | DriftKind::Corrupt | DriftKind::Irregular => plan.amiss += count,
+            // Of the other sides none was counted.
+            DriftKind::SiteOnly
+            | DriftKind::RucioDiffers
+            | DriftKind::RucioState
+            | DriftKind::RucioOnly => {}
+        }
+    }
+    if plan.amiss + plan.dark == 0 {
+        return Ok(None);
+    }
+    plan.records = records(scene)?;
+    let most = scene.policy.share_max;
+    let parts = [
+        (plan.amiss, "records are lost, corrupt or irregular"),
+        (plan.dark, "files are dark"),
+    ];
+    let exceeded = parts
+        .into_iter()
+        .find(|(count, _)| most.is_exceeded_by(*count, plan.records));
+    Ok(exceeded.map(|(count, what)| {
+        format!(
+            "{count} {what}, beside {} records in all, which is more than the share {most} (`[repair] share_max`): nothing is repaired here; see that the storage is all there",
+            plan.records
+        )
+    }))
+}
+
+/// Artifacts that are recorded in a root.
+fn records(scene: &Scene<'_>) -> Result<u64, RepairError> {
+    let (mut count, mut from) = (0, String::new());
+    loop {
+        let page = (scene.registry()).artifacts_between(scene.root(), &from, None, PAGE)?;
+        let is_confirmed = |one: &&ArtifactAt| one.standing == ArtifactStanding::Confirmed;
+        count += page.iter().filter(is_confirmed).count() as u64;
+        match page.last() {
+            Some(last) if page.len() == PAGE => {
+                from = crate::ledger::scans::after(last.path.as_str())
+            }
+            Some(_) | None => return Ok(count),
+        }
+    }
+}

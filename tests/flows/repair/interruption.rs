@@ -1,0 +1,82 @@
+//! Repairs that are broken off at each step, and the next ones.
+
+use std::fs;
+use std::ops::ControlFlow;
+
+use runsync::recovery::repair::{RepairError, RepairOrder};
+
+use crate::scene::{PATHS, found, full, scan};
+use crate::site::{presence, repair, scan_twice, site};
+use crate::support::{OpenSite, TestSite, artifact};
+
+/// One of each kind that may be repaired together.
+fn harmed() -> TestSite {
+    let site = site();
+    let open = site.open();
+    let root = "main".parse().unwrap();
+    let claimed = PATHS[2].parse().unwrap();
+    open.registry().forget_at(&root, &[&claimed]).unwrap();
+    fs::remove_file(site.root().join(PATHS[1])).unwrap();
+    site.put(PATHS[5], &artifact(99, 50));
+    scan_twice(&site, &open);
+    drop(open);
+    site
+}
+
+/// What is right at every moment: a record says only what is so, or was so wrong before.
+fn check_between(site: &TestSite, open: &OpenSite) {
+    let corrupt = site.root().join(PATHS[5]).exists();
+    assert!(
+        corrupt || presence(open, 6) != "Yes",
+        "a record of a file that was moved"
+    );
+    assert!(site.root().join(PATHS[2]).exists());
+}
+
+#[test]
+fn a_repair_broken_off_at_every_step_is_finished_by_the_next() {
+    let mut steps = 0;
+    for broken_off_at in 1.. {
+        let site = harmed();
+        let open = site.open();
+        let repairing = &open.assembly.repairing;
+        let go_on = &mut |_| ControlFlow::Continue(());
+        let plan = repairing.plan(&RepairOrder::default(), go_on).unwrap();
+        let mut step = 0;
+        let ended = repairing.run(&plan, ("alice", false), &mut |_| {
+            step += 1;
+            if step == broken_off_at {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        let is_over = ended.is_ok();
+        assert!(is_over || matches!(ended, Err(RepairError::Interrupted)));
+        check_between(&site, &open);
+        drop(open);
+        let open = site.open();
+        repair(&open);
+        // What was dropped is found by a later pair of passes.
+        scan_twice(&site, &open);
+        repair(&open);
+        let left = (presence(&open, 2), presence(&open, 3), presence(&open, 6));
+        assert_eq!(
+            left,
+            ("Pending".into(), "Yes".into(), "Pending".into()),
+            "{broken_off_at}"
+        );
+        assert!(!site.root().join(PATHS[5]).exists(), "{broken_off_at}");
+        assert!(site.root().join("runsync/quarantine").exists());
+        scan(&open, &full());
+        assert_eq!(found(&open), [], "{broken_off_at}");
+        let begun = runsync::ledger::repairs::WhichRepairs::Begun(&open.flow().root().name);
+        assert_eq!(open.ledger().repairs(begun, None, 10).unwrap(), []);
+        if is_over {
+            steps = broken_off_at;
+            break;
+        }
+    }
+    println!("case: a repair broken off at each of {steps} steps | finished by the next");
+    assert!(steps > 6, "{steps}");
+}

@@ -1,0 +1,124 @@
+//! A site whose policy repairs everything, and what all of it is.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use runsync::recovery::repair::{RepairOrder, RepairPlan, RepairReport, Repairing};
+
+use crate::scene::{DAY, bytes, full, manifest, scan, site_with};
+use crate::support::{OpenSite, TestSite};
+
+/// The policy that does everything that can be done.
+pub(crate) const EVERYTHING: &str = "[repair]\ndark_age = \"1day\"\nlost = \"forget\"\nclaimed = \"register\"\ndark = \"quarantine\"\ncorrupt = \"unstore\"\nshare_max = 0.25\n";
+
+/// More than passes have to lie apart.
+pub(crate) const LATER: Duration = Duration::from_secs(25 * 60 * 60);
+
+/// A site that repairs everything, whose run was confirmed two days after its files came.
+pub(crate) fn site() -> TestSite {
+    with_root("")
+}
+
+/// The same with more TOML of its root.
+pub(crate) fn with_root(root: &str) -> TestSite {
+    let site = site_with(&format!("{root}\n{EVERYTHING}"), DAY * 2);
+    // Enough beside for some to be harmed.
+    let paths: Vec<String> = (21..37).map(|number| format!("u/more/{number}")).collect();
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    paths.iter().for_each(|path| site.put(path, &bytes(path)));
+    site.place(&manifest(&site, "u/more", "1-1", 21, &paths));
+    let mut open = site.open();
+    open.work();
+    open.confirm();
+    assert_eq!(open.registry().waiting_runs().unwrap(), []);
+    drop(open);
+    site
+}
+
+/// Scans twice, so far apart that what both see may be repaired.
+pub(crate) fn scan_twice(site: &TestSite, open: &OpenSite) {
+    scan(open, &full());
+    site.pass(LATER);
+    scan(open, &full());
+}
+
+pub(crate) fn plan_by(repairing: &Repairing, order: &RepairOrder) -> RepairPlan {
+    repairing
+        .plan(order, &mut |_| ControlFlow::Continue(()))
+        .unwrap()
+}
+
+/// Repairs, as `--yes` does.
+pub(crate) fn repair_by(repairing: &Repairing, order: &RepairOrder) -> RepairReport {
+    let plan = plan_by(repairing, order);
+    repairing
+        .run(&plan, ("alice", false), &mut |_| ControlFlow::Continue(()))
+        .unwrap()
+}
+
+pub(crate) fn repair(open: &OpenSite) -> RepairReport {
+    repair_by(&open.assembly.repairing, &RepairOrder::default())
+}
+
+/// The same with deletion of what is dark.
+pub(crate) fn deleting() -> RepairOrder {
+    RepairOrder {
+        delete_dark: true,
+        ..RepairOrder::default()
+    }
+}
+
+/// All that a repair might change.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    files: BTreeMap<String, Vec<u8>>,
+    registry: String,
+}
+
+pub(crate) fn state_of(folder: &Path, open: &OpenSite) -> State {
+    let mut files = BTreeMap::new();
+    gather(folder, folder, &mut files);
+    State {
+        files,
+        registry: open.dump(),
+    }
+}
+
+pub(crate) fn state(site: &TestSite, open: &OpenSite) -> State {
+    state_of(&site.root(), open)
+}
+
+fn gather(root: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if fs::symlink_metadata(&path).unwrap().is_dir() {
+            gather(root, &path, files);
+        } else {
+            let name = path.strip_prefix(root).unwrap().display().to_string();
+            files.insert(name, fs::read(&path).unwrap());
+        }
+    }
+}
+
+/// How a dataset is answered for, by the number of its UUID.
+pub(crate) fn presence(open: &OpenSite, number: u128) -> String {
+    let uuid = runsync_manifest::name::DatasetId(uuid::Uuid::from_u128(number));
+    let answers = open.registry().exists(&[uuid]).unwrap();
+    format!("{:?}", answers[0].presence)
+}
+
+/// Repairs of a root that fails on demand.
+pub(crate) fn repairing_of(
+    site: &TestSite,
+    open: &OpenSite,
+    datastore: Arc<dyn runsync::datastore::Datastore>,
+) -> Repairing {
+    let (parts, configured) = (Arc::clone(open.flow().site()), open.flow().root().clone());
+    let flow = runsync::ingest::flow::Flow::new(parts, configured, datastore);
+    let publishing = Arc::clone(&open.assembly.publishing);
+    Repairing::new(vec![flow], publishing, site.site().repair)
+}
