@@ -55,7 +55,7 @@ fn a_dark_file_is_set_aside_and_brought_back() {
     let before = state(&site, &open);
     let report = repair(&open);
     assert_eq!(report.roots[0].acts[&RepairAct::Quarantine].artifacts, 1);
-    assert!(!site.root().join("u/stray/x.fits").exists());
+    assert!(!site.root().join("u/stray/x.fits").is_file());
     let aside = history(&open)[0].aside.clone().unwrap();
     assert!(aside.ends_with("/u/stray/x.fits"), "{aside}");
     assert_eq!(fs::read(site.root().join(&aside)).unwrap(), b"nobody's");
@@ -89,7 +89,7 @@ fn a_dark_file_is_deleted_by_order_alone_and_only_where_its_root_allows_it() {
     scan_twice(&site, &open);
     let report = repair_by(&open.assembly.repairing, &deleting());
     assert_eq!(report.roots[0].acts[&RepairAct::Delete].bytes, 8);
-    assert!(!site.root().join("dark").exists());
+    assert!(!site.root().join("dark").is_file());
     assert_eq!(found(&open), []);
     assert_eq!(history(&open)[0].act, RepairAct::Delete);
 }

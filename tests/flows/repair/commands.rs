@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use runsync::clock::ManualClock;
+use runsync::clock::{Clock, ManualClock, SystemClock};
 use serde_json::Value;
 
 use crate::process::text;
@@ -17,7 +17,7 @@ use crate::support::TestSite;
 pub(crate) fn ripe_now(harm: impl Fn(&TestSite)) -> TestSite {
     let site = TestSite::in_memory("size");
     site.configure("size", &format!("waiting_deadline = \"1ms\"\n{EVERYTHING}"));
-    let now = jiff::Timestamp::now() - jiff::SignedDuration::try_from(LATER).unwrap();
+    let now = SystemClock.now() - jiff::SignedDuration::try_from(LATER).unwrap();
     let site = TestSite {
         clock: Arc::new(ManualClock::new(now)),
         ..site
@@ -31,7 +31,7 @@ pub(crate) fn ripe_now(harm: impl Fn(&TestSite)) -> TestSite {
     open.confirm();
     harm(&site);
     scan(&open, &full());
-    site.pass(LATER - Duration::from_secs(1));
+    site.pass(LATER.saturating_sub(Duration::from_secs(1)));
     scan(&open, &full());
     drop(open);
     site

@@ -25,12 +25,12 @@ fn harmed() -> TestSite {
 
 /// What is right at every moment: a record says only what is so, or was so wrong before.
 fn check_between(site: &TestSite, open: &OpenSite) {
-    let corrupt = site.root().join(PATHS[5]).exists();
+    let corrupt = site.root().join(PATHS[5]).is_file();
     assert!(
         corrupt || presence(open, 6) != "Yes",
         "a record of a file that was moved"
     );
-    assert!(site.root().join(PATHS[2]).exists());
+    assert!(site.root().join(PATHS[2]).is_file());
 }
 
 #[test]
@@ -66,8 +66,8 @@ fn a_repair_broken_off_at_every_step_is_finished_by_the_next() {
             ("Pending".into(), "Yes".into(), "Pending".into()),
             "{broken_off_at}"
         );
-        assert!(!site.root().join(PATHS[5]).exists(), "{broken_off_at}");
-        assert!(site.root().join("runsync/quarantine").exists());
+        assert!(!site.root().join(PATHS[5]).is_file(), "{broken_off_at}");
+        assert!(site.root().join("runsync/quarantine").is_dir());
         scan(&open, &full());
         assert_eq!(found(&open), [], "{broken_off_at}");
         let begun = runsync::ledger::repairs::WhichRepairs::Begun(&open.flow().root().name);

@@ -29,7 +29,9 @@ pub(crate) fn with_root(root: &str) -> TestSite {
     // Enough beside for some to be harmed.
     let paths: Vec<String> = (21..37).map(|number| format!("u/more/{number}")).collect();
     let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-    paths.iter().for_each(|path| site.put(path, &bytes(path)));
+    for path in &paths {
+        site.put(path, &bytes(path));
+    }
     site.place(&manifest(&site, "u/more", "1-1", 21, &paths));
     let mut open = site.open();
     open.work();

@@ -16,7 +16,7 @@ use runsync::datastore::LocalRoot;
 use runsync::datastore::faulty::Faulty;
 use runsync::ledger::scans::DriftKind::{Dark, Lost};
 use runsync::recovery::ScanReport;
-use runsync::recovery::repair::RepairOrder;
+use runsync::recovery::repair::{RepairOrder, RootRepaired};
 use runsync::registry::removal::Operation;
 use runsync::removal::{Consent, Request, Requester};
 use runsync_manifest::content::Content;
@@ -52,7 +52,7 @@ fn repair(open: &OpenSite) -> String {
     let plan = plan_by(repairing, &deleting());
     let report = repair_by(repairing, &deleting());
     let json = serde_json::to_string(&(&plan, &report)).unwrap();
-    let acts: u64 = report.roots.iter().map(|root| root.repaired()).sum();
+    let acts: u64 = report.roots.iter().map(RootRepaired::repaired).sum();
     format!("{acts} repaired; {json}")
 }
 
@@ -84,7 +84,7 @@ fn without_a_trap_each_kind_is_repaired() {
     ripe(&site, &open);
     let repaired = repair(&open);
     assert!(repaired.starts_with("2 repaired"), "{repaired}");
-    assert!(!site.root().join(STRAY).exists());
+    assert!(!site.root().join(STRAY).is_file());
     told("control: lost", "its record is forgotten");
     told("control: dark, with --delete-dark", "deleted");
     let root = "main".parse().unwrap();
@@ -400,7 +400,9 @@ fn two_per_cent_gone_at_a_cap_of_one_are_left_whatever_is_approved() {
         .map(|number| format!("u/many/{number:03}"))
         .collect();
     let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-    paths.iter().for_each(|path| site.put(path, &bytes(path)));
+    for path in &paths {
+        site.put(path, &bytes(path));
+    }
     let entries = (100_u32..).zip(&paths).map(|(number, path)| {
         entry(
             number.into(),

@@ -44,14 +44,13 @@ pub(super) fn rename(
         return Ok(moved);
     }
     // What was put there in that one moment goes back.
-    match look_in(target, target_name) {
-        Look::File(there) if there == identity => Ok(Moved::Moved),
-        look => {
-            let [from, to] = ends;
-            put([to, from]);
-            Ok(not_moved(look))
-        }
+    let look = look_in(target, target_name);
+    if look == Look::File(identity) {
+        return Ok(Moved::Moved);
     }
+    let [from, to] = ends;
+    put([to, from]);
+    Ok(not_moved(look))
 }
 
 fn put([(source, name), (target, target_name)]: [(BorrowedFd<'_>, &str); 2]) -> Moved {

@@ -53,8 +53,7 @@ impl Acting<'_> {
         progress: &mut RepairProgress<'_>,
     ) -> Result<(), RepairError> {
         for chunk in items.chunks(TOGETHER) {
-            let done = self.chunk(chunk.to_vec(), report, progress);
-            done?;
+            self.chunk(chunk.to_vec(), report, progress)?;
         }
         Ok(())
     }
@@ -80,7 +79,9 @@ impl Acting<'_> {
         // Asking Rucio takes its time.
         let (items, more) = examine(scene, items, Depth::Plan)?;
         left.extend(more);
-        left.into_iter().for_each(|left| report.leave(left));
+        for left in left {
+            report.leave(left);
+        }
         if items.is_empty() {
             return Ok(());
         }

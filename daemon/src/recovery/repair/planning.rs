@@ -65,8 +65,12 @@ pub(super) fn plan(
             }
         }
         let (stand, left) = examine(scene, items, Depth::Plan)?;
-        left.into_iter().for_each(|left| plan.leave(left));
-        stand.into_iter().for_each(|item| plan.take(item));
+        for left in left {
+            plan.leave(left);
+        }
+        for item in stand {
+            plan.take(item);
+        }
         if progress(RepairPhase::Planning(seen)).is_break() {
             return Err(RepairError::Interrupted);
         }

@@ -3,7 +3,7 @@
 use super::RepairError;
 use super::plan::RootPlan;
 use super::scene::Scene;
-use crate::ledger::scans::{DriftFilter, DriftKind, DriftSide, Span};
+use crate::ledger::scans::{DriftFilter, DriftKind, DriftSide, Span, after};
 use crate::registry::record::{ArtifactAt, ArtifactStanding};
 
 /// Records read together.
@@ -62,7 +62,7 @@ fn records(scene: &Scene<'_>) -> Result<u64, RepairError> {
         count += page.iter().filter(is_confirmed).count() as u64;
         match page.last() {
             Some(last) if page.len() == PAGE => {
-                from = crate::ledger::scans::after(last.path.as_str())
+                from = after(last.path.as_str());
             }
             Some(_) | None => return Ok(count),
         }
