@@ -135,8 +135,8 @@ pub(crate) fn check_schedules(
     check_differ(document, "name", names);
     for (at, job) in &numbered {
         check_roots_of(document, at, job, &roots);
-        if job.job == JobKind::Sync && !document.has("rucio") {
-            let reason = Reason::new("is \"sync\", and the site has no Rucio");
+        if job.job.is_about_rucio() && !document.has("rucio") {
+            let reason = Reason::new(format!("is \"{}\", and the site has no Rucio", job.job));
             document.report(
                 at.key("job"),
                 reason.hint("add `[rucio]`, or take this job away"),
@@ -172,7 +172,7 @@ fn check_roots_of(
                 let reason = Reason::new(format!("is `{name}`, and no root is called so"));
                 document.report(key, reason.hint("name the `name` of a `[[root]]`"));
             }
-            Some((_, root)) if job.job == JobKind::Sync && root.rse.is_none() => {
+            Some((_, root)) if job.job.is_about_rucio() && root.rse.is_none() => {
                 let reason = Reason::new(format!("is `{name}`, which is no RSE"));
                 document.report(key, reason.hint("name the `rse` that Rucio knows it as"));
             }

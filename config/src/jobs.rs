@@ -88,17 +88,32 @@ pub enum JobKind {
     Scan,
     /// Compares roots with Rucio.
     Sync,
+    /// Compares records with Rucio's replicas, file by file.
+    #[serde(rename = "rucio-scan")]
+    RucioScan,
+    /// Repairs what scans have found, as `[repair]` says.
+    Repair,
 }
 
 impl JobKind {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Scan, Self::Sync];
+    pub const ALL: [Self; 4] = [Self::Scan, Self::Sync, Self::RucioScan, Self::Repair];
 
     /// Its word.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Scan => "scan",
             Self::Sync => "sync",
+            Self::RucioScan => "rucio-scan",
+            Self::Repair => "repair",
+        }
+    }
+
+    /// Whether it asks Rucio about roots that are RSEs.
+    pub const fn is_about_rucio(self) -> bool {
+        match self {
+            Self::Sync | Self::RucioScan => true,
+            Self::Scan | Self::Repair => false,
         }
     }
 }
@@ -310,7 +325,7 @@ impl Scheduled {
         let roots = section.list("roots");
         let missed = section.or("missed", Missed::Run);
         let limits = ScanLimits::read(&mut section);
-        if let Some(job @ JobKind::Sync) = job {
+        if let Some(job) = job.filter(|job| *job != JobKind::Scan) {
             for key in ScanLimits::KEYS {
                 if section.has(key) {
                     section.report(
@@ -404,7 +419,7 @@ mod tests {
             (
                 "",
                 NIGHTLY.replace("'scan'", "'repaint'"),
-                "schedule[0].job must be one of `scan`, `sync`",
+                "schedule[0].job must be one of `scan`, `sync`, `rucio-scan`, `repair`",
             ),
             (
                 "",

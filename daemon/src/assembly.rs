@@ -35,14 +35,14 @@ use crate::lease::{
 use crate::ledger::hints::HintTaker;
 use crate::ledger::{Ledger, LedgerError, SqliteLease, SqliteLedger};
 use crate::publish::{self, PublishRoot, Publishing};
-use crate::recovery::repair::Repairing;
+use crate::recovery::repair::{RepairWork, Repairing};
 use crate::recovery::{ScanWork, Scanning};
 use crate::registration_lock::{RegistrationLock, RegistrationLockError};
 use crate::registry::{Registry, RegistryError, SqliteRegistry};
 use crate::removal::{Ground, NamedRoot, PeerScopes, Removing};
 use crate::rucio::{Rucio, RucioError};
 use crate::sqlite::{SqliteError, Unfenced};
-use crate::sync::{self, SyncPart, SyncWork, Syncing};
+use crate::sync::{self, SyncPart, SyncWork, Syncing, ViewWork};
 
 /// Name of the ledger's file in the state directory.
 pub const LEDGER_FILE: &str = "ledger.sqlite3";
@@ -584,7 +584,7 @@ impl Assembly {
                     Arc::clone(&parts.ledger),
                     Arc::clone(&parts.clock),
                 )),
-                work: work(site, scheduled, (&scanning, &syncing)),
+                work: work(site, scheduled, (&scanning, &syncing, &repairing)),
             })
             .collect();
         let rucio_sync = rucio_sync(site, &parts);
@@ -631,7 +631,7 @@ impl Assembly {
 fn work(
     site: &Site,
     scheduled: &Scheduled,
-    (scanning, syncing): (&Arc<Scanning>, &Arc<Syncing>),
+    (scanning, syncing, repairing): (&Arc<Scanning>, &Arc<Syncing>, &Arc<Repairing>),
 ) -> Arc<dyn Work> {
     let roots = scheduled.roots.clone();
     match scheduled.job {
@@ -644,6 +644,8 @@ fn work(
             let part = SyncPart::Whole(named.filter_map(|root| root.rse.clone()).collect());
             Arc::new(SyncWork::new(Arc::clone(syncing), part))
         }
+        JobKind::RucioScan => Arc::new(ViewWork::new(Arc::clone(syncing), roots)),
+        JobKind::Repair => Arc::new(RepairWork::new(Arc::clone(repairing), roots)),
     }
 }
 

@@ -21,6 +21,7 @@ use crate::cli::{progress, turn};
 use crate::clock::SystemClock;
 use crate::http::{Client, ClientError, ProblemBody, ScanEvent, Status, ToScan};
 use crate::recovery::{Checks, Limits, Order, RunScope, ScanReport};
+use crate::sync::{ViewOrder, ViewReport};
 use crate::telemetry;
 
 /// The share that is read where none is named.
@@ -75,6 +76,13 @@ pub(crate) struct Args {
     /// Begin anew, wherever the last scan stopped
     #[arg(long)]
     anew: bool,
+    /// Compare records with Rucio's replicas at the RSE that a root is, and not with storage
+    #[arg(long, conflicts_with_all = ["prefix", "runs", "runs_since", "runs_until", "objects", "bytes",
+        "calls_per_second", "checksum", "sample"])]
+    rucio: bool,
+    /// With `--rucio`: stop after so many requests to Rucio
+    #[arg(long, value_name = "COUNT", requires = "rucio")]
+    requests: Option<u64>,
     #[command(flatten)]
     way: Way,
 }
@@ -130,10 +138,24 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
-    let order = args.order()?;
     let mut told = Telling::new(context);
-    match args.way.daemon(context)? {
-        Some(client) => by_daemon(&client, &order, context, &mut told)?,
+    let client = args.way.daemon(context)?;
+    if args.rucio {
+        let order = ViewOrder {
+            roots: args.root.clone().into_iter().collect(),
+            requests: args.requests,
+            time: args.time,
+            anew: args.anew,
+        };
+        match client {
+            Some(client) => by_daemon(&client, &ToScan::from(&order), context, &mut told)?,
+            None => compare(&order, context, &mut told)?,
+        }
+        return told.end();
+    }
+    let order = args.order()?;
+    match client {
+        Some(client) => by_daemon(&client, &ToScan::from(&order), context, &mut told)?,
         None => directly(&order, context, &mut told)?,
     }
     told.end()
@@ -159,21 +181,44 @@ fn directly(order: &Order, context: &Context, told: &mut Telling) -> Result<(), 
     Ok(())
 }
 
+fn compare(order: &ViewOrder, context: &Context, told: &mut Telling) -> Result<(), Failure> {
+    telemetry::start_for_a_command(&context.site()?.log)?;
+    let (_held, assembly) = take(context)?;
+    let syncing = &assembly.syncing;
+    let spinner = progress::spinner(context, "comparing with Rucio");
+    let reports = syncing.view(syncing.rucio()?, order, &mut || {
+        spinner.tick();
+        ControlFlow::Continue(())
+    });
+    spinner.finish_and_clear();
+    for report in reports? {
+        match report {
+            Ok(report) => told.compared(report)?,
+            Err(error) => told.failed(error.into()),
+        }
+    }
+    Ok(())
+}
+
 fn by_daemon(
     client: &Client,
-    order: &Order,
+    wanted: &ToScan,
     context: &Context,
     told: &mut Telling,
 ) -> Result<(), Failure> {
     let status: Status = client.get("/v1/status", &[])?;
     let bar = progress::bar(context, "records compared", status.runs.claims);
-    let mut lines = client.post_lines("/v1/scans", &ToScan::from(order))?;
+    let mut lines = client.post_lines("/v1/scans", wanted)?;
     while let Some(event) = lines.next()? {
         match event {
             ScanEvent::Working { counts } => bar.set_position(counts.records),
             ScanEvent::Scanned { report } => {
                 bar.finish_and_clear();
                 told.report(*report)?;
+            }
+            ScanEvent::Compared { report } => {
+                bar.finish_and_clear();
+                told.compared(*report)?;
             }
             ScanEvent::Refused { problem } => told.failed(refused(problem)),
             ScanEvent::Ended => {
@@ -214,6 +259,11 @@ impl Telling {
     fn report(&mut self, report: ScanReport) -> Result<(), Failure> {
         self.is_well &= report.is_well();
         Ok(self.output.value(&Told(report))?)
+    }
+
+    fn compared(&mut self, report: ViewReport) -> Result<(), Failure> {
+        self.is_well &= report.is_well();
+        Ok(self.output.value(&Compared(report))?)
     }
 
     /// The first is told at the end.
@@ -295,6 +345,56 @@ impl fmt::Display for Told {
         }
         self.counted(f)?;
         self.told(f)
+    }
+}
+
+/// What came of comparing with Rucio's replicas, for people.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Compared(ViewReport);
+
+impl fmt::Display for Compared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(report) = self;
+        let counts = &report.counts;
+        write!(
+            f,
+            "root {}, {} in Rucio: {} records, {} replicas, {} requests, a pass which {}",
+            report.root,
+            report.rse,
+            counts.records,
+            counts.replicas,
+            counts.requests,
+            if report.whole {
+                "is through"
+            } else {
+                "goes on"
+            }
+        )?;
+        for (kind, count) in &report.findings {
+            if *count > 0 {
+                write!(
+                    f,
+                    "\n{count} {kind}: see `runsync findings list --kind {kind}`"
+                )?;
+            }
+        }
+        for (count, what) in [
+            (
+                counts.not_of_rucio,
+                "artifacts of runs that are not in Rucio",
+            ),
+            (counts.awaited, "replicas of artifacts that are awaited"),
+            (
+                counts.undecided,
+                "artifacts about which nothing is concluded: something is under way, or Rucio does not list what it has",
+            ),
+        ] {
+            if count > 0 {
+                write!(f, "\n{count} {what}")?;
+            }
+        }
+        Ok(())
     }
 }
 

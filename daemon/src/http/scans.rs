@@ -33,6 +33,7 @@ use crate::disposition::Disposition;
 use crate::jobs::GoOn;
 use crate::recovery::{Checks, Limits, Order, RunScope, ScanError, ScanReport, ScanStanding};
 use crate::recovery::{ScanCounts, Scanning, standings};
+use crate::sync::{Syncing, ViewOrder, ViewReport};
 
 /// How often it is told how far a scan has come: often enough for a progress bar.
 const TOLD_EVERY: Duration = Duration::from_millis(500);
@@ -79,6 +80,34 @@ pub struct ToScan {
     pub sample: Option<f64>,
     /// Whether to begin anew, wherever the last scan stopped.
     pub anew: bool,
+    /// Whether records are compared with Rucio's replicas, and not with what lies in storage.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub rucio: bool,
+    /// At most so many requests to Rucio.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u64>,
+}
+
+/// What is compared.
+#[derive(Debug, Clone, PartialEq)]
+enum Wanted {
+    /// Roots, with their records.
+    Storage(Order),
+    /// Records, with Rucio's replicas.
+    Rucio(ViewOrder),
+}
+
+impl From<&ViewOrder> for ToScan {
+    fn from(order: &ViewOrder) -> Self {
+        Self {
+            roots: order.roots.clone(),
+            time_ms: (order.time).map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            anew: order.anew,
+            rucio: true,
+            requests: order.requests,
+            ..Self::default()
+        }
+    }
 }
 
 impl From<&Order> for ToScan {
@@ -100,11 +129,32 @@ impl From<&Order> for ToScan {
                 Checks::Full => Some(1.0),
             },
             anew: order.anew,
+            rucio: false,
+            requests: None,
         }
     }
 }
 
 impl ToScan {
+    fn wanted(self) -> Result<Wanted, Problem> {
+        if !self.rucio && self.requests.is_none() {
+            return Ok(Wanted::Storage(self.order()?));
+        }
+        let order = ViewOrder {
+            roots: self.roots.clone(),
+            requests: self.requests,
+            time: self.time_ms.map(Duration::from_millis),
+            anew: self.anew,
+        };
+        if self != Self::from(&order) {
+            return Err(Problem::wrong(
+                "what is about storage does not go with `rucio`, nor `requests` without it",
+            )
+            .hint("with `rucio` go `roots`, `requests`, `time_ms` and `anew`"));
+        }
+        Ok(Wanted::Rucio(order))
+    }
+
     fn order(self) -> Result<Order, Problem> {
         let runs = RunScope {
             names: self.runs,
@@ -156,6 +206,12 @@ pub enum ScanEvent {
         #[schema(value_type = Object)]
         report: Box<ScanReport>,
     },
+    /// The records of a root are compared with Rucio's replicas, as far as limits allow.
+    Compared {
+        /// What came of it.
+        #[schema(value_type = Object)]
+        report: Box<ViewReport>,
+    },
     /// A root cannot be scanned; the others are.
     Refused {
         /// Why.
@@ -191,12 +247,12 @@ pub(super) async fn scan(
     Extension(account): Extension<Account>,
     JsonBody(wanted): JsonBody<ToScan>,
 ) -> Result<Response, Problem> {
-    let order = wanted.order()?;
+    let wanted = wanted.wanted()?;
     let loops = surface.loops()?;
     let asking = Asking {
         account,
         what: "scan",
-        subject: subject(&order),
+        subject: wanted.subject(),
     };
     let (of, at) = (Arc::clone(&loops), surface.clock.now());
     let recorded = blocking(move || Recorded::begin(asking, &of, at)).await??;
@@ -211,9 +267,14 @@ pub(super) async fn scan(
             loops.go_on()
         }
     });
-    let scanning = Arc::clone(&surface.loops()?.assembly().scanning);
+    let performing = surface.loops()?;
     surface.tasks.spawn(async move {
-        let done = blocking(move || perform(&scanning, &order, (&go_on, &count)));
+        let done = blocking(move || match wanted {
+            Wanted::Storage(order) => {
+                perform(&performing.assembly().scanning, &order, (&go_on, &count))
+            }
+            Wanted::Rucio(order) => compare(&performing.assembly().syncing, &order, &go_on),
+        });
         let events = match done.await {
             Ok((events, outcome)) => {
                 let noted = blocking(move || recorded.end(&outcome)).await;
@@ -245,6 +306,54 @@ fn subject(order: &Order) -> String {
     parts.extend(order.runs.since.map(|at| format!("runs since {at}")));
     parts.extend(order.runs.until.map(|at| format!("runs before {at}")));
     parts.join(", ")
+}
+
+impl Wanted {
+    fn subject(&self) -> String {
+        match self {
+            Self::Storage(order) => subject(order),
+            Self::Rucio(order) => {
+                let roots = Order {
+                    roots: order.roots.clone(),
+                    ..Order::default()
+                };
+                format!("Rucio's replicas, {}", subject(&roots))
+            }
+        }
+    }
+}
+
+/// Compares with Rucio's replicas, as [`perform`] does with storage. Blocks.
+fn compare(syncing: &Syncing, order: &ViewOrder, go_on: &GoOn) -> (Vec<ScanEvent>, String) {
+    let reports = syncing.rucio().and_then(|rucio| {
+        let rucio = rucio.waiting(Arc::clone(go_on));
+        syncing.view(&rucio, order, &mut || go_on())
+    });
+    let mut outcome = "done".to_owned();
+    let mut problem_of = |problem: Problem| {
+        problem.detail().clone_into(&mut outcome);
+        problem.body()
+    };
+    let mut events = Vec::new();
+    match reports {
+        Err(error) => events.push(ScanEvent::Failed {
+            problem: problem_of(error.into()),
+        }),
+        Ok(reports) => {
+            for report in reports {
+                events.push(match report {
+                    Ok(report) => ScanEvent::Compared {
+                        report: Box::new(report),
+                    },
+                    Err(error) => ScanEvent::Refused {
+                        problem: problem_of(error.into()),
+                    },
+                });
+            }
+            events.push(ScanEvent::Ended);
+        }
+    }
+    (events, outcome)
 }
 
 /// Scans, and says what to tell and what to write down. Blocks.
@@ -385,6 +494,15 @@ mod tests {
         let json = r#"{"roots":["main"],"runs":["u/a"],"runs_since":"2026-11-01T00:00:00Z","objects":7,"time_ms":1500,"calls_per_second":3,"sample":0.5,"anew":true}"#;
         let asked = order(json).unwrap();
         assert_eq!(serde_json::to_string(&ToScan::from(&asked)).unwrap(), json);
+        let wanted = |json: &str| serde_json::from_str::<ToScan>(json).unwrap().wanted();
+        let json = r#"{"roots":["main"],"time_ms":1500,"anew":true,"rucio":true,"requests":7}"#;
+        let Wanted::Rucio(asked) = wanted(json).unwrap() else {
+            unreachable!("Rucio is asked for");
+        };
+        assert_eq!(serde_json::to_string(&ToScan::from(&asked)).unwrap(), json);
+        assert_eq!(wanted("{}").unwrap(), Wanted::Storage(Order::default()));
+        wanted(r#"{"rucio":true,"sample":1}"#).unwrap_err();
+        wanted(r#"{"requests":7}"#).unwrap_err();
         let full = order(r#"{"sample":1}"#).unwrap();
         assert_eq!(full.checks, Checks::Full);
         order(r#"{"sample":1.5}"#).unwrap_err();

@@ -96,4 +96,40 @@ impl RepairError {
             }
         }
     }
+
+    /// Whether it was broken off by whoever asked.
+    pub fn is_interruption(&self) -> bool {
+        match self {
+            Self::Interrupted | Self::Registry(RegistryError::Interrupted) => true,
+            Self::Compare(error) => error.is_interruption(),
+            Self::NoRoot { .. }
+            | Self::TooLarge { .. }
+            | Self::PlanChanged { .. }
+            | Self::Datastore { .. }
+            | Self::NotAside { .. }
+            | Self::Untouchable(_)
+            | Self::Registry(_)
+            | Self::Ledger(_)
+            | Self::Turn(_)
+            | Self::Scratch(_) => false,
+        }
+    }
+
+    /// Whether the lease is another process's by now.
+    pub fn is_fenced(&self) -> bool {
+        match self {
+            Self::Registry(error) => error.is_fenced(),
+            Self::Ledger(error) => error.is_fenced(),
+            Self::Compare(error) => error.is_fenced(),
+            Self::Untouchable(error) => error.is_fenced(),
+            Self::NoRoot { .. }
+            | Self::TooLarge { .. }
+            | Self::PlanChanged { .. }
+            | Self::Datastore { .. }
+            | Self::NotAside { .. }
+            | Self::Turn(_)
+            | Self::Scratch(_)
+            | Self::Interrupted => false,
+        }
+    }
 }

@@ -155,10 +155,11 @@ impl Repairing {
     /// As [`plan`](Self::plan) and [`run`](Self::run).
     pub fn by_policy(
         &self,
+        order: &RepairOrder,
         account: &str,
         progress: &mut RepairProgress<'_>,
     ) -> Result<RepairReport, RepairError> {
-        let plan = self.plan(&RepairOrder::default(), progress)?;
+        let plan = self.plan(order, progress)?;
         self.run(&plan, (account, false), progress)
     }
 

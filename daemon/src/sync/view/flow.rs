@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use runsync_config::root::RootName;
 use runsync_manifest::name::RunKey;
 use serde_json::Error as JsonError;
 
@@ -38,11 +39,13 @@ impl Syncing {
         progress: &mut Progress<'_>,
     ) -> Result<Vec<Result<ViewReport, SyncError>>, SyncError> {
         let mut roots = self.roots(None)?;
-        if let Some(name) = &order.root {
-            roots.retain(|(flow, _)| flow.root().name == *name);
-            if roots.is_empty() {
-                return Err(SyncError::NoRoot { root: name.clone() });
-            }
+        let is_there = |name: &&RootName| roots.iter().any(|(flow, _)| flow.root().name == **name);
+        if let Some(missing) = order.roots.iter().find(|name| !is_there(name)) {
+            let root = missing.clone();
+            return Err(SyncError::NoRoot { root });
+        }
+        if !order.roots.is_empty() {
+            roots.retain(|(flow, _)| order.roots.contains(&flow.root().name));
         }
         let requests = order.requests.unwrap_or(u64::MAX);
         let time = order.time.unwrap_or(Duration::MAX);

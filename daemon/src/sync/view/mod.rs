@@ -21,5 +21,8 @@ mod records;
 
 mod replicas;
 
+mod work;
+
 pub use self::order::ViewOrder;
 pub use self::report::{ViewCounts, ViewReport};
+pub use self::work::ViewWork;

@@ -7,8 +7,8 @@ use runsync_config::root::RootName;
 /// What comparing with Rucio's view is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ViewOrder {
-    /// Only this root.
-    pub root: Option<RootName>,
+    /// Only these roots; all that are RSEs where none is named.
+    pub roots: Vec<RootName>,
     /// Most requests to Rucio; none: as many as it takes.
     pub requests: Option<u64>,
     /// Most time; none: as long as it takes.

@@ -1,0 +1,92 @@
+//! Repairing as a job of the schedule: what policy allows, within its limits, and nobody is asked.
+
+use std::sync::Arc;
+
+use runsync_config::root::RootName;
+
+use super::flow::{RepairOrder, Repairing};
+use super::report::{RepairReport, RootRepaired};
+use super::{RepairError, RepairProgress};
+use crate::jobs::{Ending, GoOn, Occasion, Work};
+use crate::ledger::jobs::JobOutcome;
+use crate::worker::StepError;
+
+/// Whose repairs they are, in the history.
+const ACCOUNT: &str = "schedule";
+
+/// Repairs roots by policy.
+#[derive(Debug)]
+pub struct RepairWork {
+    repairing: Arc<Repairing>,
+    roots: Vec<RootName>,
+}
+
+impl RepairWork {
+    /// Repairs these roots; all where none is named.
+    pub fn new(repairing: Arc<Repairing>, roots: Vec<RootName>) -> Self {
+        Self { repairing, roots }
+    }
+
+    fn repair(&self, progress: &mut RepairProgress<'_>) -> Result<Vec<RepairReport>, RepairError> {
+        let roots = self.roots.iter().cloned().map(Some);
+        let roots: Vec<Option<RootName>> = if self.roots.is_empty() {
+            vec![None]
+        } else {
+            roots.collect()
+        };
+        let of_root = |root| {
+            let order = RepairOrder {
+                root,
+                ..RepairOrder::default()
+            };
+            self.repairing.by_policy(&order, ACCOUNT, progress)
+        };
+        roots.into_iter().map(of_root).collect()
+    }
+}
+
+impl Work for RepairWork {
+    fn run(&self, _: Occasion, go_on: &GoOn) -> Result<Ending, StepError> {
+        match self.repair(&mut |_| go_on()) {
+            Err(error) if error.is_interruption() || error.is_fenced() => Ok(Ending {
+                outcome: JobOutcome::Interrupted,
+                detail: "it was broken off, and the next one finishes what was begun".to_owned(),
+            }),
+            repaired => ending(&repaired?),
+        }
+    }
+}
+
+fn ending(reports: &[RepairReport]) -> Result<Ending, StepError> {
+    let roots = || reports.iter().flat_map(|report| &report.roots);
+    let detail: Vec<String> = roots().map(detail).collect();
+    let detail = detail.join("; ");
+    if roots().any(|root| root.stopped.is_some()) {
+        return Err(detail.into());
+    }
+    let is_well = reports.iter().all(RepairReport::is_well);
+    Ok(Ending {
+        outcome: if is_well {
+            JobOutcome::Done
+        } else {
+            JobOutcome::Found
+        },
+        detail,
+    })
+}
+
+fn detail(root: &RootRepaired) -> String {
+    let name = &root.root;
+    if let Some(stopped) = &root.stopped {
+        return format!("root {name}: stopped: {stopped}");
+    }
+    if let Some(refused) = &root.refused {
+        return format!("root {name}: nothing is repaired: {refused}");
+    }
+    let left = root.unripe + root.reported + root.left;
+    format!(
+        "root {name}: {} repaired, {} declared to Rucio, {left} left",
+        root.repaired(),
+        root.declared
+    )
+}
