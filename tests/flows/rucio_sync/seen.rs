@@ -6,6 +6,7 @@ use harness::{Naming, Rucio};
 use runsync::ledger::scans::{DriftFilter, DriftFinding, DriftKind, Span};
 use runsync::sync::{ViewOrder, ViewReport};
 
+use crate::process::{Daemon, text};
 use crate::proof::shown;
 use crate::scene::{FILES, Scene, go_on};
 
@@ -67,6 +68,9 @@ fn change(scene: &Scene<'_>, name: &str, set: &str) {
 
 fn differs(server: &Rucio, name: &str, naming: Naming) {
     let scene = Scene::new(server, name, naming);
+    let jobs = "[rucio.sync]\nschedule = \"0 0 0 1 1 *\"\n\
+                [[schedule]]\nname = \"view\"\njob = \"rucio-scan\"\nat = \"0 0 0 1 1 *\"\n";
+    scene.configure_b("size", &server.url(), jobs);
     let say = |case: &str, outcome: &str| shown(&format!("{naming:?}: {case}"), outcome);
     let run = &format!("u/{}/run", name.to_lowercase());
     scene.bring(run);
@@ -134,6 +138,24 @@ fn differs(server: &Rucio, name: &str, naming: Naming) {
         "each is found, and nothing is changed",
     );
 
+    let daemon = Daemon::start(&scene.b.site);
+    for (way, args) in [
+        (
+            "by the daemon",
+            &["scan", "--rucio", "--anew", "--json"][..],
+        ),
+        ("by schedule", &["schedule", "run", "view"]),
+    ] {
+        let output = scene.b.site.run_command(args);
+        assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+        say(&format!("asked for {way}"), "the same is found");
+    }
+    daemon.stop();
+    let listed = ["findings", "list", "--kind", "rucio-only", "--json"];
+    let listed = scene.b.site.directly(&listed);
+    assert_eq!(listed.lines().count(), 1, "{listed}");
+    assert!(listed.contains("stray.fits"), "{listed}");
+
     change(&scene, &file(1), "state = 'A'");
     let gone = format!("delete from replicas where name = '{stray}' and rse_id = {rse}");
     server.sql(&gone).unwrap();
@@ -141,10 +163,10 @@ fn differs(server: &Rucio, name: &str, naming: Naming) {
     assert!(!report.is_well());
     let left = [expected[0].clone(), expected[2].clone()];
     assert_eq!(named(&scene), left);
-    assert!(found(&scene).iter().all(|one| one.times == 2));
+    assert!(found(&scene).iter().all(|one| one.times == 4));
     say(
         "some of it is put right",
-        "its findings go, the others are seen twice",
+        "its findings go, the others are seen by each pass",
     );
 }
 
