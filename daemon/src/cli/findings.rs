@@ -44,7 +44,8 @@ enum What {
 
 #[derive(Debug, clap::Args)]
 struct List {
-    /// Only those of this kind: `lost`, `dark`, `corrupt` or `irregular`
+    /// Only those of this kind: `lost`, `dark`, `corrupt`, `irregular`, `site-only`, `rucio-differs`, `rucio-state` or
+    /// `rucio-only`
     #[arg(long, value_name = "KIND", value_parser = kind)]
     kind: Option<DriftKind>,
     /// Only in this root

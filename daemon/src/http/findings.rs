@@ -27,7 +27,8 @@ use crate::recovery::FindingsPage;
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WhichFindings {
-    /// Only those of this kind: `lost`, `dark`, `corrupt` or `irregular`.
+    /// Only those of this kind: `lost`, `dark`, `corrupt`, `irregular`, `site-only`, `rucio-differs`, `rucio-state` or
+    /// `rucio-only`.
     #[param(value_type = Option<String>)]
     kind: Option<DriftKind>,
     /// Only in this root.
@@ -47,7 +48,7 @@ pub(super) struct WhichFindings {
     after_root: Option<RootName>,
     /// The path that goes with it.
     after_path: Option<String>,
-    /// At most so many.
+    /// At most so many, and what else there is at the last one's path.
     #[param(minimum = 0)]
     limit: Option<usize>,
 }

@@ -44,10 +44,11 @@ impl<K> Cursor<K> {
         self.left.min(PAGE)
     }
 
-    /// The page that was read, where each row is a line: fewer than were to be read are the last.
+    /// The page that was read, where each row is a line: fewer than were to be read are the last;
+    /// there may be more, where those belong together.
     pub(super) fn page<T>(self, rows: Vec<T>, key: impl Fn(&T) -> K) -> Page<T, K> {
         let lines = rows.len();
-        let last = rows.last().filter(|_| lines == self.lines()).map(key);
+        let last = rows.last().filter(|_| lines >= self.lines()).map(key);
         (rows, self.next(last, lines))
     }
 

@@ -285,6 +285,24 @@ impl Rucio {
         self.list(dids, rse, Places::Listed)
     }
 
+    /// The replicas of files at an RSE, in every state, also where it is closed for reading; where they lie is not
+    /// told. Files without one there may be left out. At most as many as one bulk call takes.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no answer.
+    pub fn replicas_at(&self, rse: &RseName, files: &[&Did]) -> Result<Lines<Replica>, RucioError> {
+        let body = ListReplicas {
+            dids: files.to_vec(),
+            all_states: true,
+            rse_expression: Some(rse),
+            schemes: Some([NO_SCHEME]),
+            ignore_availability: true,
+        };
+        let call = Call::new(Method::POST, "/replicas/list", &[]).body(&body)?;
+        self.lines(&call.repeatable())
+    }
+
     /// Those of the files that Rucio has at an RSE, in whatever state: also where the RSE is closed for
     /// reading, whose replicas are not listed otherwise. With `anywhere` the server is asked for the
     /// replicas at all RSEs: another question, to the same end.

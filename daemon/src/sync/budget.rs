@@ -54,6 +54,15 @@ impl<'p> Budget<'p> {
         Ok(())
     }
 
+    /// Does what has to be done before anything comes of a pass: it takes nothing of its time.
+    pub(super) fn beforehand<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let begun = Instant::now();
+        let done = work(self);
+        let later = |until: Instant| until.checked_add(begun.elapsed());
+        self.until = self.until.and_then(later);
+        done
+    }
+
     /// Whether no more should be begun.
     pub(super) fn is_spent(&self) -> bool {
         self.left == 0 || self.until.is_some_and(|until| until <= Instant::now())

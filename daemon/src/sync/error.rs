@@ -33,6 +33,9 @@ pub enum SyncError {
         /// The root's name.
         root: RootName,
     },
+    /// Records are being compared with Rucio's view.
+    #[error("records are being compared with Rucio's replicas already")]
+    Viewing,
     /// What is sorted finds no place on the disk.
     #[error("names that Rucio lists cannot be sorted in the state directory")]
     Scratch {
@@ -89,6 +92,7 @@ impl SyncError {
         let hint = match self {
             Self::NoRucio => "add `[rucio]`: see docs/PUBLISHING.md",
             Self::Scratch { .. } => "see whether the disk of the state directory is full",
+            Self::Viewing => "wait for it; `runsync schedule list` shows whether a job does it",
             Self::Position { .. } => "begin anew: `runsync scan --rucio --anew`",
             Self::NoRse { .. } | Self::NoRses | Self::NoRoot { .. } => {
                 "name the RSE that Rucio knows a root as: `rse` in `[[root]]`"
@@ -125,6 +129,7 @@ impl SyncError {
             | Self::NoRses
             | Self::NoRoot { .. }
             | Self::Scratch { .. }
+            | Self::Viewing
             | Self::Position { .. }
             | Self::NoRun { .. }
             | Self::Unknown { .. }
@@ -148,6 +153,7 @@ impl SyncError {
             | Self::NoRses
             | Self::NoRoot { .. }
             | Self::Scratch { .. }
+            | Self::Viewing
             | Self::Position { .. }
             | Self::NoRun { .. }
             | Self::Unknown { .. }
@@ -167,6 +173,7 @@ impl SyncError {
             | Self::NoRun { .. }
             | Self::Unknown { .. } => true,
             Self::Scratch { .. }
+            | Self::Viewing
             | Self::Position { .. }
             | Self::Rucio(_)
             | Self::Datastore(_)
@@ -190,6 +197,7 @@ impl SyncError {
             | Self::NoRses
             | Self::NoRoot { .. }
             | Self::Scratch { .. }
+            | Self::Viewing
             | Self::Position { .. }
             | Self::NoRun { .. }
             | Self::Unknown { .. }

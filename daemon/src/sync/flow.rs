@@ -42,6 +42,8 @@ pub struct Syncing {
     concerned: OnceLock<Concerned>,
     /// Held while artifacts are declared to Rucio.
     pub(super) declaring: Mutex<()>,
+    /// Held while records are compared with Rucio's view.
+    pub(super) viewing: Mutex<()>,
 }
 
 /// Loops that wait for something to happen in Rucio.
@@ -60,6 +62,7 @@ impl Syncing {
             ground,
             concerned: OnceLock::new(),
             declaring: Mutex::default(),
+            viewing: Mutex::default(),
         }
     }
 

@@ -30,3 +30,6 @@ DROP TABLE scan_finding;
 ALTER TABLE scan_finding_by_side RENAME TO scan_finding;
 
 CREATE INDEX scan_finding_by_folded ON scan_finding (root, folded);
+
+-- What counts of findings are read from.
+CREATE INDEX scan_finding_by_kind ON scan_finding (root, kind, ignored_by);

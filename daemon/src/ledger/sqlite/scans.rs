@@ -25,8 +25,8 @@ const FINDING_COLUMNS: &str =
          AND twin.side = scan_finding.side LIMIT 1),
      run, CASE WHEN era = (SELECT eras FROM meta) AND since_scan <> scan THEN since END";
 
-/// Of findings that a filter names; parameters 1 to 6.
-const FILTER: &str = "(?1 IS NULL OR root = ?1) AND (?2 IS NULL OR kind = ?2)
+/// Of findings of one root that a filter names; parameters 1 to 6.
+const FILTER: &str = "root = ?1 AND (?2 IS NULL OR kind = ?2)
      AND path >= ?3 AND path < ?4 AND (?5 OR ignored_by IS NULL) AND (?6 IS NULL OR side = ?6)";
 
 pub(super) fn begin(
@@ -204,47 +204,62 @@ pub(super) fn findings(
     after: Option<(&RootName, &str)>,
     limit: usize,
 ) -> Result<Vec<DriftFinding>, Failure> {
-    let (root, path) = after.map_or(("", ""), |(root, path)| (root.as_str(), path));
-    let mut page = findings_after(connection, filter, (root, path, LAST_SIDE), limit)?;
-    if page.len() == limit
-        && let Some(last) = page.last()
-    {
-        let (root, path) = (last.root.clone(), last.path.clone());
-        let filter = DriftFilter {
-            span: Span::at(path.as_str()),
-            ..filter.clone()
+    let mut page = Vec::new();
+    for root in roots(connection, filter)? {
+        let from = match after {
+            Some((last, _)) if root < last.as_str().to_owned() => continue,
+            Some((last, path)) if root == last.as_str() => crate::ledger::scans::after(path),
+            Some(_) | None => String::new(),
         };
-        let at = (root.as_str(), path.as_str(), last.kind.side().as_str());
-        let of_path = findings_after(connection, &filter, at, usize::MAX)?;
-        page.extend(of_path.into_iter().filter(|one| one.root == root));
+        let from = from.max(filter.span.from.clone());
+        let left = limit - page.len();
+        page.extend(of_root(connection, filter, (&root, &from, ""), left)?);
+        if let Some(last) = page.last().filter(|_| page.len() >= limit) {
+            let at = Span::at(last.path.as_str());
+            let of_path = DriftFilter {
+                span: at,
+                ..filter.clone()
+            };
+            let (path, side) = (last.path.to_string(), last.kind.side());
+            let key = (&*root, &*path, side.as_str());
+            page.extend(of_root(connection, &of_path, key, usize::MAX)?);
+            return Ok(page);
+        }
     }
     Ok(page)
 }
 
-/// After the names of all sides.
-const LAST_SIDE: &str = "~";
+/// The roots that a filter means, by name: those that were ever scanned.
+fn roots(connection: &Connection, filter: &DriftFilter) -> Result<Vec<String>, Failure> {
+    if let Some(root) = &filter.root {
+        return Ok(vec![root.to_string()]);
+    }
+    connection
+        .prepare_cached("SELECT DISTINCT root FROM scan ORDER BY root")?
+        .query_and_then([], |row| Ok(row.get(0)?))?
+        .collect()
+}
 
-fn findings_after(
+/// Findings of one root from a path on, and there after a side; each page is one search by the key.
+fn of_root(
     connection: &Connection,
     filter: &DriftFilter,
-    (root, path, side): (&str, &str, &str),
+    (root, from, side): (&str, &str, &str),
     limit: usize,
 ) -> Result<Vec<DriftFinding>, Failure> {
     connection
         .prepare_cached(&format!(
-            "SELECT {FINDING_COLUMNS} FROM scan_finding WHERE {FILTER} AND (root, path, side) > (?7, ?8, ?9)
-             ORDER BY root, path, side LIMIT ?10"
+            "SELECT {FINDING_COLUMNS} FROM scan_finding WHERE {FILTER} AND (path > ?3 OR side > ?7)
+             ORDER BY root, path, side LIMIT ?8"
         ))?
         .query_and_then(
             params![
-                filter.root.as_ref().map(RootName::as_str),
+                root,
                 filter.kind.map(DriftKind::as_str),
-                filter.span.from,
+                from,
                 end(&filter.span),
                 filter.ignored,
                 filter.side.map(DriftSide::as_str),
-                root,
-                path,
                 side,
                 i64::try_from(limit).unwrap_or(i64::MAX),
             ],
@@ -316,25 +331,37 @@ pub(super) fn counts(
     connection: &Connection,
     filter: &DriftFilter,
 ) -> Result<Vec<(DriftKind, u64)>, Failure> {
-    let mut count = connection.prepare_cached(&format!(
-        "SELECT count(*) FROM scan_finding WHERE {FILTER} AND kind = ?7"
-    ))?;
-    let of = |kind: DriftKind| -> Result<(DriftKind, u64), Failure> {
-        let found: i64 = count.query_row(
-            params![
-                filter.root.as_ref().map(RootName::as_str),
-                filter.kind.map(DriftKind::as_str),
-                filter.span.from,
-                end(&filter.span),
-                filter.ignored,
-                filter.side.map(DriftSide::as_str),
-                kind.as_str(),
-            ],
-            |row| row.get(0),
-        )?;
-        Ok((kind, found.cast_unsigned()))
+    let mut counts = DriftKind::ALL.map(|kind| (kind, 0));
+    // Without a stretch of paths an index has what is counted.
+    let of = if filter.span == Span::all() {
+        "INDEXED BY scan_finding_by_kind WHERE root = ?1 AND (?2 IS NULL OR kind = ?2)
+             AND (?3 IS ?3 AND ?4 IS ?4) AND (?5 OR ignored_by IS NULL) AND (?6 IS NULL OR side = ?6)"
+            .to_owned()
+    } else {
+        format!("WHERE {FILTER}")
     };
-    DriftKind::ALL.into_iter().map(of).collect()
+    let mut count = connection.prepare_cached(&format!(
+        "SELECT kind, count(*) FROM scan_finding {of} GROUP BY kind"
+    ))?;
+    for root in roots(connection, filter)? {
+        let mut rows = count.query(params![
+            root,
+            filter.kind.map(DriftKind::as_str),
+            filter.span.from,
+            end(&filter.span),
+            filter.ignored,
+            filter.side.map(DriftSide::as_str),
+        ])?;
+        while let Some(row) = rows.next()? {
+            let (kind, found) = (drift_summary::kind(row, 0)?, row.get::<_, i64>(1)?);
+            for (known, count) in &mut counts {
+                if *known == kind {
+                    *count += found.cast_unsigned();
+                }
+            }
+        }
+    }
+    Ok(counts.to_vec())
 }
 
 pub(super) fn ignore(

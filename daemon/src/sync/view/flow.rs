@@ -1,14 +1,17 @@
 //! The way through: which roots, which pass goes on, and what came of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::TryLockError;
 use std::time::Duration;
 
 use runsync_config::root::RootName;
-use runsync_manifest::name::RunKey;
+use runsync_manifest::name::{RseName, RunKey, Scope};
+use serde::{Deserialize, Serialize};
 use serde_json::Error as JsonError;
 
 use super::order::ViewOrder;
 use super::report::{ViewCounts, ViewReport};
+use crate::ingest::Flow;
 use crate::ledger::record::{Publication, PublicationState};
 use crate::ledger::scans::{Drift, DriftFilter, DriftKind, DriftSide, ScanRow, Span};
 use crate::rucio::Rucio;
@@ -17,12 +20,27 @@ use crate::sync::budget::{Budget, Progress};
 use crate::sync::flow::Syncing;
 use crate::sync::report::SyncReport;
 use crate::sync::root::RootSync;
+use crate::sync::scopes::Scopes;
 
 /// A pass one way through, on its way.
 pub(super) struct Way {
     pub(super) row: ScanRow,
     pub(super) counts: ViewCounts,
+    /// The scopes of runs, as far as they were asked for.
+    pub(super) scopes: BTreeMap<RunKey, Scopes>,
+    /// All scopes that files may have here.
+    pub(super) in_scopes: BTreeSet<Scope>,
     requests_before: u64,
+}
+
+/// What is kept of a pass.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Kept {
+    #[serde(flatten)]
+    counts: ViewCounts,
+    /// The scopes that were asked for: a pass with others is another.
+    scopes: BTreeSet<Scope>,
 }
 
 impl Syncing {
@@ -38,6 +56,12 @@ impl Syncing {
         order: &ViewOrder,
         progress: &mut Progress<'_>,
     ) -> Result<Vec<Result<ViewReport, SyncError>>, SyncError> {
+        let _alone = match self.viewing.try_lock() {
+            Ok(alone) => alone,
+            // It keeps nothing that a panic could have broken.
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(SyncError::Viewing),
+        };
         let mut roots = self.roots(None)?;
         let is_there = |name: &&RootName| roots.iter().any(|(flow, _)| flow.root().name == **name);
         if let Some(missing) = order.roots.iter().find(|name| !is_there(name)) {
@@ -47,6 +71,7 @@ impl Syncing {
         if !order.roots.is_empty() {
             roots.retain(|(flow, _)| order.roots.contains(&flow.root().name));
         }
+        self.in_turn(&mut roots)?;
         let requests = order.requests.unwrap_or(u64::MAX);
         let time = order.time.unwrap_or(Duration::MAX);
         let mut budget = Budget::new(requests, time, progress);
@@ -60,8 +85,30 @@ impl Syncing {
                 Err(error) if error.is_interruption() || error.is_fenced() => return Err(error),
                 seen => reports.push(seen),
             }
+            if budget.is_spent() {
+                break;
+            }
         }
         Ok(reports)
+    }
+
+    /// First the root whose pass is under way, then those that were seen longest ago.
+    fn in_turn(&self, roots: &mut [(&Flow, &RseName)]) -> Result<(), SyncError> {
+        let mut turns = BTreeMap::new();
+        for (flow, _) in &*roots {
+            let (name, ledger) = (&flow.root().name, &flow.site().ledger);
+            let records = ledger.scan(name, DriftSide::Records.scope())?;
+            let replicas = ledger.scan(name, DriftSide::Replicas.scope())?;
+            let is_open = |row: &Option<ScanRow>| {
+                let position = row.as_ref().map(|row| &row.position);
+                position.is_some_and(Option::is_some)
+            };
+            let is_under_way = is_open(&records) || is_open(&replicas);
+            let finished = replicas.and_then(|row| row.finished_at);
+            turns.insert(name.clone(), (!is_under_way, finished));
+        }
+        roots.sort_by_key(|(flow, _)| turns.get(&flow.root().name).copied());
+        Ok(())
     }
 }
 
@@ -113,15 +160,28 @@ impl RootSync<'_, '_> {
             let position = row.as_ref().map(|row| &row.position);
             position.is_some_and(Option::is_some)
         };
-        let goes_on = !anew && (is_under_way(&records) || is_under_way(&replicas));
+        let in_scopes = self.in_scopes();
+        let kept = |row: &Option<ScanRow>| -> Result<Kept, SyncError> {
+            let counts = row.as_ref().map(|row| serde_json::from_str(&row.counts));
+            counts
+                .transpose()
+                .map_err(damaged)
+                .map(Option::unwrap_or_default)
+        };
+        let has_changed = is_under_way(&replicas) && kept(&replicas)?.scopes != in_scopes;
+        let goes_on = !anew && !has_changed && (is_under_way(&records) || is_under_way(&replicas));
         let way = |side: DriftSide, known: Option<ScanRow>| -> Result<Way, SyncError> {
-            let row = match known.filter(|_| goes_on) {
+            let known = known.filter(|_| goes_on);
+            let counts = kept(&known)?.counts;
+            let row = match known {
                 Some(row) => row,
-                None => ledger.begin_scan(root, side.scope(), "", self.flow.site().clock.now())?,
+                None => self.begin(side, &in_scopes)?,
             };
             Ok(Way {
-                counts: serde_json::from_str(&row.counts).map_err(damaged)?,
+                counts,
                 row,
+                scopes: BTreeMap::new(),
+                in_scopes: in_scopes.clone(),
                 requests_before: self.budget.spent(),
             })
         };
@@ -130,6 +190,29 @@ impl RootSync<'_, '_> {
             way(DriftSide::Records, records)?,
             way(DriftSide::Replicas, replicas)?,
         ])
+    }
+
+    /// A new pass, with the scopes that it asks for: one that is broken off at once keeps them.
+    fn begin(&self, side: DriftSide, scopes: &BTreeSet<Scope>) -> Result<ScanRow, SyncError> {
+        let now = self.flow.site().clock.now();
+        let (ledger, root) = (self.ledger(), &self.root().name);
+        let mut row = ledger.begin_scan(root, side.scope(), "", now)?;
+        let kept = Kept {
+            scopes: scopes.clone(),
+            ..Kept::default()
+        };
+        row.counts = serde_json::to_string(&kept).map_err(damaged)?;
+        ledger.note_scan(&row, &[], &[])?;
+        Ok(row)
+    }
+
+    /// All scopes that files may have here.
+    fn in_scopes(&self) -> BTreeSet<Scope> {
+        let mut scopes: BTreeSet<Scope> = [self.rucio.config().scope.clone()].into();
+        for peer in self.flow.site().trust().peers() {
+            scopes.extend(self.scopes(peer.origin));
+        }
+        scopes
     }
 
     /// Writes down what was found, and where the pass is now; none: at its end.
@@ -146,7 +229,15 @@ impl RootSync<'_, '_> {
         way.row.tried_at = now;
         way.row.finished_at = position.is_none().then_some(now).or(way.row.finished_at);
         way.row.position = position;
-        way.row.counts = serde_json::to_string(&way.counts).map_err(damaged)?;
+        if way.row.position.is_none() {
+            way.row.whole_begun_at = Some(way.row.begun_at);
+            way.row.whole_objects = Some(way.counts.records + way.counts.names);
+        }
+        let kept = Kept {
+            counts: way.counts,
+            scopes: way.in_scopes.clone(),
+        };
+        way.row.counts = serde_json::to_string(&kept).map_err(damaged)?;
         Ok(self.ledger().note_scan(&way.row, found, concluded)?)
     }
 

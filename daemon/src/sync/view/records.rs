@@ -19,6 +19,8 @@ use crate::sync::root::{Here, RootSync};
 struct Asked {
     artifact: ArtifactAt,
     dids: Vec<Did>,
+    /// Whether manifests tell that these are its scopes.
+    are_told: bool,
 }
 
 /// What a page of records came to.
@@ -70,6 +72,12 @@ impl RootSync<'_, '_> {
                     page.holes.push(Span::at(one.artifact.path.as_str()));
                     continue;
                 }
+                // It may be in a scope that nobody here knows of.
+                None if !one.are_told => {
+                    way.counts.undecided += 1;
+                    page.holes.push(Span::at(one.artifact.path.as_str()));
+                    continue;
+                }
                 None => Some((
                     DriftKind::SiteOnly,
                     "Rucio has no replica of it here".to_owned(),
@@ -100,13 +108,14 @@ impl RootSync<'_, '_> {
         }
         let paths: Vec<&ArtifactPath> = recorded.iter().map(|one| &one.path).collect();
         let claims = self.registry().claims_at(&self.root().name, &paths)?;
-        let (mut in_rucio, mut scopes) = (BTreeMap::new(), BTreeMap::new());
+        let mut in_rucio = BTreeMap::new();
         let mut asked = Vec::new();
         for (artifact, claims) in recorded.into_iter().zip(claims) {
-            let mut dids = BTreeSet::new();
+            let (mut dids, mut are_told) = (BTreeSet::new(), true);
             for claim in claims.iter().filter(|claim| is_recorded(claim)) {
                 if self.is_in_rucio(&claim.run, &mut in_rucio)? {
-                    let of_run = self.remembered(&claim.run, &mut scopes)?;
+                    let of_run = self.remembered(&claim.run, &mut way.scopes)?;
+                    are_told &= of_run.are_told;
                     let named = |scope| Did::new(scope, artifact.path.as_str());
                     dids.extend(of_run.all.iter().map(named));
                 }
@@ -119,7 +128,11 @@ impl RootSync<'_, '_> {
             }
             way.counts.records += 1;
             let dids = dids.into_iter().collect();
-            asked.push(Asked { artifact, dids });
+            asked.push(Asked {
+                artifact,
+                dids,
+                are_told,
+            });
         }
         Ok(asked)
     }

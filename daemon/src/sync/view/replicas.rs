@@ -1,11 +1,9 @@
 //! Replicas, by name, asked of the registry: what Rucio has here, and nothing here has a record of.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use runsync_manifest::name::{ArtifactPath, RunName, Scope};
+use runsync_manifest::name::{ArtifactPath, RunName};
 
 use super::flow::Way;
-use crate::ledger::scans::{Drift, DriftKind, Span};
+use crate::ledger::scans::{Drift, DriftFilter, DriftKind, DriftSide, Span};
 use crate::registry::record::{ArtifactStanding, ClaimAt};
 use crate::rucio::Did;
 use crate::sorting::{Sorted, Sorter};
@@ -38,7 +36,8 @@ impl RootSync<'_, '_> {
         let Some(position) = way.row.position.clone() else {
             return Ok(());
         };
-        let names = self.names(&position)?;
+        // It has to be listed whole before anything follows from it.
+        let names = self.names(way, &position)?;
         let mut cursor = names.cursor().map_err(scratch)?;
         let most = self.rucio.config().bulk;
         let mut rules_left = RULES_ASKED;
@@ -54,8 +53,9 @@ impl RootSync<'_, '_> {
                 .flatten()
                 .map(record_of);
             way.counts.names += dids.len() as u64;
-            let suspects = self.unrecorded(way, &dids)?;
-            let found = self.with_rules(suspects, &mut rules_left)?;
+            let (suspects, busy) = self.unrecorded(way, &dids)?;
+            let mut found = self.with_rules(suspects, &mut rules_left)?;
+            found.extend(self.as_before(&busy)?);
             // Only a pass that went through all names has seen what is there no more.
             let concluded: &[Span] = if next.is_none() { &[Span::all()] } else { &[] };
             let is_end = next.is_none();
@@ -67,29 +67,32 @@ impl RootSync<'_, '_> {
     }
 
     /// The names of files in all scopes that files may have here, from a position on, sorted.
-    fn names(&mut self, position: &str) -> Result<Sorted, SyncError> {
-        let mut scopes: BTreeSet<Scope> = [self.rucio.config().scope.clone()].into();
-        for peer in self.flow.site().trust().peers() {
-            scopes.extend(self.scopes(peer.origin));
-        }
-        let mut sorter = Sorter::new(&self.flow.site().scratch, MEMORY_BYTES);
-        for scope in scopes {
-            self.budget.ask()?;
-            for name in self.rucio.files_in(&scope)? {
-                let record = record_of(&Did::new(&scope, name?));
-                if record.as_str() > position {
-                    sorter.push(record.as_bytes()).map_err(scratch)?;
+    fn names(&mut self, way: &Way, position: &str) -> Result<Sorted, SyncError> {
+        let (rucio, scratch_folder) = (self.rucio, &self.flow.site().scratch);
+        self.budget.beforehand(|budget| {
+            let mut sorter = Sorter::new(scratch_folder, MEMORY_BYTES);
+            for scope in &way.in_scopes {
+                budget.ask()?;
+                for name in rucio.files_in(scope)? {
+                    let record = record_of(&Did::new(scope, name?));
+                    if record.as_str() > position {
+                        sorter.push(record.as_bytes()).map_err(scratch)?;
+                    }
+                    budget.go_on()?;
                 }
-                self.budget.go_on()?;
             }
-        }
-        sorter.sort().map_err(scratch)
+            sorter.sort().map_err(scratch)
+        })
     }
 
-    /// Of the files, those with a replica here and no record.
-    fn unrecorded(&mut self, way: &mut Way, dids: &[Did]) -> Result<Vec<Suspect>, SyncError> {
+    /// Of the files, those with a replica here and no record; and those that something under way concerns.
+    fn unrecorded(
+        &mut self,
+        way: &mut Way,
+        dids: &[Did],
+    ) -> Result<(Vec<Suspect>, Vec<ArtifactPath>), SyncError> {
         let mut replicas = Vec::new();
-        for (did, here) in self.list(dids, false)?.here {
+        for (did, here) in self.list_closed(dids)? {
             way.counts.replicas += 1;
             match named(&did.name) {
                 Named::Other(path) => replicas.push((did, path, here)),
@@ -103,12 +106,12 @@ impl RootSync<'_, '_> {
         replicas.sort_by(|(one, ..), (other, ..)| one.cmp(other));
         let paths: Vec<&ArtifactPath> = replicas.iter().map(|(_, path, _)| path).collect();
         let claims = self.registry().claims_at(&self.root().name, &paths)?;
-        let (mut scopes, mut suspects) = (BTreeMap::new(), Vec::new());
+        let (mut suspects, mut busy) = (Vec::new(), Vec::new());
         for ((did, path, here), claims) in replicas.into_iter().zip(claims) {
             let mut own = Vec::new();
             for claim in claims {
                 if self
-                    .remembered(&claim.run, &mut scopes)?
+                    .remembered(&claim.run, &mut way.scopes)?
                     .all
                     .contains(&did.scope)
                 {
@@ -118,6 +121,7 @@ impl RootSync<'_, '_> {
             let is = |standing| own.iter().any(|claim: &ClaimAt| claim.standing == standing);
             if own.iter().any(|claim| claim.busy) {
                 way.counts.undecided += 1;
+                busy.push(path);
             } else if is(ArtifactStanding::Awaited) {
                 way.counts.awaited += 1;
             } else if !is(ArtifactStanding::Confirmed) {
@@ -130,7 +134,59 @@ impl RootSync<'_, '_> {
                 });
             }
         }
-        Ok(suspects)
+        Ok((suspects, busy))
+    }
+
+    /// The replicas here, also while the RSE is closed for reading. Where they lie is not asked for.
+    fn list_closed(&mut self, dids: &[Did]) -> Result<Vec<(Did, Here)>, SyncError> {
+        let schema = self.rucio.schema();
+        let dids = dids.iter().filter(|did| schema.check(did).is_ok());
+        let dids: Vec<&Did> = dids.collect();
+        let mut here = Vec::new();
+        for chunk in dids.chunks(self.rucio.config().bulk) {
+            self.budget.ask()?;
+            for replica in self.rucio.replicas_at(self.rse, chunk)? {
+                let mut replica = replica?;
+                if let Some(state) = replica.states.remove(self.rse.as_str()) {
+                    let did = Did::new(&replica.scope, replica.name);
+                    let at = Here {
+                        state,
+                        pfns: Vec::new(),
+                        bytes: replica.bytes,
+                        adler32: replica.adler32,
+                    };
+                    here.push((did, at));
+                }
+            }
+        }
+        Ok(here)
+    }
+
+    /// What was found earlier at paths that something under way concerns: it stays as it was.
+    fn as_before(&self, busy: &[ArtifactPath]) -> Result<Vec<Drift>, SyncError> {
+        let mut before = Vec::new();
+        for path in busy {
+            let filter = DriftFilter {
+                root: Some(self.root().name.clone()),
+                kind: None,
+                side: Some(DriftSide::Replicas),
+                span: Span::at(path.as_str()),
+                ignored: true,
+            };
+            for finding in self.ledger().drift(&filter, None, 1)? {
+                before.push(Drift {
+                    folded: folded(path.as_str()),
+                    path: finding.path,
+                    kind: finding.kind,
+                    detail: finding.detail,
+                    size: finding.size,
+                    identity: finding.identity,
+                    claimed: finding.claimed,
+                    run: finding.run,
+                });
+            }
+        }
+        Ok(before)
     }
 
     /// What is found, with what keeps it in Rucio.
@@ -142,11 +198,11 @@ impl RootSync<'_, '_> {
         let mut found = Vec::with_capacity(suspects.len());
         for suspect in suspects {
             let rules = match left.checked_sub(1) {
-                Some(fewer) => {
+                Some(fewer) if !self.budget.is_spent() => {
                     *left = fewer;
                     self.rules_here(&suspect.did)?
                 }
-                None => "its rules were not asked for".to_owned(),
+                Some(_) | None => "its rules were not asked for".to_owned(),
             };
             let record = if suspect.run.is_some() {
                 "a dataset names it, and it is not wanted, or was forgotten, here"
