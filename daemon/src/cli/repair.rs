@@ -418,6 +418,7 @@ fn write_root(f: &mut fmt::Formatter<'_>, root: &RootRepaired) -> fmt::Result {
             write!(f, "\n    {count} {what}")?;
         }
     }
+    write_undeclared(f, root)?;
     let rest = Rest {
         unripe: root.unripe,
         reported: root.reported,
@@ -431,6 +432,19 @@ fn write_root(f: &mut fmt::Formatter<'_>, root: &RootRepaired) -> fmt::Result {
         Some(stopped) => write!(f, "\n    stopped: {}", output::printable(stopped)),
         None => Ok(()),
     }
+}
+
+/// Says which replicas Rucio did not take for what they were declared to be, and why.
+fn write_undeclared(f: &mut fmt::Formatter<'_>, root: &RootRepaired) -> fmt::Result {
+    if root.undeclared == 0 {
+        return Ok(());
+    }
+    write!(f, "\n    {} replicas Rucio did not take", root.undeclared)?;
+    for one in &root.undeclared_named {
+        let (path, why) = (one.path.as_str(), output::printable(&one.why));
+        write!(f, "\n      {}: {why}", output::printable(path))?;
+    }
+    Ok(())
 }
 
 /// What came of bringing a file back.

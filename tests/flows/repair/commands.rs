@@ -131,3 +131,23 @@ fn help_of_repair() {
         insta::assert_snapshot!(name, text(&output.stdout));
     }
 }
+
+#[test]
+fn times_below_their_floors_are_refused() {
+    let check = |line: &str| {
+        let site = crate::support::TestSite::in_memory("size");
+        site.configure("size", &format!("[repair]\n{line}"));
+        let output = site.run_command(&["config", "check"]);
+        (output.status.code(), text(&output.stderr))
+    };
+    for (key, short, floor) in [("apart", "59min", "1h"), ("dark_age", "23h", "1day")] {
+        assert_eq!(check(&format!("{key} = \"{floor}\"")).0, Some(0), "{key}");
+        let (code, told) = check(&format!("{key} = \"{short}\""));
+        assert_eq!(code, Some(78), "{told}");
+        assert!(
+            told.contains(&format!("must be at least \"{floor}\"")),
+            "{told}"
+        );
+        assert!(told.contains(key), "{told}");
+    }
+}

@@ -17,9 +17,14 @@ mod process;
 #[expect(dead_code, reason = "scans' scene, of which this target uses a part")]
 mod scene;
 
+#[path = "../../support/registry.rs"]
+mod registry;
+
 mod site;
 
 mod acts;
+
+mod passed_over;
 
 mod commands;
 

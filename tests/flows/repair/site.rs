@@ -7,7 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use runsync::ingest::flow::{Flow, SiteParts};
 use runsync::recovery::repair::{RepairOrder, RepairPlan, RepairReport, Repairing};
+
+use runsync::registration_lock::RegistrationLock;
 
 use crate::scene::{DAY, bytes, full, manifest, scan, site_with};
 use crate::support::{OpenSite, TestSite};
@@ -113,6 +116,28 @@ pub(crate) fn presence(open: &OpenSite, number: u128) -> String {
     format!("{:?}", answers[0].presence)
 }
 
+/// Repairs whose registry is `registry`.
+pub(crate) fn repairing_with(
+    site: &TestSite,
+    open: &OpenSite,
+    registry: Arc<dyn runsync::registry::Registry>,
+) -> Repairing {
+    let (flow, clock) = (open.flow(), Arc::clone(&site.clock));
+    let parts = SiteParts {
+        registry,
+        ledger: Arc::clone(&flow.site().ledger),
+        trust: std::sync::RwLock::new(flow.site().trust()),
+        limits: flow.site().limits,
+        scratch: flow.site().scratch.clone(),
+        registration: RegistrationLock::open(&site.folder.path().join("turn")).unwrap(),
+        clock: clock as _,
+    };
+    let datastore = Arc::clone(flow.datastore());
+    let flow = Flow::new(Arc::new(parts), flow.root().clone(), datastore);
+    let publishing = Arc::clone(&open.assembly.publishing);
+    Repairing::new(vec![flow], publishing, site.site().repair)
+}
+
 /// Repairs of a root that fails on demand.
 pub(crate) fn repairing_of(
     site: &TestSite,
@@ -120,7 +145,7 @@ pub(crate) fn repairing_of(
     datastore: Arc<dyn runsync::datastore::Datastore>,
 ) -> Repairing {
     let (parts, configured) = (Arc::clone(open.flow().site()), open.flow().root().clone());
-    let flow = runsync::ingest::flow::Flow::new(parts, configured, datastore);
+    let flow = Flow::new(parts, configured, datastore);
     let publishing = Arc::clone(&open.assembly.publishing);
     Repairing::new(vec![flow], publishing, site.site().repair)
 }

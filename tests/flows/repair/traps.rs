@@ -148,7 +148,7 @@ fn a_volume_that_is_unmounted_or_covered_is_left() {
     if !run("mount", &["--bind", from, at]) {
         told(
             "mount: unmounted, and another volume",
-            "NOT TRIED: this user or machine may not mount",
+            "NOT CHECKED: this user or machine may not mount",
         );
         return;
     }
@@ -314,7 +314,7 @@ fn a_clock_that_is_set_back_makes_nothing_ripe() {
     );
     scan(&open, &full());
     drop(open);
-    // Right again: that is a leap, too.
+    // The right time again, which is another leap, forward.
     let site = at(
         past,
         right + jiff::SignedDuration::try_from(LATER * 2).unwrap(),
@@ -327,7 +327,7 @@ fn a_clock_that_is_set_back_makes_nothing_ripe() {
         &before,
         "the clock was set from",
     );
-    // A day on, with another pass, lost is lost; dark is not old since the leap.
+    // A day on, with another pass, lost is lost, and the dark file is a day old since the leap, as long as it must be.
     site.pass(LATER);
     scan(&open, &full());
     let repaired = repair(&open);
@@ -438,6 +438,31 @@ fn two_per_cent_gone_at_a_cap_of_one_are_left_whatever_is_approved() {
     scan_twice(&site, &open);
     assert!(repair(&open).starts_with("2 repaired"));
     told("control: 1 % of the files are gone", "repaired");
+}
+
+#[test]
+fn more_gone_than_the_share_since_the_plan_was_made_is_left() {
+    let site = site();
+    let open = site.open();
+    ripe(&site, &open);
+    let repairing = &open.assembly.repairing;
+    let plan = plan_by(repairing, &deleting());
+    assert_eq!(plan.total.artifacts, 2);
+    for number in 21..37 {
+        fs::remove_file(site.root().join(format!("u/more/{number}"))).unwrap();
+    }
+    scan(&open, &full());
+    let before = state(&site, &open);
+    let go_on = &mut |_| std::ops::ControlFlow::Continue(());
+    let report = repairing.run(&plan, ("alice", true), go_on).unwrap();
+    let refused = report.roots[0].refused.as_deref().unwrap();
+    assert!(refused.contains("more than the share"), "{refused}");
+    assert_eq!(report.roots[0].repaired(), 0);
+    assert_eq!(state(&site, &open), before);
+    told(
+        "more is gone than the share between plan and act",
+        "nothing done: `more than the share`",
+    );
 }
 
 #[test]

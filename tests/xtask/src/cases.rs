@@ -13,6 +13,8 @@ use crate::{process, workspace};
 const CASE: &str = "case: ";
 /// Between a case and what came of it.
 const BETWEEN: &str = " | ";
+/// How the outcome of a case begins that this machine did not let the test try.
+const NOT_CHECKED: &str = "NOT CHECKED";
 
 /// Runs a target of the tests and counts its cases.
 pub(crate) fn prove(
@@ -46,12 +48,31 @@ pub(crate) fn prove_some(
     if let Err(error) = &ended {
         say!("error: {error:#}");
     }
+    let tally = Tally::of(&table);
     Ok(Outcome::Measured(verdict(
         task,
-        (u64::try_from(table.len())?, cases_bar),
+        (tally, cases_bar),
         ended.is_ok(),
         start.elapsed(),
     )))
+}
+
+/// How many cases there were.
+#[derive(Debug, Clone, Copy)]
+struct Tally {
+    checked: u64,
+    not_checked: u64,
+}
+
+impl Tally {
+    fn of(table: &[(String, String)]) -> Self {
+        let is_checked = |(_, outcome): &&(String, String)| !outcome.starts_with(NOT_CHECKED);
+        let checked = table.iter().filter(is_checked).count();
+        Self {
+            checked: checked as u64,
+            not_checked: (table.len() - checked) as u64,
+        }
+    }
 }
 
 /// A case and what came of it, where the line is about one.
@@ -81,21 +102,30 @@ fn natural(text: &str) -> Vec<(u64, &str)> {
         .collect()
 }
 
-fn verdict(task: &'static str, (cases, bar): (u64, u64), passed: bool, took: Duration) -> Verdict {
+fn verdict(
+    task: &'static str,
+    (tally, bar): (Tally, u64),
+    passed: bool,
+    took: Duration,
+) -> Verdict {
     let end = if passed {
         "each ends as it must"
     } else {
         "NOT all tests pass"
     };
+    let not_checked = match tally.not_checked {
+        0 => String::new(),
+        some => format!(", {some} {NOT_CHECKED}"),
+    };
     Verdict {
         task,
         measured: format!(
-            "{} cases, {end}, in {:.0} s",
-            grouped(cases),
+            "{} cases, {end}{not_checked}, in {:.0} s",
+            grouped(tally.checked),
             took.as_secs_f64()
         ),
         bar: format!(">= {bar} cases, all as promised"),
-        met: passed && cases >= bar,
+        met: passed && tally.checked >= bar,
     }
 }
 
@@ -122,8 +152,25 @@ mod tests {
 
     #[test]
     fn too_few_cases_are_no_proof() {
-        let met = |cases, passed| verdict("task", (cases, 2), passed, Duration::ZERO).met;
+        let met = |checked, passed| {
+            let not_checked = 0;
+            let tally = Tally {
+                checked,
+                not_checked,
+            };
+            verdict("task", (tally, 2), passed, Duration::ZERO).met
+        };
         assert!(met(2, true));
         assert!(!met(1, true) && !met(2, false));
+    }
+
+    #[test]
+    fn a_case_that_was_not_tried_does_not_count_and_is_told() {
+        let table = [("one", "left"), ("two", "NOT CHECKED: may not mount")];
+        let table = table.map(|(case, outcome)| (case.to_owned(), outcome.to_owned()));
+        let verdict = verdict("task", (Tally::of(&table), 2), true, Duration::ZERO);
+        assert!(!verdict.met);
+        let told = "1 cases, each ends as it must, 1 NOT CHECKED, in 0 s";
+        assert_eq!(verdict.measured, told);
     }
 }

@@ -9,6 +9,7 @@ use runsync_manifest::name::ArtifactPath;
 use uuid::Uuid;
 
 use super::RepairError;
+use super::changed::unchanged;
 use super::declare::{Declared, declare};
 use super::examine::{Depth, artifact, examine};
 use super::flow::{RepairPhase, RepairProgress};
@@ -75,6 +76,7 @@ impl Acting<'_> {
         left.extend(more);
         let with_room = (items, &mut self.room);
         let (items, declared) = declare(scene, self.publishing, with_room, &mut left)?;
+        report.tell(&declared);
         go_on(progress(RepairPhase::Declared))?;
         // Asking Rucio takes its time.
         let (items, more) = examine(scene, items, Depth::Plan)?;
@@ -88,9 +90,9 @@ impl Acting<'_> {
         let noted = self.note(items, &declared)?;
         go_on(progress(RepairPhase::Noted))?;
         self.check()?;
-        self.records(&noted)?;
+        let unchanged = self.records(&noted)?;
         go_on(progress(RepairPhase::Records))?;
-        let ends = self.files(&noted, report, progress)?;
+        let ends = self.files((&noted, unchanged), report, progress)?;
         scene.datastore().sync().map_err(|e| scene.failed(e))?;
         // What was not there in a root that went away meanwhile says nothing.
         self.check()?;
@@ -101,7 +103,6 @@ impl Acting<'_> {
                 report.acts.entry(item.act).or_default().add(item.size);
             }
         }
-        report.declared += declared.len() as u64;
         go_on(progress(RepairPhase::Done(report.repaired())))
     }
 
@@ -153,13 +154,13 @@ impl Acting<'_> {
             path: item.path.clone(),
             kind: item.kind,
             act: item.act,
-            detail: item.detail.clone(),
+            detail: told(item, declared),
             size: item.size,
             identity: item.identity,
             aside: aside.as_ref().map(ToString::to_string),
             account: self.order.account.to_owned(),
             begun_at: at,
-            declared: declared.get(&item.path).cloned(),
+            declared: (declared.taken.get(&item.path)).map(|word| (*word).to_owned()),
         });
         let ids = (self.scene.ledger()).begin_repairs(&rows.collect::<Vec<_>>())?;
         let noted = items.into_iter().zip(asides).zip(ids);
@@ -176,8 +177,9 @@ impl Acting<'_> {
         is_moved.then(|| Aside::of(self.order.repair, &item.path))
     }
 
-    /// Records go before their files, and come after them.
-    fn records(&self, noted: &[Noted]) -> Result<(), RepairError> {
+    /// Records go before their files, and come after them. For each artifact why its records are not as they are
+    /// to be; none: they are.
+    fn records(&self, noted: &[Noted]) -> Result<Vec<Option<String>>, RepairError> {
         let recalled = noted
             .iter()
             .filter(|(item, ..)| matches!(item.act, RepairAct::Forget | RepairAct::Unstore));
@@ -193,18 +195,23 @@ impl Acting<'_> {
         if !recorded.is_empty() {
             registry.record_at(self.scene.root(), &recorded)?;
         }
-        Ok(())
+        // How many claims were changed does not tell whose.
+        let asked = noted.iter().map(|(item, ..)| (&item.path, item.act));
+        unchanged(self.scene, &asked.collect::<Vec<_>>())
     }
 
     fn files(
         &self,
-        noted: &[Noted],
+        (noted, unchanged): (&[Noted], Vec<Option<String>>),
         report: &mut RootRepaired,
         progress: &mut RepairProgress<'_>,
     ) -> Result<Vec<RepairEnd>, RepairError> {
         let mut ends = Vec::with_capacity(noted.len());
-        for (item, aside, id) in noted {
-            let why = self.file(item, aside.as_ref())?;
+        for ((item, aside, id), unchanged) in noted.iter().zip(unchanged) {
+            let why = match unchanged {
+                Some(why) => Some(why),
+                None => self.file(item, aside.as_ref())?,
+            };
             ends.push(RepairEnd {
                 id: *id,
                 done: why.is_none(),
@@ -241,6 +248,14 @@ impl Acting<'_> {
             return Ok(deleted.first().and_then(|one| not_deleted(*one)));
         }
         Ok(None)
+    }
+}
+
+/// What was found, and that Rucio did not take it for that where it did not.
+fn told(item: &Item, declared: &Declared) -> String {
+    match declared.refused.get(&item.path) {
+        Some(why) => format!("{}; not declared, for Rucio says `{why}`", item.detail),
+        None => item.detail.clone(),
     }
 }
 

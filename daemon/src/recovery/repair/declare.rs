@@ -20,8 +20,38 @@ use crate::rucio::Rucio;
 /// What Rucio keeps as the reason.
 const REASON: &str = "runsync: it is not what its manifest says";
 
-/// What replicas were declared to be, by artifact.
-pub(super) type Declared = BTreeMap<ArtifactPath, String>;
+/// What became of replicas that Rucio was told of, by artifact.
+#[derive(Debug, Default)]
+pub(super) struct Declared {
+    /// What those that Rucio took were declared to be.
+    pub(super) taken: BTreeMap<ArtifactPath, &'static str>,
+    /// Why Rucio did not take the others. They are repaired here all the same.
+    pub(super) refused: BTreeMap<ArtifactPath, String>,
+}
+
+impl Declared {
+    fn of(
+        word: &'static str,
+        answers: impl IntoIterator<Item = (ArtifactPath, Option<String>)>,
+    ) -> Self {
+        let mut declared = Self::default();
+        for (path, refused) in answers {
+            match refused {
+                Some(why) => drop(declared.refused.insert(path, why)),
+                None => drop(declared.taken.insert(path, word)),
+            }
+        }
+        declared
+    }
+
+    fn extend(&mut self, more: Self) {
+        self.taken.extend(more.taken);
+        self.refused.extend(more.refused);
+        // An artifact of several runs may have been taken for one of them.
+        let taken = &self.taken;
+        self.refused.retain(|path, _| !taken.contains_key(path));
+    }
+}
 
 /// Declares what of some items Rucio takes for available here; `room` is how many may still be declared. Returns
 /// those that may be repaired, and adds the others to what is left.
@@ -32,7 +62,7 @@ pub(super) fn declare(
     left: &mut Vec<Left>,
 ) -> Result<(Vec<Item>, Declared), RepairError> {
     let (Ok(rucio), true) = (publishing.rucio(), scene.flow.root().rse.is_some()) else {
-        return Ok((items, Declared::new()));
+        return Ok((items, Declared::default()));
     };
     let mut runs: BTreeMap<RunKey, Vec<&Item>> = BTreeMap::new();
     for item in &items {
@@ -41,7 +71,7 @@ pub(super) fn declare(
             named.for_each(|run| runs.entry(run.clone()).or_default().push(item));
         }
     }
-    let (mut declared, mut failed) = (Declared::new(), BTreeMap::new());
+    let (mut declared, mut failed) = (Declared::default(), BTreeMap::new());
     for (run, items) in runs {
         match declare_of(scene, (publishing, rucio), (&run, &items), room) {
             Ok(done) => declared.extend(done),
@@ -102,7 +132,7 @@ fn declare_of(
     let here = publishing.replicas_here(rucio, scene.root(), run, &paths)?;
     let replicas = damaged(scene, here, items).map_err(Undeclared::Here)?;
     if replicas.is_empty() {
-        return Ok(Declared::new());
+        return Ok(Declared::default());
     }
     *room = room
         .checked_sub(replicas.len() as u64)
@@ -114,14 +144,8 @@ fn declare_of(
         }
         answers => ("bad", answers?),
     };
-    let told = replicas.into_iter().zip(answers).map(|(replica, refused)| {
-        let told = refused.map_or_else(
-            || word.to_owned(),
-            |why| format!("nothing, for Rucio says `{why}`"),
-        );
-        (replica.path, told)
-    });
-    Ok(told.collect())
+    let paths = replicas.into_iter().map(|replica| replica.path);
+    Ok(Declared::of(word, paths.zip(answers)))
 }
 
 /// Replicas that are certainly not what they should be where Rucio has them.
@@ -149,4 +173,36 @@ fn damaged(
         .into_iter()
         .filter(|one| certain.contains(&one.place))
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(refused: &[(&str, Option<&str>)]) -> Declared {
+        let answers = refused.iter().map(|(path, why)| {
+            let path = path.parse().ok()?;
+            Some((path, why.map(str::to_owned)))
+        });
+        Declared::of("bad", answers.flatten())
+    }
+
+    fn paths<T>(of: &BTreeMap<ArtifactPath, T>) -> Vec<&str> {
+        of.keys().map(ArtifactPath::as_str).collect()
+    }
+
+    #[test]
+    fn only_what_rucio_took_is_declared() {
+        let declared = answers(&[("a", None), ("b", Some("Unknown replica")), ("c", None)]);
+        assert_eq!(paths(&declared.taken), ["a", "c"]);
+        assert_eq!(paths(&declared.refused), ["b"]);
+    }
+
+    #[test]
+    fn what_is_taken_for_one_run_is_not_refused() {
+        let mut declared = answers(&[("a", Some("Unknown replica")), ("b", None)]);
+        declared.extend(answers(&[("a", None), ("b", Some("Already declared"))]));
+        assert_eq!(paths(&declared.taken), ["a", "b"]);
+        assert!(declared.refused.is_empty());
+    }
 }

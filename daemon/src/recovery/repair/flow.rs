@@ -17,6 +17,7 @@ use super::report::{RepairReport, RootRepaired};
 use super::restore::{self, Restoration};
 use super::resume::resume;
 use super::scene::Scene;
+use super::share;
 use crate::error_chain::error_chain;
 use crate::ingest::Flow;
 use crate::ledger::scans::DriftKind;
@@ -178,6 +179,12 @@ impl Repairing {
         let scene = Scene::of(flow, &self.policy)?;
         if let Some(doubt) = scene.doubt() {
             report.refused = Some(doubt);
+            return Ok(());
+        }
+        // More may be amiss by now than when the plan was made.
+        let mut now = RootPlan::new(plan.root.clone());
+        if let Some(refused) = share::refusal(&scene, &mut now)? {
+            report.refused = Some(refused);
             return Ok(());
         }
         resume(&scene, report, progress)?;

@@ -12,6 +12,7 @@
 //! - Nothing is done about what an open journal or a manifest that is not registered names, what is awaited, or
 //!   what has another spelling; nor to another file than the one that was found.
 //! - No record says that an artifact is there which a repair has moved: the record goes first.
+//! - What the registry passed over is not repaired: its file and its finding stay.
 //! - A file that nothing names is moved, and deleted only by an order for that alone, where the root allows it.
 //!
 //! # What a crash leaves
@@ -36,6 +37,8 @@ mod share;
 
 mod declare;
 
+mod changed;
+
 mod act;
 
 mod resume;
@@ -51,6 +54,6 @@ mod work;
 pub use self::error::RepairError;
 pub use self::flow::{RepairOrder, RepairPhase, RepairProgress, Repairing};
 pub use self::plan::{Extent, Left, RepairPlan, RootPlan};
-pub use self::report::{RepairReport, RootRepaired};
+pub use self::report::{RepairReport, RootRepaired, Undeclared};
 pub use self::restore::Restoration;
 pub use self::work::RepairWork;

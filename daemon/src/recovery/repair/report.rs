@@ -3,11 +3,22 @@
 use std::collections::BTreeMap;
 
 use runsync_config::root::RootName;
+use runsync_manifest::name::ArtifactPath;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::declare::Declared;
 use super::plan::{Extent, LEFT_NAMED, Left, RootPlan};
 use crate::ledger::repairs::RepairAct;
+
+/// A replica that Rucio was told of and did not take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Undeclared {
+    /// Where its artifact lies here.
+    pub path: ArtifactPath,
+    /// What Rucio says.
+    pub why: String,
+}
 
 /// What was repaired in a root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -22,8 +33,12 @@ pub struct RootRepaired {
     pub notes: Vec<String>,
     /// What was done, and to how much.
     pub acts: BTreeMap<RepairAct, Extent>,
-    /// Replicas that were declared to Rucio.
+    /// Replicas that were declared to Rucio, and that it took.
     pub declared: u64,
+    /// Replicas that Rucio was told of and did not take; that keeps nothing from being repaired here.
+    pub undeclared: u64,
+    /// The first of these.
+    pub undeclared_named: Vec<Undeclared>,
     /// Repairs that had been begun before, and are finished now.
     pub finished: u64,
     /// Findings that have not been seen long enough.
@@ -47,6 +62,8 @@ impl RootRepaired {
             notes: plan.notes.clone(),
             acts: BTreeMap::new(),
             declared: 0,
+            undeclared: 0,
+            undeclared_named: Vec::new(),
             finished: 0,
             unripe: plan.unripe,
             reported: plan.reported,
@@ -61,6 +78,19 @@ impl RootRepaired {
         if self.left_named.len() < LEFT_NAMED {
             self.left_named.push(left);
         }
+    }
+
+    /// Counts what became of replicas that Rucio was told of.
+    pub(super) fn tell(&mut self, declared: &Declared) {
+        self.declared += declared.taken.len() as u64;
+        self.undeclared += declared.refused.len() as u64;
+        let room = LEFT_NAMED.saturating_sub(self.undeclared_named.len());
+        let named = declared.refused.iter().take(room);
+        self.undeclared_named
+            .extend(named.map(|(path, why)| Undeclared {
+                path: path.clone(),
+                why: why.clone(),
+            }));
     }
 
     /// How many artifacts were repaired.

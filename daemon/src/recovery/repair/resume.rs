@@ -4,7 +4,9 @@ use runsync_manifest::name::ArtifactPath;
 
 use super::RepairError;
 use super::act::{TOGETHER, go_on, not_moved};
+use super::changed::unchanged;
 use super::flow::{RepairPhase, RepairProgress};
+use super::plan::Left;
 use super::report::RootRepaired;
 use super::scene::Scene;
 use crate::datastore::{Aside, Look, ToDelete};
@@ -30,7 +32,7 @@ pub(super) fn resume(
         checked.map_err(|error| scene.failed(error))?;
         let mut ends = Vec::with_capacity(rows.len());
         for row in &rows {
-            let done = settle(scene, row)?;
+            let done = settle(scene, row, report)?;
             ends.push(RepairEnd { id: row.id, done });
         }
         let datastore = scene.datastore();
@@ -44,7 +46,11 @@ pub(super) fn resume(
 }
 
 /// Whether a repair is done, or can be finished now. Whatever else has happened since stays.
-fn settle(scene: &Scene<'_>, row: &RepairRow) -> Result<bool, RepairError> {
+fn settle(
+    scene: &Scene<'_>,
+    row: &RepairRow,
+    report: &mut RootRepaired,
+) -> Result<bool, RepairError> {
     let path = &row.path;
     let claims = scene.registry().claims_at(scene.root(), &[path])?;
     let claims = claims.into_iter().next().unwrap_or_default();
@@ -52,13 +58,21 @@ fn settle(scene: &Scene<'_>, row: &RepairRow) -> Result<bool, RepairError> {
     let recorded = claims.iter().any(is_confirmed);
     match row.act {
         RepairAct::Forget => Ok(!recorded),
-        RepairAct::Register => Ok(recorded),
+        RepairAct::Register => Ok(recorded && claims.iter().all(is_confirmed)),
         RepairAct::Delete => Ok(look(scene, path)? == Look::Absent),
         RepairAct::Quarantine => is_aside(scene, row),
         RepairAct::Unstore if row.aside.is_none() => Ok(!recorded),
         RepairAct::Unstore if is_aside(scene, row)? => {
-            let recalled = scene.registry().recall_at(scene.root(), &[path]);
-            recalled?;
+            scene.registry().recall_at(scene.root(), &[path])?;
+            // The file is moved, and stays known as moved; a record that is left is found lost by the next scan.
+            let left = unchanged(scene, &[(path, row.act)])?.into_iter().flatten();
+            left.for_each(|why| {
+                report.leave(Left {
+                    path: path.clone(),
+                    kind: row.kind,
+                    why,
+                });
+            });
             Ok(true)
         }
         RepairAct::Unstore => {
