@@ -412,6 +412,10 @@ fn write_root(f: &mut fmt::Formatter<'_>, root: &RootRepaired) -> fmt::Result {
     write_acts(f, &root.acts, |act| words(act).1)?;
     for (count, what) in [
         (root.declared, "replicas declared to Rucio"),
+        (
+            root.suspicious,
+            "of them as suspicious alone, for the account may not declare replicas bad: Rucio copies none of these anew",
+        ),
         (root.finished, "artifacts of an earlier repair finished"),
     ] {
         if count > 0 {

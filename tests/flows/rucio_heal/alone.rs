@@ -47,11 +47,12 @@ pub(crate) fn nothing_before_its_time(server: &Rucio) {
     let gone = format!("{run}/calexp/4.fits");
     std::fs::remove_file(b.root().join(&gone)).unwrap();
     let runs = |name: &str| {
-        let jobs: serde_json::Value =
-            serde_json::from_str(&b.answer(&["schedule", "list", "--json"])).unwrap();
-        let jobs = jobs.as_array().cloned().unwrap_or_default();
-        let job = jobs.iter().find(|job| job["name"] == name).cloned();
-        job.and_then(|job| job["runs"].as_u64()).unwrap_or_default()
+        let jobs = b.answer(&["schedule", "list", "--json"]);
+        let jobs = jobs
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let mut named = jobs.filter(|job| job["name"] == name);
+        named.next().unwrap()["runs"].as_u64().unwrap()
     };
     let before = ["scan", "repair", "sync"].map(|name| (name, runs(name)));
     until("each job is done some more times", || {

@@ -12,11 +12,11 @@ use crate::scene::FILES;
 /// The artifact that is deleted.
 const GONE: u32 = 1;
 
-/// An account that may not declare replicas bad.
-pub(crate) fn refused(server: &Rucio) {
-    let living = Living::as_sites_do(server, "HEAL_REFUSED", Naming::Identity);
+/// An account that may not declare replicas bad, where Rucio takes suspicious ones.
+pub(crate) fn suspicious(server: &Rucio) {
+    let living = Living::as_sites_do(server, "HEAL_SUSPICIOUS", Naming::NonDeterministic);
     living.bring();
-    std::fs::remove_file(living.own(GONE)).unwrap();
+    living.delete(GONE);
     living.live(2 * DAY);
     assert_eq!(living.heard(), [format!("{GONE}.fits S 1")]);
     assert_eq!(living.exists(GONE), Presence::Pending);
@@ -24,8 +24,11 @@ pub(crate) fn refused(server: &Rucio) {
     let repairs = living.repairs();
     assert_eq!(repairs.len(), 1, "{repairs:?}");
     assert_eq!(repairs[0].declared.as_deref(), Some("suspicious"));
-    let history = living.scene.b.site.answer(&["repair", "history", "--json"]);
-    assert!(history.contains("\"suspicious\""), "{history}");
+    let said = living.said("repair");
+    assert!(
+        said.contains("1 declared to Rucio (1 as suspicious alone, for the account may not"),
+        "{said}"
+    );
     shown(
         "an account that may not declare replicas bad",
         "suspicious, and the job and `repair history` say so; the artifact is waited for",
@@ -39,12 +42,48 @@ pub(crate) fn refused(server: &Rucio) {
     );
 }
 
+/// The same where Rucio cannot tell by its PFN which file is meant, and takes none.
+pub(crate) fn not_taken(server: &Rucio) {
+    let living = Living::as_sites_do(server, "HEAL_NOT_TAKEN", Naming::Identity);
+    living.bring();
+    living.delete(GONE);
+    living.live(3 * DAY);
+    assert_eq!(living.heard(), [""; 0]);
+    assert_eq!(living.repairs(), []);
+    assert_eq!(living.kinds(), [(DriftKind::Lost, 3)]);
+    assert_eq!(living.standing(), (FILES.into(), 0));
+    let said = living.said("repair");
+    assert!(
+        said.contains("0 repaired, 0 declared to Rucio, 1 left"),
+        "{said}"
+    );
+    assert!(
+        said.contains("Rucio does not take that its replica is suspicious"),
+        "{said}"
+    );
+    shown(
+        "an account that may not, where Rucio takes no suspicious ones",
+        "nothing is forgotten, and the job says why; the finding stays",
+    );
+
+    living.scene.as_root();
+    living.live(DAY);
+    assert_eq!(living.heard(), [format!("{GONE}.fits B 1")]);
+    living.carry_again();
+    living.live(1);
+    living.is_whole();
+    shown(
+        "the account may by now",
+        "declared bad by the next repair, and heals",
+    );
+}
+
 /// The root is away, and an empty folder lies in its place.
 pub(crate) fn away(server: &Rucio) {
     let living = Living::new(server, "HEAL_AWAY", Naming::Identity);
     living.bring();
     let site = &living.scene.b.site;
-    std::fs::remove_file(living.own(GONE)).unwrap();
+    living.delete(GONE);
     living.live(DAY);
     assert_eq!(living.kinds(), [(DriftKind::Lost, 1)]);
     let (root, away) = (site.root(), site.folder.path().join("away"));
@@ -82,7 +121,7 @@ pub(crate) fn all_gone(server: &Rucio) {
     let living = Living::new(server, "HEAL_ALL_GONE", Naming::Identity);
     living.bring();
     for number in 0..FILES {
-        std::fs::remove_file(living.own(number)).unwrap();
+        living.delete(number);
     }
     living.live(3 * DAY);
     assert_eq!(living.kinds(), [(DriftKind::Lost, 3); FILES as usize]);
@@ -101,7 +140,7 @@ pub(crate) fn all_gone(server: &Rucio) {
 pub(crate) fn rucio_away(server: &Rucio) {
     let living = Living::new(server, "HEAL_RUCIO_AWAY", Naming::Identity);
     living.bring();
-    std::fs::remove_file(living.own(GONE)).unwrap();
+    living.delete(GONE);
     // To half way between the second scan and the repair.
     living.live(DAY + 2);
     let config = living.scene.b.site.config();
@@ -139,7 +178,7 @@ pub(crate) fn came_back(server: &Rucio) {
     let living = Living::new(server, "HEAL_CAME_BACK", Naming::Identity);
     living.bring();
     let bytes = std::fs::read(living.own(GONE)).unwrap();
-    std::fs::remove_file(living.own(GONE)).unwrap();
+    living.delete(GONE);
     // To half way between the second scan and the repair.
     living.live(DAY + 2);
     assert_eq!(living.kinds(), [(DriftKind::Lost, 2)]);

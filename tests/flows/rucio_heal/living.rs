@@ -178,6 +178,17 @@ impl<'s> Living<'s> {
         b.rse.path(&b.scope, &self.path(number))
     }
 
+    /// Deletes its file behind everybody's back, under each of its names.
+    pub(crate) fn delete(&self, number: u32) {
+        let (site, name) = (&self.scene.b.site, self.path(number));
+        let files = crate::pair::files_below(site, "").into_iter();
+        let names: Vec<String> = files.filter(|file| file.ends_with(&name)).collect();
+        assert!(!names.is_empty());
+        for name in names {
+            std::fs::remove_file(site.root().join(name)).unwrap();
+        }
+    }
+
     /// Has Rucio copy anew what it knows to be bad.
     pub(crate) fn carry_again(&self) {
         self.scene.step(&[Daemon::Necromance]);

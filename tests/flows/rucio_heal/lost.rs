@@ -26,12 +26,7 @@ fn heals(server: &Rucio, name: &str, naming: Naming) {
     living.bring();
     say("a run is brought by Rucio", "confirmed by the job `sync`");
 
-    // Under both of its names, where it has two.
-    for place in [living.own(GONE), living.rucios(GONE)] {
-        if place.exists() {
-            std::fs::remove_file(place).unwrap();
-        }
-    }
+    living.delete(GONE);
     living.live(DAY);
     assert_eq!(living.kinds(), [(DriftKind::Lost, 1)]);
     assert_eq!(living.exists(GONE), Presence::Yes);
@@ -80,6 +75,38 @@ fn heals(server: &Rucio, name: &str, naming: Naming) {
     say(
         "`repair history`",
         "has what was done, why, by whom and what Rucio was told",
+    );
+}
+
+/// Somebody else has declared a replica bad that is recorded here: what `rucio-scan` says, and that it heals.
+pub(crate) fn declared_by_another(server: &Rucio) {
+    let living = Living::new(server, "HEAL_ANOTHER", Naming::Identity);
+    living.bring();
+    let b = &living.scene.b;
+    let replicas = serde_json::json!([
+        {"scope": b.scope, "name": living.path(GONE), "rse": b.rse.name},
+    ]);
+    let bad = serde_json::json!({"replicas": replicas, "reason": "somebody says so"});
+    server.rest("POST", "/replicas/bad", Some(&bad)).unwrap();
+    assert_eq!(living.heard(), [format!("{GONE}.fits B 1")]);
+    living.live(DAY);
+    assert_eq!(living.kinds(), [(DriftKind::RucioState, 1)]);
+    let found = living.found();
+    assert!(found[0].detail.contains("BAD"), "{found:?}");
+    living.live(DAY);
+    assert_eq!(living.kinds(), [(DriftKind::RucioState, 2)]);
+    assert_eq!(living.repairs(), []);
+    assert_eq!(living.standing(), (FILES.into(), 0));
+    shown(
+        "Identity: somebody else declares a replica bad",
+        "`rucio-scan` finds its state, and nothing is repaired: the file is right",
+    );
+    living.carry_again();
+    living.live(DAY);
+    living.is_whole();
+    shown(
+        "Identity: Rucio carries that one again",
+        "the finding goes with the next `rucio-scan`",
     );
 }
 

@@ -68,6 +68,9 @@ pub(crate) fn rucios_name_is_gone(server: &Rucio) {
     assert_eq!(living.repairs(), []);
     assert_eq!(living.exists(AMISS), Presence::Yes);
     assert!(living.own(AMISS).exists());
+    // As documented: no scan and no comparison looks there.
+    assert!(!living.rucios(AMISS).exists());
+    assert_eq!(living.found(), []);
     shown(
         "Hash: Rucio's name alone is deleted",
         "nothing is declared, and the artifact stays recorded",

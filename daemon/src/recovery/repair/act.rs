@@ -101,7 +101,7 @@ impl Acting<'_> {
                 report.acts.entry(item.act).or_default().add(item.size);
             }
         }
-        report.declared += declared.len() as u64;
+        report.tell(declared.values());
         go_on(progress(RepairPhase::Done(report.repaired())))
     }
 
@@ -159,7 +159,7 @@ impl Acting<'_> {
             aside: aside.as_ref().map(ToString::to_string),
             account: self.order.account.to_owned(),
             begun_at: at,
-            declared: declared.get(&item.path).cloned(),
+            declared: declared.get(&item.path).map(ToString::to_string),
         });
         let ids = (self.scene.ledger()).begin_repairs(&rows.collect::<Vec<_>>())?;
         let noted = items.into_iter().zip(asides).zip(ids);

@@ -4,6 +4,7 @@
 //! RSE that places files by an algorithm the replica is looked at where Rucio has it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use runsync_manifest::name::{ArtifactPath, RunKey};
 
@@ -20,8 +21,26 @@ use crate::rucio::Rucio;
 /// What Rucio keeps as the reason.
 const REASON: &str = "runsync: it is not what its manifest says";
 
-/// What replicas were declared to be, by artifact.
-pub(super) type Declared = BTreeMap<ArtifactPath, String>;
+/// What Rucio was told of replicas, by artifact.
+pub(super) type Declared = BTreeMap<ArtifactPath, Told>;
+
+/// What Rucio was told of a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// It is bad: Rucio copies it anew.
+    Bad,
+    /// It is suspicious, for this account may not say more: Rucio counts it, and copies nothing.
+    Suspicious,
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bad => "bad",
+            Self::Suspicious => "suspicious",
+        })
+    }
+}
 
 /// Declares what of some items Rucio takes for available here; `room` is how many may still be declared. Returns
 /// those that may be repaired, and adds the others to what is left.
@@ -44,7 +63,14 @@ pub(super) fn declare(
     let (mut declared, mut failed) = (Declared::new(), BTreeMap::new());
     for (run, items) in runs {
         match declare_of(scene, (publishing, rucio), (&run, &items), room) {
-            Ok(done) => declared.extend(done),
+            Ok(answers) => {
+                for (path, answer) in answers {
+                    match answer {
+                        Ok(told) => drop(declared.insert(path, told)),
+                        Err(why) => drop(failed.insert(path, why)),
+                    }
+                }
+            }
             Err(Undeclared::Rucio(error)) => {
                 let why = format!("its replica cannot be declared: {}", error_chain(&error));
                 failed.extend(
@@ -79,6 +105,9 @@ pub(super) fn declare(
     Ok((stand, declared))
 }
 
+/// What Rucio was told of each replica, or why it has not taken that.
+type Answers = Vec<(ArtifactPath, Result<Told, String>)>;
+
 /// Why nothing of a run is declared.
 enum Undeclared {
     Rucio(PublishError),
@@ -97,31 +126,42 @@ fn declare_of(
     (publishing, rucio): (&Publishing, &Rucio),
     (run, items): (&RunKey, &[&Item]),
     room: &mut u64,
-) -> Result<Declared, Undeclared> {
+) -> Result<Answers, Undeclared> {
     let paths: Vec<ArtifactPath> = items.iter().map(|item| item.path.clone()).collect();
     let here = publishing.replicas_here(rucio, scene.root(), run, &paths)?;
     let replicas = damaged(scene, here, items).map_err(Undeclared::Here)?;
     if replicas.is_empty() {
-        return Ok(Declared::new());
+        return Ok(Answers::new());
     }
     *room = room
         .checked_sub(replicas.len() as u64)
         .ok_or(Undeclared::TooMany)?;
     let declare = |how| publishing.declare(rucio, (scene.root(), run), &replicas, (how, REASON));
-    let (word, answers) = match declare(Declaration::Bad) {
+    let (told, answers) = match declare(Declaration::Bad) {
         Err(PublishError::MayNotDeclare { .. }) => {
-            ("suspicious", declare(Declaration::Suspicious)?)
+            (Told::Suspicious, declare(Declaration::Suspicious)?)
         }
-        answers => ("bad", answers?),
+        answers => (Told::Bad, answers?),
     };
-    let told = replicas.into_iter().zip(answers).map(|(replica, refused)| {
-        let told = refused.map_or_else(
-            || word.to_owned(),
-            |why| format!("nothing, for Rucio says `{why}`"),
-        );
-        (replica.path, told)
-    });
-    Ok(told.collect())
+    let answers = replicas.into_iter().zip(answers);
+    Ok(answers
+        .map(|(replica, refused)| {
+            let answer = refused.map_or(Ok(told), |why| Err(not_taken(told, &why)));
+            (replica.path, answer)
+        })
+        .collect())
+}
+
+/// Why an artifact is left of which Rucio has not heard: forgotten all the same it would be waited for in vain,
+/// and no finding would tell.
+fn not_taken(told: Told, why: &str) -> String {
+    let next = match told {
+        Told::Bad => "",
+        Told::Suspicious => {
+            "; the account may not declare replicas bad, which Rucio takes by their names"
+        }
+    };
+    format!("Rucio does not take that its replica is {told}: {why}{next}")
 }
 
 /// Replicas that are certainly not what they should be where Rucio has them.

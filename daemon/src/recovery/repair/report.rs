@@ -6,6 +6,7 @@ use runsync_config::root::RootName;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::declare::Told;
 use super::plan::{Extent, LEFT_NAMED, Left, RootPlan};
 use crate::ledger::repairs::RepairAct;
 
@@ -22,8 +23,11 @@ pub struct RootRepaired {
     pub notes: Vec<String>,
     /// What was done, and to how much.
     pub acts: BTreeMap<RepairAct, Extent>,
-    /// Replicas that were declared to Rucio.
+    /// Replicas that were declared to Rucio, bad or suspicious.
     pub declared: u64,
+    /// Those of them that could only be declared suspicious, for the account may not declare replicas bad. Rucio
+    /// counts these, and copies none anew.
+    pub suspicious: u64,
     /// Repairs that had been begun before, and are finished now.
     pub finished: u64,
     /// Findings that have not been seen long enough.
@@ -47,6 +51,7 @@ impl RootRepaired {
             notes: plan.notes.clone(),
             acts: BTreeMap::new(),
             declared: 0,
+            suspicious: 0,
             finished: 0,
             unripe: plan.unripe,
             reported: plan.reported,
@@ -60,6 +65,13 @@ impl RootRepaired {
         self.left += 1;
         if self.left_named.len() < LEFT_NAMED {
             self.left_named.push(left);
+        }
+    }
+
+    pub(super) fn tell<'t>(&mut self, told: impl Iterator<Item = &'t Told>) {
+        for told in told {
+            self.declared += 1;
+            self.suspicious += u64::from(*told == Told::Suspicious);
         }
     }
 
