@@ -18,7 +18,12 @@ pub(crate) fn suspicious(server: &Rucio) {
     living.bring();
     living.delete(GONE);
     living.live(2 * DAY);
-    assert_eq!(living.heard(), [format!("{GONE}.fits S 1")]);
+    assert_eq!(
+        living.heard(),
+        [format!("{GONE}.fits S 1")],
+        "{:?}",
+        living.job("repair")
+    );
     assert_eq!(living.exists(GONE), Presence::Pending);
     assert_eq!(living.standing(), (u64::from(FILES) - 1, 1));
     let repairs = living.repairs();
