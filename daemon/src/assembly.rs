@@ -578,12 +578,7 @@ impl Assembly {
             .schedules
             .iter()
             .map(|scheduled| ScheduledJob {
-                job: Arc::new(Job::new(
-                    (scheduled.name.clone(), scheduled.job),
-                    (scheduled.at.clone(), scheduled.missed),
-                    Arc::clone(&parts.ledger),
-                    Arc::clone(&parts.clock),
-                )),
+                job: job(scheduled, &parts),
                 work: work(site, scheduled, (&scanning, &syncing, &repairing)),
             })
             .collect();
@@ -625,6 +620,16 @@ impl Assembly {
         self.removing.ground().peers.set(&site.peers);
         Ok(())
     }
+}
+
+/// A job of the schedule, whatever it does.
+fn job(scheduled: &Scheduled, parts: &SiteParts) -> Arc<Job> {
+    Arc::new(Job::new(
+        (scheduled.name.clone(), scheduled.job),
+        (scheduled.at.clone(), scheduled.missed),
+        Arc::clone(&parts.ledger),
+        Arc::clone(&parts.clock),
+    ))
 }
 
 /// What a job of the schedule does: the one place that knows every kind.

@@ -412,13 +412,16 @@ fn write_root(f: &mut fmt::Formatter<'_>, root: &RootRepaired) -> fmt::Result {
     write_acts(f, &root.acts, |act| words(act).1)?;
     for (count, what) in [
         (root.declared, "replicas declared to Rucio"),
+        (
+            root.suspicious,
+            "of them as suspicious alone, for the account may not declare replicas bad: Rucio copies none of these anew",
+        ),
         (root.finished, "artifacts of an earlier repair finished"),
     ] {
         if count > 0 {
             write!(f, "\n    {count} {what}")?;
         }
     }
-    write_undeclared(f, root)?;
     let rest = Rest {
         unripe: root.unripe,
         reported: root.reported,
@@ -432,19 +435,6 @@ fn write_root(f: &mut fmt::Formatter<'_>, root: &RootRepaired) -> fmt::Result {
         Some(stopped) => write!(f, "\n    stopped: {}", output::printable(stopped)),
         None => Ok(()),
     }
-}
-
-/// Says which replicas Rucio did not take for what they were declared to be, and why.
-fn write_undeclared(f: &mut fmt::Formatter<'_>, root: &RootRepaired) -> fmt::Result {
-    if root.undeclared == 0 {
-        return Ok(());
-    }
-    write!(f, "\n    {} replicas Rucio did not take", root.undeclared)?;
-    for one in &root.undeclared_named {
-        let (path, why) = (one.path.as_str(), output::printable(&one.why));
-        write!(f, "\n      {}: {why}", output::printable(path))?;
-    }
-    Ok(())
 }
 
 /// What came of bringing a file back.

@@ -41,7 +41,8 @@ impl Publishing {
     ///
     /// # Errors
     ///
-    /// Where Rucio or the ledger fails, or the RSE has files elsewhere than in the root.
+    /// Where Rucio, registry or ledger fails, or the RSE has files elsewhere than in the root, or in the place of
+    /// another dataset's.
     pub fn replicas_here(
         &self,
         rucio: &Rucio,
@@ -70,9 +71,8 @@ impl Publishing {
                     };
                     let Some(pfn) = pfns.first() else { continue };
                     let did = Did::new(&replica.scope, replica.name);
-                    let second = placing.second_name(&did, pfns)?;
                     here.push(ReplicaHere {
-                        place: second.unwrap_or_else(|| path.clone()),
+                        place: placing.place(&did, &path, pfns)?,
                         path,
                         suspect: Suspect {
                             did,
@@ -82,8 +82,21 @@ impl Publishing {
                 }
             }
         }
+        self.are_no_others(&placing, &here)?;
         here.sort_by(|one, other| one.place.cmp(&other.place));
         Ok(here)
+    }
+
+    /// Checks that no replica lies in the place of another dataset's artifact: what is copied anew would take it.
+    fn are_no_others(&self, placing: &Placing, here: &[ReplicaHere]) -> Result<(), PublishError> {
+        let apart: Vec<&ReplicaHere> = here.iter().filter(|one| one.place != one.path).collect();
+        let places: Vec<&ArtifactPath> = apart.iter().map(|one| &one.place).collect();
+        let claimed = self.ground.registry.claimed(placing.root(), &places)?;
+        let mut taken = apart.iter().zip(claimed).filter(|(_, claimed)| *claimed);
+        taken.next().map_or(Ok(()), |(one, _)| {
+            let Suspect { did, pfn } = &one.suspect;
+            Err(placing.elsewhere(did, std::slice::from_ref(pfn)))
+        })
     }
 
     /// Declares replicas in a root; answers for each why Rucio has not taken it, in the order asked.

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use runsync_config::root::{PathMapping, Root};
+use runsync_config::root::{PathMapping, Root, RootName};
 use runsync_manifest::name::{ArtifactPath, RseName};
 
 use super::error::{Elsewhere, PublishError};
@@ -75,6 +75,11 @@ impl Placing {
         &self.rse
     }
 
+    /// The root.
+    pub fn root(&self) -> &RootName {
+        &self.root.name
+    }
+
     /// The PFN to register a file with; none where the RSE decides it, by an algorithm of its own.
     pub fn pfn(&self, path: &str) -> Option<String> {
         let prefix = self.given.as_ref()?;
@@ -125,20 +130,40 @@ impl Placing {
         did: &Did,
         pfns: &[String],
     ) -> Result<Option<ArtifactPath>, PublishError> {
-        let elsewhere = || {
-            PublishError::Elsewhere(Box::new(Elsewhere {
-                did: did.clone(),
-                rse: self.rse.clone(),
-                pfn: pfns.first().cloned().unwrap_or_default(),
-                root: self.root.name.clone(),
-                expected: self.expected(&did.name),
-            }))
-        };
         match lies(&self.root, &did.name, pfns) {
             Lies::AsNamed => Ok(None),
             Lies::At(path) if self.is_deterministic => Ok(Some(path)),
-            Lies::At(_) | Lies::Elsewhere => Err(elsewhere()),
+            Lies::At(_) | Lies::Elsewhere => Err(self.elsewhere(did, pfns)),
         }
+    }
+
+    /// Where a replica that Rucio has lies in the root, whoever has chosen its place.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::Elsewhere`] where none of the PFNs is in a place of the root that could be its own.
+    pub fn place(
+        &self,
+        did: &Did,
+        path: &ArtifactPath,
+        pfns: &[String],
+    ) -> Result<ArtifactPath, PublishError> {
+        match lies(&self.root, &did.name, pfns) {
+            Lies::AsNamed => Ok(path.clone()),
+            Lies::At(place) => Ok(place),
+            Lies::Elsewhere => Err(self.elsewhere(did, pfns)),
+        }
+    }
+
+    /// What is told of a replica that does not lie where it should.
+    pub fn elsewhere(&self, did: &Did, pfns: &[String]) -> PublishError {
+        PublishError::Elsewhere(Box::new(Elsewhere {
+            did: did.clone(),
+            rse: self.rse.clone(),
+            pfn: pfns.first().cloned().unwrap_or_default(),
+            root: self.root.name.clone(),
+            expected: self.expected(&did.name),
+        }))
     }
 
     fn expected(&self, name: &str) -> String {

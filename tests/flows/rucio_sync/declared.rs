@@ -6,7 +6,6 @@ use harness::{Daemon, Naming, Rucio};
 use runsync::sync::Measure;
 
 use crate::proof::shown;
-use crate::rucio::ACCOUNT;
 use crate::scene::{FILES, Scene, go_on};
 
 /// Longer than a root waits.
@@ -38,62 +37,31 @@ fn bring_damaged(scene: &Scene<'_>, run: &str) {
     std::fs::remove_file(file(1)).unwrap();
 }
 
-/// Has site B act as the one account that may declare replicas bad under Rucio's generic policy.
-fn as_root(scene: &Scene<'_>) {
-    let config = scene.b.site.config();
-    let text = std::fs::read_to_string(&config).unwrap();
-    let (own, root) = (format!("account = \"{ACCOUNT}\""), "account = \"root\"");
-    assert!(text.contains(&own));
-    crate::support::write(&config, text.replace(&own, root).as_bytes());
-}
-
-/// Lets sites act as root.
-fn admit_to_root(server: &Rucio) {
-    let path = format!("/accounts/{}/identities", Rucio::ACCOUNT);
-    let identity = serde_json::json!({
-        "identity": ACCOUNT, "authtype": "USERPASS", "email": "root@localhost",
-        "password": "not-so-secret",
-    });
-    // It may have been done by another section.
-    server.rest("POST", &path, Some(&identity)).unwrap();
-}
-
-/// How often Rucio has heard of artifacts of a run, and as what.
-fn heard(scene: &Scene<'_>, run: &str) -> Vec<String> {
-    let sql = format!(
-        "select concat_ws(' ', substring(name from '[^/]*$'), state, count(*)) from bad_replicas \
-           where position('{run}/' in name) = 1 group by name, state order by 1"
-    );
-    let rows = scene.server.sql(&sql).unwrap();
-    rows.into_iter().map(|row| row[0].clone()).collect()
-}
-
 /// Bad ones are copied anew by Rucio, and nobody lends a hand.
 fn bad(server: &Rucio, name: &str, naming: Naming) {
     let scene = Scene::new(server, name, naming);
     let say = |case: &str, outcome: &str| shown(&format!("{naming:?}: {case}"), outcome);
     scene.configure_b("size", &server.url(), "[rucio.sync]\ndeclare = \"bad\"\n");
-    admit_to_root(server);
-    as_root(&scene);
+    scene.as_root();
     let run = &format!("u/{}/run", name.to_lowercase());
     bring_damaged(&scene, run);
     let report = scene.pass();
     assert_eq!(report.declared, 0, "{report:?}");
     assert_eq!(scene.standing(run), (u64::from(FILES) - 2, 2));
-    assert_eq!(heard(&scene, run), [""; 0]);
+    assert_eq!(scene.heard(run), [""; 0]);
     say("damaged, and not overdue", "nothing is declared");
 
     scene.b.site.pass(LONG);
     assert_eq!(scene.pass().declared, 0);
     assert_eq!(scene.pass().declared, 0);
     assert_eq!(scene.findings("rucio_damaged").len(), 2);
-    assert_eq!(heard(&scene, run), [""; 0]);
+    assert_eq!(scene.heard(run), [""; 0]);
     say("overdue, and seen for the first time", "a finding for each");
 
     scene.b.site.pass(HOUR);
     let report = scene.pass();
     assert_eq!(report.declared, 2, "{report:?}");
-    assert_eq!(heard(&scene, run), ["0.fits B 1", "1.fits B 1"]);
+    assert_eq!(scene.heard(run), ["0.fits B 1", "1.fits B 1"]);
     assert_eq!(scene.findings("rucio_damaged"), []);
     let found = scene.findings("rucio_declared");
     let details: Vec<&str> = found.iter().map(|one| one.detail.as_str()).collect();
@@ -136,7 +104,7 @@ pub(crate) fn careful(server: &Rucio) {
     scene.b.site.pass(LONG);
     let report = scene.pass();
     assert_eq!(report.declared, 0, "{report:?}");
-    assert_eq!(heard(&scene, run), [""; 0]);
+    assert_eq!(scene.heard(run), [""; 0]);
     let found = scene.findings("rucio_not_declared");
     assert!(
         found.len() == 1 && found[0].detail.contains("more than 1 artifacts"),
@@ -163,12 +131,12 @@ pub(crate) fn careful(server: &Rucio) {
     drop(site);
     std::fs::remove_dir(&root).unwrap();
     std::fs::rename(&away, &root).unwrap();
-    assert_eq!(heard(&scene, run), [""; 0]);
+    assert_eq!(scene.heard(run), [""; 0]);
     shown("an empty folder in the root's place", "nothing is declared");
 
     assert_eq!(scene.pass().declared, 2);
     assert_eq!(scene.pass().declared, 0);
-    assert_eq!(heard(&scene, run), ["0.fits S 1", "1.fits S 1"]);
+    assert_eq!(scene.heard(run), ["0.fits S 1", "1.fits S 1"]);
     shown("`suspicious`", "each counts once, however often it is seen");
 }
 
@@ -176,7 +144,6 @@ pub(crate) fn careful(server: &Rucio) {
 pub(crate) fn refused(server: &Rucio) {
     let scene = Scene::new(server, "TOLD_REFUSED", Naming::Identity);
     scene.configure_b("size", &server.url(), "[rucio.sync]\ndeclare = \"bad\"\n");
-    admit_to_root(server);
     let run = "u/told_refused/run";
     bring_damaged(&scene, run);
     scene.pass();
@@ -190,7 +157,7 @@ pub(crate) fn refused(server: &Rucio) {
         found.len() == 1 && found[0].detail.contains("may not declare"),
         "{found:?}"
     );
-    as_root(&scene);
+    scene.as_root();
     assert_eq!(scene.pass().declared, 2);
     assert_eq!(scene.findings("rucio_not_declared"), []);
     shown(
@@ -203,11 +170,10 @@ pub(crate) fn refused(server: &Rucio) {
 pub(crate) fn only(scene: &Scene<'_>, run: &str, expected: &[&str]) {
     let policy = "[rucio.sync]\ndeclare = \"bad\"\n";
     scene.configure_b("size", &scene.server.url(), policy);
-    admit_to_root(scene.server);
-    as_root(scene);
+    scene.as_root();
     for time in [LONG, HOUR, HOUR] {
         scene.b.site.pass(time);
         scene.pass();
     }
-    assert_eq!(heard(scene, run), expected);
+    assert_eq!(scene.heard(run), expected);
 }

@@ -25,6 +25,9 @@ mod pair;
 #[path = "../../support/proof.rs"]
 mod proof;
 
+#[path = "../../support/sections.rs"]
+mod sections;
+
 #[path = "../../support/rucio.rs"]
 mod rucio;
 
@@ -51,15 +54,9 @@ mod unattended;
 
 mod seen;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use harness::{Part, Rucio};
 
-/// Names the sections to go through, with commas between; all where it is not set.
-const SECTIONS: &str = "RUNSYNC_TEST_SECTIONS";
-
-/// A section and what goes through it.
-type Section = (&'static str, fn(&Rucio));
+use crate::sections::Section;
 
 const ALL: &[Section] = &[
     ("identity", arrivals::identity),
@@ -100,18 +97,5 @@ const ALL: &[Section] = &[
 fn a_site_comes_to_what_rucio_says_should_be_there() {
     let server = Rucio::start(&[Part::Daemons, Part::Transfers]).unwrap();
     rucio::add_account(&server);
-    let wanted = std::env::var(SECTIONS).ok();
-    let is_wanted = |name: &str| {
-        let mut names = wanted.iter().flat_map(|names| names.split(','));
-        wanted.is_none() || names.any(|wanted| wanted == name)
-    };
-    let mut failed = Vec::new();
-    for (name, section) in ALL.iter().filter(|(name, _)| is_wanted(name)) {
-        let start = std::time::Instant::now();
-        if catch_unwind(AssertUnwindSafe(|| section(&server))).is_err() {
-            failed.push(*name);
-        }
-        proof::aside(&format!("{name}: {:.1?}", start.elapsed()));
-    }
-    assert!(failed.is_empty(), "failed: {failed:?}");
+    sections::go_through(ALL, &server);
 }

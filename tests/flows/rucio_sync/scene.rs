@@ -10,7 +10,7 @@ use runsync::sync::{Measure, SyncError, SyncReport};
 use runsync_manifest::content::Content;
 
 use crate::pair;
-use crate::rucio::{RucioSite, rucio_section};
+use crate::rucio::{ACCOUNT, RucioSite, rucio_section};
 use crate::support::{OpenSite, private, write};
 
 /// Artifacts of a run's first instalment.
@@ -243,6 +243,37 @@ impl<'s> Scene<'s> {
             let theirs = std::fs::read(self.a.site.root().join(file)).unwrap();
             assert!(ours == theirs, "{file}");
         }
+    }
+
+    /// Has site B act as the one account that may declare replicas bad under Rucio's generic policy.
+    pub(crate) fn as_root(&self) {
+        self.admit_to_root();
+        let config = self.b.site.config();
+        let text = std::fs::read_to_string(&config).unwrap();
+        let (own, root) = (format!("account = \"{ACCOUNT}\""), "account = \"root\"");
+        assert!(text.contains(&own));
+        write(&config, text.replace(&own, root).as_bytes());
+    }
+
+    /// Lets sites act as root.
+    fn admit_to_root(&self) {
+        let path = format!("/accounts/{}/identities", Rucio::ACCOUNT);
+        let identity = serde_json::json!({
+            "identity": ACCOUNT, "authtype": "USERPASS", "email": "root@localhost",
+            "password": "not-so-secret",
+        });
+        // It may have been done by another section.
+        self.server.rest("POST", &path, Some(&identity)).unwrap();
+    }
+
+    /// How often Rucio has heard of artifacts of a run, and as what.
+    pub(crate) fn heard(&self, run: &str) -> Vec<String> {
+        let sql = format!(
+            "select concat_ws(' ', substring(name from '[^/]*$'), state, count(*)) from bad_replicas \
+               where position('{run}/' in name) = 1 group by name, state order by 1"
+        );
+        let rows = self.server.sql(&sql).unwrap();
+        rows.into_iter().map(|row| row[0].clone()).collect()
     }
 
     pub(crate) fn open_b(&self) -> OpenSite {

@@ -37,6 +37,7 @@ mod removal_proofs;
 mod rounds;
 mod rucio_client;
 mod rucio_e2e;
+mod rucio_heal;
 mod rucio_publish;
 mod rucio_removal;
 mod rucio_server;
@@ -132,6 +133,8 @@ enum Task {
     RucioRemoval(rucio_removal::Arguments),
     /// Proof: a site comes to what Rucio says should be there, whatever it hears
     RucioSync,
+    /// Proof: what is lost behind Rucio's back is found, declared, carried again and confirmed by policy alone
+    RucioHeal,
     /// Proof: in the place of `ctrl_ingestd`, per-file messages become runs, whatever else comes
     Dropin,
     /// Proof: what Rucio and a configuration do not agree about is told before the daemon starts
@@ -177,6 +180,7 @@ fn main() -> ExitCode {
         Task::RucioPublish(arguments) => rucio_publish::run(arguments),
         Task::RucioRemoval(arguments) => rucio_removal::run(arguments),
         Task::RucioSync => rucio_sync::run(),
+        Task::RucioHeal => rucio_heal::run(),
         Task::Dropin => dropin::run(),
         Task::RucioClient => rucio_client::run(),
         Task::ConfigOnline => config_online::run(),

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::RepairError;
 use super::changed::unchanged;
-use super::declare::{Declared, declare};
+use super::declare::{Declared, Told, declare};
 use super::examine::{Depth, artifact, examine};
 use super::flow::{RepairPhase, RepairProgress};
 use super::plan::{Item, Left};
@@ -76,7 +76,7 @@ impl Acting<'_> {
         left.extend(more);
         let with_room = (items, &mut self.room);
         let (items, declared) = declare(scene, self.publishing, with_room, &mut left)?;
-        report.tell(&declared);
+        let items = self.to_be_replaced(items, &declared, &mut left);
         go_on(progress(RepairPhase::Declared))?;
         // Asking Rucio takes its time.
         let (items, more) = examine(scene, items, Depth::Plan)?;
@@ -94,6 +94,7 @@ impl Acting<'_> {
         go_on(progress(RepairPhase::Records))?;
         let ends = self.files((&noted, unchanged), report, progress)?;
         scene.datastore().sync().map_err(|e| scene.failed(e))?;
+        self.recall_moved(&noted, &ends)?;
         // What was not there in a root that went away meanwhile says nothing.
         self.check()?;
         go_on(progress(RepairPhase::Files))?;
@@ -103,7 +104,41 @@ impl Acting<'_> {
                 report.acts.entry(item.act).or_default().add(item.size);
             }
         }
+        report.tell(declared.values());
         go_on(progress(RepairPhase::Done(report.repaired())))
+    }
+
+    /// Leaves what stays where it is, for its file is Rucio's to replace, and Rucio is not going to.
+    fn to_be_replaced(
+        &self,
+        items: Vec<Item>,
+        declared: &Declared,
+        left: &mut Vec<Left>,
+    ) -> Vec<Item> {
+        let is_replaced = |item: &Item| {
+            item.act != RepairAct::Unstore
+                || self.aside(item).is_some()
+                || declared.get(&item.path) == Some(&Told::Bad)
+        };
+        let (replaced, kept): (Vec<_>, Vec<_>) = items.into_iter().partition(is_replaced);
+        left.extend(kept.into_iter().map(|item| Left {
+            path: item.path,
+            kind: item.kind,
+            why: "its file is Rucio's to replace, and was not declared bad".to_owned(),
+        }));
+        replaced
+    }
+
+    /// Takes back once more what was confirmed while its file was on its way: it has been looked at just before.
+    fn recall_moved(&self, noted: &[Noted], ends: &[RepairEnd]) -> Result<(), RepairError> {
+        let moved = noted.iter().zip(ends).filter(|((item, aside, _), end)| {
+            item.act == RepairAct::Unstore && aside.is_some() && end.done
+        });
+        let moved: Vec<&ArtifactPath> = moved.map(|((item, ..), _)| &item.path).collect();
+        if !moved.is_empty() {
+            (self.scene.registry()).recall_at(self.scene.root(), &moved)?;
+        }
+        Ok(())
     }
 
     /// Checks that this process may write, and that the root is still the one that was opened.
@@ -154,13 +189,13 @@ impl Acting<'_> {
             path: item.path.clone(),
             kind: item.kind,
             act: item.act,
-            detail: told(item, declared),
+            detail: item.detail.clone(),
             size: item.size,
             identity: item.identity,
             aside: aside.as_ref().map(ToString::to_string),
             account: self.order.account.to_owned(),
             begun_at: at,
-            declared: (declared.taken.get(&item.path)).map(|word| (*word).to_owned()),
+            declared: declared.get(&item.path).map(ToString::to_string),
         });
         let ids = (self.scene.ledger()).begin_repairs(&rows.collect::<Vec<_>>())?;
         let noted = items.into_iter().zip(asides).zip(ids);
@@ -248,14 +283,6 @@ impl Acting<'_> {
             return Ok(deleted.first().and_then(|one| not_deleted(*one)));
         }
         Ok(None)
-    }
-}
-
-/// What was found, and that Rucio did not take it for that where it did not.
-fn told(item: &Item, declared: &Declared) -> String {
-    match declared.refused.get(&item.path) {
-        Some(why) => format!("{}; not declared, for Rucio says `{why}`", item.detail),
-        None => item.detail.clone(),
     }
 }
 

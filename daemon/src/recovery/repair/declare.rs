@@ -4,8 +4,9 @@
 //! RSE that places files by an algorithm the replica is looked at where Rucio has it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use runsync_manifest::name::{ArtifactPath, RunKey};
+use runsync_manifest::name::{ArtifactPath, RseName, RunKey};
 
 use super::RepairError;
 use super::plan::{Item, Left};
@@ -15,41 +16,30 @@ use crate::ingest::differences;
 use crate::ledger::repairs::RepairAct;
 use crate::publish::{Declaration, PublishError, Publishing, ReplicaHere};
 use crate::registry::record::WaitingArtifact;
-use crate::rucio::Rucio;
+use crate::rucio::replicas::AVAILABLE;
+use crate::rucio::{Did, Rucio};
 
 /// What Rucio keeps as the reason.
 const REASON: &str = "runsync: it is not what its manifest says";
 
-/// What became of replicas that Rucio was told of, by artifact.
-#[derive(Debug, Default)]
-pub(super) struct Declared {
-    /// What those that Rucio took were declared to be.
-    pub(super) taken: BTreeMap<ArtifactPath, &'static str>,
-    /// Why Rucio did not take the others. They are repaired here all the same.
-    pub(super) refused: BTreeMap<ArtifactPath, String>,
+/// What Rucio was told of replicas, by artifact.
+pub(super) type Declared = BTreeMap<ArtifactPath, Told>;
+
+/// What Rucio was told of a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// It is bad: Rucio copies it anew.
+    Bad,
+    /// It is suspicious, for this account may not say more: Rucio counts it, and copies nothing.
+    Suspicious,
 }
 
-impl Declared {
-    fn of(
-        word: &'static str,
-        answers: impl IntoIterator<Item = (ArtifactPath, Option<String>)>,
-    ) -> Self {
-        let mut declared = Self::default();
-        for (path, refused) in answers {
-            match refused {
-                Some(why) => drop(declared.refused.insert(path, why)),
-                None => drop(declared.taken.insert(path, word)),
-            }
-        }
-        declared
-    }
-
-    fn extend(&mut self, more: Self) {
-        self.taken.extend(more.taken);
-        self.refused.extend(more.refused);
-        // An artifact of several runs may have been taken for one of them.
-        let taken = &self.taken;
-        self.refused.retain(|path, _| !taken.contains_key(path));
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bad => "bad",
+            Self::Suspicious => "suspicious",
+        })
     }
 }
 
@@ -71,10 +61,17 @@ pub(super) fn declare(
             named.for_each(|run| runs.entry(run.clone()).or_default().push(item));
         }
     }
-    let (mut declared, mut failed) = (Declared::default(), BTreeMap::new());
+    let (mut declared, mut failed) = (Declared::new(), BTreeMap::new());
     for (run, items) in runs {
         match declare_of(scene, (publishing, rucio), (&run, &items), room) {
-            Ok(done) => declared.extend(done),
+            Ok(answers) => {
+                for (path, answer) in answers {
+                    match answer {
+                        Ok(told) => drop(declared.insert(path, told)),
+                        Err(why) => drop(failed.insert(path, why)),
+                    }
+                }
+            }
             Err(Undeclared::Rucio(error)) => {
                 let why = format!("its replica cannot be declared: {}", error_chain(&error));
                 failed.extend(
@@ -109,6 +106,9 @@ pub(super) fn declare(
     Ok((stand, declared))
 }
 
+/// What Rucio was told of each replica, or why it has not taken that.
+type Answers = Vec<(ArtifactPath, Result<Told, String>)>;
+
 /// Why nothing of a run is declared.
 enum Undeclared {
     Rucio(PublishError),
@@ -127,25 +127,72 @@ fn declare_of(
     (publishing, rucio): (&Publishing, &Rucio),
     (run, items): (&RunKey, &[&Item]),
     room: &mut u64,
-) -> Result<Declared, Undeclared> {
+) -> Result<Answers, Undeclared> {
     let paths: Vec<ArtifactPath> = items.iter().map(|item| item.path.clone()).collect();
     let here = publishing.replicas_here(rucio, scene.root(), run, &paths)?;
     let replicas = damaged(scene, here, items).map_err(Undeclared::Here)?;
+    let (replicas, mut last) = with_others(scene, rucio, replicas)?;
     if replicas.is_empty() {
-        return Ok(Declared::default());
+        return Ok(last);
     }
     *room = room
         .checked_sub(replicas.len() as u64)
         .ok_or(Undeclared::TooMany)?;
     let declare = |how| publishing.declare(rucio, (scene.root(), run), &replicas, (how, REASON));
-    let (word, answers) = match declare(Declaration::Bad) {
+    let (told, answers) = match declare(Declaration::Bad) {
         Err(PublishError::MayNotDeclare { .. }) => {
-            ("suspicious", declare(Declaration::Suspicious)?)
+            (Told::Suspicious, declare(Declaration::Suspicious)?)
         }
-        answers => ("bad", answers?),
+        answers => (Told::Bad, answers?),
     };
-    let paths = replicas.into_iter().map(|replica| replica.path);
-    Ok(Declared::of(word, paths.zip(answers)))
+    let answers = replicas.into_iter().zip(answers);
+    last.extend(answers.map(|(replica, refused)| {
+        let answer = refused.map_or(Ok(told), |why| Err(not_taken(told, &why)));
+        (replica.path, answer)
+    }));
+    Ok(last)
+}
+
+/// The replicas that Rucio has available elsewhere too, and why the others are left: a file whose last replica is
+/// called bad is given up.
+fn with_others(
+    scene: &Scene<'_>,
+    rucio: &Rucio,
+    replicas: Vec<ReplicaHere>,
+) -> Result<(Vec<ReplicaHere>, Answers), Undeclared> {
+    let here = scene.flow.root().rse.as_ref().map(RseName::as_str);
+    let mut elsewhere = BTreeSet::new();
+    for some in replicas.chunks(rucio.config().bulk) {
+        let dids: Vec<&Did> = some.iter().map(|one| &one.suspect.did).collect();
+        let listed = rucio.replicas(&dids, None).map_err(PublishError::from)?;
+        for replica in listed {
+            let replica = replica.map_err(PublishError::from)?;
+            let mut states = replica.states.iter();
+            if states.any(|(rse, state)| Some(rse.as_str()) != here && state == AVAILABLE) {
+                elsewhere.insert(Did::new(&replica.scope, replica.name));
+            }
+        }
+    }
+    let has_other = |one: &ReplicaHere| elsewhere.contains(&one.suspect.did);
+    let (replicas, last): (Vec<_>, Vec<_>) = replicas.into_iter().partition(has_other);
+    let left = last.into_iter().map(|one| {
+        let why =
+            "Rucio has no other replica that is available: declared bad, it would be given up";
+        (one.path, Err(why.to_owned()))
+    });
+    Ok((replicas, left.collect()))
+}
+
+/// Why an artifact is left of which Rucio has not heard: forgotten all the same it would be waited for in vain,
+/// and no finding would tell.
+fn not_taken(told: Told, why: &str) -> String {
+    let next = match told {
+        Told::Bad => "",
+        Told::Suspicious => {
+            "; the account may not declare replicas bad, which Rucio takes by their names"
+        }
+    };
+    format!("Rucio does not take that its replica is {told}: {why}{next}")
 }
 
 /// Replicas that are certainly not what they should be where Rucio has them.
@@ -173,36 +220,4 @@ fn damaged(
         .into_iter()
         .filter(|one| certain.contains(&one.place))
         .collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answers(refused: &[(&str, Option<&str>)]) -> Declared {
-        let answers = refused.iter().map(|(path, why)| {
-            let path = path.parse().ok()?;
-            Some((path, why.map(str::to_owned)))
-        });
-        Declared::of("bad", answers.flatten())
-    }
-
-    fn paths<T>(of: &BTreeMap<ArtifactPath, T>) -> Vec<&str> {
-        of.keys().map(ArtifactPath::as_str).collect()
-    }
-
-    #[test]
-    fn only_what_rucio_took_is_declared() {
-        let declared = answers(&[("a", None), ("b", Some("Unknown replica")), ("c", None)]);
-        assert_eq!(paths(&declared.taken), ["a", "c"]);
-        assert_eq!(paths(&declared.refused), ["b"]);
-    }
-
-    #[test]
-    fn what_is_taken_for_one_run_is_not_refused() {
-        let mut declared = answers(&[("a", Some("Unknown replica")), ("b", None)]);
-        declared.extend(answers(&[("a", None), ("b", Some("Already declared"))]));
-        assert_eq!(paths(&declared.taken), ["a", "b"]);
-        assert!(declared.refused.is_empty());
-    }
 }

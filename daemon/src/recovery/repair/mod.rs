@@ -54,6 +54,6 @@ mod work;
 pub use self::error::RepairError;
 pub use self::flow::{RepairOrder, RepairPhase, RepairProgress, Repairing};
 pub use self::plan::{Extent, Left, RepairPlan, RootPlan};
-pub use self::report::{RepairReport, RootRepaired, Undeclared};
+pub use self::report::{RepairReport, RootRepaired};
 pub use self::restore::Restoration;
 pub use self::work::RepairWork;

@@ -49,7 +49,7 @@ pub(super) fn plan(
         ignored: false,
     };
     let scanned = scene.ledger().scan(scene.root(), "")?;
-    let scanned = scanned.and_then(|row| row.finished_at);
+    let scanned = scanned.and_then(|row| row.whole_begun_at);
     let mut after: Option<String> = None;
     let mut seen = 0;
     loop {
@@ -144,7 +144,7 @@ fn take(
     }))
 }
 
-/// Whether two passes that lie apart saw the same, and all of the root was gone through since the first of them:
+/// Whether two passes that lie apart saw the same, and a pass that began after the first of them went through all of the root:
 /// else nobody knows how much of it is amiss.
 fn is_ripe(scene: &Scene<'_>, finding: &DriftFinding, scanned: Option<Timestamp>) -> bool {
     let Some(since) = finding.unchanged_since else {

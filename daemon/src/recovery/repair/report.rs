@@ -3,22 +3,12 @@
 use std::collections::BTreeMap;
 
 use runsync_config::root::RootName;
-use runsync_manifest::name::ArtifactPath;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::declare::Declared;
+use super::declare::Told;
 use super::plan::{Extent, LEFT_NAMED, Left, RootPlan};
 use crate::ledger::repairs::RepairAct;
-
-/// A replica that Rucio was told of and did not take.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Undeclared {
-    /// Where its artifact lies here.
-    pub path: ArtifactPath,
-    /// What Rucio says.
-    pub why: String,
-}
 
 /// What was repaired in a root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,12 +23,11 @@ pub struct RootRepaired {
     pub notes: Vec<String>,
     /// What was done, and to how much.
     pub acts: BTreeMap<RepairAct, Extent>,
-    /// Replicas that were declared to Rucio, and that it took.
+    /// Replicas that were declared to Rucio, bad or suspicious.
     pub declared: u64,
-    /// Replicas that Rucio was told of and did not take; that keeps nothing from being repaired here.
-    pub undeclared: u64,
-    /// The first of these.
-    pub undeclared_named: Vec<Undeclared>,
+    /// Those of them that could only be declared suspicious, for the account may not declare replicas bad. Rucio
+    /// counts these, and copies none anew.
+    pub suspicious: u64,
     /// Repairs that had been begun before, and are finished now.
     pub finished: u64,
     /// Findings that have not been seen long enough.
@@ -62,8 +51,7 @@ impl RootRepaired {
             notes: plan.notes.clone(),
             acts: BTreeMap::new(),
             declared: 0,
-            undeclared: 0,
-            undeclared_named: Vec::new(),
+            suspicious: 0,
             finished: 0,
             unripe: plan.unripe,
             reported: plan.reported,
@@ -80,17 +68,11 @@ impl RootRepaired {
         }
     }
 
-    /// Counts what became of replicas that Rucio was told of.
-    pub(super) fn tell(&mut self, declared: &Declared) {
-        self.declared += declared.taken.len() as u64;
-        self.undeclared += declared.refused.len() as u64;
-        let room = LEFT_NAMED.saturating_sub(self.undeclared_named.len());
-        let named = declared.refused.iter().take(room);
-        self.undeclared_named
-            .extend(named.map(|(path, why)| Undeclared {
-                path: path.clone(),
-                why: why.clone(),
-            }));
+    pub(super) fn tell<'t>(&mut self, told: impl Iterator<Item = &'t Told>) {
+        for told in told {
+            self.declared += 1;
+            self.suspicious += u64::from(*told == Told::Suspicious);
+        }
     }
 
     /// How many artifacts were repaired.

@@ -85,8 +85,26 @@ fn detail(root: &RootRepaired) -> String {
     }
     let left = root.unripe + root.reported + root.left;
     format!(
-        "root {name}: {} repaired, {} declared to Rucio, {left} left",
+        "root {name}: {} repaired, {}, {left} left{}",
         root.repaired(),
-        root.declared
+        declared(root),
+        first_left(root)
+    )
+}
+
+/// The first that is left for another reason than time and policy.
+fn first_left(root: &RootRepaired) -> String {
+    root.left_named
+        .first()
+        .map_or_else(String::new, |left| format!("; {}: {}", left.path, left.why))
+}
+
+fn declared(root: &RootRepaired) -> String {
+    if root.suspicious == 0 {
+        return format!("{} declared to Rucio", root.declared);
+    }
+    format!(
+        "{} declared to Rucio ({} as suspicious alone, for the account may not declare replicas bad)",
+        root.declared, root.suspicious
     )
 }
