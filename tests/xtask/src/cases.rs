@@ -3,8 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-
 use crate::out::{grouped, say};
 use crate::verdict::{Outcome, Verdict};
 use crate::{process, workspace};
@@ -22,7 +20,7 @@ pub(crate) fn prove(
     target: &str,
     cases_bar: u64,
     settings: &[(&str, String)],
-) -> Result<Outcome> {
+) -> Outcome {
     prove_some(task, (target, ""), cases_bar, settings)
 }
 
@@ -32,7 +30,7 @@ pub(crate) fn prove_some(
     (target, tests): (&str, &str),
     cases_bar: u64,
     settings: &[(&str, String)],
-) -> Result<Outcome> {
+) -> Outcome {
     let start = Instant::now();
     let mut test = workspace::cargo();
     test.envs(settings.iter().map(|(name, value)| (name, value)))
@@ -49,12 +47,12 @@ pub(crate) fn prove_some(
         say!("error: {error:#}");
     }
     let tally = Tally::of(&table);
-    Ok(Outcome::Measured(verdict(
+    Outcome::Measured(verdict(
         task,
         (tally, cases_bar),
         ended.is_ok(),
         start.elapsed(),
-    )))
+    ))
 }
 
 /// How many cases there were.

@@ -37,20 +37,25 @@ pub(crate) fn crash(arguments: CrashArguments) -> Result<Outcome> {
         ("RUNSYNC_TEST_ROUNDS", arguments.rounds.to_string()),
         ("RUNSYNC_TEST_SEED", seed.to_string()),
     ];
-    prove("crash-removal", "crash_removal", CRASH_BAR, &settings)
+    Ok(prove(
+        "crash-removal",
+        "crash_removal",
+        CRASH_BAR,
+        &settings,
+    ))
 }
 
 /// Lets storage, permissions and databases fail at every step of a removal.
 pub(crate) fn faults() -> Result<Outcome> {
     ensure_root("it mounts file systems, and acts as other users")?;
     tools::ensure(&[UNSHARE])?;
-    prove("faults-removal", "faults_removal", FAULTS_BAR, &[])
+    Ok(prove("faults-removal", "faults_removal", FAULTS_BAR, &[]))
 }
 
 /// Lets two users of this machine remove from one root.
 pub(crate) fn accounts() -> Result<Outcome> {
     ensure_root("it acts as other users")?;
-    prove("two-accounts", "two_accounts", ACCOUNTS_BAR, &[])
+    Ok(prove("two-accounts", "two_accounts", ACCOUNTS_BAR, &[]))
 }
 
 fn ensure_root(why: &str) -> Result<()> {

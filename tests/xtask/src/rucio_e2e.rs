@@ -22,7 +22,7 @@ pub(crate) struct Faults {
 pub(crate) fn run() -> Result<Outcome> {
     harness::prepare()?;
     let test = "what_one_site_publishes_and_removes_the_other_has_and_loses";
-    prove_some("rucio-e2e", ("rucio_e2e", test), BAR, &[])
+    Ok(prove_some("rucio-e2e", ("rucio_e2e", test), BAR, &[]))
 }
 
 /// The same with trouble in it.
@@ -31,5 +31,10 @@ pub(crate) fn faults(arguments: Faults) -> Result<Outcome> {
     let settings = [("RUNSYNC_TEST_TROUBLED_WAYS", arguments.ways.to_string())];
     let test = "whatever_is_in_the_way_it_ends_the_same";
     let bar = BAR_FAULTS * arguments.ways;
-    prove_some("rucio-faults", ("rucio_e2e", test), bar, &settings)
+    Ok(prove_some(
+        "rucio-faults",
+        ("rucio_e2e", test),
+        bar,
+        &settings,
+    ))
 }

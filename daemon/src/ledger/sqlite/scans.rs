@@ -207,7 +207,7 @@ pub(super) fn findings(
     let mut page = Vec::new();
     for root in roots(connection, filter)? {
         let from = match after {
-            Some((last, _)) if root < last.as_str().to_owned() => continue,
+            Some((last, _)) if root.as_str() < last.as_str() => continue,
             Some((last, path)) if root == last.as_str() => crate::ledger::scans::after(path),
             Some(_) | None => String::new(),
         };

@@ -71,7 +71,7 @@ impl Syncing {
         if !order.roots.is_empty() {
             roots.retain(|(flow, _)| order.roots.contains(&flow.root().name));
         }
-        self.in_turn(&mut roots)?;
+        in_turn(&mut roots)?;
         let requests = order.requests.unwrap_or(u64::MAX);
         let time = order.time.unwrap_or(Duration::MAX);
         let mut budget = Budget::new(requests, time, progress);
@@ -91,25 +91,25 @@ impl Syncing {
         }
         Ok(reports)
     }
+}
 
-    /// First the root whose pass is under way, then those that were seen longest ago.
-    fn in_turn(&self, roots: &mut [(&Flow, &RseName)]) -> Result<(), SyncError> {
-        let mut turns = BTreeMap::new();
-        for (flow, _) in &*roots {
-            let (name, ledger) = (&flow.root().name, &flow.site().ledger);
-            let records = ledger.scan(name, DriftSide::Records.scope())?;
-            let replicas = ledger.scan(name, DriftSide::Replicas.scope())?;
-            let is_open = |row: &Option<ScanRow>| {
-                let position = row.as_ref().map(|row| &row.position);
-                position.is_some_and(Option::is_some)
-            };
-            let is_under_way = is_open(&records) || is_open(&replicas);
-            let finished = replicas.and_then(|row| row.finished_at);
-            turns.insert(name.clone(), (!is_under_way, finished));
-        }
-        roots.sort_by_key(|(flow, _)| turns.get(&flow.root().name).copied());
-        Ok(())
+/// First the root whose pass is under way, then those that were seen longest ago.
+fn in_turn(roots: &mut [(&Flow, &RseName)]) -> Result<(), SyncError> {
+    let mut turns = BTreeMap::new();
+    for (flow, _) in &*roots {
+        let (name, ledger) = (&flow.root().name, &flow.site().ledger);
+        let records = ledger.scan(name, DriftSide::Records.scope())?;
+        let replicas = ledger.scan(name, DriftSide::Replicas.scope())?;
+        let is_open = |row: &Option<ScanRow>| {
+            let position = row.as_ref().map(|row| &row.position);
+            position.is_some_and(Option::is_some)
+        };
+        let is_under_way = is_open(&records) || is_open(&replicas);
+        let finished = replicas.and_then(|row| row.finished_at);
+        turns.insert(name.clone(), (!is_under_way, finished));
     }
+    roots.sort_by_key(|(flow, _)| turns.get(&flow.root().name).copied());
+    Ok(())
 }
 
 impl RootSync<'_, '_> {
