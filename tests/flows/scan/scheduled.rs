@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use runsync::jobs::{Ending, GoOn, Job, JobStatus, JobWorker, NotBegun, Occasion, Work, statuses};
 use runsync::ledger::jobs::{JobOutcome, JobRow};
-use runsync::recovery::{RootScans, root_scans};
+use runsync::recovery::{Limits, Order, RootScans, root_scans};
 use runsync::worker::StepError;
 use runsync_config::jobs::Missed;
 
-use crate::scene::{DAY, PATHS, found, site_with};
+use crate::scene::{DAY, PATHS, found, order, scan, site_with};
 use crate::support::{OpenSite, TestSite, rename};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -300,4 +300,42 @@ fn a_job_whose_row_cannot_be_read_is_not_begun_and_nothing_of_it_is_forgotten() 
     assert!(matches!(refused, Err(NotBegun::Ledger(_))), "{refused:?}");
     outcome("done");
     assert_eq!(open.ledger().jobs().unwrap(), before);
+}
+
+#[test]
+fn a_pass_goes_on_though_others_have_read_less_of_it() {
+    let more = "checksum = \"sampled\"\nsample = \"50%\"";
+    let site = site("scan_period = \"8h\"", more);
+    let open = site.open();
+    let mut worker = worker(&open);
+    assert!(!worker.work(&always()).unwrap());
+    site.pass(HOUR);
+    assert!(worker.work(&always()).unwrap());
+    let begun = seen(&site, &open).pass_since;
+    let bare = Order {
+        limits: Limits {
+            objects: Some(1),
+            ..Limits::default()
+        },
+        ..order()
+    };
+    assert_eq!(scan(&open, &bare).counts.share, Some(0.0));
+    site.pass(HOUR * 2);
+    assert!(worker.work(&always()).unwrap());
+    let gone_on = seen(&site, &open);
+    assert_eq!((gone_on.pass_since, gone_on.met), (begun, 3));
+}
+
+#[test]
+fn a_root_that_was_never_scanned_is_behind_when_its_period_has_passed() {
+    let site = site("scan_period = \"8h\"", "");
+    let open = site.open();
+    assert!(!seen(&site, &open).behind);
+    site.pass(HOUR * 9);
+    assert!(seen(&site, &open).behind);
+    let mut worker = worker(&open);
+    assert!(!worker.work(&always()).unwrap());
+    site.pass(HOUR);
+    assert!(worker.work(&always()).unwrap());
+    assert!(!seen(&site, &open).behind, "its pass is under way");
 }
