@@ -24,7 +24,7 @@ use super::query::Path;
 use super::record::{Asking, Recorded};
 use super::surface::{Surface, blocking};
 use crate::error_chain::error_chain;
-use crate::jobs::{GoOn, JobStatus, Running, statuses};
+use crate::jobs::{GoOn, JobStatus, NotBegun, statuses};
 use crate::ledger::jobs::JobOutcome;
 use crate::loops::Loops;
 
@@ -156,7 +156,13 @@ fn perform(loops: &Loops, name: &JobName, go_on: &GoOn) -> JobEvent {
                 Problem::unavailable(format!("job `{name}` failed: {}", error_chain(&*error)));
             failed(&problem.hint("see the log; it is done again at its next time"))
         }
-        Err(Running) => {
+        Err(NotBegun::Ledger(error)) => {
+            let error = error_chain(&error);
+            let problem =
+                Problem::unavailable(format!("job `{name}` was not begun: the ledger: {error}"));
+            failed(&problem.hint("see the log; it is done at its next time"))
+        }
+        Err(NotBegun::Running) => {
             let problem = Problem::unavailable(format!("job `{name}` is under way already"));
             failed(&problem.hint("`runsync schedule list` shows since when"))
         }

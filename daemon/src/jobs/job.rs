@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use jiff::Timestamp;
 use runsync_config::jobs::{JobKind, JobName, Missed, Schedule};
@@ -44,10 +44,16 @@ pub trait Work: Send + Sync + Debug {
     fn run(&self, occasion: Occasion, go_on: &GoOn) -> Result<Ending, StepError>;
 }
 
-/// A job that is asked for while it is under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the job is under way")]
-pub struct Running;
+/// Why a job was not begun.
+#[derive(Debug, thiserror::Error)]
+pub enum NotBegun {
+    /// It is under way.
+    #[error("the job is under way")]
+    Running,
+    /// What was last made of it cannot be read: what is written down would count from nothing.
+    #[error("cannot read what was last made of the job")]
+    Ledger(#[from] LedgerError),
+}
 
 /// A job.
 #[derive(Debug)]
@@ -90,51 +96,80 @@ impl Job {
     }
 
     /// Settles what became of its times before this daemon began: a job that is new has none, and some are
-    /// not to be made up for. A mark that lies ahead was left by a clock that was wrong.
+    /// not to be made up for. One that was begun and has not ended died with its process.
     pub(super) fn arrive(&self) -> Result<(), LedgerError> {
+        let Some(_turn) = self.take() else {
+            return Ok(());
+        };
         let now = self.clock.now();
-        let row = self.row()?;
-        let Some(row) = row else {
+        let Some(row) = self.row()? else {
             return self.ledger.note_job(&JobRow::new(self.name.clone(), now));
         };
         let is_due = due::is_due(&self.at, row.mark, now);
-        if row.mark > now || (is_due && self.missed == Missed::Skip) {
+        let settled = closed(row.clone(), now);
+        let is_begun = settled.outcome == Some(JobOutcome::Interrupted);
+        if is_due && self.missed == Missed::Skip && !is_begun {
             info!(job = %self.name, since = %row.mark, "times that passed while nobody ran this job are skipped");
             return self.ledger.note_job(&JobRow { mark: now, ..row });
         }
         if is_due {
             info!(job = %self.name, since = %row.mark, "times that passed while nobody ran this job are made up for");
         }
-        Ok(())
+        if settled == row {
+            return Ok(());
+        }
+        self.ledger.note_job(&settled)
     }
 
     /// Whether one of its times has come that is not done with.
     pub(super) fn is_due(&self) -> Result<bool, LedgerError> {
-        let row = self.row()?;
-        Ok(row.is_some_and(|row| due::is_due(&self.at, row.mark, self.clock.now())))
+        let now = self.clock.now();
+        let Some(row) = self.row()? else {
+            return Ok(false);
+        };
+        if row.mark > now {
+            self.set_back(now)?;
+            return Ok(false);
+        }
+        Ok(due::is_due(&self.at, row.mark, now))
+    }
+
+    /// Takes back a mark that lies ahead: a clock that was wrong has left it, and no time would come for years.
+    fn set_back(&self, now: Timestamp) -> Result<(), LedgerError> {
+        let Some(_turn) = self.take() else {
+            return Ok(());
+        };
+        let Some(row) = self.row()?.filter(|row| row.mark > now) else {
+            return Ok(());
+        };
+        warn!(job = %self.name, until = %row.mark, "the clock was ahead when this job was done; its times count from now on");
+        self.ledger.note_job(&JobRow { mark: now, ..row })
+    }
+
+    /// The turn to do it; none where it is under way.
+    fn take(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.running.try_lock() {
+            Ok(turn) => Some(turn),
+            // It keeps nothing that a panic could have broken.
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Does work as this job, and writes down what comes of it.
     ///
     /// # Errors
     ///
-    /// [`Running`] where it is under way.
+    /// Where it is under way, or the ledger does not answer.
     pub fn perform(
         &self,
         work: impl FnOnce(Occasion) -> Result<Ending, StepError>,
-    ) -> Result<Result<Ending, StepError>, Running> {
-        let _running = match self.running.try_lock() {
-            Ok(running) => running,
-            // It keeps nothing that a panic could have broken.
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Err(Running),
-        };
+    ) -> Result<Result<Ending, StepError>, NotBegun> {
+        let _turn = self.take().ok_or(NotBegun::Running)?;
         let now = self.clock.now();
-        let mut row = self
-            .row()
-            .ok()
-            .flatten()
-            .unwrap_or_else(|| JobRow::new(self.name.clone(), now));
+        let row = self.row()?;
+        let row = row.unwrap_or_else(|| JobRow::new(self.name.clone(), now));
+        let mut row = closed(row, now);
         row.begun_at = Some(now);
         self.write(&row);
         let next = due::next(&self.at, now);
@@ -152,6 +187,8 @@ impl Job {
         let is_over = outcome != JobOutcome::Interrupted;
         JobRow {
             mark: if is_over { now } else { row.mark },
+            // The clock may have been set back meanwhile.
+            begun_at: row.begun_at.map(|begun| begun.min(now)),
             ended_at: Some(now),
             outcome: Some(outcome),
             detail: Some(detail),
@@ -177,5 +214,19 @@ impl Job {
                 warn!(job = %self.name, error, "cannot write down what came of a job");
             }
         }
+    }
+}
+
+/// A row that nobody is at: where it was begun and has not ended, its process died.
+fn closed(row: JobRow, now: Timestamp) -> JobRow {
+    if !row.is_open() {
+        return row;
+    }
+    JobRow {
+        begun_at: row.begun_at.map(|begun| begun.min(now)),
+        ended_at: Some(now),
+        outcome: Some(JobOutcome::Interrupted),
+        detail: Some("its process ended before it did".to_owned()),
+        ..row
     }
 }

@@ -12,7 +12,8 @@
 //!
 //! # What a crash leaves
 //!
-//! A job that was begun and has not ended, and whose times are not done with.
+//! A job that was begun and has not ended, and whose times are not done with: the next daemon calls it
+//! interrupted, and begins it again.
 
 mod due;
 
@@ -23,6 +24,6 @@ mod status;
 mod worker;
 
 pub use self::due::{is_due, next, overdue};
-pub use self::job::{Ending, GoOn, Job, Occasion, Running, Work};
+pub use self::job::{Ending, GoOn, Job, NotBegun, Occasion, Work};
 pub use self::status::{JobStatus, statuses};
 pub use self::worker::JobWorker;

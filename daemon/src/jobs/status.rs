@@ -32,7 +32,7 @@ pub struct JobStatus {
     pub next: Option<Timestamp>,
     /// Whether it was begun and has not ended.
     pub under_way: bool,
-    /// Whether it should have been begun some time ago.
+    /// Whether it should have been begun some time ago, or is broken off again and again.
     pub overdue: bool,
     /// When it was begun last.
     pub begun_at: Option<Timestamp>,
@@ -60,7 +60,7 @@ impl JobStatus {
             missed,
         } = job;
         let row = row.unwrap_or_else(|| JobRow::new(name, now));
-        let overdue = due::overdue(at, row.mark, row.begun_at, now);
+        let overdue = due::overdue(at, &row, now);
         Self {
             job: kind,
             at: at.to_string(),

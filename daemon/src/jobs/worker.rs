@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::job::{GoOn, Job, Running, Work};
+use super::job::{GoOn, Job, NotBegun, Work};
 use crate::error_chain::error_chain;
 use crate::ledger::jobs::JobOutcome;
 use crate::worker::{Next, Pulse, StepError, Worker};
@@ -47,7 +47,8 @@ impl JobWorker {
             return Ok(false);
         }
         match self.job.perform(|occasion| self.work.run(occasion, go_on)) {
-            Err(Running) => return Ok(false),
+            Err(NotBegun::Running) => return Ok(false),
+            Err(NotBegun::Ledger(error)) => return Err(error.into()),
             Ok(Ok(ending)) => self.tell(ending.outcome, &ending.detail),
             Ok(Err(error)) => {
                 let error = error_chain(&*error);

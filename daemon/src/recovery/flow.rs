@@ -56,19 +56,11 @@ impl Scanning {
     ) -> Result<Vec<Result<ScanReport, ScanError>>, ScanError> {
         let mut budget = Budget::new(order.limits, progress);
         let mut reports = Vec::new();
-        for (flow, known) in self.in_turn(order)? {
+        for flow in self.in_turn(order)? {
             if budget.is_spent() && !reports.is_empty() {
                 break;
             }
-            let share = match order.pace {
-                None => None,
-                Some(pace) => self.share(flow, known.as_ref(), pace)?,
-            };
-            if share == Some(0) {
-                continue;
-            }
-            budget.turn(share);
-            reports.push(self.scan_root(flow, known, order, &mut budget));
+            reports.extend(self.scan_root(flow, order, &mut budget).transpose());
         }
         Ok(reports)
     }
@@ -116,9 +108,9 @@ impl Scanning {
         Ok(runs.iter().map(|run| run.claims).sum())
     }
 
-    /// The roots that are meant, with how far their scans have come: those whose pass is under way, then
+    /// The roots that are meant: those whose pass is under way, then
     /// those that were never scanned, then the others, longest ago first.
-    fn in_turn(&self, order: &Order) -> Result<Vec<(&Flow, Option<ScanRow>)>, ScanError> {
+    fn in_turn(&self, order: &Order) -> Result<Vec<&Flow>, ScanError> {
         let mut turns = Vec::new();
         for flow in &self.flows {
             let name = &flow.root().name;
@@ -134,21 +126,31 @@ impl Scanning {
             let under_way = known.as_ref().is_some_and(|row| row.position.is_some());
             (!under_way, known.as_ref().map(|row| row.number))
         });
-        Ok(turns)
+        Ok(turns.into_iter().map(|(flow, _)| flow).collect())
     }
 
+    /// Scans one root; none where nothing of it is due.
     fn scan_root(
         &self,
         flow: &Flow,
-        known: Option<ScanRow>,
         order: &Order,
         budget: &mut Budget<'_>,
-    ) -> Result<ScanReport, ScanError> {
+    ) -> Result<Option<ScanReport>, ScanError> {
         let (root, site) = (flow.root(), flow.site());
         let busy = || ScanError::Busy {
             root: root.name.clone(),
         };
         let _turn = self.turns.take(&root.name).ok_or_else(busy)?;
+        // Others may have scanned it while the roots before it were.
+        let known = site.ledger.scan(&root.name, &order.scope())?;
+        let share = match order.pace {
+            None => None,
+            Some(pace) => self.share(flow, known.as_ref(), pace)?,
+        };
+        if share == Some(0) {
+            return Ok(None);
+        }
+        budget.turn(share);
         let whole = Span::below(order.below.as_ref());
         let checked = flow.datastore().check_identity();
         checked.map_err(|source| ScanError::Datastore {
@@ -185,7 +187,7 @@ impl Scanning {
         };
         let mut pass = Pass::new(&ground, row, budget)?;
         pass.go()?;
-        self.report(&ground, pass, whole)
+        self.report(&ground, pass, whole).map(Some)
     }
 
     fn report(
@@ -197,7 +199,7 @@ impl Scanning {
         let ledger = &ground.flow.site().ledger;
         let root = &ground.flow.root().name;
         let findings = match &ground.stretches {
-            Some(stretches) => ledger.drift_of_runs(root, &stretches.runs())?,
+            Some(stretches) => stretches.findings(&**ledger, root)?,
             None => ledger.drift_counts(&DriftFilter {
                 root: Some(root.clone()),
                 kind: None,
@@ -262,14 +264,16 @@ fn staleness(journal: &JournalRow, is_old: impl Fn(jiff::Timestamp) -> bool) -> 
     }
 }
 
-/// The pass to go on with: not one of which less was read than this scan is asked to.
+/// The pass to go on with: not one of which less was read than this scan is asked to. One of many scans that see
+/// everything in a period goes on all the same: else passes that are read differently would begin for ever anew.
 fn under_way(known: Option<ScanRow>, order: &Order) -> Result<Option<ScanRow>, ScanError> {
     let Some(row) = known.filter(|row| row.position.is_some() && !order.anew) else {
         return Ok(None);
     };
     let counts: ScanCounts = serde_json::from_str(&row.counts)?;
     let is_enough = |read: f64| read >= order.checks.share();
-    Ok(counts.share.is_none_or(is_enough).then_some(row))
+    let goes_on = order.pace.is_some() || counts.share.is_none_or(is_enough);
+    Ok(goes_on.then_some(row))
 }
 
 /// What tells how old files are.

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::report::ScanCounts;
 use crate::clock::later;
+use crate::ledger::record::ManifestState;
 use crate::ledger::scans::ScanRow;
 use crate::ledger::{Ledger, LedgerError};
 
@@ -81,8 +82,9 @@ pub struct RootScans {
     pub met: u64,
     /// Paths that the last whole pass met.
     pub whole: Option<u64>,
-    /// Whether more than its `scan_period` has passed since the pass under way began, or, where there is none,
-    /// since the last one went through.
+    /// Whether not all of it has been seen in time. A pass may take a `scan_period`, so one that is in time goes
+    /// through within two of them since the one before it began. A root that was never seen whole has one of
+    /// them from its first pass on; where there was none, from its first manifest or the daemon's first mark on.
     pub behind: bool,
 }
 
@@ -100,14 +102,34 @@ pub fn root_scans(
     for root in roots {
         let row = ledger.scan(&root.name, "")?;
         if row.is_some() || root.scan_period.is_some() {
-            scans.push(RootScans::of(root, row, now));
+            let first = if row.is_none() {
+                first_sign(root, ledger)?
+            } else {
+                None
+            };
+            scans.push(RootScans::of(root, row, first, now));
         }
     }
     Ok(scans)
 }
 
+/// When there was first something to see in a root that was never scanned, as far as is known: its first manifest,
+/// or when a daemon first took up its jobs.
+fn first_sign(root: &Root, ledger: &dyn Ledger) -> Result<Option<Timestamp>, LedgerError> {
+    let registered = Some(ManifestState::Registered);
+    let manifests = ledger.manifests_after(registered, Some(&root.name), None, 1)?;
+    if let Some(first) = manifests.first() {
+        return Ok(Some(first.decided_at));
+    }
+    Ok(ledger.jobs()?.iter().map(|job| job.mark).min())
+}
+
 impl RootScans {
-    fn of(root: &Root, row: Option<ScanRow>, now: Timestamp) -> Self {
+    fn of(root: &Root, row: Option<ScanRow>, first: Option<Timestamp>, now: Timestamp) -> Self {
+        let is_past = |from, times| {
+            let period = root.scan_period?.saturating_mul(times);
+            Some(later(from, period) < now)
+        };
         let Some(row) = row else {
             return Self {
                 root: root.name.clone(),
@@ -116,13 +138,15 @@ impl RootScans {
                 pass_since: None,
                 met: 0,
                 whole: None,
-                behind: false,
+                behind: first.is_none_or(|first| is_past(first, 1) == Some(true)),
             };
         };
         let standing = ScanStanding::from(row);
         let pass_since = standing.position.is_some().then_some(standing.begun_at);
-        let from = pass_since.or(standing.finished_at);
-        let is_over = |period| from.is_some_and(|from| later(from, period) < now);
+        let behind = match standing.seen_since {
+            Some(seen) => is_past(seen, 2),
+            None => is_past(standing.begun_at, 1),
+        };
         Self {
             root: standing.root,
             seen_since: standing.seen_since,
@@ -130,7 +154,7 @@ impl RootScans {
             pass_since,
             met: pass_since.map_or(0, |_| standing.counts.objects),
             whole: standing.whole_objects,
-            behind: root.scan_period.is_some_and(is_over),
+            behind: behind == Some(true),
         }
     }
 }

@@ -8,12 +8,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 
 use jiff::Timestamp;
+use runsync_config::root::RootName;
 use runsync_manifest::name::{ArtifactPath, RunKey, RunName};
 
 use super::ScanError;
 use super::order::RunScope;
 use crate::ingest::Flow;
-use crate::ledger::scans::Span;
+use crate::ledger::Ledger;
+use crate::ledger::scans::{DriftFilter, DriftKind, DriftSide, Span};
 use crate::sorting::{self, Sorted, Sorter};
 
 /// Paths held in memory, in bytes; the rest goes to disk.
@@ -70,6 +72,43 @@ impl Stretches {
             strays: strays.sort()?,
             runs: keys.into_iter().map(|key| key.name).collect(),
         })
+    }
+
+    /// How much there is of what was found here, whichever run it is written down of: an artifact may be of
+    /// several, and the names of some lie below those of others.
+    pub(super) fn findings(
+        &self,
+        ledger: &dyn Ledger,
+        root: &RootName,
+    ) -> Result<Vec<(DriftKind, u64)>, ScanError> {
+        let filter = DriftFilter {
+            root: Some(root.clone()),
+            kind: None,
+            side: Some(DriftSide::Datastore),
+            span: Span::all(),
+            ignored: false,
+        };
+        let mut counts: Vec<_> = DriftKind::ALL.into_iter().map(|kind| (kind, 0)).collect();
+        let mut strays = self.strays.cursor()?;
+        let (mut stray, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let page = ledger.drift(&filter, after.as_deref().map(|path| (root, path)), PAGE)?;
+            for finding in &page {
+                let path = finding.path.as_str();
+                while stray.as_slice() < path.as_bytes() {
+                    let Some(next) = strays.next()? else { break };
+                    stray = next.to_vec();
+                }
+                if self.folders.hold(path) || stray == path.as_bytes() {
+                    let of_kind = counts.iter_mut().filter(|(kind, _)| *kind == finding.kind);
+                    of_kind.for_each(|(_, count)| *count += 1);
+                }
+            }
+            if page.len() < PAGE {
+                return Ok(counts);
+            }
+            after = page.last().map(|last| last.path.to_string());
+        }
     }
 
     /// Names of the runs.

@@ -22,7 +22,7 @@ use crate::clock::later;
 use crate::error_chain::error_chain;
 use crate::ingest::SiteParts;
 use crate::ingest::waits_since;
-use crate::jobs::{Ending, Job};
+use crate::jobs::{Ending, Job, NotBegun};
 use crate::ledger::jobs::JobOutcome;
 use crate::rucio::Rucio;
 use crate::telemetry::rucio as telemetry;
@@ -186,7 +186,11 @@ impl SyncWorker {
             }
         });
         match (ended, failed) {
-            (Err(_), _) | (Ok(_), None) => Ok(()),
+            (Err(NotBegun::Running), _) | (Ok(_), None) => Ok(()),
+            (Err(NotBegun::Ledger(error)), _) => {
+                self.due.set();
+                Err(error.into())
+            }
             (Ok(_), Some(error)) => {
                 self.due.set();
                 Err(error)

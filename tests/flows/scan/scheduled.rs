@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use runsync::jobs::{Ending, GoOn, Job, JobStatus, JobWorker, Occasion, Work, statuses};
-use runsync::ledger::jobs::JobOutcome;
-use runsync::recovery::{RootScans, root_scans};
+use runsync::jobs::{Ending, GoOn, Job, JobStatus, JobWorker, NotBegun, Occasion, Work, statuses};
+use runsync::ledger::jobs::{JobOutcome, JobRow};
+use runsync::recovery::{Limits, Order, RootScans, root_scans};
 use runsync::worker::StepError;
 use runsync_config::jobs::Missed;
 
-use crate::scene::{DAY, PATHS, found, site_with};
+use crate::scene::{DAY, PATHS, found, order, scan, site_with};
 use crate::support::{OpenSite, TestSite, rename};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -203,18 +203,139 @@ fn everything_is_seen_in_the_period_a_share_at_a_time() {
     assert_eq!((caught_up.pass_since, caught_up.behind), (None, false));
 }
 
+/// Changes what is written down of the job.
+fn rewrite(open: &OpenSite, change: impl FnOnce(&mut JobRow)) {
+    let mut row = open.ledger().jobs().unwrap().remove(0);
+    change(&mut row);
+    open.ledger().note_job(&row).unwrap();
+}
+
 #[test]
 fn a_job_of_a_clock_that_was_ahead_is_done_again() {
+    let ahead = jiff::SignedDuration::from_hours(24 * 400);
+    for again in [false, true] {
+        let site = site("", "");
+        let open = site.open();
+        let mut worker = worker(&open);
+        assert!(!worker.work(&always()).unwrap());
+        rewrite(&open, |row| row.mark = site.now() + ahead);
+        assert!(status(&site, &open).overdue);
+        if again {
+            worker = self::worker(&open);
+        }
+        assert!(!worker.work(&always()).unwrap());
+        assert!(!status(&site, &open).overdue);
+        site.pass(HOUR);
+        assert!(worker.work(&always()).unwrap(), "begun again: {again}");
+    }
+}
+
+/// What a kill leaves of a job that was begun now.
+fn kill(site: &TestSite, open: &OpenSite) {
+    rewrite(open, |row| {
+        row.begun_at = Some(site.now());
+        row.ended_at = None;
+    });
+}
+
+#[test]
+fn a_job_that_was_broken_off_is_not_skipped() {
+    let site = site("", "missed = \"skip\"");
+    let open = site.open();
+    assert!(!worker(&open).work(&always()).unwrap());
+    site.pass(HOUR);
+    let stops: GoOn = Arc::new(|| ControlFlow::Break(()));
+    let job = Arc::clone(&open.assembly.jobs[0].job);
+    let work = Arc::clone(&open.assembly.jobs[0].work);
+    let ended = job.perform(|occasion| work.run(occasion, &stops));
+    assert_eq!(ended.unwrap().unwrap().outcome, JobOutcome::Interrupted);
+    assert!(worker(&open).work(&always()).unwrap(), "it was stopped");
+    assert_eq!(status(&site, &open).runs, 1);
+    site.pass(HOUR);
+    kill(&site, &open);
+    assert!(worker(&open).work(&always()).unwrap(), "it was killed");
+    assert_eq!(status(&site, &open).runs, 2);
+}
+
+#[test]
+fn a_job_whose_process_dies_each_time_is_not_under_way_and_overdue() {
     let site = site("", "");
     let open = site.open();
-    let mut row = open.ledger().jobs().unwrap();
-    assert!(row.is_empty());
     assert!(!worker(&open).work(&always()).unwrap());
-    row = open.ledger().jobs().unwrap();
-    row[0].mark = site.now() + jiff::SignedDuration::from_hours(24 * 400);
-    open.ledger().note_job(&row[0]).unwrap();
+    site.pass(HOUR);
+    kill(&site, &open);
+    assert!(status(&site, &open).under_way);
+    let no: GoOn = Arc::new(|| ControlFlow::Break(()));
+    assert!(!worker(&open).work(&no).unwrap());
+    let died = status(&site, &open);
+    assert_eq!((died.under_way, died.runs), (false, 0));
+    assert_eq!(died.outcome, Some(JobOutcome::Interrupted));
+    assert!(!died.overdue, "it is begun again soon");
+    site.pass(HOUR * 2);
+    kill(&site, &open);
+    assert!(!worker(&open).work(&no).unwrap());
+    assert!(status(&site, &open).overdue);
+    assert!(worker(&open).work(&always()).unwrap());
+    assert!(!status(&site, &open).overdue);
+}
+
+#[test]
+fn a_job_whose_row_cannot_be_read_is_not_begun_and_nothing_of_it_is_forgotten() {
+    let site = site("", "");
+    let open = site.open();
     let mut worker = worker(&open);
     assert!(!worker.work(&always()).unwrap());
     site.pass(HOUR);
     assert!(worker.work(&always()).unwrap());
+    let before = open.ledger().jobs().unwrap();
+    let ledger = site.folder.path().join("state/ledger.sqlite3");
+    let outcome = |word: &str| {
+        let database = rusqlite::Connection::open(&ledger).unwrap();
+        let changed = database.execute("UPDATE job SET outcome = ?1", [word]);
+        assert_eq!(changed.unwrap(), 1);
+    };
+    outcome("odd");
+    let job = &open.assembly.jobs[0].job;
+    let refused = job.perform(|_| unreachable!("it is not begun"));
+    assert!(matches!(refused, Err(NotBegun::Ledger(_))), "{refused:?}");
+    outcome("done");
+    assert_eq!(open.ledger().jobs().unwrap(), before);
+}
+
+#[test]
+fn a_pass_goes_on_though_others_have_read_less_of_it() {
+    let more = "checksum = \"sampled\"\nsample = \"50%\"";
+    let site = site("scan_period = \"8h\"", more);
+    let open = site.open();
+    let mut worker = worker(&open);
+    assert!(!worker.work(&always()).unwrap());
+    site.pass(HOUR);
+    assert!(worker.work(&always()).unwrap());
+    let begun = seen(&site, &open).pass_since;
+    let bare = Order {
+        limits: Limits {
+            objects: Some(1),
+            ..Limits::default()
+        },
+        ..order()
+    };
+    assert_eq!(scan(&open, &bare).counts.share, Some(0.0));
+    site.pass(HOUR * 2);
+    assert!(worker.work(&always()).unwrap());
+    let gone_on = seen(&site, &open);
+    assert_eq!((gone_on.pass_since, gone_on.met), (begun, 3));
+}
+
+#[test]
+fn a_root_that_was_never_scanned_is_behind_when_its_period_has_passed() {
+    let site = site("scan_period = \"8h\"", "");
+    let open = site.open();
+    assert!(!seen(&site, &open).behind);
+    site.pass(HOUR * 9);
+    assert!(seen(&site, &open).behind);
+    let mut worker = worker(&open);
+    assert!(!worker.work(&always()).unwrap());
+    site.pass(HOUR);
+    assert!(worker.work(&always()).unwrap());
+    assert!(!seen(&site, &open).behind, "its pass is under way");
 }

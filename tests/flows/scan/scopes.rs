@@ -39,6 +39,23 @@ fn two_runs() -> (TestSite, OpenSite) {
     (site, open)
 }
 
+/// Two runs more: one whose name lies below that of the first, and one that shares an artifact with it.
+fn nested_runs() -> (TestSite, OpenSite) {
+    let site = site();
+    let inner = ["shared", "u/test/run/inner/1"];
+    for path in inner {
+        site.put(path, &bytes(path));
+    }
+    site.place(&manifest(&site, "u/test/run/inner", "1-1", 30, &inner));
+    site.place(&manifest(&site, "u/test/second", "1-1", 40, &inner[..1]));
+    let mut open = site.open();
+    open.work();
+    open.confirm();
+    assert_eq!(open.registry().waiting_runs().unwrap(), []);
+    site.pass(DAY * 2);
+    (site, open)
+}
+
 fn lose(site: &TestSite, paths: &[&str]) {
     for path in paths {
         fs::remove_file(site.root().join(path)).unwrap();
@@ -173,4 +190,16 @@ fn a_root_is_scanned_by_one_scan_at_a_time() {
     assert!(reports.unwrap()[0].as_ref().unwrap().whole);
     assert_eq!(within.unwrap(), "root `main` is being scanned already");
     assert!(scanning.under_way().is_empty());
+}
+
+/// An artifact that two runs name, and a run whose name lies below that of another, are of both.
+#[test]
+fn what_is_found_of_a_run_is_told_whichever_run_it_is_written_down_of() {
+    let (site, open) = nested_runs();
+    lose(&site, &["shared", "u/test/run/inner/1"]);
+    for (run, lost) in [(RUN, 1), ("u/test/run/inner", 2), ("u/test/second", 1)] {
+        let report = scan(&open, &of_runs(&[run]));
+        assert_eq!(report.findings.get(&Lost), Some(&lost), "{run}");
+        assert!(!report.is_well(), "{run}");
+    }
 }
