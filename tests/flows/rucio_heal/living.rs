@@ -202,7 +202,11 @@ impl<'s> Living<'s> {
             assert_eq!(self.exists(number), Presence::Yes);
             let theirs = std::fs::read(self.scene.a.site.root().join(self.path(number))).unwrap();
             for place in [self.own(number), self.rucios(number)] {
-                assert!(std::fs::read(&place).unwrap() == theirs, "{place:?}");
+                assert!(
+                    std::fs::read(&place).unwrap() == theirs,
+                    "{}",
+                    place.display()
+                );
             }
         }
         assert!(self.scene.is_available(&self.run, FILES));
