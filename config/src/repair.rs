@@ -10,6 +10,7 @@ use crate::duration;
 use crate::problem::Reason;
 use crate::ratio::Ratio;
 use crate::raw::Section;
+use crate::sync::Declare;
 use crate::value::{Value, word};
 
 /// What is away for a day was not just being mended.
@@ -118,9 +119,11 @@ pub struct Repair {
     pub dark: Dark,
     /// About what is corrupt.
     pub corrupt: Corrupt,
+    /// What Rucio is told of the replicas of what is lost or corrupt.
+    pub declare: Declare,
     /// The share of a root's records above which nothing is repaired there.
     pub share_max: Ratio,
-    /// Artifacts of one repair that need no approval.
+    /// Artifacts that are repaired without approval while two passes must lie apart.
     pub artifacts_max: u64,
     /// Their bytes.
     #[serde(serialize_with = "bytes")]
@@ -136,6 +139,7 @@ impl Default for Repair {
             claimed: Claimed::Report,
             dark: Dark::Report,
             corrupt: Corrupt::Report,
+            declare: Declare::Bad,
             share_max: SHARE_MAX,
             artifacts_max: ARTIFACTS_MAX,
             bytes_max: BYTES_MAX,
@@ -154,6 +158,7 @@ impl Repair {
             claimed: section.or("claimed", usual.claimed),
             dark: section.or("dark", usual.dark),
             corrupt: section.or("corrupt", usual.corrupt),
+            declare: section.or("declare", usual.declare),
             share_max: section.or("share_max", usual.share_max),
             artifacts_max: section.or("artifacts_max", usual.artifacts_max),
             bytes_max: section.or("bytes_max", Bytes(usual.bytes_max)).0,

@@ -17,6 +17,14 @@ pub fn later(than: Timestamp, by: Duration) -> Timestamp {
         .unwrap_or(Timestamp::MAX)
 }
 
+/// A time moved back; the beginning of time where it would lie before.
+pub fn earlier(than: Timestamp, by: Duration) -> Timestamp {
+    SignedDuration::try_from(by)
+        .ok()
+        .and_then(|by| than.checked_sub(by).ok())
+        .unwrap_or(Timestamp::MIN)
+}
+
 /// Tells the time.
 pub trait Clock: Send + Sync + std::fmt::Debug {
     /// Now, in UTC.

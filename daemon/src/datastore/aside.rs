@@ -55,6 +55,9 @@ pub enum Moved {
     Taken,
     /// Storage refused.
     Failed(StorageFault),
+    /// Another file that came to lie there in that moment was moved, and could not be put back: it lies where the
+    /// one that was meant was to go.
+    Astray,
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Barrier, Mutex, MutexGuard};
 
 use runsync_manifest::name::ArtifactPath;
 
@@ -27,6 +27,7 @@ pub struct Faulty<D> {
     failures: AtomicU64,
     paths: Mutex<HashSet<String>>,
     omitted: Mutex<HashSet<String>>,
+    held: Mutex<Option<(String, Arc<Barrier>)>>,
 }
 
 impl<D: Datastore> Faulty<D> {
@@ -38,6 +39,7 @@ impl<D: Datastore> Faulty<D> {
             failures: AtomicU64::new(0),
             paths: Mutex::default(),
             omitted: Mutex::default(),
+            held: Mutex::default(),
         }
     }
 
@@ -61,6 +63,21 @@ impl<D: Datastore> Faulty<D> {
     /// [`heal`](Self::heal): as a store whose listings lag behind does.
     pub fn omit(&self, path: &str) {
         lock(&self.omitted).insert(path.to_owned());
+    }
+
+    /// Holds up whoever looks next at the file at `path`, once it has seen it: it waits at the barrier when it has,
+    /// and again before it goes on.
+    pub fn hold(&self, path: &str, barrier: Arc<Barrier>) {
+        *lock(&self.held) = Some((path.to_owned(), barrier));
+    }
+
+    fn hold_up(&self, paths: &[&ArtifactPath]) {
+        let is_seen = |(path, _): &mut (String, _)| paths.iter().any(|one| one.as_str() == path);
+        let held = lock(&self.held).take_if(is_seen);
+        if let Some((_, barrier)) = held {
+            barrier.wait();
+            barrier.wait();
+        }
     }
 
     /// How many failures are still to come.
@@ -151,6 +168,7 @@ impl<D: Datastore> Datastore for Faulty<D> {
     fn look(&self, paths: &[&ArtifactPath]) -> Result<Vec<Look>, DatastoreError> {
         self.pass("look at", ".")?;
         let mut looks = self.root.look(paths)?;
+        self.hold_up(paths);
         let broken = self.paths();
         for (look, path) in looks.iter_mut().zip(paths) {
             if broken.contains(path.as_str()) {

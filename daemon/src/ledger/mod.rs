@@ -49,7 +49,7 @@ use crate::ledger::record::{
     Finding, Hint, HintKind, Location, MadeName, ManifestRow, ManifestState, NewHint, NewPoison,
     NewRequest, Poison, Publication, PublicationState, RequestRow, RuleEnding, SyncMarks, SyncPass,
 };
-use crate::ledger::repairs::{NewRepair, RepairEnd, RepairRow, Watch, WhichRepairs};
+use crate::ledger::repairs::{NewRepair, RepairEnd, RepairRow, Repaired, Watch, WhichRepairs};
 use crate::ledger::scans::{Drift, DriftFilter, DriftFinding, DriftKind, Ignored, ScanRow, Span};
 pub use crate::ledger::sqlite::{SqliteLease, SqliteLedger};
 
@@ -398,6 +398,9 @@ pub trait Ledger: Send + Sync + Debug {
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<RepairRow>, LedgerError>;
+
+    /// How much was repaired, or begun to be, since a time, without approval.
+    fn repaired_since(&self, since: Timestamp) -> Result<Repaired, LedgerError>;
 
     /// Notes that the file of a repair was brought back from quarantine.
     fn note_restored(&self, id: u64, at: Timestamp) -> Result<(), LedgerError>;

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::conformance::{Open, Site};
 use super::scan_conformance::{all, at, drift, found, pass, root};
-use crate::ledger::repairs::{NewRepair, RepairAct, RepairEnd, Watch, WhichRepairs};
+use crate::ledger::repairs::{NewRepair, RepairAct, RepairEnd, Repaired, Watch, WhichRepairs};
 use crate::ledger::scans::DriftKind;
 
 const DAY: i64 = 24 * 60 * 60;
@@ -66,6 +66,7 @@ pub(crate) fn repairs_are_noted_before_and_after(open: &Open) {
         account: "alice".to_owned(),
         begun_at: at(2),
         declared: Some("bad".to_owned()),
+        approved: path == "c",
     };
     let ids = ledger.begin_repairs(&[new("a"), new("b")]).unwrap();
     let (one, other) = (root("one"), root("other"));
@@ -78,6 +79,9 @@ pub(crate) fn repairs_are_noted_before_and_after(open: &Open) {
     );
     let ends = [(ids[0], true), (ids[1], false)].map(|(id, done)| RepairEnd { id, done });
     ledger.end_repairs(&ends, at(3)).unwrap();
+    // Told late and again, it changes nothing.
+    let late = [(ids[0], false)].map(|(id, done)| RepairEnd { id, done });
+    ledger.end_repairs(&late, at(4)).unwrap();
     let left = found(ledger, &all());
     assert_eq!((left.len(), left[0].path.as_str()), (1, "b"));
     assert_eq!(count(WhichRepairs::Begun(&one)), 0);
@@ -91,6 +95,14 @@ pub(crate) fn repairs_are_noted_before_and_after(open: &Open) {
             .unwrap(),
         []
     );
+    ledger.begin_repairs(&[new("c")]).unwrap();
+    let unasked = Repaired {
+        artifacts: 1,
+        bytes: 7,
+        declared: 1,
+    };
+    assert_eq!(ledger.repaired_since(at(2)).unwrap(), unasked);
+    assert_eq!(ledger.repaired_since(at(3)).unwrap(), Repaired::default());
     ledger.note_restored(ids[0], at(4)).unwrap();
     assert_eq!(
         (count(WhichRepairs::Done), count(WhichRepairs::Aside)),

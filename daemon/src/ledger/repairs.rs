@@ -47,6 +47,14 @@ impl RepairAct {
         Self::Unstore,
     ];
 
+    /// Whether it takes records back: what Rucio has to know of.
+    pub const fn takes_records_back(self) -> bool {
+        match self {
+            Self::Forget | Self::Unstore => true,
+            Self::Register | Self::Quarantine | Self::Delete => false,
+        }
+    }
+
     /// Its name.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -103,6 +111,19 @@ pub struct NewRepair {
     pub begun_at: Timestamp,
     /// What its replica was declared to Rucio to be.
     pub declared: Option<String>,
+    /// Whether somebody approved of the very plan.
+    pub approved: bool,
+}
+
+/// How much was repaired without approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Repaired {
+    /// Artifacts.
+    pub artifacts: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Of these artifacts, those whose replica was declared to Rucio.
+    pub declared: u64,
 }
 
 /// The repair of one artifact.

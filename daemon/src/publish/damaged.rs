@@ -5,6 +5,8 @@
 //! RSE that places files by an algorithm that is another name than the artifact's. Rucio is asked before
 //! that look: a file that is still being carried is there before it is listed as available.
 
+use std::collections::BTreeSet;
+
 use runsync_config::root::RootName;
 use runsync_manifest::name::{ArtifactPath, RseName, RunKey};
 
@@ -13,7 +15,7 @@ use super::flow::{PublishRoot, Publishing};
 use super::place::Placing;
 use crate::rucio::declare::Suspect;
 use crate::rucio::permissions::Act;
-use crate::rucio::replicas::AVAILABLE;
+use crate::rucio::replicas::{AVAILABLE, Anywhere};
 use crate::rucio::{Did, Rucio};
 
 /// What a replica is declared to be.
@@ -85,6 +87,38 @@ impl Publishing {
         self.are_no_others(&placing, &here)?;
         here.sort_by(|one, other| one.place.cmp(&other.place));
         Ok(here)
+    }
+
+    /// Those of a run's artifacts that Rucio knows, and of which it has no replica at a root's RSE in whatever state.
+    /// What it does not know at all is not among them.
+    ///
+    /// # Errors
+    ///
+    /// Where Rucio or ledger fails.
+    pub fn gone_from_here(
+        &self,
+        rucio: &Rucio,
+        root: &RootName,
+        run: &RunKey,
+        paths: &[ArtifactPath],
+    ) -> Result<BTreeSet<ArtifactPath>, PublishError> {
+        let (_, rse) = self.root_and_rse(root, run)?;
+        let (mut known, mut here) = (BTreeSet::new(), BTreeSet::new());
+        for scope in self.scopes(rucio, run)? {
+            let dids: Vec<Did> = paths
+                .iter()
+                .map(|path| Did::new(&scope, path.as_str()))
+                .collect();
+            let dids: Vec<&Did> = dids.iter().collect();
+            for chunk in dids.chunks(rucio.config().bulk) {
+                for replica in rucio.replicas(chunk, None)? {
+                    known.extend(replica?.name.parse::<ArtifactPath>());
+                }
+            }
+            let had = rucio.had_at(rse, &dids, Anywhere::Yes)?;
+            here.extend(had.iter().filter_map(|did| did.name.parse().ok()));
+        }
+        Ok(&known - &here)
     }
 
     /// Checks that no replica lies in the place of another dataset's artifact: what is copied anew would take it.

@@ -9,7 +9,7 @@ use runsync::clock::{Clock, ManualClock, SystemClock};
 use serde_json::Value;
 
 use crate::process::text;
-use crate::scene::{PATHS, full, manifest, scan};
+use crate::scene::{PATHS, RUN, full, manifest, scan};
 use crate::site::{EVERYTHING, LATER, presence};
 use crate::support::TestSite;
 
@@ -91,6 +91,11 @@ fn a_corrupt_file_is_listed_aside_and_brought_back() {
         (&row["path"], &row["act"]),
         (&PATHS[5].into(), &"unstore".into())
     );
+    // What a dataset names is not given the wrong file again.
+    let named = site.run_command(&["repair", "bring-back", PATHS[5]]);
+    assert_eq!(named.status.code(), Some(1));
+    assert!(text(&named.stderr).contains("look at the other one where it lies"));
+    site.answer(&["remove-runs", RUN, "--yes", "--direct"]);
     let back = site.answer(&["repair", "bring-back", PATHS[5]]);
     assert!(back.contains("back"), "{back}");
     assert_eq!(fs::read(site.root().join(PATHS[5])).unwrap(), b"short");

@@ -24,6 +24,10 @@ mod site;
 
 mod acts;
 
+mod late;
+
+mod limits;
+
 mod passed_over;
 
 mod commands;

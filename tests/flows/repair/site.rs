@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runsync::ingest::flow::{Flow, SiteParts};
-use runsync::recovery::repair::{RepairOrder, RepairPlan, RepairReport, Repairing};
+use runsync::recovery::repair::{RepairOrder, RepairPhase, RepairPlan, RepairReport, Repairing};
 
 use runsync::registration_lock::RegistrationLock;
 
@@ -28,7 +28,16 @@ pub(crate) fn site() -> TestSite {
 
 /// The same with more TOML of its root.
 pub(crate) fn with_root(root: &str) -> TestSite {
-    let site = site_with(&format!("{root}\n{EVERYTHING}"), DAY * 2);
+    configured(&format!("{root}\n{EVERYTHING}"))
+}
+
+/// The same whose limits are other.
+pub(crate) fn with_limits(limits: &str) -> TestSite {
+    configured(&EVERYTHING.replace("share_max", &format!("{limits}\nshare_max")))
+}
+
+fn configured(toml: &str) -> TestSite {
+    let site = site_with(toml, DAY * 2);
     // Enough beside for some to be harmed.
     let paths: Vec<String> = (21..37).map(|number| format!("u/more/{number}")).collect();
     let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
@@ -148,4 +157,15 @@ pub(crate) fn repairing_of(
     let flow = Flow::new(parts, configured, datastore);
     let publishing = Arc::clone(&open.assembly.publishing);
     Repairing::new(vec![flow], publishing, site.site().repair)
+}
+
+/// Breaks a repair off at its first step of that kind.
+pub(crate) fn stop_at(at: RepairPhase) -> impl FnMut(RepairPhase) -> ControlFlow<()> {
+    move |phase| {
+        if phase == at {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
 }

@@ -32,6 +32,7 @@ use runsync_manifest::name::{ArtifactPath, RunKey};
 use rustix::fs::{Mode, OFlags, fstat, open, syncfs};
 
 use self::handle::{FOLDER, LISTABLE, look_in, look_of, open_below, open_regular};
+use self::moving::Way;
 use self::walk::LocalWalk;
 use super::manifest_path::check_manifest_path;
 use super::repository_file::{BYTES_MAX, REPOSITORY_FILE};
@@ -179,7 +180,12 @@ impl Datastore for LocalRoot {
 
     fn set_aside(&self, artifact: ToDelete<'_>, to: &Aside) -> Result<Moved, DatastoreError> {
         let from = artifact.path.as_str();
-        moving::rename(&self.handle, (from, artifact.identity), to.as_str())
+        moving::rename(
+            &self.handle,
+            (from, artifact.identity),
+            to.as_str(),
+            Way::Aside,
+        )
     }
 
     fn bring_back(
@@ -188,7 +194,12 @@ impl Datastore for LocalRoot {
         identity: FileIdentity,
         to: &ArtifactPath,
     ) -> Result<Moved, DatastoreError> {
-        moving::rename(&self.handle, (from.as_str(), identity), to.as_str())
+        moving::rename(
+            &self.handle,
+            (from.as_str(), identity),
+            to.as_str(),
+            Way::Back,
+        )
     }
 
     fn look_aside(&self, at: &Aside) -> Result<Look, DatastoreError> {

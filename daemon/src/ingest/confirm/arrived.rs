@@ -49,7 +49,8 @@ pub fn confirm_arrived(
 pub fn confirm_unseen(flow: &Flow, arrived: Vec<OfRun>) -> Result<u64, IngestError> {
     let faulty = &flow.looking().faulty;
     findings::recall(faulty, flow)?;
-    let mut records = Records::new(flow, faulty);
+    let look = flow.looking().taken_away.look();
+    let mut records = Records::new(flow, faulty, &look);
     for (run, artifacts) in arrived {
         records.add(Arc::new(run), artifacts)?;
     }

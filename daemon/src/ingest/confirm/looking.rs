@@ -8,8 +8,10 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, OnceLock};
 
 use runsync_config::root::Root;
+use runsync_manifest::name::ArtifactPath;
 
 use super::findings::Faulty;
+use super::taken_away::TakenAway;
 use super::throttle::Throttle;
 use crate::poison::lock;
 use crate::worker::Wake;
@@ -22,6 +24,7 @@ const ASKED_MAX: usize = 10_000;
 pub struct Looking {
     pub(super) throttle: Throttle,
     pub(super) faulty: Mutex<Faulty>,
+    pub(super) taken_away: TakenAway,
     /// Folders with artifacts that are said to be there, for the loop that confirms.
     folders: Asked,
     /// Manifests that are said to be there, for the loop that registers.
@@ -50,6 +53,7 @@ impl Looking {
         Self {
             throttle: Throttle::new(root),
             faulty: Mutex::default(),
+            taken_away: TakenAway::default(),
             folders: Asked::default(),
             manifests: Asked::default(),
         }
@@ -63,6 +67,12 @@ impl Looking {
     /// The same of the loop that registers.
     pub(in crate::ingest) fn registers(&self, wake: &Wake) {
         self.manifests.wake.get_or_init(|| wake.clone());
+    }
+
+    /// Hears that the files of these artifacts were taken away. Once it returns, none of them is confirmed by what was
+    /// seen before.
+    pub fn forget_sight_of<'p>(&self, paths: impl IntoIterator<Item = &'p ArtifactPath>) {
+        self.taken_away.tell(paths);
     }
 
     /// Has the loop that confirms look at folders. False where it does not run in this process.

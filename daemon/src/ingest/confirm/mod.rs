@@ -12,6 +12,7 @@
 //!   drops findings that nobody needs any more.
 //! - [`confirm_arrived`] and [`confirm_unseen`] are for those who know that artifacts have arrived;
 //!   [`Looking`] is what they share with the loop.
+//! - `taken_away` keeps what was seen of a file from becoming its record once a repair has moved the file.
 //! - `throttle` keeps all of it below what the configuration allows.
 //!
 //! # What a crash leaves
@@ -44,6 +45,8 @@ mod records;
 mod findings;
 
 mod looking;
+
+mod taken_away;
 
 mod arrived;
 

@@ -12,6 +12,7 @@ use runsync_manifest::name::RunKey;
 use tracing::{debug, info};
 
 use super::findings::{self, Faulty};
+use super::taken_away::Look;
 use crate::ingest::IngestError;
 use crate::ingest::flow::Flow;
 use crate::registry::record::WaitingArtifact;
@@ -34,6 +35,7 @@ pub(super) type Found = BTreeMap<Arc<RunKey>, u64>;
 pub(super) struct Records<'a> {
     flow: &'a Flow,
     faulty: &'a Mutex<Faulty>,
+    look: &'a Look<'a>,
     runs: BTreeMap<Arc<RunKey>, Vec<WaitingArtifact>>,
     artifacts: usize,
     due: Option<Instant>,
@@ -42,10 +44,12 @@ pub(super) struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    pub(super) fn new(flow: &'a Flow, faulty: &'a Mutex<Faulty>) -> Self {
+    /// Collects what `look` sees.
+    pub(super) fn new(flow: &'a Flow, faulty: &'a Mutex<Faulty>, look: &'a Look<'a>) -> Self {
         Self {
             flow,
             faulty,
+            look,
             runs: BTreeMap::new(),
             artifacts: 0,
             due: None,
@@ -97,12 +101,17 @@ impl<'a> Records<'a> {
             return Ok(());
         }
         let began = Instant::now();
-        let runs = std::mem::take(&mut self.runs);
+        let mut runs = std::mem::take(&mut self.runs);
         (self.artifacts, self.due) = (0, None);
+        let taken_away = self.look.taken_away();
+        for artifacts in runs.values_mut() {
+            artifacts.retain(|artifact| !taken_away.holds(&artifact.path));
+        }
         findings::heal(self.faulty, self.flow, runs.values().flatten())?;
         let found: Vec<_> = runs.iter().map(|(run, of)| (&**run, &**of)).collect();
         let registry = &self.flow.site().registry;
         let counts = registry.confirm_all(&self.flow.root().name, &found)?;
+        drop(taken_away);
         for (run, count) in runs.into_keys().zip(counts) {
             metrics::artifacts(&self.flow.root().name, Artifacts::Confirmed, count);
             self.tell(&run, count)?;

@@ -27,6 +27,7 @@ use super::compare::{self, Chunk, Judged, Reader, There};
 use super::findings::{self, Faulty};
 use super::queue::{Put, Queue, Taken};
 use super::records::{COMMIT_ARTIFACTS, Found, Records};
+use super::taken_away;
 use super::throttle::Throttle;
 use crate::datastore::Look;
 use crate::ingest::IngestError;
@@ -69,6 +70,8 @@ pub(super) struct Session<'a> {
     flow: &'a Flow,
     throttle: &'a Throttle,
     faulty: &'a Mutex<Faulty>,
+    /// What is seen from its beginning on may be committed.
+    sight: taken_away::Look<'a>,
     brake: Brake,
     chunks: Queue<Chunk>,
     judged: Queue<Judged>,
@@ -113,6 +116,7 @@ impl<'a> Session<'a> {
             flow,
             throttle,
             faulty,
+            sight: flow.looking().taken_away.look(),
             brake: Brake::default(),
             chunks: Queue::new(readers * CHUNKS_AHEAD, |_| 1),
             judged: Queue::new(COMMIT_ARTIFACTS, Judged::len),
@@ -238,7 +242,7 @@ impl<'a> Session<'a> {
     /// What the committing thread does.
     fn commit(&self) -> Result<Found, IngestError> {
         let committing = Committing(self);
-        let mut records = Records::new(self.flow, self.faulty);
+        let mut records = Records::new(self.flow, self.faulty, &self.sight);
         loop {
             match self.judged.take(records.due()) {
                 Taken::One(judged) => {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::rows::{self, Failure};
 use super::scans::{identity_of, json};
 use crate::clock::later;
-use crate::ledger::repairs::{NewRepair, RepairEnd, RepairRow, Watch, WhichRepairs};
+use crate::ledger::repairs::{NewRepair, RepairEnd, RepairRow, Repaired, Watch, WhichRepairs};
 
 /// Clocks of one site differ by less.
 const SKEW: Duration = Duration::from_secs(60 * 60);
@@ -66,8 +66,8 @@ pub(super) fn watch(connection: &Connection) -> Result<Watch, Failure> {
 pub(super) fn begin(connection: &Connection, repairs: &[NewRepair]) -> Result<Vec<u64>, Failure> {
     let mut insert = connection.prepare_cached(
         "INSERT INTO repair (repair, plan, root, path, kind, act, detail, size, identity, aside,
-             account, begun_at, declared)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) RETURNING id",
+             account, begun_at, declared, approved)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) RETURNING id",
     )?;
     let mut ids = Vec::with_capacity(repairs.len());
     for one in repairs {
@@ -86,6 +86,7 @@ pub(super) fn begin(connection: &Connection, repairs: &[NewRepair]) -> Result<Ve
                 one.account,
                 rows::time_column(one.begun_at),
                 one.declared,
+                one.approved,
             ],
             |row| row.get(0),
         )?;
@@ -94,23 +95,26 @@ pub(super) fn begin(connection: &Connection, repairs: &[NewRepair]) -> Result<Ve
     Ok(ids)
 }
 
-/// What is done has no finding any more.
+/// What is done has no finding any more. One that is settled already stays as it is.
 pub(super) fn end(
     connection: &Connection,
     ends: &[RepairEnd],
     now: Timestamp,
 ) -> Result<(), Failure> {
-    let mut done = connection.prepare_cached("UPDATE repair SET done_at = ?2 WHERE id = ?1")?;
+    let mut done = connection
+        .prepare_cached("UPDATE repair SET done_at = ?2 WHERE id = ?1 AND done_at IS NULL")?;
     let mut heal = connection.prepare_cached(
         "DELETE FROM scan_finding WHERE (root, path, kind)
              IN (SELECT root, path, kind FROM repair WHERE id = ?1)",
     )?;
-    let mut drop = connection.prepare_cached("DELETE FROM repair WHERE id = ?1")?;
+    let mut drop =
+        connection.prepare_cached("DELETE FROM repair WHERE id = ?1 AND done_at IS NULL")?;
     for one in ends {
         let id = one.id.cast_signed();
         if one.done {
-            done.execute(params![id, rows::time_column(now)])?;
-            heal.execute([id])?;
+            if done.execute(params![id, rows::time_column(now)])? > 0 {
+                heal.execute([id])?;
+            }
         } else {
             drop.execute([id])?;
         }
@@ -178,6 +182,26 @@ fn repair(row: &Row<'_>) -> Result<RepairRow, Failure> {
         declared: row.get(14)?,
         restored_at: time(15)?,
     })
+}
+
+/// By the index alone.
+pub(super) fn unasked_since(
+    connection: &Connection,
+    since: Timestamp,
+) -> Result<Repaired, Failure> {
+    let repaired = connection
+        .prepare_cached(
+            "SELECT count(*), coalesce(sum(size), 0), count(declared) FROM repair
+             WHERE approved = 0 AND begun_at >= ?1",
+        )?
+        .query_row([rows::time_column(since)], |row| {
+            Ok(Repaired {
+                artifacts: row.get::<_, i64>(0)?.cast_unsigned(),
+                bytes: row.get::<_, i64>(1)?.cast_unsigned(),
+                declared: row.get::<_, i64>(2)?.cast_unsigned(),
+            })
+        })?;
+    Ok(repaired)
 }
 
 pub(super) fn restored(connection: &Connection, id: u64, now: Timestamp) -> Result<(), Failure> {

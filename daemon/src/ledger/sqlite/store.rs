@@ -30,7 +30,7 @@ use crate::ledger::record::{
     NewRequest, Poison, Publication, PublicationState, REQUESTS_KEPT, RequestRow, RuleEnding,
     SyncMarks, SyncPass,
 };
-use crate::ledger::repairs::{NewRepair, RepairEnd, RepairRow, Watch, WhichRepairs};
+use crate::ledger::repairs::{NewRepair, RepairEnd, RepairRow, Repaired, Watch, WhichRepairs};
 use crate::ledger::scans::{Drift, DriftFilter, DriftFinding, DriftKind, Ignored, ScanRow, Span};
 use crate::ledger::{Ledger, LedgerError};
 use crate::sqlite::Database;
@@ -897,6 +897,12 @@ impl Ledger for SqliteLedger {
     ) -> Result<Vec<RepairRow>, LedgerError> {
         self.read("list repairs", |connection| {
             repairs::before(connection, which, before, limit)
+        })
+    }
+
+    fn repaired_since(&self, since: Timestamp) -> Result<Repaired, LedgerError> {
+        self.read("count repairs", |connection| {
+            repairs::unasked_since(connection, since)
         })
     }
 

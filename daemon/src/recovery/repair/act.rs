@@ -4,7 +4,7 @@
 
 use std::ops::ControlFlow;
 
-use runsync_config::root::Deleter;
+use runsync_config::root::{ConfirmLevel, Deleter};
 use runsync_manifest::name::ArtifactPath;
 use uuid::Uuid;
 
@@ -31,6 +31,8 @@ pub(super) struct Order<'a> {
     pub(super) repair: Uuid,
     pub(super) plan: &'a str,
     pub(super) account: &'a str,
+    /// Whether somebody approved of the very plan.
+    pub(super) approved: bool,
 }
 
 /// Repairs in one root.
@@ -38,8 +40,6 @@ pub(super) struct Acting<'a> {
     pub(super) scene: &'a Scene<'a>,
     pub(super) publishing: &'a Publishing,
     pub(super) order: Order<'a>,
-    /// How many replicas may still be declared.
-    pub(super) room: u64,
 }
 
 /// An item that was noted, under its number.
@@ -48,7 +48,7 @@ type Noted = (Item, Option<Aside>, u64);
 impl Acting<'_> {
     /// Repairs what a plan says of a root.
     pub(super) fn act(
-        &mut self,
+        &self,
         items: &[Item],
         report: &mut RootRepaired,
         progress: &mut RepairProgress<'_>,
@@ -60,7 +60,7 @@ impl Acting<'_> {
     }
 
     fn chunk(
-        &mut self,
+        &self,
         items: Vec<Item>,
         report: &mut RootRepaired,
         progress: &mut RepairProgress<'_>,
@@ -74,8 +74,7 @@ impl Acting<'_> {
         let items = self.touchable(items, &mut left)?;
         let (items, more) = examine(scene, items, Depth::Act)?;
         left.extend(more);
-        let with_room = (items, &mut self.room);
-        let (items, declared) = declare(scene, self.publishing, with_room, &mut left)?;
+        let (items, declared) = declare(scene, self.publishing, items, &mut left)?;
         let items = self.to_be_replaced(items, &declared, &mut left);
         go_on(progress(RepairPhase::Declared))?;
         // Asking Rucio takes its time.
@@ -108,34 +107,57 @@ impl Acting<'_> {
         go_on(progress(RepairPhase::Done(report.repaired())))
     }
 
-    /// Leaves what stays where it is, for its file is Rucio's to replace, and Rucio is not going to.
+    /// Leaves what would have its record again at once, or wait in vain.
     fn to_be_replaced(
         &self,
         items: Vec<Item>,
         declared: &Declared,
         left: &mut Vec<Left>,
     ) -> Vec<Item> {
-        let is_replaced = |item: &Item| {
-            item.act != RepairAct::Unstore
-                || self.aside(item).is_some()
-                || declared.get(&item.path) == Some(&Told::Bad)
-        };
-        let (replaced, kept): (Vec<_>, Vec<_>) = items.into_iter().partition(is_replaced);
-        left.extend(kept.into_iter().map(|item| Left {
-            path: item.path,
-            kind: item.kind,
-            why: "its file is Rucio's to replace, and was not declared bad".to_owned(),
-        }));
-        replaced
+        let mut stand = Vec::with_capacity(items.len());
+        for item in items {
+            match self.not_replaced(&item, declared.get(&item.path)) {
+                Some(why) => left.push(Left {
+                    path: item.path,
+                    kind: item.kind,
+                    why: why.to_owned(),
+                }),
+                None => stand.push(item),
+            }
+        }
+        stand
     }
 
-    /// Takes back once more what was confirmed while its file was on its way: it has been looked at just before.
+    /// Why an item is left of whose replica Rucio was told so.
+    fn not_replaced(&self, item: &Item, told: Option<&Told>) -> Option<&'static str> {
+        let root = self.scene.flow.root();
+        if root.confirm == ConfirmLevel::Trust && told == Some(&Told::Suspicious) {
+            return Some(
+                "its replica could only be declared suspicious: Rucio goes on to call it available, which at level `trust` is its record",
+            );
+        }
+        if item.act != RepairAct::Unstore || self.aside(item).is_some() {
+            return None;
+        }
+        if told != Some(&Told::Bad) {
+            return Some("its file is Rucio's to replace, and was not declared bad");
+        }
+        let size = item.identity.map(|identity| identity.size);
+        let is_of_size = size.is_some() && size == item.said.as_ref().map(|said| said.size);
+        (is_of_size && root.confirm == ConfirmLevel::Size).then_some(
+            "its replica was declared bad, and its file is Rucio's to replace: until then it keeps its record, for at level `size` it would be taken for right",
+        )
+    }
+
+    /// Takes back once more what was confirmed while its file was on its way: whoever looked at it did so before.
     fn recall_moved(&self, noted: &[Noted], ends: &[RepairEnd]) -> Result<(), RepairError> {
         let moved = noted.iter().zip(ends).filter(|((item, aside, _), end)| {
             item.act == RepairAct::Unstore && aside.is_some() && end.done
         });
         let moved: Vec<&ArtifactPath> = moved.map(|((item, ..), _)| &item.path).collect();
         if !moved.is_empty() {
+            let looking = self.scene.flow.looking();
+            looking.forget_sight_of(moved.iter().copied());
             (self.scene.registry()).recall_at(self.scene.root(), &moved)?;
         }
         Ok(())
@@ -196,6 +218,7 @@ impl Acting<'_> {
             account: self.order.account.to_owned(),
             begun_at: at,
             declared: declared.get(&item.path).map(ToString::to_string),
+            approved: self.order.approved,
         });
         let ids = (self.scene.ledger()).begin_repairs(&rows.collect::<Vec<_>>())?;
         let noted = items.into_iter().zip(asides).zip(ids);
@@ -217,7 +240,7 @@ impl Acting<'_> {
     fn records(&self, noted: &[Noted]) -> Result<Vec<Option<String>>, RepairError> {
         let recalled = noted
             .iter()
-            .filter(|(item, ..)| matches!(item.act, RepairAct::Forget | RepairAct::Unstore));
+            .filter(|(item, ..)| item.act.takes_records_back());
         let recalled: Vec<&ArtifactPath> = recalled.map(|(item, ..)| &item.path).collect();
         let registry = self.scene.registry();
         if !recalled.is_empty() {
@@ -273,6 +296,9 @@ impl Acting<'_> {
             identity,
         };
         let datastore = self.scene.datastore();
+        if aside.is_some() || item.act == RepairAct::Delete {
+            self.scene.registry().check_fence()?;
+        }
         if let Some(aside) = aside {
             let moved = datastore.set_aside(artifact, aside);
             return moved.map(not_moved).map_err(|e| self.scene.failed(e));
@@ -302,6 +328,9 @@ pub(super) fn not_moved(moved: Moved) -> Option<String> {
         Moved::Irregular => Some("something lies there that is no file".to_owned()),
         Moved::Taken => Some("something lies already where it was to be moved to".to_owned()),
         Moved::Failed(fault) => Some(format!("it cannot be moved: {fault}")),
+        Moved::Astray => Some(
+            "another file that came to lie there was moved instead, and cannot be put back: it lies where this one was to go".to_owned(),
+        ),
     }
 }
 

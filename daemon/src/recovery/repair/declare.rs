@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use runsync_config::rucio::Declare;
 use runsync_manifest::name::{ArtifactPath, RseName, RunKey};
 
 use super::RepairError;
@@ -13,7 +14,6 @@ use super::plan::{Item, Left};
 use super::scene::Scene;
 use crate::error_chain::error_chain;
 use crate::ingest::differences;
-use crate::ledger::repairs::RepairAct;
 use crate::publish::{Declaration, PublishError, Publishing, ReplicaHere};
 use crate::registry::record::WaitingArtifact;
 use crate::rucio::replicas::AVAILABLE;
@@ -21,6 +21,12 @@ use crate::rucio::{Did, Rucio};
 
 /// What Rucio keeps as the reason.
 const REASON: &str = "runsync: it is not what its manifest says";
+
+/// Why an artifact is left that Rucio does not bring again.
+const GONE: &str =
+    "Rucio has no replica of it here any more: the comparison with Rucio takes its record back";
+/// Why an artifact is left that Rucio would not bring again.
+const NEVER: &str = "its replica is not declared (`[repair] declare = \"never\"`), so that Rucio would not bring it again";
 
 /// What Rucio was told of replicas, by artifact.
 pub(super) type Declared = BTreeMap<ArtifactPath, Told>;
@@ -43,27 +49,29 @@ impl fmt::Display for Told {
     }
 }
 
-/// Declares what of some items Rucio takes for available here; `room` is how many may still be declared. Returns
-/// those that may be repaired, and adds the others to what is left.
+/// Declares what of some items Rucio takes for available here. Returns those that may be repaired, and adds the
+/// others to what is left.
 pub(super) fn declare(
     scene: &Scene<'_>,
     publishing: &Publishing,
-    (items, room): (Vec<Item>, &mut u64),
+    items: Vec<Item>,
     left: &mut Vec<Left>,
 ) -> Result<(Vec<Item>, Declared), RepairError> {
-    let (Ok(rucio), true) = (publishing.rucio(), scene.flow.root().rse.is_some()) else {
+    if scene.flow.root().rse.is_none() {
         return Ok((items, Declared::default()));
-    };
+    }
     let mut runs: BTreeMap<RunKey, Vec<&Item>> = BTreeMap::new();
-    for item in &items {
-        if matches!(item.act, RepairAct::Forget | RepairAct::Unstore) {
-            let named = item.said.iter().flat_map(|said| &said.runs);
-            named.for_each(|run| runs.entry(run.clone()).or_default().push(item));
-        }
+    for item in items.iter().filter(|item| item.act.takes_records_back()) {
+        let named = item.said.iter().flat_map(|said| &said.runs);
+        named.for_each(|run| runs.entry(run.clone()).or_default().push(item));
     }
     let (mut declared, mut failed) = (Declared::new(), BTreeMap::new());
     for (run, items) in runs {
-        match declare_of(scene, (publishing, rucio), (&run, &items), room) {
+        let answers = match publishing.rucio() {
+            Ok(rucio) => declare_of(scene, (publishing, rucio), (&run, &items)),
+            Err(error) => Err(error.into()),
+        };
+        match answers {
             Ok(answers) => {
                 for (path, answer) in answers {
                     match answer {
@@ -78,15 +86,6 @@ pub(super) fn declare(
                     items
                         .into_iter()
                         .map(|item| (item.path.clone(), why.clone())),
-                );
-            }
-            Err(Undeclared::TooMany) => {
-                let why =
-                    "as many replicas are declared as one repair may (`[rucio.sync] declare_max`)";
-                failed.extend(
-                    items
-                        .into_iter()
-                        .map(|item| (item.path.clone(), why.to_owned())),
                 );
             }
             Err(Undeclared::Here(error)) => return Err(error),
@@ -106,13 +105,12 @@ pub(super) fn declare(
     Ok((stand, declared))
 }
 
-/// What Rucio was told of each replica, or why it has not taken that.
+/// What Rucio was told of each replica, or why an artifact is left.
 type Answers = Vec<(ArtifactPath, Result<Told, String>)>;
 
 /// Why nothing of a run is declared.
 enum Undeclared {
     Rucio(PublishError),
-    TooMany,
     Here(RepairError),
 }
 
@@ -126,31 +124,43 @@ fn declare_of(
     scene: &Scene<'_>,
     (publishing, rucio): (&Publishing, &Rucio),
     (run, items): (&RunKey, &[&Item]),
-    room: &mut u64,
 ) -> Result<Answers, Undeclared> {
     let paths: Vec<ArtifactPath> = items.iter().map(|item| item.path.clone()).collect();
     let here = publishing.replicas_here(rucio, scene.root(), run, &paths)?;
+    let is_here = |path: &ArtifactPath| here.iter().any(|one| one.path == *path);
+    let others: Vec<ArtifactPath> = paths.into_iter().filter(|path| !is_here(path)).collect();
+    let gone = publishing.gone_from_here(rucio, scene.root(), run, &others)?;
+    let gone = gone.into_iter().map(|path| (path, Err(GONE.to_owned())));
+    let mut answers: Answers = gone.collect();
     let replicas = damaged(scene, here, items).map_err(Undeclared::Here)?;
-    let (replicas, mut last) = with_others(scene, rucio, replicas)?;
+    let (replicas, last) = with_others(scene, rucio, replicas)?;
+    answers.extend(last);
     if replicas.is_empty() {
-        return Ok(last);
+        return Ok(answers);
     }
-    *room = room
-        .checked_sub(replicas.len() as u64)
-        .ok_or(Undeclared::TooMany)?;
     let declare = |how| publishing.declare(rucio, (scene.root(), run), &replicas, (how, REASON));
-    let (told, answers) = match declare(Declaration::Bad) {
-        Err(PublishError::MayNotDeclare { .. }) => {
-            (Told::Suspicious, declare(Declaration::Suspicious)?)
+    let (told, taken) = match scene.policy.declare {
+        Declare::Never => {
+            let never = replicas
+                .into_iter()
+                .map(|one| (one.path, Err(NEVER.to_owned())));
+            answers.extend(never);
+            return Ok(answers);
         }
-        answers => (Told::Bad, answers?),
+        Declare::Suspicious => (Told::Suspicious, declare(Declaration::Suspicious)?),
+        Declare::Bad => match declare(Declaration::Bad) {
+            Err(PublishError::MayNotDeclare { .. }) => {
+                (Told::Suspicious, declare(Declaration::Suspicious)?)
+            }
+            taken => (Told::Bad, taken?),
+        },
     };
-    let answers = replicas.into_iter().zip(answers);
-    last.extend(answers.map(|(replica, refused)| {
+    let taken = replicas.into_iter().zip(taken);
+    answers.extend(taken.map(|(replica, refused)| {
         let answer = refused.map_or(Ok(told), |why| Err(not_taken(told, &why)));
         (replica.path, answer)
     }));
-    Ok(last)
+    Ok(answers)
 }
 
 /// The replicas that Rucio has available elsewhere too, and why the others are left: a file whose last replica is

@@ -48,6 +48,14 @@ pub enum RepairError {
         /// As asked for.
         path: ArtifactPath,
     },
+    /// What lies in quarantine is not what the dataset says that names it.
+    #[error("`{path}` is not brought back: a dataset names it, and what was set aside is not that")]
+    Corrupt {
+        /// As asked for.
+        path: ArtifactPath,
+        /// Where it lies, in its root.
+        aside: String,
+    },
     /// What journals and manifests name cannot be gathered.
     #[error(transparent)]
     Untouchable(#[from] ScanError),
@@ -86,6 +94,9 @@ impl RepairError {
             Self::NotAside { .. } => {
                 Some("`runsync repair aside` lists what lies in quarantine".to_owned())
             }
+            Self::Corrupt { aside, .. } => Some(format!(
+                "the right file is waited for; look at the other one where it lies, `{aside}` in its root"
+            )),
             Self::Untouchable(error) => error.hint(),
             Self::Registry(error) => error.hint().map(str::to_owned),
             Self::Ledger(error) => error.hint().map(str::to_owned),
@@ -107,6 +118,7 @@ impl RepairError {
             | Self::PlanChanged { .. }
             | Self::Datastore { .. }
             | Self::NotAside { .. }
+            | Self::Corrupt { .. }
             | Self::Untouchable(_)
             | Self::Registry(_)
             | Self::Ledger(_)
@@ -127,6 +139,7 @@ impl RepairError {
             | Self::PlanChanged { .. }
             | Self::Datastore { .. }
             | Self::NotAside { .. }
+            | Self::Corrupt { .. }
             | Self::Turn(_)
             | Self::Scratch(_)
             | Self::Interrupted => false,

@@ -11,15 +11,17 @@ use uuid::Uuid;
 
 use super::RepairError;
 use super::act::{Acting, Order};
-use super::plan::{RepairPlan, RootPlan};
+use super::plan::{Limits, RepairPlan, RootPlan};
 use super::planning;
 use super::report::{RepairReport, RootRepaired};
 use super::restore::{self, Restoration};
 use super::resume::resume;
 use super::scene::Scene;
 use super::share;
+use crate::clock::earlier;
 use crate::error_chain::error_chain;
 use crate::ingest::Flow;
+use crate::ledger::repairs::Repaired;
 use crate::ledger::scans::DriftKind;
 use crate::publish::Publishing;
 
@@ -101,46 +103,76 @@ impl Repairing {
         }
         match (&order.root, plans.is_empty()) {
             (Some(root), true) => Err(RepairError::NoRoot { root: root.clone() }),
-            _ => Ok(RepairPlan::of(plans, &self.policy)),
+            _ => Ok(RepairPlan::of(plans, &self.limits()?)),
         }
     }
 
+    /// What may be repaired without approval, and how much of that was.
+    fn limits(&self) -> Result<Limits, RepairError> {
+        let mut limits = Limits {
+            artifacts: self.policy.artifacts_max,
+            bytes: self.policy.bytes_max,
+            declared: self
+                .publishing
+                .rucio()
+                .ok()
+                .map(|rucio| rucio.config().sync.declare_max),
+            apart: self.policy.apart,
+            repaired: Repaired::default(),
+        };
+        // All roots have one ledger.
+        if let Some(flow) = self.flows.first() {
+            let site = flow.site();
+            let since = earlier(site.clock.now(), self.policy.apart);
+            limits.repaired = site.ledger.repaired_since(since)?;
+        }
+        Ok(limits)
+    }
+
     /// Does what a plan says, by `account`; each artifact only where it is still as the plan says. `approved` lifts
-    /// the limits on artifacts and bytes, and no others.
+    /// the limits on artifacts, bytes and declarations, and no others. What earlier repairs had begun is settled
+    /// first, whatever the plan is.
     ///
     /// # Errors
     ///
-    /// [`RepairError::TooLarge`] where nothing was done; [`RepairError::Interrupted`] where `progress` broke off.
-    /// What stops the repair of one root is in the report.
+    /// [`RepairError::TooLarge`] where nothing more was done than that; where `progress` broke off, or the lease is
+    /// another's. What stops the repair of one root is in the report.
     pub fn run(
         &self,
         plan: &RepairPlan,
         (account, approved): (&str, bool),
         progress: &mut RepairProgress<'_>,
     ) -> Result<RepairReport, RepairError> {
-        if !plan.above.is_empty() && !approved {
-            return Err(RepairError::TooLarge {
-                plan: plan.id.clone(),
-                above: plan.above.clone(),
-            });
-        }
         let repair = Uuid::now_v7();
         let order = Order {
             repair,
             plan: &plan.id,
             account,
+            approved,
         };
+        let is_too_large = !plan.above.is_empty() && !approved;
         let mut roots = Vec::with_capacity(plan.roots.len());
         for root in &plan.roots {
             let mut report = RootRepaired::of(root);
-            match self.run_root(root, order, &mut report, progress) {
-                Err(RepairError::Interrupted) => return Err(RepairError::Interrupted),
+            let repaired = if is_too_large {
+                self.settle(root, &mut report, progress)
+            } else {
+                self.run_root(root, order, &mut report, progress)
+            };
+            match repaired {
+                Err(error) if error.is_interruption() || error.is_fenced() => return Err(error),
                 Err(error) => report.stopped = Some(error_chain(&error)),
                 Ok(()) => {}
             }
             info!(root = %root.root, repaired = report.repaired(), left = report.left,
                 account, "root repaired");
             roots.push(report);
+        }
+        if is_too_large {
+            return Err(RepairError::TooLarge {
+                plan: plan.id.clone(),
+                above: plan.above.clone(),
+            });
         }
         Ok(RepairReport {
             repair,
@@ -149,19 +181,62 @@ impl Repairing {
         })
     }
 
-    /// Does what policy allows within its limits, and asks nobody.
+    /// Does what policy allows within its limits, and asks nobody: root by root, so that one of which too much is
+    /// amiss holds up no other.
     ///
     /// # Errors
     ///
-    /// As [`plan`](Self::plan) and [`run`](Self::run).
+    /// As [`plan`](Self::plan) and [`run`](Self::run), but for what is too large, which is in the report.
     pub fn by_policy(
         &self,
-        order: &RepairOrder,
+        root: Option<&RootName>,
         account: &str,
         progress: &mut RepairProgress<'_>,
-    ) -> Result<RepairReport, RepairError> {
-        let plan = self.plan(order, progress)?;
-        self.run(&plan, (account, false), progress)
+    ) -> Result<Vec<RootRepaired>, RepairError> {
+        let roots: Vec<RootName> = match root {
+            Some(root) => vec![root.clone()],
+            None => self
+                .flows
+                .iter()
+                .map(|flow| flow.root().name.clone())
+                .collect(),
+        };
+        let mut reports = Vec::with_capacity(roots.len());
+        for root in roots {
+            let order = RepairOrder {
+                root: Some(root),
+                ..RepairOrder::default()
+            };
+            let plan = self.plan(&order, progress)?;
+            match self.run(&plan, (account, false), progress) {
+                Err(RepairError::TooLarge { .. }) => {
+                    reports.extend(
+                        plan.roots
+                            .iter()
+                            .map(|root| RootRepaired::too_large(root, &plan)),
+                    );
+                }
+                repaired => reports.extend(repaired?.roots),
+            }
+        }
+        Ok(reports)
+    }
+
+    /// Settles what earlier repairs had begun in a root.
+    fn settle(
+        &self,
+        plan: &RootPlan,
+        report: &mut RootRepaired,
+        progress: &mut RepairProgress<'_>,
+    ) -> Result<(), RepairError> {
+        let Some(flow) = self.flow(&plan.root) else {
+            return Ok(());
+        };
+        resume(&Scene::of(flow, &self.policy)?, report, progress)
+    }
+
+    fn flow(&self, root: &RootName) -> Option<&Flow> {
+        self.flows.iter().find(|flow| flow.root().name == *root)
     }
 
     fn run_root(
@@ -171,9 +246,8 @@ impl Repairing {
         report: &mut RootRepaired,
         progress: &mut RepairProgress<'_>,
     ) -> Result<(), RepairError> {
-        let mut flows = self.flows.iter();
-        let flow = flows.find(|flow| flow.root().name == plan.root);
-        let (Some(flow), None) = (flow, &plan.refused) else {
+        self.settle(plan, report, progress)?;
+        let (Some(flow), None) = (self.flow(&plan.root), &plan.refused) else {
             return Ok(());
         };
         let scene = Scene::of(flow, &self.policy)?;
@@ -187,14 +261,10 @@ impl Repairing {
             report.refused = Some(refused);
             return Ok(());
         }
-        resume(&scene, report, progress)?;
-        let rucio = self.publishing.rucio().ok();
-        let room = rucio.map_or(0, |rucio| rucio.config().sync.declare_max);
-        let mut acting = Acting {
+        let acting = Acting {
             scene: &scene,
             publishing: &self.publishing,
             order,
-            room,
         };
         acting.act(&plan.items, report, progress)
     }

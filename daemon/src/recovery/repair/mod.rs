@@ -35,6 +35,8 @@ mod planning;
 
 mod share;
 
+mod spellings;
+
 mod declare;
 
 mod changed;

@@ -2,9 +2,9 @@
 //! it would do the same.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use data_encoding::HEXLOWER;
-use runsync_config::repair::Repair as Policy;
 use runsync_config::root::RootName;
 use runsync_manifest::checksum::Checksums;
 use runsync_manifest::name::{ArtifactPath, RunKey};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::file_identity::FileIdentity;
-use crate::ledger::repairs::RepairAct;
+use crate::ledger::repairs::{RepairAct, Repaired};
 use crate::ledger::scans::DriftKind;
 
 /// Characters of a plan's number.
@@ -86,6 +86,8 @@ pub struct RootPlan {
     pub dark: u64,
     /// What would be done, and to how much.
     pub acts: BTreeMap<RepairAct, Extent>,
+    /// Replicas that would be declared to Rucio, at most.
+    pub declared: u64,
     /// Findings that have not been seen long enough.
     pub unripe: u64,
     /// Findings about which policy has nothing done.
@@ -112,6 +114,7 @@ impl RootPlan {
             amiss: 0,
             dark: 0,
             acts: BTreeMap::new(),
+            declared: 0,
             unripe: 0,
             reported: 0,
             left: 0,
@@ -165,11 +168,11 @@ pub struct RepairPlan {
 }
 
 impl RepairPlan {
-    pub(super) fn of(roots: Vec<RootPlan>, policy: &Policy) -> Self {
+    pub(super) fn of(roots: Vec<RootPlan>, limits: &Limits) -> Self {
         let mut total = Extent::default();
         let mut digest = Sha256::new();
         for root in &roots {
-            digest.update(format!("root {}\n", root.root));
+            digest.update(format!("root {} {}\n", root.root, root.unfinished));
             for item in &root.items {
                 total.add(item.size);
                 digest.update(format!(
@@ -180,7 +183,8 @@ impl RepairPlan {
         }
         let mut id = HEXLOWER.encode(&digest.finalize());
         id.truncate(NUMBER_CHARS);
-        let above = above(total, policy);
+        let declared = roots.iter().map(|root| root.declared).sum();
+        let above = limits.above(total, declared);
         Self {
             id,
             roots,
@@ -200,15 +204,53 @@ impl RepairPlan {
     }
 }
 
-fn above(total: Extent, policy: &Policy) -> Vec<String> {
-    let limits = [
-        (total.artifacts, policy.artifacts_max, "artifacts"),
-        (total.bytes, policy.bytes_max, "bytes"),
-    ];
-    let above = limits.into_iter().filter(|(count, most, _)| count > most);
-    above
-        .map(|(count, most, what)| {
-            format!("{count} {what} are more than {most} (`[repair] {what}_max`)")
-        })
-        .collect()
+/// What may be repaired without approval while two passes must lie apart.
+#[derive(Debug)]
+pub(super) struct Limits {
+    pub(super) artifacts: u64,
+    pub(super) bytes: u64,
+    /// None: there is no Rucio.
+    pub(super) declared: Option<u64>,
+    pub(super) apart: Duration,
+    /// What was repaired in that time.
+    pub(super) repaired: Repaired,
+}
+
+impl Limits {
+    /// In which ways a plan exceeds them.
+    fn above(&self, total: Extent, declared: u64) -> Vec<String> {
+        let repaired = self.repaired;
+        let declared_max = self.declared.unwrap_or(u64::MAX);
+        let artifacts = ("artifacts", "`[repair] artifacts_max`");
+        let bytes = ("bytes", "`[repair] bytes_max`");
+        let replicas = (
+            "replicas to be declared to Rucio",
+            "`[rucio.sync] declare_max`",
+        );
+        let parts = [
+            (
+                artifacts,
+                total.artifacts,
+                repaired.artifacts,
+                self.artifacts,
+            ),
+            (bytes, total.bytes, repaired.bytes, self.bytes),
+            (replicas, declared, repaired.declared, declared_max),
+        ];
+        let exceeds = |(_, planned, repaired, most): &(_, u64, u64, u64)| {
+            *planned > 0 && planned.saturating_add(*repaired) > *most
+        };
+        let above = parts.into_iter().filter(exceeds);
+        above
+            .map(|((what, key), planned, repaired, most)| {
+                let before = if repaired == 0 {
+                    String::new()
+                } else {
+                    let apart = humantime::format_duration(self.apart);
+                    format!(", and {repaired} of the last {apart},")
+                };
+                format!("{planned} {what}{before} are more than {most} ({key})")
+            })
+            .collect()
+    }
 }

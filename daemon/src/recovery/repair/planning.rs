@@ -1,6 +1,7 @@
 //! Makes the plan of one root from its findings, page by page.
 
 use jiff::Timestamp;
+use runsync_config::rucio::Declare;
 
 use super::RepairError;
 use super::examine::{Depth, act_of, examine};
@@ -8,6 +9,7 @@ use super::flow::{RepairOrder, RepairPhase, RepairProgress};
 use super::plan::{Item, Left, RootPlan};
 use super::scene::Scene;
 use super::share;
+use super::spellings::Spellings;
 use crate::clock::later;
 use crate::error_chain::error_chain;
 use crate::ledger::repairs::{RepairAct, WhichRepairs};
@@ -41,6 +43,7 @@ pub(super) fn plan(
     }
     plan.notes = untouchable.notes().to_vec();
     let mut beside = untouchable.beside()?;
+    let spellings = Spellings::of(scene)?;
     let filter = DriftFilter {
         root: Some(scene.root().clone()),
         kind: order.kind,
@@ -60,7 +63,14 @@ pub(super) fn plan(
         seen += page.len() as u64;
         let mut items = Vec::new();
         for finding in page {
-            if let Some(item) = take(scene, order, scanned, finding, &mut beside, &mut plan)? {
+            if let Some(item) = take(
+                scene,
+                order,
+                scanned,
+                finding,
+                (&mut beside, &spellings),
+                &mut plan,
+            )? {
                 items.push(item);
             }
         }
@@ -69,6 +79,8 @@ pub(super) fn plan(
             plan.leave(left);
         }
         for item in stand {
+            let is_told = item.act.takes_records_back() && scene.flow.root().rse.is_some();
+            plan.declared += u64::from(is_told && scene.policy.declare != Declare::Never);
             plan.take(item);
         }
         if progress(RepairPhase::Planning(seen)).is_break() {
@@ -102,7 +114,7 @@ fn take(
     order: &RepairOrder,
     scanned: Option<Timestamp>,
     finding: DriftFinding,
-    beside: &mut Beside<'_>,
+    (beside, spellings): (&mut Beside<'_>, &Spellings),
     plan: &mut RootPlan,
 ) -> Result<Option<Item>, RepairError> {
     let Some(act) = act_of(scene, &finding, order.delete_dark) else {
@@ -120,6 +132,8 @@ fn take(
         Some(format!(
             "`{twin}` is another spelling of its name: the two may be one artifact"
         ))
+    } else if spellings.are_many(path) {
+        Some("another spelling of its name was found too: the two may be one artifact".to_owned())
     } else if act != RepairAct::Forget && is_temporary(path) {
         Some("its name is temporary or hidden".to_owned())
     } else {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::declare::Told;
-use super::plan::{Extent, LEFT_NAMED, Left, RootPlan};
+use super::plan::{Extent, LEFT_NAMED, Left, RepairPlan, RootPlan};
 use crate::ledger::repairs::RepairAct;
 
 /// What was repaired in a root.
@@ -61,6 +61,16 @@ impl RootRepaired {
         }
     }
 
+    /// Of a root whose plan is larger than may be done unasked.
+    pub(super) fn too_large(root: &RootPlan, plan: &RepairPlan) -> Self {
+        let (above, id) = (plan.above.join("; "), &plan.id);
+        let mut report = Self::of(root);
+        report.refused.get_or_insert_with(|| {
+            format!("{above}; look through it with `runsync repair --dry-run`: plan {id}")
+        });
+        report
+    }
+
     pub(super) fn leave(&mut self, left: Left) {
         self.left += 1;
         if self.left_named.len() < LEFT_NAMED {
@@ -73,6 +83,14 @@ impl RootRepaired {
             self.declared += 1;
             self.suspicious += u64::from(*told == Told::Suspicious);
         }
+    }
+
+    /// Whether nothing is left that was found.
+    pub fn is_well(&self) -> bool {
+        self.refused.is_none()
+            && self.stopped.is_none()
+            && self.unripe + self.reported + self.left == 0
+            && !self.more
     }
 
     /// How many artifacts were repaired.
@@ -95,13 +113,7 @@ pub struct RepairReport {
 impl RepairReport {
     /// Whether nothing is left that was found.
     pub fn is_well(&self) -> bool {
-        let is_well = |root: &RootRepaired| {
-            root.refused.is_none()
-                && root.stopped.is_none()
-                && root.unripe + root.reported + root.left == 0
-                && !root.more
-        };
-        self.roots.iter().all(is_well)
+        self.roots.iter().all(RootRepaired::is_well)
     }
 
     /// Whether something failed, and not only was left.

@@ -9,7 +9,7 @@ use super::act::not_moved;
 use super::resume::aside;
 use super::scene::Scene;
 use crate::datastore::Look;
-use crate::ledger::repairs::{RepairRow, WhichRepairs};
+use crate::ledger::repairs::{RepairAct, RepairRow, WhichRepairs};
 
 /// Repairs read together.
 const PAGE: usize = 1_000;
@@ -44,6 +44,12 @@ pub(super) fn bring_back(
     let datastore = scene.datastore();
     let checked = datastore.check_identity();
     checked.map_err(|error| scene.failed(error))?;
+    if row.act == RepairAct::Unstore && is_named(scene, path)? {
+        return Err(RepairError::Corrupt {
+            path: path.clone(),
+            aside: from.to_string(),
+        });
+    }
     let moved = datastore.bring_back(&from, identity, path);
     let mut failed = not_moved(moved.map_err(|error| scene.failed(error))?);
     // It may have been brought back and not noted.
@@ -60,6 +66,12 @@ pub(super) fn bring_back(
         aside: from.to_string(),
         failed,
     }))
+}
+
+/// Whether a dataset names what was taken away from there for not being what it says.
+fn is_named(scene: &Scene<'_>, path: &ArtifactPath) -> Result<bool, RepairError> {
+    let claims = scene.registry().claims_at(scene.root(), &[path])?;
+    Ok(claims.iter().any(|claims| !claims.is_empty()))
 }
 
 fn is_back(

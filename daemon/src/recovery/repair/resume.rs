@@ -19,14 +19,18 @@ pub(super) fn resume(
     report: &mut RootRepaired,
     progress: &mut RepairProgress<'_>,
 ) -> Result<(), RepairError> {
-    loop {
+    let begun = || {
         let begun = WhichRepairs::Begun(scene.root());
-        let rows = scene.ledger().repairs(begun, None, TOGETHER)?;
-        if rows.is_empty() {
+        scene.ledger().repairs(begun, None, TOGETHER)
+    };
+    loop {
+        if begun()?.is_empty() {
             return Ok(());
         }
         let turn = &scene.flow.site().registration;
         let _turn = turn.acquire(&mut || progress(RepairPhase::Waiting))?;
+        // Another repair, which was waited for, may have settled them.
+        let rows = begun()?;
         scene.registry().check_fence()?;
         let checked = scene.datastore().check_identity();
         checked.map_err(|error| scene.failed(error))?;
@@ -62,6 +66,10 @@ fn settle(
         RepairAct::Delete => Ok(look(scene, path)? == Look::Absent),
         RepairAct::Quarantine => is_aside(scene, row),
         RepairAct::Unstore if row.aside.is_none() => Ok(!recorded),
+        // Whatever lies there by now is confirmed, or found, as any other file.
+        RepairAct::Unstore if is_aside(scene, row)? && look(scene, path)? != Look::Absent => {
+            Ok(true)
+        }
         RepairAct::Unstore if is_aside(scene, row)? => {
             scene.registry().recall_at(scene.root(), &[path])?;
             // The file is moved, and stays known as moved; a record that is left is found lost by the next scan.

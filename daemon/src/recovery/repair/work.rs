@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use runsync_config::root::RootName;
 
-use super::flow::{RepairOrder, Repairing};
-use super::report::{RepairReport, RootRepaired};
+use super::flow::Repairing;
+use super::report::RootRepaired;
 use super::{RepairError, RepairProgress};
 use crate::jobs::{Ending, GoOn, Occasion, Work};
 use crate::ledger::jobs::JobOutcome;
@@ -27,21 +27,15 @@ impl RepairWork {
         Self { repairing, roots }
     }
 
-    fn repair(&self, progress: &mut RepairProgress<'_>) -> Result<Vec<RepairReport>, RepairError> {
-        let roots = self.roots.iter().cloned().map(Some);
-        let roots: Vec<Option<RootName>> = if self.roots.is_empty() {
-            vec![None]
-        } else {
-            roots.collect()
-        };
-        let of_root = |root| {
-            let order = RepairOrder {
-                root,
-                ..RepairOrder::default()
-            };
-            self.repairing.by_policy(&order, ACCOUNT, progress)
-        };
-        roots.into_iter().map(of_root).collect()
+    fn repair(&self, progress: &mut RepairProgress<'_>) -> Result<Vec<RootRepaired>, RepairError> {
+        if self.roots.is_empty() {
+            return self.repairing.by_policy(None, ACCOUNT, progress);
+        }
+        let mut reports = Vec::new();
+        for root in &self.roots {
+            reports.extend(self.repairing.by_policy(Some(root), ACCOUNT, progress)?);
+        }
+        Ok(reports)
     }
 }
 
@@ -57,14 +51,13 @@ impl Work for RepairWork {
     }
 }
 
-fn ending(reports: &[RepairReport]) -> Result<Ending, StepError> {
-    let roots = || reports.iter().flat_map(|report| &report.roots);
-    let detail: Vec<String> = roots().map(detail).collect();
+fn ending(roots: &[RootRepaired]) -> Result<Ending, StepError> {
+    let detail: Vec<String> = roots.iter().map(detail).collect();
     let detail = detail.join("; ");
-    if roots().any(|root| root.stopped.is_some()) {
+    if roots.iter().any(|root| root.stopped.is_some()) {
         return Err(detail.into());
     }
-    let is_well = reports.iter().all(RepairReport::is_well);
+    let is_well = roots.iter().all(RootRepaired::is_well);
     Ok(Ending {
         outcome: if is_well {
             JobOutcome::Done

@@ -1,0 +1,122 @@
+//! How much is repaired unasked, and what is settled all the same.
+
+use std::fs;
+use std::ops::ControlFlow;
+
+use runsync::ledger::scans::DriftKind::{Dark, Lost};
+use runsync::recovery::Order;
+use runsync::recovery::repair::{RepairError, RepairOrder, RepairPhase, RootRepaired};
+
+use crate::scene::{PATHS, bytes, found, full, is, scan};
+use crate::site::{LATER, plan_by, presence, repair, scan_twice, site, stop_at, with_limits};
+use crate::support::OpenSite;
+
+fn by_policy(open: &OpenSite) -> RootRepaired {
+    let repairing = &open.assembly.repairing;
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let mut roots = repairing.by_policy(None, "schedule", go_on).unwrap();
+    assert_eq!(roots.len(), 1);
+    roots.remove(0)
+}
+
+#[test]
+fn what_was_repaired_unasked_counts_until_passes_lie_apart_again() {
+    let site = with_limits("artifacts_max = 2");
+    let open = site.open();
+    for path in &PATHS[1..4] {
+        fs::remove_file(site.root().join(path)).unwrap();
+    }
+    scan_twice(&site, &open);
+    let repairing = &open.assembly.repairing;
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let below = RepairOrder {
+        below: Some("u/test/run/a/b".parse().unwrap()),
+        ..RepairOrder::default()
+    };
+    let plan = plan_by(repairing, &below);
+    assert_eq!((plan.total.artifacts, plan.above.len()), (1, 0));
+    repairing.run(&plan, ("alice", false), go_on).unwrap();
+    let refused = by_policy(&open);
+    let why = refused.refused.unwrap();
+    let said = "2 artifacts, and 1 of the last 1day, are more than 2";
+    assert!(why.contains(said) && why.contains("--dry-run"), "{why}");
+    assert_eq!(found(&open), [is(Lost, PATHS[1]), is(Lost, PATHS[2])]);
+    site.pass(LATER);
+    assert_eq!(by_policy(&open).repaired(), 2);
+}
+
+#[test]
+fn what_was_approved_counts_for_nothing_later() {
+    let site = with_limits("artifacts_max = 1");
+    let open = site.open();
+    for path in &PATHS[1..3] {
+        fs::remove_file(site.root().join(path)).unwrap();
+    }
+    site.put("u/stray", b"nobody's");
+    scan_twice(&site, &open);
+    let lost = RepairOrder {
+        kind: Some(Lost),
+        ..RepairOrder::default()
+    };
+    let repairing = &open.assembly.repairing;
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let plan = plan_by(repairing, &lost);
+    assert_eq!(
+        plan.above,
+        ["2 artifacts are more than 1 (`[repair] artifacts_max`)"]
+    );
+    let report = repairing.run(&plan, ("alice", true), go_on).unwrap();
+    assert_eq!(report.roots[0].repaired(), 2);
+    assert_eq!(by_policy(&open).repaired(), 1);
+    assert_eq!(found(&open), []);
+}
+
+/// Stopped amid a repair; by then too much is amiss for another.
+#[test]
+fn what_was_begun_is_settled_where_no_more_may_be_done() {
+    let site = site();
+    let open = site.open();
+    fs::remove_file(site.root().join(PATHS[1])).unwrap();
+    scan_twice(&site, &open);
+    let repairing = &open.assembly.repairing;
+    let plan = plan_by(repairing, &RepairOrder::default());
+    let mut stop = stop_at(RepairPhase::Records);
+    let stopped = repairing.run(&plan, ("alice", false), &mut stop);
+    assert!(matches!(stopped, Err(RepairError::Interrupted)));
+    for number in 21..37 {
+        fs::remove_file(site.root().join(format!("u/more/{number}"))).unwrap();
+    }
+    scan(&open, &full());
+    let report = repair(&open);
+    let root = &report.roots[0];
+    assert!(root.refused.as_ref().unwrap().contains("share_max"));
+    assert_eq!((root.finished, root.repaired()), (1, 0));
+    assert_eq!(presence(&open, 2), "Pending");
+}
+
+#[test]
+fn two_spellings_of_a_name_are_left_whatever_passes_found_them() {
+    let site = site();
+    let open = site.open();
+    let other = PATHS[6].replacen('u', "U", 1);
+    site.put(&other, &bytes(PATHS[6]));
+    fs::remove_file(site.root().join(PATHS[6])).unwrap();
+    scan(&open, &full());
+    site.pass(LATER);
+    for below in ["U", "u"] {
+        let part = Order {
+            below: Some(below.parse().unwrap()),
+            ..full()
+        };
+        scan(&open, &part);
+    }
+    let report = repair(&open);
+    let root = &report.roots[0];
+    assert_eq!((root.repaired(), root.left), (0, 2));
+    assert!(
+        root.left_named
+            .iter()
+            .all(|left| left.why.contains("spelling"))
+    );
+    assert_eq!(found(&open), [is(Dark, &other), is(Lost, PATHS[6])]);
+}
