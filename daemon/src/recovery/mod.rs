@@ -30,6 +30,8 @@ mod merge;
 
 mod streams;
 
+mod ahead;
+
 mod temporary;
 
 mod budget;
