@@ -8,12 +8,15 @@ use super::judge::{Suspect, Suspicion};
 use super::merge::Met;
 use crate::ledger::scans::Span;
 
-/// Objects between two writings: some tenths of a second at full speed.
-pub(super) const OBJECTS: usize = 4_096;
+/// Objects between two writings: some tenths of a second at full speed. Each writing waits for the disk.
+const OBJECTS: usize = 32_768;
+/// What is suspect, or is left out, between two writings: it is held in memory, looked at, and written in one
+/// transaction, for which other writers wait.
+const NOTEWORTHY: usize = 4_096;
 /// Bytes read between two writings.
 const BYTES: u64 = 1 << 30;
-/// Time between two writings.
-const TIME: Duration = Duration::from_secs(30);
+/// Time between two writings: what a scan that is slow, or is held to so many calls, loses when it is killed.
+const TIME: Duration = Duration::from_secs(10);
 
 /// A stretch of paths that was gone through.
 #[derive(Debug)]
@@ -49,7 +52,9 @@ impl Batch {
 
     /// Whether it is time to write it down; `read` is what the pass has read by now.
     pub(super) fn is_full(&self, read: u64) -> bool {
+        let noteworthy = [self.suspects.len(), self.holes.len(), self.singles.len()];
         self.objects >= OBJECTS
+            || noteworthy.into_iter().any(|count| count >= NOTEWORTHY)
             || read.saturating_sub(self.read) >= BYTES
             || self.begun.elapsed() >= TIME
     }
@@ -122,6 +127,11 @@ mod tests {
         assert!(batch.is_full(0) && !batch.has_moved());
         batch.pass(&Met::Unreadable("a".parse().unwrap()));
         assert!(batch.has_moved());
+        let mut batch = Batch::begin("a", 0);
+        for _ in 0..NOTEWORTHY {
+            batch.suspect("b".parse().unwrap(), Suspicion::Lost);
+        }
+        assert!(batch.is_full(0));
     }
 
     #[test]

@@ -123,11 +123,7 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
         })
     }
 
-    fn go_through(
-        &mut self,
-        streams: &mut Streams<'_>,
-        position: &str,
-    ) -> Result<(), ScanError> {
+    fn go_through(&mut self, streams: &mut Streams<'_>, position: &str) -> Result<(), ScanError> {
         let mut batch = Batch::begin(position, self.counts.checked_bytes);
         loop {
             let is_end = self.gather(streams, &mut batch)?;
