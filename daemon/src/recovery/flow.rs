@@ -158,7 +158,8 @@ impl Scanning {
             source,
         })?;
         let stretches = if order.below.is_none() && order.runs.is_limited() {
-            Some(Stretches::find(flow, &order.runs)?)
+            let alive = &mut || budget.ask(&ScanCounts::default());
+            Some(Stretches::find(flow, &order.runs, alive)?)
         } else {
             None
         };
@@ -176,11 +177,14 @@ impl Scanning {
             from,
             until: whole.until.clone(),
         };
+        let counts: ScanCounts = serde_json::from_str(&row.counts)?;
+        let untouchable =
+            Untouchable::find_while(flow, &behind, &left, &mut || budget.go_on(&counts))?;
         let ground = Ground {
             flow,
             order,
             ages,
-            untouchable: Untouchable::find(flow, &behind, &left)?,
+            untouchable,
             behind,
             sample: Sample::new(order.checks, row.number),
             stretches,

@@ -28,11 +28,14 @@ use super::streams::{CHANGE_UNKNOWN, Records, Sights};
 use super::stretches::Stretches;
 use super::temporary::is_temporary;
 use super::untouchable::{Beside, Untouchable};
-use crate::datastore::{DatastoreError, SeenFile};
+use crate::datastore::{DatastoreError, Look, SeenFile};
 use crate::ingest::Flow;
 use crate::ledger::scans::{Drift, ScanRow, Span};
 use crate::ledger::spans::without;
 use crate::registry::record::{ArtifactAt, ArtifactStanding};
+
+/// Paths looked at in one go.
+const LOOKS: usize = 256;
 
 /// What a scan of a root knows from its beginning.
 #[derive(Debug)]
@@ -357,20 +360,32 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
         example(&mut self.odd, || format!("{path} could not be read"));
     }
 
+    /// Looks at paths, some at a time: whoever waits for this scan to end, or to live, hears of it in between.
+    fn look(&mut self, paths: &[&ArtifactPath]) -> Result<Vec<Look>, ScanError> {
+        let ground = self.ground;
+        let mut looks = Vec::with_capacity(paths.len());
+        for paths in paths.chunks(LOOKS) {
+            let begun = Instant::now();
+            let some = ground.flow.datastore().look(paths);
+            looks.extend(some.map_err(|error| ground.failed(error))?);
+            let calls = u64::try_from(paths.len()).unwrap_or(u64::MAX);
+            self.counts.calls += calls;
+            self.budget.calls(calls, begun.elapsed(), &self.counts);
+            self.budget.ask(&self.counts);
+        }
+        Ok(looks)
+    }
+
     /// Judges all that is suspect in a batch.
     fn judge(&mut self, batch: &mut Batch) -> Result<Vec<Drift>, ScanError> {
         let suspects = std::mem::take(&mut batch.suspects);
         if suspects.is_empty() {
             return Ok(Vec::new());
         }
-        let (ground, begun) = (self.ground, Instant::now());
+        let ground = self.ground;
         let (root, site) = (&ground.flow.root().name, ground.flow.site());
         let paths: Vec<&ArtifactPath> = suspects.iter().map(|suspect| &suspect.path).collect();
-        let looks = ground.flow.datastore().look(&paths);
-        let looks = looks.map_err(|error| ground.failed(error))?;
-        let calls = u64::try_from(paths.len()).unwrap_or(u64::MAX);
-        self.counts.calls += calls;
-        self.budget.calls(calls, begun.elapsed(), &self.counts);
+        let looks = self.look(&paths)?;
         let claims = site.registry.claims_at(root, &paths)?;
         let second_names = ground.second_names(&suspects)?;
         let mut found = Vec::new();
