@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use humantime::format_duration;
 use runsync_manifest::name::{RunPrefix, SiteName};
 
 use crate::adopt::Adopt;
@@ -14,6 +15,7 @@ use crate::raw::Document;
 use crate::registry::RegistryBackend;
 use crate::root::{Deleter, Root};
 use crate::rucio::Rucio;
+use crate::schedule::longest_gap;
 use crate::site::Own;
 
 /// Reports every disagreement. `roots` and `peers` are those of the file, `None` where one could
@@ -143,18 +145,50 @@ pub(crate) fn check_schedules(
             );
         }
     }
-    let scans = |root: &Root| {
-        let mut jobs = numbered.iter().map(|(_, job)| job);
-        jobs.any(|job| job.job == JobKind::Scan && job.concerns(&root.name))
-    };
     // A job that cannot be read may be the one.
-    let is_whole = numbered.len() == schedules.len();
-    for (at, root) in &roots {
-        if is_whole && root.scan_period.is_some() && !scans(root) {
-            let reason = Reason::new("is of no use: no `[[schedule]]` scans this root");
-            let hint = "add `[[schedule]]` with `name`, `job = \"scan\"` and `at`";
-            document.report(at.key("scan_period"), reason.hint(hint));
+    if numbered.len() == schedules.len() {
+        for (at, root) in &roots {
+            check_period(document, &at.key("scan_period"), root, &numbered);
         }
+    }
+}
+
+/// Reports a root that is to be seen in a time in which no job scans it.
+fn check_period(
+    document: &Document<'_>,
+    at: &KeyPath,
+    root: &Root,
+    jobs: &[(KeyPath, &Scheduled)],
+) {
+    let Some(period) = root.scan_period else {
+        return;
+    };
+    let scans = jobs.iter().map(|(_, job)| job);
+    let scans = scans.filter(|job| job.job == JobKind::Scan && job.concerns(&root.name));
+    let times: Vec<_> = scans.map(|job| &job.at).collect();
+    if times.is_empty() {
+        let reason = Reason::new("is of no use: no `[[schedule]]` scans this root");
+        let hint = "add `[[schedule]]` with `name`, `job = \"scan\"` and `at`";
+        document.report(at.clone(), reason.hint(hint));
+        return;
+    }
+    let Some(gap) = longest_gap(&times) else {
+        let reason =
+            Reason::new("is of no use: the times at which this root is scanned never come");
+        document.report(
+            at.clone(),
+            reason.hint("correct `at` of the `[[schedule]]` that scans it"),
+        );
+        return;
+    };
+    if gap > period {
+        let (period, gap) = (format_duration(period), format_duration(gap));
+        let reason = Reason::new(format!(
+            "is {period}, and up to {gap} pass between two times at which this root is scanned"
+        ));
+        let hint =
+            format!("make it at least \"{gap}\", or let a `[[schedule]]` scan the root more often");
+        document.report(at.clone(), reason.hint(hint));
     }
 }
 

@@ -446,6 +446,16 @@ mod tests {
                 String::new(),
                 "root[0].scan_period is of no use: no `[[schedule]]` scans this root",
             ),
+            (
+                "scan_period = '23h'",
+                NIGHTLY.to_owned(),
+                "root[0].scan_period is 23h, and up to 1day pass between two times at which this root is scanned",
+            ),
+            (
+                "scan_period = '7days'",
+                NIGHTLY.replace("0 0 3 * * *", "0 0 0 30 2 *"),
+                "root[0].scan_period is of no use: the times at which this root is scanned never come",
+            ),
         ] {
             let found = problems(root, &schedules);
             assert!(found.iter().any(|one| one == expected), "{found:?}");

@@ -1,6 +1,7 @@
 //! Times at which something is done: cron expressions, in UTC.
 
 use std::fmt;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use croner::Cron;
@@ -13,6 +14,13 @@ use crate::value::{Value, text};
 
 const HINT: &str = "it has six fields, second, minute, hour, day of month, month and day of week, in UTC: \
                     \"0 */10 * * * *\" is every ten minutes";
+
+/// Times that are compared where schedules are: of one that comes daily, more than a year.
+const COMPARED: usize = 400;
+/// From where they are compared: 2024-01-01T00:00:00Z, the first day of a leap year.
+const COMPARED_FROM: i64 = 1_704_067_200;
+/// To where: ten years later.
+const COMPARED_TO: i64 = COMPARED_FROM + 10 * 366 * 24 * 60 * 60;
 
 /// A cron expression with seconds. Its times are in UTC, whatever zone the machine is in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -38,6 +46,28 @@ impl Schedule {
         let next = cron.find_next_occurrence(&after, false).ok()?;
         Some(next.timestamp())
     }
+}
+
+/// The longest time that passes between two times of any of some schedules, of as many as are compared; none where
+/// they have none at all.
+pub(crate) fn longest_gap(schedules: &[&Schedule]) -> Option<Duration> {
+    let mut upcoming: Vec<_> = (schedules.iter())
+        .filter_map(|at| Some((at.next_after(COMPARED_FROM)?, *at)))
+        .collect();
+    let mut last = upcoming.iter().map(|(next, _)| *next).min()?;
+    let mut longest = 0;
+    for _ in 0..COMPARED {
+        if last > COMPARED_TO {
+            break;
+        }
+        for (next, at) in upcoming.iter_mut().filter(|(next, _)| *next <= last) {
+            *next = at.next_after(last)?;
+        }
+        let next = upcoming.iter().map(|(next, _)| *next).min()?;
+        longest = longest.max(next - last);
+        last = next;
+    }
+    u64::try_from(longest).ok().map(Duration::from_secs)
 }
 
 impl fmt::Display for Schedule {
@@ -105,6 +135,20 @@ mod tests {
             assert!(reason.text.contains("schedules are in UTC"), "{reason:?}");
             assert!(reason.hint.unwrap().contains("in UTC"));
         }
+    }
+
+    #[test]
+    fn schedules_leave_gaps_that_others_fill() {
+        let (workdays, weekends) = (
+            read("0 0 3 * * MON-FRI").unwrap(),
+            read("0 0 3 * * SAT,SUN").unwrap(),
+        );
+        let never = read("0 0 0 30 2 *").unwrap();
+        let days = |count: u64| Some(Duration::from_secs(count * 24 * 60 * 60));
+        assert_eq!(longest_gap(&[&workdays]), days(3));
+        assert_eq!(longest_gap(&[&weekends, &never]), days(6));
+        assert_eq!(longest_gap(&[&workdays, &weekends]), days(1));
+        assert_eq!((longest_gap(&[&never]), longest_gap(&[])), (None, None));
     }
 
     #[test]

@@ -20,8 +20,8 @@ use crate::cli::source::Way;
 use crate::cli::{progress, turn};
 use crate::clock::SystemClock;
 use crate::http::{Client, ClientError, ProblemBody, ScanEvent, Status, ToScan};
-use crate::recovery::{Checks, Limits, Order, RunScope, ScanReport};
-use crate::sync::{ViewOrder, ViewReport};
+use crate::recovery::{Checks, Limits, Order, RunScope, ScanError, ScanReport};
+use crate::sync::{SyncError, ViewOrder, ViewReport};
 use crate::telemetry;
 
 /// The share that is read where none is named.
@@ -167,18 +167,21 @@ fn directly(order: &Order, context: &Context, told: &mut Telling) -> Result<(), 
     let runs = assembly.parts.registry.runs(None)?;
     let records = runs.iter().map(|run| run.claims).sum();
     let bar = progress::bar(context, "records compared", records);
-    let reports = assembly.scanning.scan(order, &mut |counts| {
-        bar.set_position(counts.records);
-        ControlFlow::Continue(())
-    });
+    let mut printed = Ok(());
+    let done = assembly.scanning.scan_each(
+        order,
+        &mut |report| {
+            let now = bar.suspend(|| told.scanned(report));
+            printed = std::mem::replace(&mut printed, Ok(())).and(now);
+        },
+        &mut |counts| {
+            bar.set_position(counts.records);
+            ControlFlow::Continue(())
+        },
+    );
     bar.finish_and_clear();
-    for report in reports? {
-        match report {
-            Ok(report) => told.report(report)?,
-            Err(error) => told.failed(error.into()),
-        }
-    }
-    Ok(())
+    printed?;
+    Ok(done?)
 }
 
 fn compare(order: &ViewOrder, context: &Context, told: &mut Telling) -> Result<(), Failure> {
@@ -186,18 +189,22 @@ fn compare(order: &ViewOrder, context: &Context, told: &mut Telling) -> Result<(
     let (_held, assembly) = take(context)?;
     let syncing = &assembly.syncing;
     let spinner = progress::spinner(context, "comparing with Rucio");
-    let reports = syncing.view(syncing.rucio()?, order, &mut || {
-        spinner.tick();
-        ControlFlow::Continue(())
-    });
+    let mut printed = Ok(());
+    let done = syncing.view_each(
+        syncing.rucio()?,
+        order,
+        &mut |report| {
+            let now = spinner.suspend(|| told.viewed(report));
+            printed = std::mem::replace(&mut printed, Ok(())).and(now);
+        },
+        &mut || {
+            spinner.tick();
+            ControlFlow::Continue(())
+        },
+    );
     spinner.finish_and_clear();
-    for report in reports? {
-        match report {
-            Ok(report) => told.compared(report)?,
-            Err(error) => told.failed(error.into()),
-        }
-    }
-    Ok(())
+    printed?;
+    Ok(done?)
 }
 
 fn by_daemon(
@@ -212,14 +219,8 @@ fn by_daemon(
     while let Some(event) = lines.next()? {
         match event {
             ScanEvent::Working { counts } => bar.set_position(counts.records),
-            ScanEvent::Scanned { report } => {
-                bar.finish_and_clear();
-                told.report(*report)?;
-            }
-            ScanEvent::Compared { report } => {
-                bar.finish_and_clear();
-                told.compared(*report)?;
-            }
+            ScanEvent::Scanned { report } => bar.suspend(|| told.report(*report))?,
+            ScanEvent::Compared { report } => bar.suspend(|| told.compared(*report))?,
             ScanEvent::Refused { problem } => told.failed(refused(problem)),
             ScanEvent::Ended => {
                 bar.finish_and_clear();
@@ -253,6 +254,26 @@ impl Telling {
             output: context.output(),
             is_well: true,
             failed: None,
+        }
+    }
+
+    fn scanned(&mut self, report: Result<ScanReport, ScanError>) -> Result<(), Failure> {
+        match report {
+            Ok(report) => self.report(report),
+            Err(error) => {
+                self.failed(error.into());
+                Ok(())
+            }
+        }
+    }
+
+    fn viewed(&mut self, report: Result<ViewReport, SyncError>) -> Result<(), Failure> {
+        match report {
+            Ok(report) => self.compared(report),
+            Err(error) => {
+                self.failed(error.into());
+                Ok(())
+            }
         }
     }
 

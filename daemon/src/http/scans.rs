@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use runsync_config::root::RootName;
 use runsync_manifest::name::{ArtifactPath, RunName};
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use utoipa::ToSchema;
@@ -37,7 +38,7 @@ use crate::sync::{Syncing, ViewOrder, ViewReport};
 
 /// How often it is told how far a scan has come: often enough for a progress bar.
 const TOLD_EVERY: Duration = Duration::from_millis(500);
-/// Reports that wait for a client to read them; the scan of a root takes longer than telling of it.
+/// Reports that wait for a client to read them; more are told at the end.
 const REPORTS_AHEAD: usize = 16;
 
 /// What to scan, and how much that may take. Without anything: all roots, names and sizes.
@@ -258,6 +259,7 @@ pub(super) async fn scan(
     let recorded = blocking(move || Recorded::begin(asking, &of, at)).await??;
     let (count, counts) = watch::channel(ScanCounts::default());
     let (tell, told) = mpsc::channel(REPORTS_AHEAD);
+    let mut telling = Telling::new(tell.clone());
     // Clients are let go before the loops stop.
     let ending = surface.tasks.ending().clone();
     let go_on: GoOn = Arc::new(move || {
@@ -271,22 +273,34 @@ pub(super) async fn scan(
     surface.tasks.spawn(async move {
         let done = blocking(move || match wanted {
             Wanted::Storage(order) => {
-                perform(&performing.assembly().scanning, &order, (&go_on, &count))
+                let outcome = perform(
+                    (&performing.assembly().scanning, &order),
+                    (&go_on, &count),
+                    &mut telling,
+                );
+                (telling.left, outcome)
             }
-            Wanted::Rucio(order) => compare(&performing.assembly().syncing, &order, &go_on),
+            Wanted::Rucio(order) => {
+                let outcome = compare(
+                    (&performing.assembly().syncing, &order),
+                    &go_on,
+                    &mut telling,
+                );
+                (telling.left, outcome)
+            }
         });
-        let events = match done.await {
-            Ok((events, outcome)) => {
+        let left = match done.await {
+            Ok((left, outcome)) => {
                 let noted = blocking(move || recorded.end(&outcome)).await;
                 // It is in the log.
                 drop(noted);
-                events
+                left
             }
             Err(problem) => vec![ScanEvent::Failed {
                 problem: problem.body(),
             }],
         };
-        for event in events {
+        for event in left {
             if tell.send(event).await.is_err() {
                 // Whoever has gone learns it from the request's outcome.
                 return;
@@ -323,84 +337,95 @@ impl Wanted {
     }
 }
 
-/// Compares with Rucio's replicas, as [`perform`] does with storage. Blocks.
-fn compare(syncing: &Syncing, order: &ViewOrder, go_on: &GoOn) -> (Vec<ScanEvent>, String) {
-    let reports = syncing.rucio().and_then(|rucio| {
-        let rucio = rucio.waiting(Arc::clone(go_on));
-        syncing.view(&rucio, order, &mut || go_on())
-    });
-    let mut outcome = "done".to_owned();
-    let mut problem_of = |problem: Problem| {
-        problem.detail().clone_into(&mut outcome);
-        problem.body()
-    };
-    let mut events = Vec::new();
-    match reports {
-        Err(error) => events.push(ScanEvent::Failed {
-            problem: problem_of(error.into()),
-        }),
-        Ok(reports) => {
-            for report in reports {
-                events.push(match report {
-                    Ok(report) => ScanEvent::Compared {
-                        report: Box::new(report),
-                    },
-                    Err(error) => ScanEvent::Refused {
-                        problem: problem_of(error.into()),
-                    },
-                });
-            }
-            events.push(ScanEvent::Ended);
-        }
-    }
-    (events, outcome)
+/// Tells what comes of roots while others are still gone through.
+struct Telling {
+    tell: mpsc::Sender<ScanEvent>,
+    /// What could not be told yet: a client that does not read holds up no scan.
+    left: Vec<ScanEvent>,
+    /// What is written down of the request.
+    outcome: String,
 }
 
-/// Scans, and says what to tell and what to write down. Blocks.
+impl Telling {
+    fn new(tell: mpsc::Sender<ScanEvent>) -> Self {
+        Self {
+            tell,
+            left: Vec::new(),
+            outcome: "done".to_owned(),
+        }
+    }
+
+    fn event(&mut self, event: ScanEvent) {
+        if !self.left.is_empty() {
+            return self.left.push(event);
+        }
+        match self.tell.try_send(event) {
+            // Whoever has gone learns it from the request's outcome.
+            Ok(()) | Err(TrySendError::Closed(_)) => {}
+            Err(TrySendError::Full(event)) => self.left.push(event),
+        }
+    }
+
+    fn refused(&mut self, problem: Problem) {
+        problem.detail().clone_into(&mut self.outcome);
+        let problem = problem.body();
+        self.event(ScanEvent::Refused { problem });
+    }
+
+    /// The last word: it is told when the outcome is written down.
+    fn end(&mut self, failed: Option<Problem>) -> String {
+        self.left.push(match failed {
+            None => ScanEvent::Ended,
+            Some(problem) => {
+                problem.detail().clone_into(&mut self.outcome);
+                let problem = problem.body();
+                ScanEvent::Failed { problem }
+            }
+        });
+        std::mem::take(&mut self.outcome)
+    }
+}
+
+/// Compares with Rucio's replicas, as [`perform`] does with storage; what to write down. Blocks.
+fn compare(
+    (syncing, order): (&Syncing, &ViewOrder),
+    go_on: &GoOn,
+    telling: &mut Telling,
+) -> String {
+    let done = syncing.rucio().and_then(|rucio| {
+        let rucio = rucio.waiting(Arc::clone(go_on));
+        let mut told = |report| match report {
+            Ok(report) => telling.event(ScanEvent::Compared {
+                report: Box::new(report),
+            }),
+            Err(error) => telling.refused(Problem::from(error)),
+        };
+        syncing.view_each(&rucio, order, &mut told, &mut || go_on())
+    });
+    telling.end(done.err().map(Problem::from))
+}
+
+/// Scans, tells what comes of it, and says what to write down. Blocks.
 fn perform(
-    scanning: &Scanning,
-    order: &Order,
+    (scanning, order): (&Scanning, &Order),
     (go_on, count): (&GoOn, &watch::Sender<ScanCounts>),
-) -> (Vec<ScanEvent>, String) {
-    let scanned = scanning.scan(order, &mut |counts| {
+    telling: &mut Telling,
+) -> String {
+    let mut told = |report| match report {
+        Ok(report) => telling.event(ScanEvent::Scanned {
+            report: Box::new(report),
+        }),
+        Err(error) => telling.refused(Problem::from(error)),
+    };
+    let done = scanning.scan_each(order, &mut told, &mut |counts| {
         count.send_replace(*counts);
         go_on()
     });
-    let failed = |problem: Problem| {
-        let outcome = problem.detail().to_owned();
-        let problem = problem.body();
-        (ScanEvent::Failed { problem }, outcome)
+    let failed = match done {
+        Err(error) => Some(error.into()),
+        Ok(()) => go_on().is_break().then(Problem::stopping),
     };
-    let reports = match scanned {
-        Ok(reports) => reports,
-        Err(error) => {
-            let (last, outcome) = failed(error.into());
-            return (vec![last], outcome);
-        }
-    };
-    let mut outcome = "done".to_owned();
-    let mut events: Vec<ScanEvent> = Vec::new();
-    for report in reports {
-        events.push(match report {
-            Ok(report) => ScanEvent::Scanned {
-                report: Box::new(report),
-            },
-            Err(error) => {
-                let problem = Problem::from(error);
-                problem.detail().clone_into(&mut outcome);
-                ScanEvent::Refused {
-                    problem: problem.body(),
-                }
-            }
-        });
-    }
-    if go_on().is_break() {
-        let (last, outcome) = failed(Problem::stopping());
-        events.push(last);
-        return (events, outcome);
-    }
-    events.push(ScanEvent::Ended);
-    (events, outcome)
+    telling.end(failed)
 }
 
 /// Lines until the last. An answer whose last line never comes is cut off.

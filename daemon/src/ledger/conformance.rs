@@ -66,6 +66,7 @@ macro_rules! conformance {
             drift_is_filtered_paged_and_left_out
             spellings_of_one_name_are_twins
             sides_of_a_path_are_found_and_heal_apart
+            findings_are_counted_however_they_come_change_and_go
             an_old_fence_begins_no_scan
             what_was_seen_before_the_clock_leapt_counts_for_nothing
             repairs_are_noted_before_and_after

@@ -364,14 +364,6 @@ pub trait Ledger: Send + Sync + Debug {
         limit: usize,
     ) -> Result<Vec<DriftFinding>, LedgerError>;
 
-    /// How much drift of each kind belongs to runs of these names in a root, without what is to be left out,
-    /// in the order of [`DriftKind::ALL`].
-    fn drift_of_runs(
-        &self,
-        root: &RootName,
-        runs: &[&str],
-    ) -> Result<Vec<(DriftKind, u64)>, LedgerError>;
-
     /// When the first manifest of each run was registered, of those that are still registered or superseded.
     fn runs_registered(&self) -> Result<Vec<(RunKey, Timestamp)>, LedgerError>;
 

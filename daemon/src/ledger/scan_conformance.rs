@@ -293,6 +293,69 @@ pub(crate) fn sides_of_a_path_are_found_and_heal_apart(open: &Open) {
     assert_eq!(kinds(), [rucio_only, rucio_only]);
 }
 
+/// Counts are what there is, by whatever filter.
+fn check_counts(ledger: &dyn Ledger) {
+    let kinds = DriftKind::ALL.map(Some).into_iter().chain([None]);
+    let sides = [None, Some(DriftSide::Datastore), Some(DriftSide::Replicas)];
+    for (kind, side) in kinds.flat_map(|kind| sides.map(|side| (kind, side))) {
+        for (name, ignored) in [(None, true), (None, false), (Some(root("one")), false)] {
+            let filter = DriftFilter {
+                root: name,
+                kind,
+                side,
+                span: Span::all(),
+                ignored,
+            };
+            let found = found(ledger, &filter);
+            for (kind, count) in ledger.drift_counts(&filter).unwrap() {
+                let there = found.iter().filter(|one| one.kind == kind).count();
+                assert_eq!(count, there as u64, "{kind} by {filter:?}");
+            }
+        }
+    }
+}
+
+pub(crate) fn findings_are_counted_however_they_come_change_and_go(open: &Open) {
+    let site = Site::new(open);
+    let ledger = site.ledger();
+    let seen = [
+        drift("a", DriftKind::Lost, 0),
+        drift("b/1", DriftKind::Dark, 1),
+        drift("b/2", DriftKind::Dark, 2),
+    ];
+    check_counts(ledger);
+    pass(ledger, "one", 1, &seen, &[]);
+    pass(ledger, "other", 2, &seen, &[]);
+    check_counts(ledger);
+    let of_rucio = ledger.begin_scan(&root("one"), DriftSide::Replicas.scope(), "", at(3));
+    let replica = drift("a", DriftKind::RucioOnly, 0);
+    (ledger.note_scan(&of_rucio.unwrap(), &[replica], &[])).unwrap();
+    check_counts(ledger);
+    let word = Ignored {
+        by: "alice".to_owned(),
+        why: "known".to_owned(),
+        at: at(9),
+    };
+    for word in [Some(&word), Some(&word), None, Some(&word)] {
+        (ledger.ignore_drift(&root("one"), "b/1", word)).unwrap();
+        check_counts(ledger);
+    }
+    // The same again, another file that is not left out, another kind, and what has healed.
+    pass(ledger, "one", 10, &seen, &[]);
+    check_counts(ledger);
+    let changed = [
+        drift("b/1", DriftKind::Dark, 7),
+        drift("b/2", DriftKind::Corrupt, 2),
+    ];
+    pass(ledger, "one", 11, &changed, &[]);
+    check_counts(ledger);
+    pass(ledger, "one", 12, &[], &[Span::at("b/1"), Span::at("a")]);
+    check_counts(ledger);
+    pass(ledger, "other", 13, &[], &[Span::all()]);
+    check_counts(ledger);
+    assert_eq!(paths(&found(ledger, &all())), ["a", "b/2"]);
+}
+
 pub(crate) fn spellings_of_one_name_are_twins(open: &Open) {
     let site = Site::new(open);
     let ledger = site.ledger();

@@ -5,14 +5,18 @@ use std::time::{Duration, Instant};
 use runsync_manifest::name::ArtifactPath;
 
 use super::judge::{Suspect, Suspicion};
+use super::merge::Met;
 use crate::ledger::scans::Span;
 
-/// Objects between two writings: some tenths of a second at full speed.
-pub(super) const OBJECTS: usize = 4_096;
+/// Objects between two writings: some tenths of a second at full speed. Each writing waits for the disk.
+const OBJECTS: usize = 32_768;
+/// What is suspect, or is left out, between two writings: it is held in memory, looked at, and written in one
+/// transaction, for which other writers wait.
+const NOTEWORTHY: usize = 4_096;
 /// Bytes read between two writings.
 const BYTES: u64 = 1 << 30;
-/// Time between two writings.
-const TIME: Duration = Duration::from_secs(30);
+/// Time between two writings: what a scan that is slow, or is held to so many calls, loses when it is killed.
+const TIME: Duration = Duration::from_secs(10);
 
 /// A stretch of paths that was gone through.
 #[derive(Debug)]
@@ -48,7 +52,9 @@ impl Batch {
 
     /// Whether it is time to write it down; `read` is what the pass has read by now.
     pub(super) fn is_full(&self, read: u64) -> bool {
+        let noteworthy = [self.suspects.len(), self.holes.len(), self.singles.len()];
         self.objects >= OBJECTS
+            || noteworthy.into_iter().any(|count| count >= NOTEWORTHY)
             || read.saturating_sub(self.read) >= BYTES
             || self.begun.elapsed() >= TIME
     }
@@ -66,13 +72,25 @@ impl Batch {
         self.holes.push(Span::at(path.as_str()));
     }
 
-    /// Counts an object, and all up to the end of its span as gone through.
-    pub(super) fn pass(&mut self, span: Option<Span>) {
+    /// Counts an object, and all up to its end as gone through.
+    pub(super) fn pass(&mut self, met: &Met) {
         self.objects += 1;
-        if let Some(until) = span.and_then(|span| span.until)
+        if let Some(path) = met.path() {
+            self.go_after(path.as_str());
+        } else if let Some(until) = met.span().and_then(|span| span.until)
             && until > self.until
         {
             self.until = until;
+        }
+    }
+
+    /// The first text after a path is no earlier than what comes at or before that path; most are passed here,
+    /// and none needs memory of its own.
+    fn go_after(&mut self, path: &str) {
+        if path >= self.until.as_str() {
+            self.until.clear();
+            self.until.push_str(path);
+            self.until.push('\0');
         }
     }
 
@@ -93,6 +111,7 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::datastore::StorageFault;
 
     #[test]
     fn a_batch_is_full_of_paths_or_of_bytes_or_after_a_time() {
@@ -103,10 +122,32 @@ mod tests {
         assert!(batch.is_full(7));
         let mut batch = Batch::begin("a", 0);
         for _ in 0..OBJECTS {
-            batch.pass(None);
+            batch.pass(&Met::Unnameable("\u{1}".to_owned()));
         }
         assert!(batch.is_full(0) && !batch.has_moved());
-        batch.pass(Some(Span::at("a")));
+        batch.pass(&Met::Unreadable("a".parse().unwrap()));
         assert!(batch.has_moved());
+        let mut batch = Batch::begin("a", 0);
+        for _ in 0..NOTEWORTHY {
+            batch.suspect("b".parse().unwrap(), Suspicion::Lost);
+        }
+        assert!(batch.is_full(0));
+    }
+
+    #[test]
+    fn a_batch_ends_after_the_last_path_or_folder_that_it_met() {
+        let mut batch = Batch::begin("", 0);
+        let path = |text: &str| text.parse::<ArtifactPath>().unwrap();
+        for (met, until) in [
+            (Met::Unreadable(path("a")), "a\0"),
+            (Met::Unreadable(path("a-1")), "a-1\0"),
+            (Met::Unlisted(Some(path("b")), StorageFault(5)), "b0"),
+            (Met::Unreadable(path("b/1")), "b0"),
+            (Met::Unnameable("c".to_owned()), "b0"),
+            (Met::Unreadable(path("b0")), "b0\0"),
+        ] {
+            batch.pass(&met);
+            assert_eq!(batch.until(), until);
+        }
     }
 }

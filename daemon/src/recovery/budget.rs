@@ -122,8 +122,18 @@ impl<'p> Budget<'p> {
         }
     }
 
-    fn ask(&mut self, counts: &ScanCounts) {
+    /// Tells the caller how far the scan is, and hears whether it is to go on.
+    pub(super) fn ask(&mut self, counts: &ScanCounts) {
         self.broken_off |= (self.progress)(counts).is_break();
+    }
+
+    /// Asks the caller whether to go on.
+    pub(super) fn go_on(&mut self, counts: &ScanCounts) -> ControlFlow<()> {
+        if self.is_over(counts) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 
     /// Asks the caller; where it wants no more, what is being read is not read to its end.

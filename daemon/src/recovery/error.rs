@@ -57,6 +57,9 @@ pub enum ScanError {
     /// Journals cannot be asked for.
     #[error(transparent)]
     Removal(#[from] RemovalError),
+    /// Reading records ended without their end.
+    #[error("records are not read to their end: the thread that reads them is gone")]
+    Unread,
     /// What is being removed or has not arrived cannot be sorted.
     #[error("cannot use the scratch folder for a scan")]
     Scratch(#[from] io::Error),
@@ -83,6 +86,7 @@ impl ScanError {
             Self::Ledger(error) => error.hint().map(str::to_owned),
             Self::Removal(error) => error.hint(),
             Self::Scratch(_) => Some("see that its disk has room".to_owned()),
+            Self::Unread => Some("scan again; it goes on where it was".to_owned()),
             Self::Counts(_) => None,
         }
     }
@@ -98,6 +102,7 @@ impl ScanError {
             | Self::NoRun { .. }
             | Self::Datastore { .. }
             | Self::Unlisted { .. }
+            | Self::Unread
             | Self::Scratch(_)
             | Self::Counts(_) => false,
         }

@@ -25,6 +25,9 @@ use crate::removal::{JournalRow, JournalState, Removing};
 /// A removal takes minutes; one that has been under way for a day does not go on by itself.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Hears what comes of a root.
+pub type Told<'t> = dyn FnMut(Result<ScanReport, ScanError>) + 't;
+
 /// Compares roots with their records.
 #[derive(Debug)]
 pub struct Scanning {
@@ -43,26 +46,46 @@ impl Scanning {
         }
     }
 
-    /// Scans one root, or all of them, as far as the order's limits allow.
+    /// Scans one root, or all of them, as far as the order's limits allow, and gathers what comes of each.
     ///
     /// # Errors
     ///
-    /// Where the ledger does not answer, or there is no such root. A root that fails has its own error among
-    /// the reports: what was found before stays, and the next scan goes on from there.
+    /// As [`scan_each`](Self::scan_each).
     pub fn scan(
         &self,
         order: &Order,
         progress: &mut Progress<'_>,
     ) -> Result<Vec<Result<ScanReport, ScanError>>, ScanError> {
-        let mut budget = Budget::new(order.limits, progress);
         let mut reports = Vec::new();
+        self.scan_each(order, &mut |report| reports.push(report), progress)?;
+        Ok(reports)
+    }
+
+    /// Scans one root, or all of them, as far as the order's limits allow; `told` hears what comes of each as soon
+    /// as it is done.
+    ///
+    /// # Errors
+    ///
+    /// Where the ledger does not answer, or there is no such root. A root that fails has its own error among
+    /// the reports: what was found before stays, and the next scan goes on from there.
+    pub fn scan_each(
+        &self,
+        order: &Order,
+        told: &mut Told<'_>,
+        progress: &mut Progress<'_>,
+    ) -> Result<(), ScanError> {
+        let mut budget = Budget::new(order.limits, progress);
+        let mut is_first = true;
         for flow in self.in_turn(order)? {
-            if budget.is_spent() && !reports.is_empty() {
+            if budget.is_spent() && !is_first {
                 break;
             }
-            reports.extend(self.scan_root(flow, order, &mut budget).transpose());
+            if let Some(report) = self.scan_root(flow, order, &mut budget).transpose() {
+                told(report);
+                is_first = false;
+            }
         }
-        Ok(reports)
+        Ok(())
     }
 
     /// The roots that are being scanned at the moment.
@@ -158,7 +181,8 @@ impl Scanning {
             source,
         })?;
         let stretches = if order.below.is_none() && order.runs.is_limited() {
-            Some(Stretches::find(flow, &order.runs)?)
+            let alive = &mut || budget.ask(&ScanCounts::default());
+            Some(Stretches::find(flow, &order.runs, alive)?)
         } else {
             None
         };
@@ -176,11 +200,14 @@ impl Scanning {
             from,
             until: whole.until.clone(),
         };
+        let counts: ScanCounts = serde_json::from_str(&row.counts)?;
+        let untouchable =
+            Untouchable::find_while(flow, &behind, &left, &mut || budget.go_on(&counts))?;
         let ground = Ground {
             flow,
             order,
             ages,
-            untouchable: Untouchable::find(flow, &behind, &left)?,
+            untouchable,
             behind,
             sample: Sample::new(order.checks, row.number),
             stretches,

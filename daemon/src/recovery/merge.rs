@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use runsync_manifest::name::ArtifactPath;
 
 use crate::datastore::{SeenFile, Sight, StorageFault};
-use crate::ledger::scans::{Span, after};
+use crate::ledger::scans::Span;
 use crate::registry::record::ArtifactAt;
 
 /// What is known of one path, by both sides.
@@ -30,20 +30,30 @@ pub(super) enum Met {
 }
 
 impl Met {
-    /// What it says something about; none where that is no path.
-    pub(super) fn span(&self) -> Option<Span> {
+    /// The one path that it says something about; none where that is no path, or more than one.
+    pub(super) fn path(&self) -> Option<&ArtifactPath> {
         match self {
             Self::Both(SeenFile { path, .. }, _)
             | Self::File(SeenFile { path, .. })
             | Self::Record(ArtifactAt { path, .. })
             | Self::Irregular(path, _)
             | Self::Unreadable(path)
-            | Self::Unjudged(ArtifactAt { path, .. }) => Some(Span {
-                from: path.to_string(),
-                until: Some(after(path.as_str())),
-            }),
+            | Self::Unjudged(ArtifactAt { path, .. }) => Some(path),
+            Self::Unlisted(..) | Self::Unnameable(_) => None,
+        }
+    }
+
+    /// What it says something about; none where that is no path.
+    pub(super) fn span(&self) -> Option<Span> {
+        match self {
             Self::Unlisted(folder, _) => Some(Span::below(folder.as_ref())),
-            Self::Unnameable(_) => None,
+            Self::Both(..)
+            | Self::File(_)
+            | Self::Record(_)
+            | Self::Irregular(..)
+            | Self::Unreadable(_)
+            | Self::Unjudged(_)
+            | Self::Unnameable(_) => self.path().map(|path| Span::at(path.as_str())),
         }
     }
 }

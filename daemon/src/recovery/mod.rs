@@ -30,6 +30,8 @@ mod merge;
 
 mod streams;
 
+mod ahead;
+
 mod temporary;
 
 mod budget;
@@ -74,7 +76,7 @@ pub mod repair;
 
 pub use self::budget::{Limits, Progress};
 pub use self::error::ScanError;
-pub use self::flow::Scanning;
+pub use self::flow::{Scanning, Told};
 pub use self::order::{Checks, Order, Pace, RunScope};
 pub use self::page::FindingsPage;
 pub use self::report::{OverdueRun, ScanCounts, ScanReport, StaleJournal};

@@ -4,6 +4,7 @@
 //! one that was opened, write down what was found with the new position.
 
 use std::io::{self, Read};
+use std::thread::{self, Scope};
 use std::time::Instant;
 
 use runsync_config::root::PathMapping;
@@ -12,6 +13,7 @@ use runsync_manifest::name::ArtifactPath;
 
 use super::ScanError;
 use super::ages::Ages;
+use super::ahead::Ahead;
 use super::batch::Batch;
 use super::behind::Behind;
 use super::belonging::Belonging;
@@ -26,11 +28,14 @@ use super::streams::{CHANGE_UNKNOWN, Records, Sights};
 use super::stretches::Stretches;
 use super::temporary::is_temporary;
 use super::untouchable::{Beside, Untouchable};
-use crate::datastore::{DatastoreError, SeenFile};
+use crate::datastore::{DatastoreError, Look, SeenFile};
 use crate::ingest::Flow;
 use crate::ledger::scans::{Drift, ScanRow, Span};
 use crate::ledger::spans::without;
 use crate::registry::record::{ArtifactAt, ArtifactStanding};
+
+/// Paths looked at in one go.
+const LOOKS: usize = 256;
 
 /// What a scan of a root knows from its beginning.
 #[derive(Debug)]
@@ -70,7 +75,7 @@ impl Ground<'_> {
 
 /// All that is read beside each other, by path.
 struct Streams<'s> {
-    merge: Merge<Sights<'s>, Records<'s>>,
+    merge: Merge<Sights<'s>, Ahead>,
     untouchable: Beside<'s>,
     earlier: Earlier<'s>,
 }
@@ -114,11 +119,17 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
         let Some(position) = self.row.position.clone() else {
             return Ok(());
         };
-        let mut streams = ground.streams(&position)?;
-        self.budget.start();
-        let mut batch = Batch::begin(&position, self.counts.checked_bytes);
+        thread::scope(|scope| {
+            let mut streams = ground.streams(&position, scope)?;
+            self.budget.start();
+            self.go_through(&mut streams, &position)
+        })
+    }
+
+    fn go_through(&mut self, streams: &mut Streams<'_>, position: &str) -> Result<(), ScanError> {
+        let mut batch = Batch::begin(position, self.counts.checked_bytes);
         loop {
-            let is_end = self.gather(&mut streams, &mut batch)?;
+            let is_end = self.gather(streams, &mut batch)?;
             let found = self.judge(&mut batch)?;
             self.note(&batch, &found, is_end)?;
             if is_end || self.is_over(&batch) {
@@ -148,16 +159,16 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
             let Some(met) = met else {
                 return Ok(true);
             };
-            let span = met.span();
-            if !self.take(met, streams, batch)? {
+            if !self.take(&met, streams, batch)? {
                 return Ok(false);
             }
-            if let (Some(stretches), Some(span)) = (&self.ground.stretches, &span)
+            if let Some(stretches) = &self.ground.stretches
+                && let Some(span) = met.span()
                 && !stretches.folders_hold(&span.from)
             {
-                batch.singles.push(span.clone());
+                batch.singles.push(span);
             }
-            batch.pass(span);
+            batch.pass(&met);
             self.counts.objects += 1;
             self.budget.object(&self.counts);
         }
@@ -167,7 +178,7 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
     /// Takes up one path. False where reading its file was broken off: it is as if it had not been met.
     fn take(
         &mut self,
-        met: Met,
+        met: &Met,
         streams: &mut Streams<'_>,
         batch: &mut Batch,
     ) -> Result<bool, ScanError> {
@@ -175,13 +186,13 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
             Met::Both(file, record) => return self.both(file, record, streams, batch),
             Met::File(file) => self.unclaimed(file, false, streams, batch)?,
             Met::Record(record) => {
-                if self.is_to_be_there(&record, batch) {
-                    batch.suspect(record.path, Suspicion::Lost);
+                if self.is_to_be_there(record, batch) {
+                    batch.suspect(record.path.clone(), Suspicion::Lost);
                 }
             }
             Met::Irregular(path, record) => match record {
-                Some(record) if self.is_to_be_there(&record, batch) => {
-                    batch.suspect(path, Suspicion::Irregular);
+                Some(record) if self.is_to_be_there(record, batch) => {
+                    batch.suspect(path.clone(), Suspicion::Irregular);
                 }
                 Some(_) | None => {
                     self.counts.irregular += 1;
@@ -190,16 +201,17 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
             },
             Met::Unreadable(path) => {
                 self.counts.unreadable += 1;
-                batch.hole_at(&path);
+                batch.hole_at(path);
                 example(&mut self.odd, || format!("{path} cannot be looked at"));
             }
             Met::Unlisted(Some(folder), fault) => {
                 self.counts.unlisted += 1;
-                batch.holes.push(Span::below(Some(&folder)));
+                batch.holes.push(Span::below(Some(folder)));
                 example(&mut self.unlisted, || format!("{folder}: {fault}"));
             }
             Met::Unlisted(None, fault) => {
                 let root = self.ground.flow.root().name.clone();
+                let fault = *fault;
                 return Err(ScanError::Unlisted { root, fault });
             }
             Met::Unjudged(_) => self.counts.unjudged += 1,
@@ -229,30 +241,30 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
 
     fn both(
         &mut self,
-        file: SeenFile,
-        record: ArtifactAt,
+        file: &SeenFile,
+        record: &ArtifactAt,
         streams: &mut Streams<'_>,
         batch: &mut Batch,
     ) -> Result<bool, ScanError> {
-        if !self.is_to_be_there(&record, batch) {
+        if !self.is_to_be_there(record, batch) {
             if record.standing == ArtifactStanding::Absent && !record.busy {
                 self.unclaimed(file, true, streams, batch)?;
             } else {
-                self.count(&file);
+                self.count(file);
             }
             return Ok(true);
         }
         if file.identity.size != record.size {
-            self.count(&file);
-            batch.suspect(record.path, Suspicion::Size(file));
+            self.count(file);
+            batch.suspect(record.path.clone(), Suspicion::Size(file.clone()));
             return Ok(true);
         }
         let path = file.path.as_str();
         let is_read = self.ground.sample.holds(path) || streams.earlier.holds(path)?;
-        if is_read && !self.read(&file, &record, batch) {
+        if is_read && !self.read(file, record, batch) {
             return Ok(false);
         }
-        self.count(&file);
+        self.count(file);
         self.counts.agree += 1;
         Ok(true)
     }
@@ -265,12 +277,12 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
     /// A file that no record names; a dataset may, where it is `claimed`.
     fn unclaimed(
         &mut self,
-        file: SeenFile,
+        file: &SeenFile,
         claimed: bool,
         streams: &mut Streams<'_>,
         batch: &mut Batch,
     ) -> Result<(), ScanError> {
-        self.count(&file);
+        self.count(file);
         let ages = &self.ground.ages;
         if streams.untouchable.holds(file.path.as_str())? {
             self.counts.spoken_for += 1;
@@ -294,7 +306,7 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
             self.counts.ahead += u64::from(is_known && ages.is_ahead(file.changed_ns));
             batch.hole_at(&file.path);
         } else {
-            batch.suspect(file.path.clone(), Suspicion::Dark(file));
+            batch.suspect(file.path.clone(), Suspicion::Dark(file.clone()));
         }
         Ok(())
     }
@@ -348,20 +360,32 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
         example(&mut self.odd, || format!("{path} could not be read"));
     }
 
+    /// Looks at paths, some at a time: whoever waits for this scan to end, or to live, hears of it in between.
+    fn look(&mut self, paths: &[&ArtifactPath]) -> Result<Vec<Look>, ScanError> {
+        let ground = self.ground;
+        let mut looks = Vec::with_capacity(paths.len());
+        for paths in paths.chunks(LOOKS) {
+            let begun = Instant::now();
+            let some = ground.flow.datastore().look(paths);
+            looks.extend(some.map_err(|error| ground.failed(error))?);
+            let calls = u64::try_from(paths.len()).unwrap_or(u64::MAX);
+            self.counts.calls += calls;
+            self.budget.calls(calls, begun.elapsed(), &self.counts);
+            self.budget.ask(&self.counts);
+        }
+        Ok(looks)
+    }
+
     /// Judges all that is suspect in a batch.
     fn judge(&mut self, batch: &mut Batch) -> Result<Vec<Drift>, ScanError> {
         let suspects = std::mem::take(&mut batch.suspects);
         if suspects.is_empty() {
             return Ok(Vec::new());
         }
-        let (ground, begun) = (self.ground, Instant::now());
+        let ground = self.ground;
         let (root, site) = (&ground.flow.root().name, ground.flow.site());
         let paths: Vec<&ArtifactPath> = suspects.iter().map(|suspect| &suspect.path).collect();
-        let looks = ground.flow.datastore().look(&paths);
-        let looks = looks.map_err(|error| ground.failed(error))?;
-        let calls = u64::try_from(paths.len()).unwrap_or(u64::MAX);
-        self.counts.calls += calls;
-        self.budget.calls(calls, begun.elapsed(), &self.counts);
+        let looks = self.look(&paths)?;
         let claims = site.registry.claims_at(root, &paths)?;
         let second_names = ground.second_names(&suspects)?;
         let mut found = Vec::new();
@@ -442,29 +466,31 @@ impl Ground<'_> {
     }
 
     /// Opens everything at a position.
-    fn streams(&self, position: &str) -> Result<Streams<'_>, ScanError> {
+    fn streams<'s>(
+        &'s self,
+        position: &str,
+        scope: &'s Scope<'s, '_>,
+    ) -> Result<Streams<'s>, ScanError> {
         let (root, site) = (&self.flow.root().name, self.flow.site());
         let left = Span {
             from: position.to_owned(),
             ..self.whole()
         };
         let registry = &*site.registry;
-        let merge = if let Some(stretches) = &self.stretches {
+        let (sights, records) = if let Some(stretches) = &self.stretches {
             let place = (root, &**self.flow.datastore());
             let sights = Sights::pieces(place, stretches.course(position)?, position);
             let course = stretches.course(position)?;
-            Merge::new(sights, Records::pieces(registry, root, course, position))
+            (sights, Records::pieces(registry, root, course, position))
         } else {
             let below = self.order.below.as_ref();
             let walk = self.flow.datastore().walk(below, position);
             let walk = walk.map_err(|error| self.failed(error))?;
-            Merge::new(
-                Sights::walk(walk),
-                Records::new(registry, root, left.clone()),
-            )
+            let records = Records::new(registry, root, left.clone());
+            (Sights::walk(walk), records)
         };
         Ok(Streams {
-            merge,
+            merge: Merge::new(sights, Ahead::begin(scope, records)?),
             untouchable: self.untouchable.beside()?,
             earlier: Earlier::new(&*site.ledger, root, left),
         })

@@ -168,12 +168,11 @@ fn sight(path: &ArtifactPath, look: Look) -> Option<Sight> {
     }
 }
 
-/// All artifacts that runs name in a stretch of paths, or in pieces of it.
+/// All artifacts that runs name in a stretch of paths, or in pieces of it, page by page.
 pub(super) struct Records<'r> {
     registry: &'r dyn Registry,
     root: &'r RootName,
     left: Span,
-    page: vec::IntoIter<ArtifactAt>,
     /// Whether more follow in the stretch.
     more: bool,
     /// The pieces that follow.
@@ -187,7 +186,6 @@ impl<'r> Records<'r> {
             registry,
             root,
             left: span,
-            page: Vec::new().into_iter(),
             more: true,
             course: None,
         }
@@ -208,7 +206,23 @@ impl<'r> Records<'r> {
         }
     }
 
-    fn read(&mut self) -> Result<(), ScanError> {
+    /// The next of them, in order; none of them at the end alone.
+    pub(super) fn page(&mut self) -> Result<Vec<ArtifactAt>, ScanError> {
+        loop {
+            let page = if self.more {
+                self.read()?
+            } else if let Some(page) = self.turn()? {
+                page
+            } else {
+                return Ok(Vec::new());
+            };
+            if !page.is_empty() {
+                return Ok(page);
+            }
+        }
+    }
+
+    fn read(&mut self) -> Result<Vec<ArtifactAt>, ScanError> {
         let (from, until) = (&self.left.from, self.left.until.as_deref());
         let registry = self.registry;
         let page = registry.artifacts_between(self.root, from, until, PAGE)?;
@@ -216,55 +230,31 @@ impl<'r> Records<'r> {
         if let Some(last) = page.last() {
             self.left.from = after(last.path.as_str());
         }
-        self.page = page.into_iter();
-        Ok(())
+        Ok(page)
     }
 
-    /// Goes on to the next piece. False at the end of all.
-    fn turn(&mut self) -> Result<bool, ScanError> {
+    /// Goes on to the next piece, with what is at hand of it. None at the end of all.
+    fn turn(&mut self) -> Result<Option<Vec<ArtifactAt>>, ScanError> {
         let Some(course) = &mut self.course else {
-            return Ok(false);
+            return Ok(None);
         };
         match course.next()? {
-            None => return Ok(false),
+            None => Ok(None),
             Some(Stretch::Folder(folder)) => {
                 let Span { from, until } = Span::below(Some(&folder));
                 let from = from.max(std::mem::take(&mut self.left.from));
                 self.left = Span { from, until };
                 self.more = true;
+                Ok(Some(Vec::new()))
             }
             Some(Stretch::Paths(paths)) => {
                 let asked: Vec<&ArtifactPath> = paths.iter().collect();
                 let claims = self.registry.claims_at(self.root, &asked)?;
                 let said = paths.iter().zip(&claims);
-                let said: Vec<_> = said
-                    .filter_map(|(path, claims)| together(path, claims))
-                    .collect();
-                self.page = said.into_iter();
+                let said = said.filter_map(|(path, claims)| together(path, claims));
+                Ok(Some(said.collect()))
             }
         }
-        Ok(true)
-    }
-
-    fn step(&mut self) -> Result<Option<ArtifactAt>, ScanError> {
-        loop {
-            if let Some(record) = self.page.next() {
-                return Ok(Some(record));
-            }
-            if self.more {
-                self.read()?;
-            } else if !self.turn()? {
-                return Ok(None);
-            }
-        }
-    }
-}
-
-impl Iterator for Records<'_> {
-    type Item = Result<ArtifactAt, ScanError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.step().transpose()
     }
 }
 

@@ -44,13 +44,17 @@ pub(super) enum Stretch {
 }
 
 impl Stretches {
-    /// Finds what belongs to runs in a root.
+    /// Finds what belongs to runs in a root; `alive` is called from time to time.
     ///
     /// # Errors
     ///
     /// [`ScanError::NoRun`] where a run is named that this site does not know; where the registry or the ledger
     /// does not answer.
-    pub(super) fn find(flow: &Flow, scope: &RunScope) -> Result<Self, ScanError> {
+    pub(super) fn find(
+        flow: &Flow,
+        scope: &RunScope,
+        alive: &mut dyn FnMut(),
+    ) -> Result<Self, ScanError> {
         let keys = runs(flow, scope)?;
         let folders = Folders::new(keys.iter().filter_map(|key| key.name.as_str().parse().ok()));
         let (root, site) = (&flow.root().name, flow.site());
@@ -58,6 +62,7 @@ impl Stretches {
         for key in &keys {
             let mut after = None;
             loop {
+                alive();
                 let page = site.registry.records(key, after, PAGE)?;
                 let Some(last) = page.last() else { break };
                 after = Some(last.uuid);

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::ops::ControlFlow;
 
 use runsync_manifest::reader::{Line, Reader};
 
@@ -23,6 +24,9 @@ use crate::sorting::{self, Sorted, Sorter};
 const MEMORY_BYTES: usize = 8 << 20;
 /// Where manifests lie: the folder of their origin follows, and then that of their run.
 const MANIFESTS: &str = "runsync/manifests/";
+/// Why nothing can be told where a caller broke off.
+const BROKEN_OFF: &str =
+    "the scan was broken off while it read journals and manifests: no file is called dark by it";
 
 /// All of them.
 #[derive(Debug)]
@@ -36,10 +40,20 @@ pub(super) struct Untouchable {
     notes: Vec<String>,
 }
 
+/// Paths between two words to the caller: some milliseconds.
+const WORD: u64 = 1_024;
+
+/// Asked while what is untouchable is gathered; may break off.
+pub(super) type GoOn<'g> = dyn FnMut() -> ControlFlow<()> + 'g;
+
 /// Gathers them.
-struct Gathering<'f> {
+struct Gathering<'f, 'g> {
     flow: &'f Flow,
     span: &'f Span,
+    go_on: &'f mut GoOn<'g>,
+    /// Paths that were met.
+    met: u64,
+    broken_off: bool,
     paths: Sorter,
     folders: Vec<Span>,
     doubt: Option<String>,
@@ -49,9 +63,22 @@ struct Gathering<'f> {
 impl Untouchable {
     /// Finds those that lie in a stretch of paths.
     pub(super) fn find(flow: &Flow, behind: &Behind, span: &Span) -> Result<Self, ScanError> {
+        Self::find_while(flow, behind, span, &mut || ControlFlow::Continue(()))
+    }
+
+    /// The same, for a caller who is asked meanwhile. Where it breaks off they are not all known, which is a doubt.
+    pub(super) fn find_while(
+        flow: &Flow,
+        behind: &Behind,
+        span: &Span,
+        go_on: &mut GoOn<'_>,
+    ) -> Result<Self, ScanError> {
         let mut gathering = Gathering {
             flow,
             span,
+            go_on,
+            met: 0,
+            broken_off: false,
             paths: Sorter::new(&flow.site().scratch, MEMORY_BYTES),
             folders: Vec::new(),
             doubt: None,
@@ -59,6 +86,9 @@ impl Untouchable {
         };
         gathering.journals()?;
         gathering.manifests(behind)?;
+        if gathering.broken_off {
+            gathering.doubt = Some(BROKEN_OFF.to_owned());
+        }
         Ok(Self {
             paths: gathering.paths.sort()?,
             folders: gathering.folders,
@@ -115,7 +145,19 @@ impl Beside<'_> {
     }
 }
 
-impl Gathering<'_> {
+impl Gathering<'_, '_> {
+    /// Asks whether to go on.
+    fn is_over(&mut self) -> bool {
+        self.broken_off = self.broken_off || (self.go_on)().is_break();
+        self.broken_off
+    }
+
+    /// Counts a path that was met, and asks from time to time whether to go on.
+    fn is_over_after_path(&mut self) -> bool {
+        self.met += 1;
+        self.met.is_multiple_of(WORD) && self.is_over()
+    }
+
     fn add(&mut self, path: &str) -> io::Result<()> {
         if self.span.holds(path) {
             self.paths.push(path.as_bytes())?;
@@ -127,6 +169,9 @@ impl Gathering<'_> {
         let journals = self.flow.datastore().journals();
         let names = journals.list().map_err(|error| self.failed(error))?;
         for name in names {
+            if self.is_over() {
+                return Ok(());
+            }
             let Err(error) = self.journal(&name) else {
                 continue;
             };
@@ -151,6 +196,9 @@ impl Gathering<'_> {
             let artifact = artifact.map_err(|error| error_chain(&error))?;
             let added = self.add(artifact.path.as_str());
             added.map_err(|error| error.to_string())?;
+            if self.is_over_after_path() {
+                break;
+            }
         }
         Ok(())
     }
@@ -188,6 +236,9 @@ impl Gathering<'_> {
         unregistered.sort_unstable();
         unregistered.dedup();
         for path in unregistered {
+            if self.is_over() {
+                return Ok(());
+            }
             if let Err(error) = self.manifest(&path)? {
                 self.unread(&path, &error);
             }
@@ -208,6 +259,7 @@ impl Gathering<'_> {
         };
         loop {
             match reader.next() {
+                Ok(Some(_)) if self.is_over_after_path() => return Ok(Ok(())),
                 Ok(Some(Line::Dataset { entry, .. })) => self.add(&entry.path)?,
                 Ok(Some(Line::Dimension(_))) => {}
                 Ok(None) => return Ok(Ok(())),

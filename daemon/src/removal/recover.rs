@@ -205,7 +205,7 @@ impl Removing {
                 Ok(names) => {
                     for name in names {
                         rows.push(self.journal_row(root, &name)?);
-                        listed.insert(name);
+                        listed.insert((&root.name, name));
                     }
                 }
                 Err(error) => {
@@ -216,12 +216,23 @@ impl Removing {
         }
         // One that was committed, or done, in between is told by the next list.
         let mut without = self.ground.registry.removals()?;
-        without.retain(|removal| {
+        let is_configured =
+            |one: &JournalRef| self.ground.roots.iter().any(|root| root.name == one.root);
+        without.retain_mut(|removal| {
             let name = journal::name_of(removal.id, removal.at);
-            let may_be_there = |one: &JournalRef| unlisted.contains(&one.root);
-            before.iter().any(|known| known.id == removal.id)
-                && !listed.contains(&name)
-                && !removal.journals.iter().any(may_be_there)
+            let is_there = |one: &JournalRef| {
+                unlisted.contains(&one.root) || listed.contains(&(&one.root, name.clone()))
+            };
+            let has_none = removal.journals.is_empty();
+            let is_told =
+                (self.ground.roots.iter()).any(|root| listed.contains(&(&root.name, name.clone())));
+            // What lies in a root that is not of this site any more, nobody can look at; and what waits for late
+            // arrivals elsewhere is told there.
+            removal.journals.retain(|one| {
+                is_configured(one) && !is_there(one) && !(is_told && one.late_until.is_some())
+            });
+            let is_left = !removal.journals.is_empty() || (has_none && !is_told);
+            is_left && before.iter().any(|known| known.id == removal.id)
         });
         rows.extend(without.iter().map(JournalRow::without));
         Ok(rows)

@@ -80,6 +80,6 @@ pub use self::flow::{Concerned, Ground, Syncing};
 pub use self::pass::Measure;
 pub use self::report::{LateRun, SyncReport};
 pub use self::subject::Subject;
-pub use self::view::{ViewCounts, ViewOrder, ViewReport, ViewWork};
+pub use self::view::{ViewCounts, ViewOrder, ViewReport, ViewTold, ViewWork};
 pub use self::work::{SyncPart, SyncWork};
 pub use self::worker::{SyncDue, SyncWorker};

@@ -90,6 +90,8 @@ const ALL: &[Section] = &[
     ("asked", unattended::asked),
     ("seen identity", seen::identity),
     ("seen hash", seen::hash),
+    ("seen closed", seen::closed),
+    ("seen second", seen::second),
     ("seen away", seen::away),
 ];
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use harness::{Naming, Rucio};
 use runsync::ledger::scans::{DriftFilter, DriftFinding, DriftKind, Span};
-use runsync::sync::{ViewOrder, ViewReport};
+use runsync::sync::{SyncError, ViewOrder, ViewReport};
 
 use crate::process::{Daemon, text};
 use crate::proof::shown;
@@ -170,6 +170,80 @@ fn differs(server: &Rucio, name: &str, naming: Naming) {
         "some of it is put right",
         "its findings go, the others are seen by each pass",
     );
+}
+
+/// An RSE that is closed for reading lists nothing: nothing is concluded. Nor is it about what something under way
+/// concerns.
+pub(crate) fn closed(server: &Rucio) {
+    let scene = Scene::new(server, "SEEN_CLOSED", Naming::Identity);
+    let run = "u/seen_closed/run";
+    scene.bring(run);
+    scene.pass();
+    change(&scene, &format!("{run}/calexp/0.fits"), "state = 'D'");
+    whole(&scene);
+    let before = named(&scene);
+    assert_eq!(before, [(DriftKind::RucioState, "0.fits".to_owned())]);
+    let open_for_reading = |is_open: bool| {
+        let body = serde_json::json!({"availability_read": is_open});
+        let rse = format!("/rses/{}", scene.b.rse.name);
+        server.must("PUT", &rse, Some(&body)).unwrap();
+    };
+    open_for_reading(false);
+    let report = whole(&scene);
+    let files = u64::from(FILES);
+    assert_eq!((report.counts.agree, report.counts.undecided), (0, files));
+    assert_eq!(named(&scene), before, "{report:?}");
+    open_for_reading(true);
+    shown(
+        "the RSE is closed for reading",
+        "nothing is found lost, and what was found stays",
+    );
+
+    // As a registration leaves it that was broken off.
+    let registry = scene.b.site.site().state_directory.join("registry.sqlite3");
+    let registry = rusqlite::Connection::open(registry).unwrap();
+    let begin = "INSERT INTO registering (run_id, epoch, sequence, digest, stage, rows_done, claims_done, claims,
+             overlaps, datasets_added, artifacts_waiting)
+         SELECT run_id, 9, 9, x'00', 0, 0, 0, 1, 0, 0, 0 FROM run WHERE name = ?1";
+    assert_eq!(registry.execute(begin, [run]).unwrap(), 1);
+    change(&scene, &format!("{run}/calexp/0.fits"), "state = 'A'");
+    change(&scene, &format!("{run}/calexp/1.fits"), "state = 'D'");
+    let report = whole(&scene);
+    assert_eq!((report.counts.agree, report.counts.undecided), (0, files));
+    assert_eq!(named(&scene), before, "{report:?}");
+    registry.execute("DELETE FROM registering", []).unwrap();
+    drop(registry);
+    whole(&scene);
+    let after = [(DriftKind::RucioState, "1.fits".to_owned())];
+    assert_eq!(named(&scene), after);
+    shown(
+        "something concerns a run meanwhile",
+        "nothing is found or heals before it is over",
+    );
+}
+
+/// One comparison at a time: a second is refused, and the first goes on.
+pub(crate) fn second(server: &Rucio) {
+    let scene = Scene::new(server, "SEEN_SECOND", Naming::Identity);
+    scene.bring("u/seen_second/run");
+    scene.pass();
+    let site = scene.b.site.open();
+    let syncing = &site.assembly.syncing;
+    let (rucio, order) = (syncing.rucio().unwrap(), ViewOrder::default());
+    let mut within = None;
+    let reports = syncing.view(rucio, &order, &mut || {
+        within.get_or_insert_with(|| {
+            syncing
+                .view(rucio, &order, &mut go_on)
+                .unwrap_err()
+                .to_string()
+        });
+        go_on()
+    });
+    assert!(reports.unwrap().remove(0).unwrap().whole);
+    let refused = SyncError::Viewing.to_string();
+    assert_eq!(within, Some(refused));
+    shown("a second comparison is asked for", "it is refused");
 }
 
 /// Where Rucio gives no answer, nothing heals and nothing is found.

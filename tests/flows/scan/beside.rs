@@ -4,20 +4,27 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 
+use runsync::ledger::scans::{Drift, DriftKind};
 use serde_json::Value;
 
 use crate::http::Request;
 use crate::process::{Daemon, text};
 use crate::scene::{PATHS, bytes, manifest, site_with};
-use crate::support::TestSite;
+use crate::support::{OpenSite, TestSite};
 
 const NIGHTLY: &str =
     "[[schedule]]\nname = \"nightly\"\njob = \"scan\"\nat = \"0 0 3 1 1 *\"\nroots = [\"main\"]\n";
 
 /// A site whose files are old at once, and a daemon of it that runs the loops.
 fn started(more: &str) -> (TestSite, Daemon) {
+    started_after(more, |_| {})
+}
+
+/// The same, after something was done to the site.
+fn started_after(more: &str, prepare: impl FnOnce(&OpenSite)) -> (TestSite, Daemon) {
     let root = "waiting_deadline = \"1ms\"";
     let site = site_with(root, Duration::ZERO);
+    prepare(&site.open());
     site.configure_daemon("size", &format!("settle = \"1ms\"\n{root}"), more);
     let daemon = Daemon::start(&site);
     daemon.until("it runs the loops", || {
@@ -133,6 +140,48 @@ fn a_scan_holds_up_neither_ingest_nor_the_daemons_end_and_goes_on_later() {
         (&1.into(), &true.into()),
         "{rest:?}"
     );
+}
+
+#[test]
+fn a_page_of_findings_does_not_end_amid_those_of_a_path() {
+    let kinds = [DriftKind::Lost, DriftKind::SiteOnly, DriftKind::RucioOnly];
+    let (site, daemon) = started_after("", |open| {
+        for kind in kinds {
+            let (root, scope) = ("main".parse().unwrap(), kind.side().scope());
+            let now = open.assembly.parts.clock.now();
+            let scan = open.ledger().begin_scan(&root, scope, "", now).unwrap();
+            let seen = ["a/1", "a/2"].map(|path| Drift {
+                path: path.parse().unwrap(),
+                kind,
+                detail: "found".to_owned(),
+                size: None,
+                identity: None,
+                claimed: true,
+                run: None,
+                folded: path.to_owned(),
+            });
+            open.ledger().note_scan(&scan, &seen, &[]).unwrap();
+        }
+    });
+    let page = |query: &str| -> Vec<(String, String)> {
+        let text = get(&site, &format!("/v1/findings?{query}"));
+        let lines = text.lines().map(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let field = |name: &str| line[name].as_str().unwrap().to_owned();
+            (field("path"), field("kind"))
+        });
+        lines.collect()
+    };
+    let at = |path: &str| kinds.map(|kind| (path.to_owned(), kind.to_string()));
+    for limit in 1..=3 {
+        assert_eq!(page(&format!("limit={limit}")), at("a/1"), "{limit}");
+    }
+    assert_eq!(page("limit=4"), [at("a/1"), at("a/2")].concat());
+    let after = "after_root=main&after_path=a/1";
+    assert_eq!(page(&format!("{after}&limit=1")), at("a/2"));
+    assert_eq!(page("after_root=main&after_path=a/2&limit=1"), []);
+    assert_eq!(page(""), [at("a/1"), at("a/2")].concat());
+    daemon.stop();
 }
 
 #[test]

@@ -6,8 +6,10 @@ use std::ops::ControlFlow;
 use runsync::ledger::scans::DriftKind::{Dark, Lost};
 use runsync::recovery::{Limits, Order, RunScope, ScanError};
 
-use crate::scene::{DAY, PATHS, RUN, bytes, found, is, manifest, order, scan, scan_by, site};
-use crate::support::{OpenSite, TestSite};
+use crate::scene::{
+    DAY, PATHS, RUN, bytes, drift, found, is, manifest, order, scan, scan_by, site,
+};
+use crate::support::{OpenSite, TestSite, write};
 
 const OTHER: &str = "u/other";
 /// Below the folder of its name, and not.
@@ -190,6 +192,44 @@ fn a_root_is_scanned_by_one_scan_at_a_time() {
     assert!(reports.unwrap()[0].as_ref().unwrap().whole);
     assert_eq!(within.unwrap(), "root `main` is being scanned already");
     assert!(scanning.under_way().is_empty());
+}
+
+#[test]
+fn a_root_that_another_scan_has_begun_meanwhile_is_gone_on_with_where_that_left_off() {
+    let site = site();
+    let second = site.folder.path().join("second");
+    let identity = fs::read(site.root().join("runsync/repository.json")).unwrap();
+    write(&second.join("runsync/repository.json"), &identity);
+    for number in 1..=4 {
+        write(&second.join(format!("x/{number}")), b"x");
+    }
+    let root = format!(
+        "[[root]]\nname = \"second\"\nurl = \"file://{}\"",
+        second.display()
+    );
+    site.configure("size", &root);
+    let open = site.open();
+    let scanning = &open.assembly.scanning;
+    let of_second = Order {
+        roots: vec!["second".parse().unwrap()],
+        limits: Limits {
+            objects: Some(3),
+            ..Limits::default()
+        },
+        ..order()
+    };
+    // Both roots were looked up by then, and the first is being scanned.
+    let mut meanwhile = None;
+    let reports = scanning.scan(&order(), &mut |_| {
+        meanwhile.get_or_insert_with(|| scan_by(scanning, &of_second).unwrap());
+        ControlFlow::Continue(())
+    });
+    let (meanwhile, reports) = (meanwhile.unwrap(), reports.unwrap());
+    assert_eq!((meanwhile.whole, meanwhile.counts.files), (false, 3));
+    let after = reports[1].as_ref().unwrap();
+    assert_eq!((after.root.as_str(), after.whole), ("second", true));
+    assert_eq!((after.pass, after.counts.files), (meanwhile.pass, 4));
+    assert_eq!(drift(open.ledger()).len(), 4);
 }
 
 /// An artifact that two runs name, and a run whose name lies below that of another, are of both.

@@ -6,19 +6,20 @@
 //! merge: what `find` has printed is sorted and compared, path by path, with one SQL query over the same rows.
 //! Both take turns in going first, with everything in the page cache.
 //!
-//! Then the scan is killed (`kill -9`) ten times on its way and must end with the same findings; and a scan that
-//! is held to so many calls to storage in a second must make as many, and no more.
+//! Then the scan is killed (`kill -9`) ten times on its way, must be further on each time, and end with the same
+//! findings; and a scan that is held to so many calls to storage in a second must make as many, and no more.
 
 use std::cmp::Ordering;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use runsync::recovery::ScanReport;
 use runsync_config::root::{ConfirmLevel, Root};
+use rusqlite::{OpenFlags, OptionalExtension};
 use serde_json::Value;
 
 use crate::confirming::{Files, Subject};
@@ -40,6 +41,8 @@ const RATE_BAR: f64 = 0.05;
 const RATE: u64 = 1_000;
 /// Times that the scan is killed.
 const KILLS: u32 = 10;
+/// Longest that a scan may take to write down how far it is.
+const PROGRESS_MAX: Duration = Duration::from_secs(60);
 
 const OURS: &str = "ours";
 const BARE: &str = "bare";
@@ -108,7 +111,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         scene.findings()? == expected,
         "killed {killed} times, a scan ends with other findings"
     );
-    say!("killed {killed} times on its way, the scan ends with the same findings");
+    say!(
+        "killed {killed} times on its way, each time further on, the scan ends with the same findings"
+    );
     let rate = scene.limited(arguments.limited)?;
     Ok(Outcome::Measured(verdict(
         arguments, &seconds, memory, killed, rate,
@@ -343,17 +348,25 @@ impl Scene {
         Ok(())
     }
 
-    /// Kills the scan ten times on its way, which takes it so long, and lets it come to its end; how often it
-    /// was killed.
+    /// Kills the scan ten times on its way, which takes it so long, each time further on, and lets it come to its
+    /// end; how often it was killed.
     fn killed(&self, whole: Duration) -> Result<u32> {
         self.forget()?;
-        let mut killed = 0;
-        for _ in 0..KILLS {
+        let (mut killed, mut position) = (0, String::new());
+        while killed < KILLS {
             let mut child = self.scan().spawn().context("cannot start the scan")?;
             thread::sleep(whole / (KILLS + 2));
+            self.wait_for_more_than(&position, &mut child)?;
             child.kill().context("cannot kill the scan")?;
             let ended = child.wait().context("cannot wait for the scan")?;
-            killed += u32::from(ended.code().is_none());
+            let Some(reached) = self.position()?.filter(|_| ended.code().is_none()) else {
+                break;
+            };
+            ensure!(
+                reached > position,
+                "killed, a scan that began at `{position}` leaves off at `{reached}`"
+            );
+            (killed, position) = (killed + 1, reached);
         }
         let ended = self.scan().status().context("cannot start the scan")?;
         ensure!(
@@ -361,6 +374,28 @@ impl Scene {
             "the scan did not end well: {ended}"
         );
         Ok(killed)
+    }
+
+    /// Waits until a scan has written down that it is further than that, or has ended.
+    fn wait_for_more_than(&self, position: &str, scan: &mut Child) -> Result<()> {
+        let begun = Instant::now();
+        while begun.elapsed() < PROGRESS_MAX {
+            let has_ended = scan.try_wait().context("cannot wait for the scan")?;
+            if has_ended.is_some() || self.position()?.is_some_and(|now| *now > *position) {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        bail!("a scan that began at `{position}` comes no further in {PROGRESS_MAX:.0?}")
+    }
+
+    /// Where the next scan goes on; none where no pass is under way.
+    fn position(&self) -> Result<Option<String>> {
+        let ledger = self.subject.state().join("ledger.sqlite3");
+        let ledger =
+            rusqlite::Connection::open_with_flags(ledger, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let row = ledger.query_row("SELECT position FROM scan", [], |row| row.get(0));
+        Ok(row.optional()?.flatten())
     }
 
     /// Calls in a second that a limited scan makes.

@@ -17,13 +17,16 @@ const DEPTH_MAX: usize = 256;
 /// Names that one call to the kernel returns, about.
 const NAMES_PER_CALL: usize = 1024;
 
+/// Where a name begins in a text, and how long it is.
+type Place = (u32, u32);
+
 /// The names in one folder, in order. A folder's own name ends in `/`, so that comparing names byte by
 /// byte puts whole paths in order.
 #[derive(Default)]
 struct Names {
     text: Vec<u8>,
-    /// Where each begins in `text`, and how long it is.
-    places: Vec<(u32, u32)>,
+    /// Where each is in `text`.
+    places: Vec<Place>,
     next: usize,
 }
 
@@ -81,14 +84,19 @@ impl Names {
             .sort_unstable_by(|a, b| at(text, *a).cmp(at(text, *b)));
     }
 
-    fn pop(&mut self) -> Option<&[u8]> {
+    /// Where the next name is kept.
+    fn pop(&mut self) -> Option<Place> {
         let place = *self.places.get(self.next)?;
         self.next += 1;
-        Some(at(&self.text, place))
+        Some(place)
+    }
+
+    fn at(&self, place: Place) -> &[u8] {
+        at(&self.text, place)
     }
 }
 
-fn at(text: &[u8], (start, length): (u32, u32)) -> &[u8] {
+fn at(text: &[u8], (start, length): Place) -> &[u8] {
     let start = start as usize;
     text.get(start..start + length as usize).unwrap_or_default()
 }
@@ -179,15 +187,18 @@ impl LocalWalk {
     }
 
     /// Looks at a name in the innermost folder that is none of a folder.
-    fn look(&mut self, path: String, name: &[u8]) -> Option<Sight> {
+    fn look(&mut self, path: String, name: Place) -> Option<Sight> {
         if path.as_str() < self.from.as_str() {
             return None;
         }
-        let Ok(path) = ArtifactPath::try_from(path.clone()) else {
-            return Some(Sight::Unnameable(path));
+        let level = self.levels.last()?;
+        let name = level.names.at(name);
+        let Ok(path) = ArtifactPath::try_from(path) else {
+            let name = String::from_utf8_lossy(name);
+            return Some(Sight::Unnameable(format!("{}{name}", level.path)));
         };
         self.calls += 1;
-        match see_in(&self.levels.last()?.handle, name) {
+        match see_in(&level.handle, name) {
             Seen::File {
                 identity,
                 changed_ns,
@@ -211,10 +222,11 @@ impl Walk for LocalWalk {
         }
         loop {
             let level = self.levels.last_mut()?;
-            let Some(name) = level.names.pop() else {
+            let Some(place) = level.names.pop() else {
                 self.levels.pop();
                 continue;
             };
+            let name = level.names.at(place);
             let Ok(text) = str::from_utf8(name) else {
                 let name = name.escape_ascii();
                 return Some(Sight::Unnameable(format!("{}{name}", level.path)));
@@ -223,8 +235,7 @@ impl Walk for LocalWalk {
             let sight = if text.ends_with('/') {
                 self.descend(path)
             } else {
-                let name = name.to_owned();
-                self.look(path, &name)
+                self.look(path, place)
             };
             if sight.is_some() {
                 return sight;

@@ -47,6 +47,7 @@ const SCHEMA: Schema = Schema {
         include_str!("../sql/0010_drift_sides.sql"),
         include_str!("../sql/0011_jobs.sql"),
         include_str!("../sql/0012_repairs.sql"),
+        include_str!("../sql/0013_drift_counts.sql"),
         include_str!("../sql/0014_repairs_approved.sql"),
     ],
     unmoved: None,

@@ -332,17 +332,15 @@ pub(super) fn counts(
     filter: &DriftFilter,
 ) -> Result<Vec<(DriftKind, u64)>, Failure> {
     let mut counts = DriftKind::ALL.map(|kind| (kind, 0));
-    // Without a stretch of paths an index has what is counted.
-    let of = if filter.span == Span::all() {
-        "INDEXED BY scan_finding_by_kind WHERE root = ?1 AND (?2 IS NULL OR kind = ?2)
-             AND (?3 IS ?3 AND ?4 IS ?4) AND (?5 OR ignored_by IS NULL) AND (?6 IS NULL OR side = ?6)"
+    // Without a stretch of paths they are counted already.
+    let mut count = connection.prepare_cached(&if filter.span == Span::all() {
+        "SELECT kind, sum(count) FROM drift_count WHERE root = ?1 AND (?2 IS NULL OR kind = ?2)
+             AND (?3 IS ?3 AND ?4 IS ?4) AND (?5 OR NOT ignored) AND (?6 IS NULL OR side = ?6)
+         GROUP BY kind"
             .to_owned()
     } else {
-        format!("WHERE {FILTER}")
-    };
-    let mut count = connection.prepare_cached(&format!(
-        "SELECT kind, count(*) FROM scan_finding {of} GROUP BY kind"
-    ))?;
+        format!("SELECT kind, count(*) FROM scan_finding WHERE {FILTER} GROUP BY kind")
+    })?;
     for root in roots(connection, filter)? {
         let mut rows = count.query(params![
             root,

@@ -843,16 +843,6 @@ impl Ledger for SqliteLedger {
         })
     }
 
-    fn drift_of_runs(
-        &self,
-        root: &RootName,
-        runs: &[&str],
-    ) -> Result<Vec<(DriftKind, u64)>, LedgerError> {
-        self.read("count drift of runs", |connection| {
-            drift_summary::of_runs(connection, root, runs)
-        })
-    }
-
     fn runs_registered(&self) -> Result<Vec<(RunKey, Timestamp)>, LedgerError> {
         self.read("list when runs were registered", rows::runs_registered)
     }

@@ -63,6 +63,11 @@ impl<'c> Standings<'c> {
         })
     }
 
+    /// Whether nothing is being registered, restored or removed.
+    pub(super) fn all_settled(&self) -> bool {
+        self.busy.is_empty() && self.hidden.is_empty()
+    }
+
     pub(super) fn is_busy(&self, run_id: i64, dataset: DatasetId) -> Result<bool, Failure> {
         if self.busy.contains(&run_id) {
             return Ok(true);

@@ -1,9 +1,11 @@
 //! All artifacts of a root in the order of their paths, page by page: what a listing is joined with.
 //!
-//! `record_by_path` has them in that order; each row of it is one search in `record` and one in `dataset`.
+//! `record_by_path` has them in that order; each row of it is one search in `record`. Only while anything is being
+//! registered, restored or removed does it matter whose it is: then it is one in `dataset` too. A record is never
+//! without its dataset, as both are written, and go, in one commit.
 
 use runsync_config::root::RootName;
-use runsync_manifest::name::{ArtifactPath, DatasetId};
+use runsync_manifest::name::ArtifactPath;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, params};
 
@@ -23,6 +25,15 @@ const BY_PATH: &str = "SELECT record.adler32, record.md5, record.sha256, record.
      WHERE by_path.path >= ?2 AND by_path.path < ?3 AND by_path.root_id = ?1
      ORDER BY by_path.path";
 
+/// The same while nothing is under way: without the run, which needs another search.
+const BY_PATH_SETTLED: &str = "SELECT record.adler32, record.md5, record.sha256, record.size,
+         record.confirmed, NULL, NULL, by_path.path
+     FROM record_by_path AS by_path
+     CROSS JOIN record ON record.uuid = by_path.uuid AND record.component = by_path.component
+         AND record.root_id = by_path.root_id AND record.path = by_path.path
+     WHERE by_path.path >= ?2 AND by_path.path < ?3 AND by_path.root_id = ?1
+     ORDER BY by_path.path";
+
 pub(super) fn page(
     connection: &Connection,
     root: &RootName,
@@ -35,7 +46,11 @@ pub(super) fn page(
     let standings = Standings::load(connection)?;
     // Every text sorts before every blob.
     let until = until.map_or(ValueRef::Blob(&[]), |text| ValueRef::Text(text.as_bytes()));
-    let mut statement = connection.prepare_cached(BY_PATH)?;
+    let under_way = (!standings.all_settled()).then_some(&standings);
+    let mut statement = connection.prepare_cached(match under_way {
+        Some(_) => BY_PATH,
+        None => BY_PATH_SETTLED,
+    })?;
     let mut claims = statement.query(params![root_id, from, ToSqlOutput::Borrowed(until)])?;
     let mut page: Vec<ArtifactAt> = Vec::with_capacity(limit.min(PAGE_MAX));
     while let Some(claim) = claims.next()? {
@@ -44,13 +59,13 @@ pub(super) fn page(
         match page.last_mut() {
             Some(last) if last.path.as_str() == path => {
                 let path = last.path.clone();
-                let other = artifact(&standings, claim, path)?;
+                let other = artifact(under_way, claim, path)?;
                 fold(last, other);
             }
             Some(_) | None if full => break,
             Some(_) | None => {
                 let path = rows::path(path.to_owned())?;
-                page.push(artifact(&standings, claim, path)?);
+                page.push(artifact(under_way, claim, path)?);
             }
         }
     }
@@ -60,12 +75,16 @@ pub(super) fn page(
 /// Room that is made for a page at once.
 const PAGE_MAX: usize = 4_096;
 
+/// What a claim says of its artifact; `under_way` tells whether it is to change, where anything is.
 fn artifact(
-    standings: &Standings<'_>,
+    under_way: Option<&Standings<'_>>,
     row: &Row<'_>,
     path: ArtifactPath,
 ) -> Result<ArtifactAt, Failure> {
-    let (uuid, run_id): (DatasetId, i64) = (rows::dataset_id(row, 5)?, row.get(6)?);
+    let busy = match under_way {
+        Some(standings) => standings.is_busy(row.get(6)?, rows::dataset_id(row, 5)?)?,
+        None => false,
+    };
     Ok(ArtifactAt {
         path,
         standing: match row.get(4)? {
@@ -75,7 +94,7 @@ fn artifact(
         },
         size: rows::count(row, 3)?,
         checksums: rows::checksums(row)?,
-        busy: standings.is_busy(run_id, uuid)?,
+        busy,
     })
 }
 

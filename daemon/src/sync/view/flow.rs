@@ -22,6 +22,9 @@ use crate::sync::report::SyncReport;
 use crate::sync::root::RootSync;
 use crate::sync::scopes::Scopes;
 
+/// Hears what comes of a root.
+pub type ViewTold<'t> = dyn FnMut(Result<ViewReport, SyncError>) + 't;
+
 /// A pass one way through, on its way.
 pub(super) struct Way {
     pub(super) row: ScanRow,
@@ -45,17 +48,35 @@ struct Kept {
 
 impl Syncing {
     /// Compares records with Rucio's view of one root, or of all roots that are RSEs, as far as the order allows, and
-    /// keeps what differs. A root that fails keeps no other from it.
+    /// keeps what differs; gathers what comes of each root.
     ///
     /// # Errors
     ///
-    /// Where there is no such root, and where `progress` broke off or the lease is lost.
+    /// As [`view_each`](Self::view_each).
     pub fn view(
         &self,
         rucio: &Rucio,
         order: &ViewOrder,
         progress: &mut Progress<'_>,
     ) -> Result<Vec<Result<ViewReport, SyncError>>, SyncError> {
+        let mut reports = Vec::new();
+        self.view_each(rucio, order, &mut |report| reports.push(report), progress)?;
+        Ok(reports)
+    }
+
+    /// The same, where `told` hears what comes of each root as soon as it is done. A root that fails keeps no other
+    /// from it.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such root, and where `progress` broke off or the lease is lost.
+    pub fn view_each(
+        &self,
+        rucio: &Rucio,
+        order: &ViewOrder,
+        told: &mut ViewTold<'_>,
+        progress: &mut Progress<'_>,
+    ) -> Result<(), SyncError> {
         let _alone = match self.viewing.try_lock() {
             Ok(alone) => alone,
             // It keeps nothing that a panic could have broken.
@@ -75,7 +96,6 @@ impl Syncing {
         let requests = order.requests.unwrap_or(u64::MAX);
         let time = order.time.unwrap_or(Duration::MAX);
         let mut budget = Budget::new(requests, time, progress);
-        let mut reports = Vec::new();
         for root in roots {
             let mut report = SyncReport::default();
             let seen = self.at(root, (rucio, &mut budget), &mut report, |root| {
@@ -83,13 +103,13 @@ impl Syncing {
             });
             match seen {
                 Err(error) if error.is_interruption() || error.is_fenced() => return Err(error),
-                seen => reports.push(seen),
+                seen => told(seen),
             }
             if budget.is_spent() {
                 break;
             }
         }
-        Ok(reports)
+        Ok(())
     }
 }
 

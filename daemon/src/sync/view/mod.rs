@@ -23,6 +23,7 @@ mod replicas;
 
 mod work;
 
+pub use self::flow::ViewTold;
 pub use self::order::ViewOrder;
 pub use self::report::{ViewCounts, ViewReport};
 pub use self::work::ViewWork;
