@@ -133,9 +133,20 @@ impl World {
         let begun: BTreeSet<String> = self.begun().into_iter().collect();
         let expected = self.model.begun.iter().map(|item| item.path.clone());
         assert_eq!(begun, expected.collect(), "repairs that were begun");
-        let aside = self.opened().ledger().repairs(WhichRepairs::Aside, None, usize::MAX);
-        let mut aside: Vec<String> = aside.unwrap().iter().map(|row| row.path.to_string()).collect();
-        let lies = self.model.aside.iter().filter(|aside| aside.noted && !aside.back);
+        let aside = self
+            .opened()
+            .ledger()
+            .repairs(WhichRepairs::Aside, None, usize::MAX);
+        let mut aside: Vec<String> = aside
+            .unwrap()
+            .iter()
+            .map(|row| row.path.to_string())
+            .collect();
+        let lies = self
+            .model
+            .aside
+            .iter()
+            .filter(|aside| aside.noted && !aside.back);
         let mut expected: Vec<String> = lies.map(|aside| aside.path.clone()).collect();
         aside.sort();
         expected.sort();
@@ -146,7 +157,10 @@ impl World {
     pub(crate) fn begun(&self) -> Vec<String> {
         let root = self.root();
         let rows = (self.opened().ledger()).repairs(WhichRepairs::Begun(&root), None, usize::MAX);
-        rows.unwrap().iter().map(|row| row.path.to_string()).collect()
+        rows.unwrap()
+            .iter()
+            .map(|row| row.path.to_string())
+            .collect()
     }
 }
 
@@ -157,14 +171,20 @@ fn same<T: PartialEq + std::fmt::Debug>(
     expected: &BTreeMap<String, T>,
 ) {
     let paths: BTreeSet<&String> = found.keys().chain(expected.keys()).collect();
-    let differs = paths.into_iter().filter(|path| found.get(*path) != expected.get(*path));
+    let differs = paths
+        .into_iter()
+        .filter(|path| found.get(*path) != expected.get(*path));
     let differences: Vec<String> = differs
         .map(|path| {
             let (found, expected) = (found.get(path), expected.get(path));
             format!("{path}:\n  is        {found:?}\n  should be {expected:?}")
         })
         .collect();
-    assert!(differences.is_empty(), "{what}:\n{}", differences.join("\n"));
+    assert!(
+        differences.is_empty(),
+        "{what}:\n{}",
+        differences.join("\n")
+    );
 }
 
 fn gather(root: &Path, folder: &Path, files: &mut Files) {

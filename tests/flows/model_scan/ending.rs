@@ -12,7 +12,11 @@ impl World {
         self.settle_down();
         self.scan_whole();
         self.check();
-        let found = self.model.findings.iter().map(|(path, one)| (path.clone(), one.kind));
+        let found = self
+            .model
+            .findings
+            .iter()
+            .map(|(path, one)| (path.clone(), one.kind));
         let amiss = self.model.amiss().into_iter();
         let can_be_told = |(path, _): &(String, DriftKind)| {
             !self.model.is_spoken_for(path) && !is_temporary(path)
@@ -35,6 +39,9 @@ impl World {
     /// Nothing is under way, no clock is in doubt, and everything that lies here is old.
     fn settle_down(&mut self) {
         self.see_through();
+        while self.model.coming.iter().any(|coming| coming.torn) {
+            self.manifest_comes();
+        }
         self.model.policy = Policy::everything();
         self.configure();
         // Times long after the machine's are those at which whatever lies here is old.
@@ -42,6 +49,8 @@ impl World {
             self.site.pass(DAY * 4 + (DAY * 10));
         }
         self.work();
+        // A clock that was set back is believed by the pass after the next.
+        self.scan_whole();
         self.let_rest();
         self.work();
         self.confirm();
@@ -69,7 +78,8 @@ impl World {
         }
         let most = self.model.recorded().count() / 5;
         let amiss = self.model.amiss().into_iter();
-        let (dark, others): (Vec<_>, Vec<_>) = amiss.partition(|(_, kind)| *kind == DriftKind::Dark);
+        let (dark, others): (Vec<_>, Vec<_>) =
+            amiss.partition(|(_, kind)| *kind == DriftKind::Dark);
         for (path, _) in dark.into_iter().skip(most) {
             self.lose(&path);
         }

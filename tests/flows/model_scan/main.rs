@@ -42,6 +42,8 @@ mod world;
 
 mod check;
 
+mod guard;
+
 mod steps;
 
 mod ending;

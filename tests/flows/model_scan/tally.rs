@@ -33,7 +33,9 @@ impl Tally {
 
     /// Those that never took place.
     pub(crate) fn missing<'a>(&self, cases: &[&'a str]) -> Vec<&'a str> {
-        let never = cases.iter().filter(|case| self.0.get(**case).is_none_or(|count| *count == 0));
+        let never = cases
+            .iter()
+            .filter(|case| self.0.get(**case).is_none_or(|count| *count == 0));
         never.copied().collect()
     }
 }

@@ -4,13 +4,14 @@ use std::any::Any;
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use fastrand::Rng;
 use jiff::Timestamp;
 use runsync::clock::ManualClock;
 use runsync_config::root::RootName;
 
+use crate::guard::Sightings;
 use crate::model::{Coming, Model, Policy};
 use crate::scene::{PATHS, RUN};
 use crate::site::with_root;
@@ -54,6 +55,7 @@ pub(crate) struct World {
     pub(crate) announced: Vec<Coming>,
     /// Runs that have come so far.
     pub(crate) runs: u32,
+    pub(crate) sightings: Sightings,
 }
 
 impl World {
@@ -72,6 +74,7 @@ impl World {
             tally: Tally::default(),
             announced: Vec::new(),
             runs: 0,
+            sightings: Sightings::default(),
         };
         world.configure();
         world
@@ -132,14 +135,25 @@ impl World {
 
     /// Sets a file's time of modification, and nothing else.
     pub(crate) fn touch(&mut self, path: &str) {
+        let modified = self.model.files[path].identity.modified_ns - 1_000_000_000;
+        self.set_modified(path, modified);
+    }
+
+    /// A disk gives back other bytes than it was given: neither size, time of modification nor inode tell.
+    pub(crate) fn rot(&mut self, path: &str, bytes: &[u8]) {
+        let before = self.model.files[path].identity;
+        assert_eq!(bytes.len() as u64, before.size);
+        fs::write(self.site.root().join(path), bytes).unwrap();
+        self.set_modified(path, before.modified_ns);
+        assert_eq!(self.model.files[path].identity, before);
+    }
+
+    fn set_modified(&mut self, path: &str, nanoseconds: i64) {
         let file = File::options()
             .append(true)
-            .open(self.site.root().join(path))
-            .unwrap();
-        let at = self.model.files[path].identity.modified_ns / 1_000_000_000;
-        let earlier = u64::try_from(at).unwrap() - 1;
-        let time = std::time::UNIX_EPOCH + Duration::from_secs(earlier);
-        file.set_modified(time).unwrap();
+            .open(self.site.root().join(path));
+        let since = Duration::from_nanos(u64::try_from(nanoseconds).unwrap());
+        file.unwrap().set_modified(UNIX_EPOCH + since).unwrap();
         self.model.see(&self.site.root(), path);
     }
 

@@ -8,7 +8,7 @@ use runsync::ledger::repairs::RepairAct;
 use runsync::ledger::scans::{DriftKind, Span};
 
 use super::scan::Finding;
-use super::{Lying, Model, Standing, fold, is_temporary, later};
+use super::{Lying, Model, Standing, fold, later};
 use crate::scene::bytes;
 
 /// What is asked for.
@@ -108,7 +108,7 @@ impl Model {
                 continue;
             };
             let item = self.item(path, finding, act);
-            let why = self.why_left(&item, finding, now);
+            let why = self.why_left(&item, now);
             match why {
                 _ if finding.ignored => {
                     let is_kept = why.is_none() && self.is_ripe(finding, now);
@@ -158,13 +158,11 @@ impl Model {
         })
     }
 
-    fn why_left(&self, item: &Item, finding: &Finding, now: Timestamp) -> Option<&'static str> {
+    fn why_left(&self, item: &Item, now: Timestamp) -> Option<&'static str> {
         if self.is_spoken_for(&item.path) {
             Some("journaled or named by a manifest that is not registered")
         } else if self.has_twin(&item.path) {
             Some("twin")
-        } else if finding.kind != DriftKind::Lost && is_temporary(&item.path) {
-            Some("temporary")
         } else {
             self.fitness(item, now).err()
         }

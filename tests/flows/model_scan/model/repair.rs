@@ -191,9 +191,7 @@ impl Model {
         let standing = self.standing(&item.path);
         let recorded = standing == Some(Standing::Recorded);
         let moved = self.aside.iter().any(|aside| {
-            aside.path == item.path
-                && Some(aside.lying.identity) == item.identity
-                && !aside.noted
+            aside.path == item.path && Some(aside.lying.identity) == item.identity && !aside.noted
         });
         match item.act {
             RepairAct::Forget => !recorded,
@@ -204,7 +202,8 @@ impl Model {
                 true
             }
             RepairAct::Unstore => {
-                let stands = standing == Some(Standing::Awaited) || standing == Some(Standing::Absent);
+                let stands =
+                    standing == Some(Standing::Awaited) || standing == Some(Standing::Absent);
                 stands && !self.is_busy(&item.path) && self.file(item).is_ok()
             }
             RepairAct::Delete => false,

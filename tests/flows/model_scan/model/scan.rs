@@ -215,9 +215,7 @@ impl Model {
             Word::Open
         } else if is_temporary(path) {
             Word::Well
-        } else if way.doubts
-            || !self.has_waited(file.changed_ns, now)
-            || self.is_beside(way, path)
+        } else if way.doubts || !self.has_waited(file.changed_ns, now) || self.is_beside(way, path)
         {
             Word::Open
         } else {

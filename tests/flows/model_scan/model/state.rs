@@ -194,15 +194,16 @@ impl Model {
 
     pub(crate) fn recorded(&self) -> impl Iterator<Item = &String> {
         let recorded = |(_, claim): &(&String, &Claim)| claim.standing == Standing::Recorded;
-        self.claims
-            .iter()
-            .filter(recorded)
-            .map(|(path, _)| path)
+        self.claims.iter().filter(recorded).map(|(path, _)| path)
     }
 
     /// All paths of which anything is known.
     pub(crate) fn paths(&self) -> BTreeSet<String> {
-        self.files.keys().chain(self.claims.keys()).cloned().collect()
+        self.files
+            .keys()
+            .chain(self.claims.keys())
+            .cloned()
+            .collect()
     }
 
     pub(crate) fn confirm(&mut self) {

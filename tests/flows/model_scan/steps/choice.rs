@@ -7,11 +7,12 @@ type Step = fn(&mut World) -> String;
 impl World {
     /// Does something; what, in words.
     pub(crate) fn step(&mut self) -> String {
-        let steps: [(u32, Step); 22] = [
+        let steps: [(u32, Step); 24] = [
             (8, Self::lose_one),
             (8, Self::spoil),
             (4, Self::bring_right),
             (2, Self::touch_one),
+            (4, Self::rot_one),
             (6, Self::stray),
             (3, Self::respell),
             (3, Self::files_come),
@@ -26,9 +27,10 @@ impl World {
             (4, Self::pass_time),
             (12, Self::scan_some),
             (16, Self::scan_days_on),
-            (24, Self::repair),
+            (12, Self::repair),
+            (16, Self::repair_days_on),
             (3, Self::bring_back),
-            (2, Self::ignore),
+            (4, Self::ignore),
             (3, Self::change_policy),
         ];
         let all: u32 = steps.iter().map(|(weight, _)| weight).sum();

@@ -26,7 +26,10 @@ impl World {
         let (what, by) = if self.rng.bool() {
             ("minutes", SignedDuration::from_mins(self.rng.i64(1..59)))
         } else {
-            ("days", SignedDuration::from_hours(self.rng.i64(2..24 * 100)))
+            (
+                "days",
+                SignedDuration::from_hours(self.rng.i64(2..24 * 100)),
+            )
         };
         let machine = jiff::Timestamp::try_from(std::time::SystemTime::now()).unwrap();
         let to = (self.now() - by).max(machine - BEHIND_MAX);
@@ -63,7 +66,7 @@ impl World {
             dark,
             corrupt,
             share_max: [25, 25, 25, 10, 3][rng.usize(0..5)],
-            artifacts_max: [1_000, 1_000, 1][rng.usize(0..3)],
+            artifacts_max: [1_000, 1][rng.usize(0..2)],
             apart: HOUR * [1, 24, 24, 40][rng.usize(0..4)],
             dark_age,
             waiting_deadline,

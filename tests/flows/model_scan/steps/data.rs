@@ -69,7 +69,7 @@ impl World {
     }
 
     /// The manifest of a run comes, whole or so far.
-    pub(super) fn manifest_comes(&mut self) -> String {
+    pub(crate) fn manifest_comes(&mut self) -> String {
         let torn = self.model.coming.iter().position(|coming| coming.torn);
         let (mut coming, is_whole) = if let Some(at) = torn {
             (self.model.coming.remove(at), true)
@@ -160,7 +160,10 @@ impl World {
         if let Some(run) = self.one_of(&runs).filter(|_| self.rng.bool()) {
             return self.ask(Operation::Forget, &run, Stop::Never);
         }
-        let idle = self.model.recorded().filter(|path| !self.model.is_busy(path));
+        let idle = self
+            .model
+            .recorded()
+            .filter(|path| !self.model.is_busy(path));
         let idle: Vec<String> = idle.cloned().collect();
         let Some(path) = self.one_of(&idle) else {
             return "nothing to forget".to_owned();
@@ -283,7 +286,9 @@ impl World {
         };
         let removing = Arc::clone(&self.open().assembly.removing);
         let go_on = &mut |_| ControlFlow::Continue(());
-        RemovalWorker::new(Arc::clone(&removing)).work(go_on).unwrap();
+        RemovalWorker::new(Arc::clone(&removing))
+            .work(go_on)
+            .unwrap();
         for row in self.opened().registry().removals().unwrap() {
             removing.resume(row.id, go_on).unwrap();
         }
@@ -310,7 +315,9 @@ impl World {
         }
         if removal.operation == Operation::RemoveRuns {
             self.model.runs.remove(&removal.run);
-            self.model.claims.retain(|_, claim| claim.run != removal.run);
+            self.model
+                .claims
+                .retain(|_, claim| claim.run != removal.run);
             return;
         }
         let run = self.model.runs.get_mut(&removal.run).unwrap();

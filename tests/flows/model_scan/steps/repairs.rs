@@ -5,14 +5,12 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 use runsync::ledger::repairs::{RepairAct, WhichRepairs};
 use runsync::ledger::scans::{DriftKind, Ignored};
-use runsync::recovery::repair::{
-    RepairError, RepairOrder, RepairPhase, RepairPlan, RepairReport,
-};
+use runsync::recovery::repair::{RepairError, RepairOrder, RepairPhase, RepairPlan, RepairReport};
 
-use crate::model::{Ask, Became, Item, Lying, Meanwhile, Plan, Refused, Went};
+use crate::model::{Ask, Became, Lying, Meanwhile, Plan, Refused, Went};
 use crate::scene::bytes;
 use crate::support::{TestSite, artifact};
-use crate::world::{MORE, World, die, dying};
+use crate::world::{HOUR, MORE, World, die, dying};
 
 /// How a repair ends before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,16 +47,25 @@ impl World {
             told += &self.meddle_between(&plan);
         }
         let meddling = self.some_meddling(&plan);
+        let most = 6 + plan.items.len();
         let end = match self.rng.u32(0..6) {
-            0 => End::BrokenOff(self.rng.usize(1..8)),
-            1 => End::Killed(self.rng.usize(1..8)),
+            _ if !self.model.begun.is_empty() && self.chance(4) => End::BrokenOff(1),
+            0 => End::BrokenOff(self.rng.usize(1..most)),
+            1 => End::Killed(self.rng.usize(1..most)),
             _ => End::Never,
         };
         let approved = self.rng.bool();
         told += &format!(", {meddling:?}, {end:?}, approved: {approved}");
         let mut went = Went::default();
+        let before = self.before_repair();
+        let begun = self.begun();
         let ran = self.run_really(&planned, approved, meddling.as_ref(), end, &mut went);
         self.take_up(&plan, approved, ran, &mut went, now);
+        let meddled = meddling.into_iter().map(|one| one.path);
+        self.guard(
+            &before,
+            &begun.into_iter().chain(meddled).collect::<Vec<_>>(),
+        );
         told
     }
 
@@ -69,8 +76,27 @@ impl World {
         let planned = self.plan_really(&ask);
         check_plan(&plan, &planned);
         let mut went = Went::default();
+        let (before, begun) = (self.before_repair(), self.begun());
         let ran = self.run_really(&planned, true, None, End::Never, &mut went);
-        self.take_up(&plan, true, ran, &mut went, now)
+        let became = self.take_up(&plan, true, ran, &mut went, now);
+        self.guard(&before, &begun);
+        became
+    }
+
+    /// Has what is amiss be seen long enough, and repairs it.
+    pub(super) fn repair_days_on(&mut self) -> String {
+        let apart = self.model.policy.apart;
+        self.scan_whole();
+        self.check();
+        self.site.pass(apart + HOUR);
+        let told = if self.chance(6) {
+            self.spoil()
+        } else {
+            String::new()
+        };
+        self.scan_whole();
+        self.check();
+        format!("scan, {told}, scan later, {}", self.repair())
     }
 
     fn some_ask(&mut self) -> Ask {
@@ -99,9 +125,12 @@ impl World {
     fn meddle_between(&mut self, plan: &Plan) -> String {
         let item = plan.items[self.rng.usize(0..plan.items.len())].clone();
         let path = &item.path;
-        match (self.model.files.contains_key(path), self.rng.u32(0..3)) {
+        let size = item.identity.map(|identity| identity.size);
+        let fits = size == Some(bytes(path).len() as u64);
+        match (self.model.files.contains_key(path), self.rng.u32(0..4)) {
             (true, 0) => self.lose(path),
             (true, 1) => self.touch(path),
+            (true, 2 | 3) if fits && item.act == RepairAct::Unstore => self.rot(path, &bytes(path)),
             _ => self.put(path, &bytes(path)),
         }
         self.tally.count("meanwhile: after the plan");
@@ -109,7 +138,8 @@ impl World {
     }
 
     fn some_meddling(&mut self, plan: &Plan) -> Option<Meddling> {
-        if plan.items.is_empty() || !self.chance(5) {
+        // Whether what may be left was taken up and dropped again cannot be told afterwards.
+        if plan.items.is_empty() || !plan.is_certain() || !self.chance(5) {
             return None;
         }
         let item = plan.items[self.rng.usize(0..plan.items.len())].clone();
@@ -159,7 +189,11 @@ impl World {
             let phase = last.unwrap_or_default();
             let phase = phase.split('(').next().unwrap_or_default();
             self.tally.count(format!("crash: repair, {phase}"));
-            self.tally.count(if ran.is_some() { "broken off" } else { "killed" });
+            self.tally.count(if ran.is_some() {
+                "broken off"
+            } else {
+                "killed"
+            });
             self.reopen();
         }
         ran
@@ -183,13 +217,21 @@ impl World {
             Some(Err(RepairError::Interrupted)) | None => None,
             Some(ran) => Some(ran.unwrap()),
         };
-        assert!(!plan.too_large || approved, "it was not refused for its size");
+        assert!(
+            !plan.too_large || approved,
+            "it was not refused for its size"
+        );
         if plan.refused.is_none() {
             self.model.watch.witness(now);
         }
         // What was begun may be settled whether or not the repair itself is refused.
         let still = self.begun();
-        let was_begun: Vec<String> = self.model.begun.iter().map(|one| one.path.clone()).collect();
+        let was_begun: Vec<String> = self
+            .model
+            .begun
+            .iter()
+            .map(|one| one.path.clone())
+            .collect();
         went.settled = went.phases.contains(&RepairPhase::Resumed);
         let refused = plan.refused.or_else(|| self.model.refusal(now));
         if let Some(refused) = refused {
@@ -209,7 +251,10 @@ impl World {
             return Became::default();
         }
         if went.ended {
-            assert!(went.settled || was_begun.is_empty(), "{was_begun:?} is left begun");
+            assert!(
+                went.settled || was_begun.is_empty(),
+                "{was_begun:?} is left begun"
+            );
         }
         went.done = self.touched(report.as_ref());
         let became = self.model.repair(plan, went, now);
@@ -245,12 +290,17 @@ impl World {
         self.tally.add("left: only reported", plan.reported);
         self.tally.add("left: ignored", plan.ignored);
         for meanwhile in &went.meanwhile {
-            self.tally.count(format!("meanwhile: {:?}", meanwhile.phase));
+            self.tally
+                .count(format!("meanwhile: {:?}", meanwhile.phase));
         }
     }
 
     pub(super) fn bring_back(&mut self) -> String {
-        let lies = self.model.aside.iter().filter(|aside| aside.noted && !aside.back);
+        let lies = self
+            .model
+            .aside
+            .iter()
+            .filter(|aside| aside.noted && !aside.back);
         let paths: Vec<String> = lies.map(|aside| aside.path.clone()).collect();
         let Some(path) = self.one_of(&paths) else {
             return self.repair();
@@ -323,10 +373,17 @@ fn check_plan(plan: &Plan, planned: &RepairPlan) {
     if plan.refused.is_some() || !plan.is_certain() {
         return;
     }
-    let acts = root.acts.iter().map(|(act, extent)| (*act, extent.artifacts));
+    let acts = root
+        .acts
+        .iter()
+        .map(|(act, extent)| (*act, extent.artifacts));
     assert_eq!(plan.acts(), acts.collect(), "{:?}\n{root:?}", plan.items);
     let expected = (plan.unripe, plan.reported, plan.left.len() as u64);
-    assert_eq!((root.unripe, root.reported, root.left), expected, "{plan:?}\n{root:?}");
+    assert_eq!(
+        (root.unripe, root.reported, root.left),
+        expected,
+        "{plan:?}\n{root:?}"
+    );
     assert_eq!(plan.too_large, !planned.above.is_empty());
 }
 
@@ -334,10 +391,13 @@ fn check_report(plan: &Plan, became: &Became, report: &RepairReport) {
     let root = &report.roots[0];
     assert_eq!(root.stopped, None);
     assert_eq!(root.refused, None);
-    assert_eq!(root.repaired(), became.done.len() as u64, "{became:?}\n{root:?}");
+    assert_eq!(
+        root.repaired(),
+        became.done.len() as u64,
+        "{became:?}\n{root:?}"
+    );
     if plan.is_certain() {
         let left = (plan.left.len() + became.left.len()) as u64;
         assert_eq!(root.left, left, "{plan:?}\n{became:?}\n{root:?}");
     }
-    let _: &Vec<Item> = &became.done;
 }

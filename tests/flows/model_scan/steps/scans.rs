@@ -55,7 +55,8 @@ impl World {
             self.scan_whole();
         }
         self.site.pass(apart + HOUR);
-        self.scan_whole();
+        let anew = self.rng.bool();
+        self.scan(Scope::Whole, Reads::All, anew, End::Never);
         "scan, and scan later".to_owned()
     }
 
@@ -102,7 +103,12 @@ impl World {
             let mut findings = findings.iter();
             findings.any(|one| one.path.as_str() == path && one.kind == DriftKind::Corrupt)
         };
-        self.model.note_scan(&way, until.as_deref(), now, &was_found);
+        self.model
+            .note_scan(&way, until.as_deref(), now, &was_found);
+        let met = ahead
+            .iter()
+            .take_while(|path| until.as_ref().is_none_or(|until| *path < until));
+        self.sight(&met.cloned().collect::<Vec<_>>(), now);
         if matches!(end, End::BrokenOff(_)) && until.is_some() {
             self.reopen();
         }
@@ -184,7 +190,11 @@ impl World {
         };
         self.tally.count(format!("scan: {scope}"));
         if way.reads != Reads::All {
-            let reads = if way.reads == Reads::None { "not read" } else { "sampled" };
+            let reads = if way.reads == Reads::None {
+                "not read"
+            } else {
+                "sampled"
+            };
             self.tally.count(format!("scan: {reads}"));
         }
         if way.goes_on {
@@ -209,7 +219,8 @@ impl World {
         let now = self.now();
         if let Some(until) = until.filter(|until| *until > now) {
             let left = until.duration_since(now);
-            self.site.pass(std::time::Duration::try_from(left).unwrap() + HOUR);
+            self.site
+                .pass(std::time::Duration::try_from(left).unwrap() + HOUR);
         }
     }
 }

@@ -15,7 +15,7 @@ const STRAYS: [&str; 8] = [
     "u/test/run/a/x",
     "u/stray/1",
     "u/stray/2",
-    "z/stray.part",
+    "z/other.part",
     "z/stray",
 ];
 
@@ -39,10 +39,18 @@ impl World {
         let Some(path) = self.one_of(&all) else {
             return "nothing to spoil".to_owned();
         };
-        let size = if self.rng.bool() { 50 } else { self.rng.usize(1..60) };
+        let size = if self.rng.bool() {
+            50
+        } else {
+            self.rng.usize(1..60)
+        };
         let wrong = artifact(1_000 + self.rng.u64(0..1_000), size);
         self.put(&path, &wrong);
-        let how = if size == 50 { "same size" } else { "other size" };
+        let how = if size == 50 {
+            "same size"
+        } else {
+            "other size"
+        };
         self.tally.count(format!("storage: spoiled, {how}"));
         format!("spoil {path}: {size} bytes")
     }
@@ -51,7 +59,11 @@ impl World {
         let wrong = self.claimed().into_iter();
         let wrong: Vec<String> = wrong.filter(|path| !self.model.is_right(path)).collect();
         // Now and then one that is right is replaced by the same bytes.
-        let of = if self.chance(4) { self.claimed() } else { wrong };
+        let of = if self.chance(4) {
+            self.claimed()
+        } else {
+            wrong
+        };
         let Some(path) = self.one_of(&of) else {
             return "nothing to bring".to_owned();
         };
@@ -70,6 +82,34 @@ impl World {
         format!("touch {path}")
     }
 
+    /// A disk forgets what it was given, or thinks of it again.
+    pub(super) fn rot_one(&mut self) -> String {
+        let fits = |path: &String| {
+            let file = self.model.files.get(path);
+            file.is_some_and(|file| file.bytes.len() == bytes(path).len())
+        };
+        let all: Vec<String> = self.claimed().into_iter().filter(fits).collect();
+        let wrong = all.iter().filter(|path| !self.model.is_right(path));
+        let wrong: Vec<String> = wrong.cloned().collect();
+        let of = if self.chance(3) && !wrong.is_empty() {
+            wrong
+        } else {
+            all
+        };
+        let Some(path) = self.one_of(&of) else {
+            return "nothing to rot".to_owned();
+        };
+        if self.model.is_right(&path) {
+            let wrong = artifact(1_000 + self.rng.u64(0..1_000), bytes(&path).len());
+            self.rot(&path, &wrong);
+            self.tally.count("storage: rotten");
+            return format!("rot {path}");
+        }
+        self.rot(&path, &bytes(&path));
+        self.tally.count("storage: right again in its place");
+        format!("right again in its place: {path}")
+    }
+
     pub(super) fn stray(&mut self) -> String {
         let at = self.rng.usize(0..STRAYS.len());
         let path = STRAYS[at];
@@ -83,7 +123,10 @@ impl World {
     /// A client that cares little for case and accents writes a name anew.
     pub(super) fn respell(&mut self) -> String {
         let (case, accent) = (
-            |path: &str| path.replace("c.fits", "C.fits").replace("more/22", "More/22"),
+            |path: &str| {
+                path.replace("c.fits", "C.fits")
+                    .replace("more/22", "More/22")
+            },
             |path: &str| path.replace('\u{e9}', "e\u{301}"),
         );
         let anew = |path: &String| {
