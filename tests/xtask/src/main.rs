@@ -27,6 +27,7 @@ mod idle;
 mod links;
 mod load_http;
 mod model_removal;
+mod model_scan;
 mod no_storage;
 mod order;
 mod out;
@@ -83,6 +84,8 @@ enum Task {
     Order(order::Arguments),
     /// Proof: whatever two sites do, in whatever order, they end as a model in set algebra says
     ModelRemoval(model_removal::Arguments),
+    /// Proof: whatever is lost, spoiled, scanned and repaired, only what a model allows is changed
+    ModelScan(model_scan::Arguments),
     /// Proof: a million existence questions are answered without a look at storage
     NoStorage(no_storage::Arguments),
     /// Datasets per second, beside what SQLite itself can do, and peak memory
@@ -156,6 +159,7 @@ fn main() -> ExitCode {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Order(arguments) => order::run(arguments),
         Task::ModelRemoval(arguments) => model_removal::run(arguments),
+        Task::ModelScan(arguments) => model_scan::run(arguments),
         Task::NoStorage(arguments) => no_storage::run(arguments),
         Task::BenchIngest(arguments) => bench_ingest::run(&arguments),
         Task::BenchExists(arguments) => bench_exists::run(&arguments),

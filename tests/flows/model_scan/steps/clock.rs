@@ -1,0 +1,76 @@
+//! Time, and configuration.
+
+use jiff::SignedDuration;
+
+use crate::model::Policy;
+use crate::world::{DAY, HOUR, World};
+
+/// The site's clock is not set further behind the machine's than this.
+const BEHIND_MAX: SignedDuration = SignedDuration::from_hours(24 * 10);
+
+impl World {
+    pub(super) fn pass_time(&mut self) -> String {
+        let (what, time) = match self.rng.u32(0..10) {
+            0..=2 => ("minutes", HOUR / 60 * self.rng.u32(1..55)),
+            3..=5 => ("hours", HOUR * self.rng.u32(1..30)),
+            6 | 7 => ("days", DAY * self.rng.u32(2..10)),
+            8 => ("years", DAY * self.rng.u32(61..1_000)),
+            _ => return self.set_back(),
+        };
+        self.site.pass(time);
+        self.tally.count(format!("clock: {what} on"));
+        format!("{} s pass", time.as_secs())
+    }
+
+    fn set_back(&mut self) -> String {
+        let (what, by) = if self.rng.bool() {
+            ("minutes", SignedDuration::from_mins(self.rng.i64(1..59)))
+        } else {
+            (
+                "days",
+                SignedDuration::from_hours(self.rng.i64(2..24 * 100)),
+            )
+        };
+        let machine = jiff::Timestamp::try_from(std::time::SystemTime::now()).unwrap();
+        let to = (self.now() - by).max(machine - BEHIND_MAX);
+        self.set_clock(to);
+        self.tally.count(format!("clock: {what} back"));
+        format!("set back by {by}")
+    }
+
+    pub(super) fn change_policy(&mut self) -> String {
+        let policy = self.some_policy();
+        self.model.policy = policy;
+        self.configure();
+        self.tally.count("policy changed");
+        format!("{:?}", self.model.policy)
+    }
+
+    fn some_policy(&mut self) -> Policy {
+        let ahead = u32::try_from(self.ahead().as_secs() / HOUR.as_secs()).unwrap();
+        let rng = &mut self.rng;
+        // Most of the time something is done.
+        let mut acts = || rng.u32(0..5) > 0;
+        let (lost, claimed, dark, corrupt) = (acts(), acts(), acts(), acts());
+        // Files are about as old as the clock is ahead: some times make them young, and others old.
+        let mut about = |least: u32| {
+            let more = [-48_i64, -30, 20, 60][rng.usize(0..4)];
+            let hours = i64::from(ahead) + more;
+            let hours = if rng.bool() { hours } else { 0 };
+            HOUR * u32::try_from(hours).unwrap_or(0).max(least)
+        };
+        let (dark_age, waiting_deadline) = (about(24), about(1));
+        Policy {
+            lost,
+            claimed,
+            dark,
+            corrupt,
+            share_max: [25, 25, 25, 10, 3][rng.usize(0..5)],
+            artifacts_max: [1_000, 1][rng.usize(0..2)],
+            apart: HOUR * [1, 24, 24, 40][rng.usize(0..4)],
+            dark_age,
+            waiting_deadline,
+            confirms_by_size: rng.bool(),
+        }
+    }
+}
