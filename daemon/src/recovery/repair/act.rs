@@ -154,11 +154,25 @@ impl Acting<'_> {
         let moved = noted.iter().zip(ends).filter(|((item, aside, _), end)| {
             item.act == RepairAct::Unstore && aside.is_some() && end.done
         });
-        let moved: Vec<&ArtifactPath> = moved.map(|((item, ..), _)| &item.path).collect();
-        if !moved.is_empty() {
-            let looking = self.scene.flow.looking();
-            looking.forget_sight_of(moved.iter().copied());
-            (self.scene.registry()).recall_at(self.scene.root(), &moved)?;
+        let moved: Vec<&Item> = moved.map(|((item, ..), _)| item).collect();
+        let looking = self.scene.flow.looking();
+        looking.forget_sight_of(moved.iter().map(|item| &item.path));
+        self.take_back(moved)
+    }
+
+    /// Takes records back. What is brought again is waited for; what is not is not here.
+    fn take_back<'i>(&self, items: impl IntoIterator<Item = &'i Item>) -> Result<(), RepairError> {
+        let (registry, root) = (self.scene.registry(), self.scene.root());
+        let (brought, gone): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| item.is_brought);
+        let paths = |items: Vec<&'i Item>| -> Vec<&'i ArtifactPath> {
+            items.into_iter().map(|item| &item.path).collect()
+        };
+        let (brought, gone) = (paths(brought), paths(gone));
+        if !brought.is_empty() {
+            registry.recall_at(root, &brought)?;
+        }
+        if !gone.is_empty() {
+            registry.forget_at(root, &gone)?;
         }
         Ok(())
     }
@@ -238,14 +252,9 @@ impl Acting<'_> {
     /// Records go before their files, and come after them. For each artifact why its records are not as they are
     /// to be; none: they are.
     fn records(&self, noted: &[Noted]) -> Result<Vec<Option<String>>, RepairError> {
-        let recalled = noted
-            .iter()
-            .filter(|(item, ..)| item.act.takes_records_back());
-        let recalled: Vec<&ArtifactPath> = recalled.map(|(item, ..)| &item.path).collect();
+        let items = noted.iter().map(|(item, ..)| item);
+        self.take_back(items.filter(|item| item.act.takes_records_back()))?;
         let registry = self.scene.registry();
-        if !recalled.is_empty() {
-            registry.recall_at(self.scene.root(), &recalled)?;
-        }
         let recorded = noted
             .iter()
             .filter(|(item, ..)| item.act == RepairAct::Register);

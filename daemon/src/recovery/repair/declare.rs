@@ -22,9 +22,6 @@ use crate::rucio::{Did, Rucio};
 /// What Rucio keeps as the reason.
 const REASON: &str = "runsync: it is not what its manifest says";
 
-/// Why an artifact is left that Rucio does not bring again.
-const GONE: &str =
-    "Rucio has no replica of it here any more: the comparison with Rucio takes its record back";
 /// Why an artifact is left that Rucio would not bring again.
 const NEVER: &str = "its replica is not declared (`[repair] declare = \"never\"`), so that Rucio would not bring it again";
 
@@ -65,7 +62,7 @@ pub(super) fn declare(
         let named = item.said.iter().flat_map(|said| &said.runs);
         named.for_each(|run| runs.entry(run.clone()).or_default().push(item));
     }
-    let (mut declared, mut failed) = (Declared::new(), BTreeMap::new());
+    let (mut declared, mut failed, mut gone) = (Declared::new(), BTreeMap::new(), BTreeSet::new());
     for (run, items) in runs {
         let answers = match publishing.rucio() {
             Ok(rucio) => declare_of(scene, (publishing, rucio), (&run, &items)),
@@ -73,7 +70,8 @@ pub(super) fn declare(
         };
         match answers {
             Ok(answers) => {
-                for (path, answer) in answers {
+                gone.extend(answers.gone);
+                for (path, answer) in answers.told {
                     match answer {
                         Ok(told) => drop(declared.insert(path, told)),
                         Err(why) => drop(failed.insert(path, why)),
@@ -92,7 +90,8 @@ pub(super) fn declare(
         }
     }
     let mut stand = Vec::with_capacity(items.len());
-    for item in items {
+    for mut item in items {
+        item.is_brought = !gone.contains(&item.path);
         match failed.remove(&item.path) {
             Some(why) => left.push(Left {
                 path: item.path,
@@ -105,8 +104,13 @@ pub(super) fn declare(
     Ok((stand, declared))
 }
 
-/// What Rucio was told of each replica, or why an artifact is left.
-type Answers = Vec<(ArtifactPath, Result<Told, String>)>;
+/// What came of asking Rucio about artifacts of a run.
+struct Answers {
+    /// What it was told of each replica, or why an artifact is left.
+    told: Vec<(ArtifactPath, Result<Told, String>)>,
+    /// Artifacts that it knows and has no replica of here any more.
+    gone: BTreeSet<ArtifactPath>,
+}
 
 /// Why nothing of a run is declared.
 enum Undeclared {
@@ -130,11 +134,9 @@ fn declare_of(
     let is_here = |path: &ArtifactPath| here.iter().any(|one| one.path == *path);
     let others: Vec<ArtifactPath> = paths.into_iter().filter(|path| !is_here(path)).collect();
     let gone = publishing.gone_from_here(rucio, scene.root(), run, &others)?;
-    let gone = gone.into_iter().map(|path| (path, Err(GONE.to_owned())));
-    let mut answers: Answers = gone.collect();
     let replicas = damaged(scene, here, items).map_err(Undeclared::Here)?;
-    let (replicas, last) = with_others(scene, rucio, replicas)?;
-    answers.extend(last);
+    let (replicas, mut answers) = with_others(scene, rucio, replicas)?;
+    answers.gone = gone;
     if replicas.is_empty() {
         return Ok(answers);
     }
@@ -144,7 +146,7 @@ fn declare_of(
             let never = replicas
                 .into_iter()
                 .map(|one| (one.path, Err(NEVER.to_owned())));
-            answers.extend(never);
+            answers.told.extend(never);
             return Ok(answers);
         }
         Declare::Suspicious => (Told::Suspicious, declare(Declaration::Suspicious)?),
@@ -156,7 +158,7 @@ fn declare_of(
         },
     };
     let taken = replicas.into_iter().zip(taken);
-    answers.extend(taken.map(|(replica, refused)| {
+    answers.told.extend(taken.map(|(replica, refused)| {
         let answer = refused.map_or(Ok(told), |why| Err(not_taken(told, &why)));
         (replica.path, answer)
     }));
@@ -190,7 +192,11 @@ fn with_others(
             "Rucio has no other replica that is available: declared bad, it would be given up";
         (one.path, Err(why.to_owned()))
     });
-    Ok((replicas, left.collect()))
+    let answers = Answers {
+        told: left.collect(),
+        gone: BTreeSet::new(),
+    };
+    Ok((replicas, answers))
 }
 
 /// Why an artifact is left of which Rucio has not heard: forgotten all the same it would be waited for in vain,

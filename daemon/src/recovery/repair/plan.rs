@@ -59,6 +59,8 @@ pub(super) struct Item {
     pub(super) identity: Option<FileIdentity>,
     /// What its record or its dataset says of it, and for which runs; none where nothing names it.
     pub(super) said: Option<Said>,
+    /// Whether Rucio brings it again; else it is not waited for once its record is gone.
+    pub(super) is_brought: bool,
 }
 
 /// What runs say of an artifact.

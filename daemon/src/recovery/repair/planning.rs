@@ -155,6 +155,7 @@ fn take(
         size: finding.size,
         identity: finding.identity,
         said: None,
+        is_brought: true,
     }))
 }
 
