@@ -69,6 +69,25 @@ pub enum Corrupt {
     Unstore,
 }
 
+/// What is done about records of which Rucio has no replica at the root's RSE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SiteOnly {
+    /// Nothing.
+    Report,
+    /// Where the file is there and right, Rucio is told of it again.
+    AddReplica,
+}
+
+impl Value for SiteOnly {
+    fn read(value: &DeValue<'_>) -> Result<Self, Reason> {
+        word(
+            value,
+            &[("report", Self::Report), ("add-replica", Self::AddReplica)],
+        )
+    }
+}
+
 impl Value for Lost {
     fn read(value: &DeValue<'_>) -> Result<Self, Reason> {
         word(value, &[("report", Self::Report), ("forget", Self::Forget)])
@@ -119,6 +138,8 @@ pub struct Repair {
     pub dark: Dark,
     /// About what is corrupt.
     pub corrupt: Corrupt,
+    /// About records of which Rucio has no replica here.
+    pub site_only: SiteOnly,
     /// What Rucio is told of the replicas of what is lost or corrupt.
     pub declare: Declare,
     /// The share of a root's records above which nothing is repaired there.
@@ -139,6 +160,7 @@ impl Default for Repair {
             claimed: Claimed::Report,
             dark: Dark::Report,
             corrupt: Corrupt::Report,
+            site_only: SiteOnly::Report,
             declare: Declare::Bad,
             share_max: SHARE_MAX,
             artifacts_max: ARTIFACTS_MAX,
@@ -158,6 +180,7 @@ impl Repair {
             claimed: section.or("claimed", usual.claimed),
             dark: section.or("dark", usual.dark),
             corrupt: section.or("corrupt", usual.corrupt),
+            site_only: section.or("site_only", usual.site_only),
             declare: section.or("declare", usual.declare),
             share_max: section.or("share_max", usual.share_max),
             artifacts_max: section.or("artifacts_max", usual.artifacts_max),

@@ -433,14 +433,14 @@ fn check_tells_what_the_file_names_and_is_not_there() {
       hint: run `chmod 0600 <ground>/A/keys/signing.pem`
     line 13: `site.state_directory` cannot be used: <ground>/A/state is no folder
       hint: run `mkdir -p -m 0700 <ground>/A/state` as the user that runs the daemon
-    line 311: `log.filter` cannot be used: cannot read the log filter `runsync=lots`: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5
-    line 314: `root[1].url` cannot be used: the root belongs to the site `B`, not to `A`
+    line 313: `log.filter` cannot be used: cannot read the log filter `runsync=lots`: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5
+    line 316: `root[1].url` cannot be used: the root belongs to the site `B`, not to `A`
       hint: name the root of this site, or rename the site
-    line 314: `root[1].url` cannot be used: the root belongs to another repository or registry than `root[0].url`
+    line 316: `root[1].url` cannot be used: the root belongs to another repository or registry than `root[0].url`
       hint: all roots of a site belong to one registry
-    line 317: `root[2].url` cannot be used: cannot open <ground>/gone: No such file or directory (os error 2)
+    line 319: `root[2].url` cannot be used: cannot open <ground>/gone: No such file or directory (os error 2)
       hint: check that its file system is mounted, and its permissions
-    line 321: `peer[0].origin` cannot be used: it is this site's own repository
+    line 323: `peer[0].origin` cannot be used: it is this site's own repository
       hint: ask the peer for its `runsync keys show`
     "#);
 }
@@ -566,6 +566,7 @@ fn show_prints_a_configuration_that_loads_to_the_same() {
     claimed = "report"
     dark = "report"
     corrupt = "report"
+    site_only = "report"
     declare = "bad"
     share_max = 0.01
     artifacts_max = 10000

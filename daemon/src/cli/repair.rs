@@ -63,7 +63,7 @@ struct Repair {
     /// Only below this folder of the root
     #[arg(long, value_name = "FOLDER")]
     prefix: Option<ArtifactPath>,
-    /// Only findings of this kind: `lost`, `dark` or `corrupt`
+    /// Only findings of this kind: `lost`, `dark`, `corrupt` or `site-only`
     #[arg(long, value_name = "KIND", value_parser = kind)]
     kind: Option<DriftKind>,
     /// Delete files that nothing names, in roots that say `scan_deletes = true`, and not only set them aside
@@ -88,15 +88,16 @@ struct BringBack {
 
 fn kind(text: &str) -> Result<DriftKind, String> {
     match text.parse() {
-        Ok(kind @ (DriftKind::Lost | DriftKind::Dark | DriftKind::Corrupt)) => Ok(kind),
+        Ok(
+            kind @ (DriftKind::Lost | DriftKind::Dark | DriftKind::Corrupt | DriftKind::SiteOnly),
+        ) => Ok(kind),
         Ok(
             kind @ (DriftKind::Irregular
-            | DriftKind::SiteOnly
             | DriftKind::RucioDiffers
             | DriftKind::RucioState
             | DriftKind::RucioOnly),
         ) => Err(format!("what is {kind} is only reported")),
-        Err(()) => Err("it is one of lost, dark, corrupt".to_owned()),
+        Err(()) => Err("it is one of lost, dark, corrupt, site-only".to_owned()),
     }
 }
 
@@ -277,6 +278,10 @@ const fn words(act: RepairAct) -> (&'static str, &'static str) {
         RepairAct::Unstore => (
             "corrupt artifacts to read again, to forget and to set aside; right ones are waited for",
             "corrupt artifacts forgotten and set aside; right ones are waited for",
+        ),
+        RepairAct::AddReplica => (
+            "files to read, and to tell Rucio of where they are right",
+            "files that Rucio knows to be here again",
         ),
     }
 }

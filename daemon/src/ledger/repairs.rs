@@ -23,7 +23,7 @@ pub struct Watch {
 
 /// What is done about drift.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum RepairAct {
     /// The record of a lost artifact goes; the artifact is waited for again.
     Forget,
@@ -35,23 +35,26 @@ pub enum RepairAct {
     Delete,
     /// The record of a corrupt artifact goes, and its file is moved into quarantine.
     Unstore,
+    /// Rucio is told of a replica that it does not know of.
+    AddReplica,
 }
 
 impl RepairAct {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Forget,
         Self::Register,
         Self::Quarantine,
         Self::Delete,
         Self::Unstore,
+        Self::AddReplica,
     ];
 
     /// Whether it takes records back: what Rucio has to know of.
     pub const fn takes_records_back(self) -> bool {
         match self {
             Self::Forget | Self::Unstore => true,
-            Self::Register | Self::Quarantine | Self::Delete => false,
+            Self::Register | Self::Quarantine | Self::Delete | Self::AddReplica => false,
         }
     }
 
@@ -63,6 +66,7 @@ impl RepairAct {
             Self::Quarantine => "quarantine",
             Self::Delete => "delete",
             Self::Unstore => "unstore",
+            Self::AddReplica => "add-replica",
         }
     }
 }

@@ -159,7 +159,7 @@ impl Publishing {
         }
     }
 
-    fn root_and_rse(
+    pub(super) fn root_and_rse(
         &self,
         name: &RootName,
         run: &RunKey,

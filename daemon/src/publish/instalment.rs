@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use runsync_manifest::checksum::{Checksums, Wanted, checksum};
 use runsync_manifest::content::Content;
-use runsync_manifest::name::{ArtifactPath, Scope};
+use runsync_manifest::name::Scope;
 
 use super::artifacts::{self, Artifact, Artifacts};
 use super::error::PublishError;
@@ -14,9 +14,8 @@ use super::order::Candidate;
 use super::place::Placing;
 use super::sum::{self, Sum};
 use super::{names, rules};
-use crate::datastore::Linked;
 use crate::ledger::record::{ManifestState, Publication, PublicationState};
-use crate::rucio::replicas::{AVAILABLE, Look, NewReplica, Place, Registered};
+use crate::rucio::replicas::{Look, NewReplica, Registered};
 use crate::rucio::{Did, DidKind, Exception, Rucio, RucioError};
 use crate::sorting::Sorter;
 use crate::telemetry::rucio as telemetry;
@@ -290,7 +289,11 @@ impl<'a> Instalment<'a> {
         for (file, answer) in files.iter().zip(answers) {
             let why = match answer {
                 Registered::Done(place) | Registered::Equal(place) => {
-                    match self.link(&file.did, &place)? {
+                    match self.publishing.give_name(
+                        self.root,
+                        &self.placing,
+                        (&file.did, &place),
+                    )? {
                         Ok(made) => {
                             linked |= made;
                             continue;
@@ -316,37 +319,6 @@ impl<'a> Instalment<'a> {
                 first: Box::new(first),
                 why,
             }),
-        }
-    }
-
-    /// True where a second name was given; within, why the replica is of no use.
-    fn link(&self, did: &Did, place: &Place) -> Result<Result<bool, String>, PublishError> {
-        if place.state != AVAILABLE {
-            return Ok(Err(format!("its replica is {}", place.state)));
-        }
-        if self.placing.is_checked() {
-            return Ok(Ok(false));
-        }
-        let Some(second) = self.placing.second_name(did, &place.pfns)? else {
-            return Ok(Ok(false));
-        };
-        let root = &self.root.config.name;
-        // The server's word must not put a file where a run has, or awaits, another.
-        if self.publishing.ground.registry.claimed(root, &[&second])? == [true] {
-            return Err(self.occupied(did, &second));
-        }
-        match self.root.datastore.link(&did.name, &second)? {
-            // One that is there may not be durable yet.
-            Linked::Made | Linked::There => Ok(Ok(true)),
-            Linked::Other => Err(self.occupied(did, &second)),
-        }
-    }
-
-    fn occupied(&self, did: &Did, second: &ArtifactPath) -> PublishError {
-        PublishError::Occupied {
-            did: Box::new(did.clone()),
-            rse: self.placing.rse().clone(),
-            path: second.to_string(),
         }
     }
 

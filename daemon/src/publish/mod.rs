@@ -57,6 +57,8 @@ mod foresight;
 
 pub mod ending_worker;
 
+mod added;
+
 mod damaged;
 
 pub mod worker;

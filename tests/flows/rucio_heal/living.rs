@@ -20,8 +20,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 pub(crate) const DAY: u32 = 24;
 
 /// Everything that may be repaired is, and a run of seven artifacts may have one amiss.
-pub(crate) const POLICY: &str =
-    "[repair]\nlost = \"forget\"\ncorrupt = \"unstore\"\nshare_max = 0.25\n";
+pub(crate) const POLICY: &str = "[repair]\nlost = \"forget\"\ncorrupt = \"unstore\"\nsite_only = \"add-replica\"\nshare_max = 0.25\n";
 
 /// Jobs: at three a scan that reads everything, at four repairs, at five Rucio's view, and at half past each
 /// hour a comparison with Rucio. The clock begins at a full hour.

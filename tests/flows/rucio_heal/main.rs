@@ -50,6 +50,8 @@ mod careful;
 
 mod alone;
 
+mod view;
+
 use harness::{Part, Rucio};
 
 use crate::sections::Section;
@@ -69,6 +71,8 @@ const ALL: &[Section] = &[
     ("all gone", careful::all_gone),
     ("rucio away", careful::rucio_away),
     ("came back", careful::came_back),
+    ("view identity", view::identity),
+    ("view hash", view::hash),
     ("alone", alone::nothing_before_its_time),
 ];
 

@@ -43,7 +43,7 @@ pub(super) struct Acting<'a> {
 }
 
 /// An item that was noted, under its number.
-type Noted = (Item, Option<Aside>, u64);
+pub(super) type Noted = (Item, Option<Aside>, u64);
 
 impl Acting<'_> {
     /// Repairs what a plan says of a root.
@@ -178,14 +178,18 @@ impl Acting<'_> {
     }
 
     /// Checks that this process may write, and that the root is still the one that was opened.
-    fn check(&self) -> Result<(), RepairError> {
+    pub(super) fn check(&self) -> Result<(), RepairError> {
         self.scene.registry().check_fence()?;
         let checked = self.scene.datastore().check_identity();
         checked.map_err(|error| self.scene.failed(error))
     }
 
     /// Leaves what a journal or a manifest names that came since the plan was made.
-    fn touchable(&self, items: Vec<Item>, left: &mut Vec<Left>) -> Result<Vec<Item>, RepairError> {
+    pub(super) fn touchable(
+        &self,
+        items: Vec<Item>,
+        left: &mut Vec<Left>,
+    ) -> Result<Vec<Item>, RepairError> {
         let (Some(first), Some(last)) = (items.first(), items.last()) else {
             return Ok(items);
         };
@@ -215,7 +219,11 @@ impl Acting<'_> {
         Ok(stand)
     }
 
-    fn note(&self, items: Vec<Item>, declared: &Declared) -> Result<Vec<Noted>, RepairError> {
+    pub(super) fn note(
+        &self,
+        items: Vec<Item>,
+        declared: &Declared,
+    ) -> Result<Vec<Noted>, RepairError> {
         let at = self.scene.now();
         let asides: Vec<Option<Aside>> = items.iter().map(|item| self.aside(item)).collect();
         let rows = items.iter().zip(&asides).map(|(item, aside)| NewRepair {
@@ -244,7 +252,9 @@ impl Acting<'_> {
         let is_moved = match item.act {
             RepairAct::Quarantine => true,
             RepairAct::Unstore => self.scene.flow.root().deleter == Deleter::Runsync,
-            RepairAct::Forget | RepairAct::Register | RepairAct::Delete => false,
+            RepairAct::Forget | RepairAct::Register | RepairAct::Delete | RepairAct::AddReplica => {
+                false
+            }
         };
         is_moved.then(|| Aside::of(self.order.repair, &item.path))
     }

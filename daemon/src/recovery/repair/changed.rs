@@ -27,6 +27,7 @@ fn why(act: RepairAct, claims: &[ClaimAt]) -> Option<&'static str> {
             .iter()
             .any(is_confirmed)
             .then_some("the registry has not taken back all of its records: something else concerns them"),
+        RepairAct::AddReplica => None,
         RepairAct::Register => (claims.is_empty() || !claims.iter().all(is_confirmed))
             .then_some("the registry has not recorded it for all datasets that name it: something else concerns them"),
         RepairAct::Quarantine | RepairAct::Delete => {

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use runsync_config::repair::{Claimed, Corrupt, Dark, Lost};
+use runsync_config::repair::{Claimed, Corrupt, Dark, Lost, SiteOnly};
 use runsync_config::root::PathMapping;
 use runsync_manifest::name::ArtifactPath;
 
@@ -31,8 +31,10 @@ pub(super) fn act_of(scene: &Scene<'_>, finding: &DriftFinding, delete: bool) ->
     match finding.kind {
         DriftKind::Lost => (policy.lost == Lost::Forget).then_some(RepairAct::Forget),
         DriftKind::Corrupt => (policy.corrupt == Corrupt::Unstore).then_some(RepairAct::Unstore),
+        DriftKind::SiteOnly => {
+            (policy.site_only == SiteOnly::AddReplica).then_some(RepairAct::AddReplica)
+        }
         DriftKind::Irregular
-        | DriftKind::SiteOnly
         | DriftKind::RucioDiffers
         | DriftKind::RucioState
         | DriftKind::RucioOnly => None,
@@ -119,6 +121,16 @@ fn fitness(
                 return Err("it is not what its dataset says: its size is another".to_owned());
             }
             Ok(Some(said))
+        }
+        RepairAct::AddReplica => {
+            let said = said(claims, ArtifactStanding::Confirmed)?;
+            match look {
+                Look::File(file) if file.size == said.size => Ok(Some(said)),
+                Look::File(_) => Err("its file is not what its record says".to_owned()),
+                Look::Absent | Look::Irregular | Look::Unreadable(_) => {
+                    Err("its file is not there".to_owned())
+                }
+            }
         }
         RepairAct::Quarantine | RepairAct::Delete => {
             is_same(item, look)?;
@@ -213,7 +225,12 @@ fn read(
     items: Vec<Item>,
     left: &mut Vec<Left>,
 ) -> Result<Vec<Item>, RepairError> {
-    let is_read = |item: &Item| matches!(item.act, RepairAct::Register | RepairAct::Unstore);
+    let is_read = |item: &Item| {
+        matches!(
+            item.act,
+            RepairAct::Register | RepairAct::Unstore | RepairAct::AddReplica
+        )
+    };
     let to_read = items.iter().filter(|item| is_read(item));
     let artifacts: Vec<WaitingArtifact> = to_read.filter_map(artifact).collect();
     let found = differences(&artifacts, scene.flow)?;
@@ -224,12 +241,17 @@ fn read(
             (RepairAct::Register, Some(one)) => {
                 Some(format!("it is not what its dataset says: {}", one.detail))
             }
+            (RepairAct::AddReplica, Some(one)) => Some(format!(
+                "its file is not what its record says: {}",
+                one.detail
+            )),
             (RepairAct::Unstore, None) => Some("it is right".to_owned()),
             (RepairAct::Unstore, Some(one)) if !one.is_certain => Some(one.detail.clone()),
             (
                 RepairAct::Forget
                 | RepairAct::Register
                 | RepairAct::Unstore
+                | RepairAct::AddReplica
                 | RepairAct::Quarantine
                 | RepairAct::Delete,
                 _,

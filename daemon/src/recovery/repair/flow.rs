@@ -266,7 +266,8 @@ impl Repairing {
             publishing: &self.publishing,
             order,
         };
-        acting.act(&plan.items, report, progress)
+        acting.act(&plan.items, report, progress)?;
+        acting.add_replicas(&plan.replicas, report, progress)
     }
 
     /// Brings back what a repair set aside, to where it lay.

@@ -39,6 +39,8 @@ mod spellings;
 
 mod declare;
 
+mod replicas;
+
 mod changed;
 
 mod act;

@@ -104,6 +104,9 @@ pub struct RootPlan {
     pub unfinished: u64,
     #[serde(skip)]
     pub(super) items: Vec<Item>,
+    /// What Rucio is to be told.
+    #[serde(skip)]
+    pub(super) replicas: Vec<Item>,
 }
 
 impl RootPlan {
@@ -124,6 +127,7 @@ impl RootPlan {
             more: false,
             unfinished: 0,
             items: Vec::new(),
+            replicas: Vec::new(),
         }
     }
 
@@ -136,12 +140,16 @@ impl RootPlan {
 
     pub(super) fn take(&mut self, item: Item) {
         self.acts.entry(item.act).or_default().add(item.size);
-        self.items.push(item);
+        if item.act == RepairAct::AddReplica {
+            self.replicas.push(item);
+        } else {
+            self.items.push(item);
+        }
     }
 
     /// Whether nothing is to be done.
     fn is_empty(&self) -> bool {
-        self.items.is_empty() && self.unfinished == 0
+        self.items.is_empty() && self.replicas.is_empty() && self.unfinished == 0
     }
 
     /// Whether nothing was found that is still so.
@@ -175,7 +183,7 @@ impl RepairPlan {
         let mut digest = Sha256::new();
         for root in &roots {
             digest.update(format!("root {} {}\n", root.root, root.unfinished));
-            for item in &root.items {
+            for item in root.items.iter().chain(&root.replicas) {
                 total.add(item.size);
                 digest.update(format!(
                     "{}\0{}\0{:?}\0{}\n",

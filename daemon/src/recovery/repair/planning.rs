@@ -7,13 +7,14 @@ use super::RepairError;
 use super::examine::{Depth, act_of, examine};
 use super::flow::{RepairOrder, RepairPhase, RepairProgress};
 use super::plan::{Item, Left, RootPlan};
+use super::replicas;
 use super::scene::Scene;
 use super::share;
 use super::spellings::Spellings;
 use crate::clock::later;
 use crate::error_chain::error_chain;
 use crate::ledger::repairs::{RepairAct, WhichRepairs};
-use crate::ledger::scans::{DriftFilter, DriftFinding, DriftSide, Span};
+use crate::ledger::scans::{DriftFilter, DriftFinding, DriftKind, DriftSide, Span};
 use crate::recovery::temporary::is_temporary;
 use crate::recovery::untouchable::{Beside, Untouchable};
 
@@ -42,57 +43,147 @@ pub(super) fn plan(
         return Ok(plan);
     }
     plan.notes = untouchable.notes().to_vec();
-    let mut beside = untouchable.beside()?;
+    let beside = untouchable.beside()?;
     let spellings = Spellings::of(scene)?;
-    let filter = DriftFilter {
-        root: Some(scene.root().clone()),
-        kind: order.kind,
-        side: Some(DriftSide::Datastore),
-        span,
-        ignored: false,
-    };
     let scanned = scene.ledger().scan(scene.root(), "")?;
-    let scanned = scanned.and_then(|row| row.whole_begun_at);
-    let mut after: Option<String> = None;
-    let mut seen = 0;
-    loop {
-        let at = after.as_deref().map(|after| (scene.root(), after));
-        let page = scene.ledger().drift(&filter, at, PAGE)?;
-        let is_last = page.len() < PAGE;
-        after = page.last().map(|last| last.path.to_string());
-        seen += page.len() as u64;
-        let mut items = Vec::new();
-        for finding in page {
-            if let Some(item) = take(
-                scene,
-                order,
-                scanned,
-                finding,
-                (&mut beside, &spellings),
-                &mut plan,
-            )? {
-                items.push(item);
+    let mut taking = Taking {
+        scene,
+        order,
+        scanned: scanned.and_then(|row| row.whole_begun_at),
+        beside,
+        spellings,
+        seen: 0,
+    };
+    taking.findings(DriftSide::Datastore, order.kind, &mut plan, progress)?;
+    if replicas::are_added(scene, order, &mut plan)? {
+        taking.scanned = replicas::compared(scene)?;
+        taking.beside = untouchable.beside()?;
+        let kind = Some(DriftKind::SiteOnly);
+        taking.findings(DriftSide::Records, kind, &mut plan, progress)?;
+    }
+    Ok(plan)
+}
+
+/// Takes up findings.
+struct Taking<'a> {
+    scene: &'a Scene<'a>,
+    order: &'a RepairOrder,
+    /// When the last pass over all of the root began.
+    scanned: Option<Timestamp>,
+    beside: Beside<'a>,
+    spellings: Spellings,
+    seen: u64,
+}
+
+impl Taking<'_> {
+    /// Goes through the findings of one side, page by page.
+    fn findings(
+        &mut self,
+        side: DriftSide,
+        kind: Option<DriftKind>,
+        plan: &mut RootPlan,
+        progress: &mut RepairProgress<'_>,
+    ) -> Result<(), RepairError> {
+        let scene = self.scene;
+        let filter = DriftFilter {
+            root: Some(scene.root().clone()),
+            kind,
+            side: Some(side),
+            span: Span::below(self.order.below.as_ref()),
+            ignored: false,
+        };
+        let mut after: Option<String> = None;
+        loop {
+            let at = after.as_deref().map(|after| (scene.root(), after));
+            let page = scene.ledger().drift(&filter, at, PAGE)?;
+            let is_last = page.len() < PAGE;
+            after = page.last().map(|last| last.path.to_string());
+            self.seen += page.len() as u64;
+            let mut items = Vec::new();
+            for finding in page {
+                items.extend(self.take(finding, plan)?);
+            }
+            let (stand, left) = examine(scene, items, Depth::Plan)?;
+            for left in left {
+                plan.leave(left);
+            }
+            for item in stand {
+                let is_told = item.act.takes_records_back() && scene.flow.root().rse.is_some();
+                plan.declared += u64::from(is_told && scene.policy.declare != Declare::Never);
+                plan.take(item);
+            }
+            if progress(RepairPhase::Planning(self.seen)).is_break() {
+                return Err(RepairError::Interrupted);
+            }
+            let is_full = plan.items.len() + plan.replicas.len() >= ITEMS_MAX;
+            plan.more |= is_full && !is_last;
+            if is_last || is_full {
+                return Ok(());
             }
         }
-        let (stand, left) = examine(scene, items, Depth::Plan)?;
-        for left in left {
-            plan.leave(left);
+    }
+
+    /// What is done about a finding, as far as the finding itself tells.
+    fn take(
+        &mut self,
+        finding: DriftFinding,
+        plan: &mut RootPlan,
+    ) -> Result<Option<Item>, RepairError> {
+        let Some(act) = act_of(self.scene, &finding, self.order.delete_dark) else {
+            plan.reported += 1;
+            return Ok(None);
+        };
+        if !is_ripe(self.scene, &finding, self.scanned) {
+            plan.unripe += 1;
+            return Ok(None);
         }
-        for item in stand {
-            let is_told = item.act.takes_records_back() && scene.flow.root().rse.is_some();
-            plan.declared += u64::from(is_told && scene.policy.declare != Declare::Never);
-            plan.take(item);
+        if let Some(why) = self.not_touched(act, &finding)? {
+            plan.leave(Left {
+                path: finding.path,
+                kind: finding.kind,
+                why,
+            });
+            return Ok(None);
         }
-        if progress(RepairPhase::Planning(seen)).is_break() {
-            return Err(RepairError::Interrupted);
+        Ok(Some(Item {
+            path: finding.path,
+            kind: finding.kind,
+            act,
+            detail: finding.detail,
+            size: finding.size,
+            identity: finding.identity,
+            said: None,
+            is_brought: true,
+        }))
+    }
+
+    /// Why nothing is done about a finding, by its name.
+    fn not_touched(
+        &mut self,
+        act: RepairAct,
+        finding: &DriftFinding,
+    ) -> Result<Option<String>, RepairError> {
+        let path = finding.path.as_str();
+        if self.beside.holds(path)? {
+            let why = "an open journal or a manifest that is not registered names it";
+            return Ok(Some(why.to_owned()));
         }
-        if plan.items.len() >= ITEMS_MAX && !is_last {
-            plan.more = true;
-            return Ok(plan);
+        if act == RepairAct::AddReplica {
+            return Ok(None);
         }
-        if is_last {
-            return Ok(plan);
+        if let Some(twin) = &finding.twin {
+            return Ok(Some(format!(
+                "`{twin}` is another spelling of its name: the two may be one artifact"
+            )));
         }
+        let why = if self.spellings.are_many(path) {
+            Some("another spelling of its name was found too: the two may be one artifact")
+        } else if act != RepairAct::Forget && is_temporary(path) {
+            Some("its name is temporary or hidden")
+        } else {
+            None
+        };
+        Ok(why.map(str::to_owned))
     }
 }
 
@@ -106,57 +197,6 @@ fn refusal(scene: &Scene<'_>, plan: &mut RootPlan) -> Result<Option<String>, Rep
         return Ok(Some(doubt));
     }
     share::refusal(scene, plan)
-}
-
-/// What is done about a finding, as far as the finding itself tells.
-fn take(
-    scene: &Scene<'_>,
-    order: &RepairOrder,
-    scanned: Option<Timestamp>,
-    finding: DriftFinding,
-    (beside, spellings): (&mut Beside<'_>, &Spellings),
-    plan: &mut RootPlan,
-) -> Result<Option<Item>, RepairError> {
-    let Some(act) = act_of(scene, &finding, order.delete_dark) else {
-        plan.reported += 1;
-        return Ok(None);
-    };
-    if !is_ripe(scene, &finding, scanned) {
-        plan.unripe += 1;
-        return Ok(None);
-    }
-    let path = finding.path.as_str();
-    let why = if beside.holds(path)? {
-        Some("an open journal or a manifest that is not registered names it".to_owned())
-    } else if let Some(twin) = &finding.twin {
-        Some(format!(
-            "`{twin}` is another spelling of its name: the two may be one artifact"
-        ))
-    } else if spellings.are_many(path) {
-        Some("another spelling of its name was found too: the two may be one artifact".to_owned())
-    } else if act != RepairAct::Forget && is_temporary(path) {
-        Some("its name is temporary or hidden".to_owned())
-    } else {
-        None
-    };
-    if let Some(why) = why {
-        plan.leave(Left {
-            path: finding.path,
-            kind: finding.kind,
-            why,
-        });
-        return Ok(None);
-    }
-    Ok(Some(Item {
-        path: finding.path,
-        kind: finding.kind,
-        act,
-        detail: finding.detail,
-        size: finding.size,
-        identity: finding.identity,
-        said: None,
-        is_brought: true,
-    }))
 }
 
 /// Whether two passes that lie apart saw the same, and a pass that began after the first of them went through all of the root:

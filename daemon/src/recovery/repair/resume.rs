@@ -62,6 +62,8 @@ fn settle(
     let recorded = claims.iter().any(is_confirmed);
     match row.act {
         RepairAct::Forget => Ok(!recorded),
+        // Said again it changes nothing.
+        RepairAct::AddReplica => Ok(false),
         RepairAct::Register => Ok(recorded && claims.iter().all(is_confirmed)),
         RepairAct::Delete => Ok(look(scene, path)? == Look::Absent),
         RepairAct::Quarantine => is_aside(scene, row),

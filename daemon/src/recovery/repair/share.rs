@@ -54,7 +54,7 @@ pub(super) fn refusal(
 }
 
 /// Artifacts that are recorded in a root.
-fn records(scene: &Scene<'_>) -> Result<u64, RepairError> {
+pub(super) fn records(scene: &Scene<'_>) -> Result<u64, RepairError> {
     let (mut count, mut from) = (0, String::new());
     loop {
         let page = (scene.registry()).artifacts_between(scene.root(), &from, None, PAGE)?;

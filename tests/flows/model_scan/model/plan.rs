@@ -192,6 +192,7 @@ impl Model {
                 let fits = file.is_some_and(|file| file.bytes.len() == bytes(&item.path).len());
                 fits.then_some(()).ok_or("wrong")
             }
+            RepairAct::AddReplica => unreachable!("there is no Rucio"),
             RepairAct::Quarantine | RepairAct::Delete => {
                 is_same(item, file)?;
                 if standing.is_some() {

@@ -127,7 +127,7 @@ impl Model {
         match item.act {
             RepairAct::Forget | RepairAct::Unstore => self.recall(&item.path),
             RepairAct::Register => self.stand(&item.path, Standing::Recorded),
-            RepairAct::Quarantine | RepairAct::Delete => {}
+            RepairAct::Quarantine | RepairAct::Delete | RepairAct::AddReplica => {}
         }
     }
 
@@ -206,7 +206,7 @@ impl Model {
                     standing == Some(Standing::Awaited) || standing == Some(Standing::Absent);
                 stands && !self.is_busy(&item.path) && self.file(item).is_ok()
             }
-            RepairAct::Delete => false,
+            RepairAct::Delete | RepairAct::AddReplica => false,
         }
     }
 

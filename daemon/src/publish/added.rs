@@ -1,0 +1,149 @@
+//! Tells Rucio of replicas here that it has lost: the files are known to it, and lie where they should.
+
+use std::collections::BTreeMap;
+
+use runsync_config::root::RootName;
+use runsync_manifest::name::{ArtifactPath, RunKey};
+
+use super::error::PublishError;
+use super::flow::{PublishRoot, Publishing};
+use super::place::Placing;
+use crate::datastore::Linked;
+use crate::registry::record::WaitingArtifact;
+use crate::rucio::replicas::{AVAILABLE, Look, NewReplica, Place, Registered};
+use crate::rucio::{Did, Rucio};
+
+impl Publishing {
+    /// Tells Rucio of a run's artifacts in a root, which are there and right. Only of files that it knows, by the
+    /// same size and checksum, in exactly one scope. Returns why it was not told of others.
+    ///
+    /// # Errors
+    ///
+    /// Where Rucio, registry or ledger fails, or the RSE has files elsewhere than in the root: some may be added.
+    pub fn add_here(
+        &self,
+        rucio: &Rucio,
+        root: &RootName,
+        run: &RunKey,
+        artifacts: &[WaitingArtifact],
+    ) -> Result<Vec<(ArtifactPath, String)>, PublishError> {
+        let (root, rse) = self.root_and_rse(root, run)?;
+        let mut placing = Placing::find(rucio, &root.config, rse)?;
+        let known = self.known(rucio, run, artifacts)?;
+        let (mut files, mut left) = (Vec::new(), Vec::new());
+        for artifact in artifacts {
+            match known.get(&artifact.path) {
+                Some(Ok(did)) => files.push((artifact, did.clone())),
+                Some(Err(why)) => left.push((artifact.path.clone(), why.clone())),
+                None => left.push((
+                    artifact.path.clone(),
+                    "Rucio does not know its file".to_owned(),
+                )),
+            }
+        }
+        if files.is_empty() {
+            return Ok(left);
+        }
+        let dids: Vec<Did> = files.iter().take(2).map(|(_, did)| did.clone()).collect();
+        placing.probe(rucio, &dids)?;
+        let replicas: Vec<NewReplica> = files
+            .iter()
+            .map(|(artifact, did)| NewReplica {
+                did: did.clone(),
+                bytes: artifact.size,
+                adler32: artifact.checksums.adler32,
+                md5: artifact.checksums.md5,
+                pfn: placing.pfn(artifact.path.as_str()),
+            })
+            .collect();
+        let answers = if placing.is_checked() {
+            rucio.add_replicas_at(rse, &replicas, Look::First)?
+        } else {
+            rucio.add_replicas(rse, &replicas, Look::First)?
+        };
+        for ((artifact, did), answer) in files.iter().zip(answers) {
+            let why = match answer {
+                Registered::Done(place) | Registered::Equal(place) => {
+                    self.give_name(root, &placing, (did, &place))?.err()
+                }
+                Registered::Conflict { what } => Some(what),
+                Registered::Refused(refusal) => Some(refusal.to_string()),
+                Registered::Missing => Some("Rucio took it, and does not list it".to_owned()),
+            };
+            left.extend(why.map(|why| (artifact.path.clone(), why)));
+        }
+        root.datastore.sync()?;
+        Ok(left)
+    }
+
+    /// What Rucio calls artifacts, or why they are not the files that it knows.
+    fn known(
+        &self,
+        rucio: &Rucio,
+        run: &RunKey,
+        artifacts: &[WaitingArtifact],
+    ) -> Result<BTreeMap<ArtifactPath, Result<Did, String>>, PublishError> {
+        let mut known: BTreeMap<ArtifactPath, Result<Did, String>> = BTreeMap::new();
+        for scope in self.scopes(rucio, run)? {
+            let dids = artifacts
+                .iter()
+                .map(|one| Did::new(&scope, one.path.as_str()));
+            let dids: Vec<Did> = dids.collect();
+            let dids: Vec<&Did> = dids.iter().collect();
+            for chunk in dids.chunks(rucio.config().bulk) {
+                for replica in rucio.replicas(chunk, None)? {
+                    let replica = replica?;
+                    let did = Did::new(&replica.scope, replica.name);
+                    let artifact = artifacts.iter().find(|one| one.path.as_str() == did.name);
+                    let Some(artifact) = artifact else { continue };
+                    let adler32 = artifact.checksums.adler32.to_string();
+                    let is_it = replica.bytes == Some(artifact.size)
+                        && replica
+                            .adler32
+                            .is_some_and(|theirs| theirs.eq_ignore_ascii_case(&adler32));
+                    let answer = match known.get(&artifact.path) {
+                        Some(_) => Err("Rucio knows it in more than one scope".to_owned()),
+                        None if is_it => Ok(did),
+                        None => Err(format!("Rucio knows {did} by another size or checksum")),
+                    };
+                    known.insert(artifact.path.clone(), answer);
+                }
+            }
+        }
+        Ok(known)
+    }
+
+    /// Gives a file the name that an RSE knows it by, where that is another. True where it was given; within, why
+    /// the replica is of no use.
+    pub(super) fn give_name(
+        &self,
+        root: &PublishRoot,
+        placing: &Placing,
+        (did, place): (&Did, &Place),
+    ) -> Result<Result<bool, String>, PublishError> {
+        if place.state != AVAILABLE {
+            return Ok(Err(format!("its replica is {}", place.state)));
+        }
+        if placing.is_checked() {
+            return Ok(Ok(false));
+        }
+        let Some(second) = placing.second_name(did, &place.pfns)? else {
+            return Ok(Ok(false));
+        };
+        let occupied = || PublishError::Occupied {
+            did: Box::new(did.clone()),
+            rse: placing.rse().clone(),
+            path: second.to_string(),
+        };
+        // The server's word must not put a file where a run has, or awaits, another.
+        let registry = &self.ground.registry;
+        if registry.claimed(&root.config.name, &[&second])? == [true] {
+            return Err(occupied());
+        }
+        match root.datastore.link(&did.name, &second)? {
+            // One that is there may not be durable yet.
+            Linked::Made | Linked::There => Ok(Ok(true)),
+            Linked::Other => Err(occupied()),
+        }
+    }
+}

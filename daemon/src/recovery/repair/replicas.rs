@@ -1,0 +1,147 @@
+//! Tells Rucio of files that are recorded here, are there and right, and of which it has no replica here any more.
+//!
+//! Nothing is changed here. Rucio goes on with the replica as its rules say: what no rule keeps it deletes, and tells.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use runsync_config::repair::SiteOnly;
+use runsync_manifest::name::{ArtifactPath, RunKey};
+
+use super::RepairError;
+use super::act::{Acting, Noted, TOGETHER, go_on};
+use super::declare::Declared;
+use super::examine::{Depth, artifact, examine};
+use super::flow::{RepairOrder, RepairPhase, RepairProgress};
+use super::plan::{Item, Left, RootPlan};
+use super::report::RootRepaired;
+use super::scene::Scene;
+use super::share;
+use crate::error_chain::error_chain;
+use crate::ledger::repairs::RepairEnd;
+use crate::ledger::scans::{DriftFilter, DriftKind, DriftSide, Span};
+
+/// Whether replicas are added in a root at all. Where Rucio has lost more than a share of them it is Rucio's list that
+/// is wrong, and a note says so.
+pub(super) fn are_added(
+    scene: &Scene<'_>,
+    order: &RepairOrder,
+    plan: &mut RootPlan,
+) -> Result<bool, RepairError> {
+    let is_meant = order.kind.is_none_or(|kind| kind == DriftKind::SiteOnly);
+    if !is_meant || scene.policy.site_only != SiteOnly::AddReplica {
+        return Ok(false);
+    }
+    let counts = scene.ledger().drift_counts(&DriftFilter {
+        root: Some(scene.root().clone()),
+        kind: Some(DriftKind::SiteOnly),
+        side: Some(DriftSide::Records),
+        span: Span::all(),
+        ignored: true,
+    })?;
+    let count: u64 = counts.into_iter().map(|(_, count)| count).sum();
+    if count == 0 {
+        return Ok(false);
+    }
+    let (records, most) = (share::records(scene)?, scene.policy.share_max);
+    if most.is_exceeded_by(count, records) {
+        plan.left += count;
+        plan.notes.push(format!(
+            "Rucio has no replica of {count} of {records} records, which is more than the share {most} (`[repair] share_max`): it is told of none; see what Rucio lists at this RSE"
+        ));
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+/// When the last comparison of all records with Rucio began.
+pub(super) fn compared(scene: &Scene<'_>) -> Result<Option<Timestamp>, RepairError> {
+    let row = (scene.ledger()).scan(scene.root(), DriftSide::Records.scope())?;
+    Ok(row.and_then(|row| row.whole_begun_at))
+}
+
+impl Acting<'_> {
+    /// Adds the replicas that a plan names.
+    pub(super) fn add_replicas(
+        &self,
+        items: &[Item],
+        report: &mut RootRepaired,
+        progress: &mut RepairProgress<'_>,
+    ) -> Result<(), RepairError> {
+        for chunk in items.chunks(TOGETHER) {
+            self.add_some(chunk.to_vec(), report, progress)?;
+        }
+        Ok(())
+    }
+
+    fn add_some(
+        &self,
+        items: Vec<Item>,
+        report: &mut RootRepaired,
+        progress: &mut RepairProgress<'_>,
+    ) -> Result<(), RepairError> {
+        let scene = self.scene;
+        // What is recorded, and right, stays so until Rucio has heard of it.
+        let turn = &scene.flow.site().registration;
+        let _turn = turn.acquire(&mut || progress(RepairPhase::Waiting))?;
+        self.check()?;
+        let mut left = Vec::new();
+        let items = self.touchable(items, &mut left)?;
+        let (items, more) = examine(scene, items, Depth::Act)?;
+        left.extend(more);
+        for left in left {
+            report.leave(left);
+        }
+        if items.is_empty() {
+            return Ok(());
+        }
+        let noted = self.note(items, &Declared::default())?;
+        go_on(progress(RepairPhase::Noted))?;
+        self.check()?;
+        let mut failed = self.tell(&noted);
+        let mut ends = Vec::with_capacity(noted.len());
+        for (item, _, id) in &noted {
+            let why = failed.remove(&item.path);
+            let done = why.is_none();
+            ends.push(RepairEnd { id: *id, done });
+            match why {
+                None => report.acts.entry(item.act).or_default().add(item.size),
+                Some(why) => report.leave(Left {
+                    path: item.path.clone(),
+                    kind: item.kind,
+                    why,
+                }),
+            }
+        }
+        scene.ledger().end_repairs(&ends, scene.now())?;
+        go_on(progress(RepairPhase::Done(report.repaired())))
+    }
+
+    /// Tells Rucio, run by run. Returns why it has not taken artifacts.
+    fn tell(&self, noted: &[Noted]) -> BTreeMap<ArtifactPath, String> {
+        let mut runs: BTreeMap<&RunKey, Vec<&Item>> = BTreeMap::new();
+        for (item, ..) in noted {
+            // Runs that share an artifact share its replica.
+            let run = item.said.as_ref().and_then(|said| said.runs.first());
+            if let Some(run) = run {
+                runs.entry(run).or_default().push(item);
+            }
+        }
+        let mut failed = BTreeMap::new();
+        for (run, items) in runs {
+            let artifacts: Vec<_> = items.iter().filter_map(|item| artifact(item)).collect();
+            let added = self.publishing.rucio().and_then(|rucio| {
+                self.publishing
+                    .add_here(rucio, self.scene.root(), run, &artifacts)
+            });
+            match added {
+                Ok(answers) => failed.extend(answers),
+                Err(error) => {
+                    let why = format!("Rucio cannot be told of it: {}", error_chain(&error));
+                    failed.extend(items.iter().map(|item| (item.path.clone(), why.clone())));
+                }
+            }
+        }
+        failed
+    }
+}
