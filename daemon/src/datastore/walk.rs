@@ -2,7 +2,8 @@
 //!
 //! A walk yields one sight after the other in the bytewise order of whole paths, as object stores list
 //! their keys, and begins at any path: so it can be joined with records in one pass, and goes on where an
-//! earlier one stopped. It never follows a link, and leaves out `runsync/` and nothing else.
+//! earlier one stopped. It never follows a link, and leaves out `runsync/` and other roots that lie in
+//! this one, which it tells.
 //!
 //! What could not be listed whole is told as such, and nothing below it: whoever sees a part of a folder
 //! must not conclude anything from what is missing in it.
@@ -38,6 +39,8 @@ pub enum Sight {
     Unnameable(String),
     /// A folder that could not be listed whole: nothing below it is known. None: the root itself.
     Unlisted(Option<ArtifactPath>, StorageFault),
+    /// A folder that is a root itself, another's: nothing below it is this one's.
+    OtherRoot(ArtifactPath),
 }
 
 impl Sight {
@@ -46,7 +49,7 @@ impl Sight {
         match self {
             Self::File(file) => Some(file.path.to_string()),
             Self::Irregular(path) | Self::Unreadable(path, _) => Some(path.to_string()),
-            Self::Unlisted(Some(folder), _) => Some(format!("{folder}/")),
+            Self::Unlisted(Some(folder), _) | Self::OtherRoot(folder) => Some(format!("{folder}/")),
             Self::Unlisted(None, _) => Some(String::new()),
             Self::Unnameable(_) => None,
         }

@@ -327,6 +327,10 @@ fn notes(ground: &Ground<'_>, pass: &Pass<'_, '_, '_>) -> Vec<String> {
         .map(str::to_owned)
         .collect();
     notes.extend(ground.untouchable.notes().iter().cloned());
+    let others = pass.other_roots.iter();
+    notes.extend(others.map(|folder| {
+        format!("`{folder}` is a root of its own: nothing below it is looked at here; no root should lie in another")
+    }));
     if pass.counts.ahead > 0 {
         notes.push(format!(
             "{} files are from the future: either this machine's clock is wrong, or that of the storage is; they count as new",
@@ -335,7 +339,10 @@ fn notes(ground: &Ground<'_>, pass: &Pass<'_, '_, '_>) -> Vec<String> {
     }
     let ScanCounts { files, records, .. } = pass.counts;
     let is_empty = files + records + pass.counts.awaited + pass.counts.unlisted == 0;
-    if let (Some(folder), true) = (&ground.order.below, is_empty && pass.row.position.is_none()) {
+    if let (Some(folder), true) = (
+        &ground.order.below,
+        is_empty && pass.other_roots.is_empty() && pass.row.position.is_none(),
+    ) {
         notes.push(format!(
             "nothing lies below `{folder}`, and nothing is recorded there"
         ));

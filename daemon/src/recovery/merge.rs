@@ -23,6 +23,8 @@ pub(super) enum Met {
     Unreadable(ArtifactPath),
     /// A folder that could not be listed whole; none: all of the root.
     Unlisted(Option<ArtifactPath>, StorageFault),
+    /// A folder that is another root.
+    OtherRoot(ArtifactPath),
     /// What runs say of a file below such a folder.
     Unjudged(ArtifactAt),
     /// A name that no artifact can have.
@@ -39,7 +41,7 @@ impl Met {
             | Self::Irregular(path, _)
             | Self::Unreadable(path)
             | Self::Unjudged(ArtifactAt { path, .. }) => Some(path),
-            Self::Unlisted(..) | Self::Unnameable(_) => None,
+            Self::Unlisted(..) | Self::OtherRoot(_) | Self::Unnameable(_) => None,
         }
     }
 
@@ -47,6 +49,7 @@ impl Met {
     pub(super) fn span(&self) -> Option<Span> {
         match self {
             Self::Unlisted(folder, _) => Some(Span::below(folder.as_ref())),
+            Self::OtherRoot(folder) => Some(Span::below(Some(folder))),
             Self::Both(..)
             | Self::File(_)
             | Self::Record(_)
@@ -116,7 +119,7 @@ where
                 Ordering::Equal => both(sight, record),
             },
         };
-        if let Met::Unlisted(..) = &met {
+        if let Met::Unlisted(..) | Met::OtherRoot(_) = &met {
             self.closed = met.span();
         }
         Ok(Some(met))
@@ -142,6 +145,10 @@ fn compare(sight: &Sight, path: &str) -> Ordering {
             let folder = folder.as_ref().map_or("", ArtifactPath::as_str);
             folder.bytes().chain([b'/']).cmp(path.bytes())
         }
+        Sight::OtherRoot(folder) => {
+            let folder = folder.as_str().bytes();
+            folder.chain([b'/']).cmp(path.bytes())
+        }
         Sight::Unnameable(_) => Ordering::Less,
     }
 }
@@ -153,6 +160,7 @@ fn alone(sight: Sight) -> Met {
         Sight::Unreadable(path, _) => Met::Unreadable(path),
         Sight::Unnameable(name) => Met::Unnameable(name),
         Sight::Unlisted(folder, fault) => Met::Unlisted(folder, fault),
+        Sight::OtherRoot(folder) => Met::OtherRoot(folder),
     }
 }
 
@@ -162,7 +170,7 @@ fn both(sight: Sight, record: ArtifactAt) -> Met {
         Sight::Irregular(path) => Met::Irregular(path, Some(record)),
         Sight::Unreadable(path, _) => Met::Unreadable(path),
         // Neither is a path.
-        Sight::Unnameable(_) | Sight::Unlisted(..) => Met::Unjudged(record),
+        Sight::Unnameable(_) | Sight::Unlisted(..) | Sight::OtherRoot(_) => Met::Unjudged(record),
     }
 }
 
@@ -218,6 +226,7 @@ mod tests {
                 Met::Irregular(..) => "irregular",
                 Met::Unreadable(_) => "unreadable",
                 Met::Unlisted(..) => "unlisted",
+                Met::OtherRoot(_) => "another root",
                 Met::Unnameable(_) => "unnameable",
             };
             told.push((met.span().map(|span| span.from).unwrap_or_default(), word));

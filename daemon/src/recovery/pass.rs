@@ -86,6 +86,7 @@ pub(super) struct Pass<'a, 'b, 'p> {
     pub(super) row: ScanRow,
     pub(super) counts: ScanCounts,
     pub(super) unlisted: Vec<String>,
+    pub(super) other_roots: Vec<String>,
     pub(super) odd: Vec<String>,
     budget: &'b mut Budget<'p>,
     buffer: Buffer,
@@ -106,6 +107,7 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
             counts,
             row,
             unlisted: Vec::new(),
+            other_roots: Vec::new(),
             odd: Vec::new(),
             budget,
             buffer: Buffer::new(),
@@ -208,6 +210,10 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
                 self.counts.unlisted += 1;
                 batch.holes.push(Span::below(Some(folder)));
                 example(&mut self.unlisted, || format!("{folder}: {fault}"));
+            }
+            // Whatever was found there before is another's.
+            Met::OtherRoot(folder) => {
+                example(&mut self.other_roots, || folder.to_string());
             }
             Met::Unlisted(None, fault) => {
                 let root = self.ground.flow.root().name.clone();

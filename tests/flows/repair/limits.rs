@@ -71,6 +71,21 @@ fn what_was_approved_counts_for_nothing_later() {
     assert_eq!(found(&open), []);
 }
 
+#[test]
+fn nothing_is_taken_back_in_an_rse_where_nobody_can_tell_rucio() {
+    let site = crate::site::with_root("rse = \"SITE\"");
+    let open = site.open();
+    fs::remove_file(site.root().join(PATHS[1])).unwrap();
+    scan_twice(&site, &open);
+    let report = repair(&open);
+    let root = &report.roots[0];
+    assert_eq!((root.repaired(), root.left), (0, 1));
+    let why = &root.left_named[0].why;
+    assert!(why.contains("cannot be declared"), "{why}");
+    assert_eq!(presence(&open, 2), "Yes");
+    assert_eq!(found(&open), [is(Lost, PATHS[1])]);
+}
+
 /// Stopped amid a repair; by then too much is amiss for another.
 #[test]
 fn what_was_begun_is_settled_where_no_more_may_be_done() {

@@ -56,6 +56,37 @@ fn a_root_that_is_away_or_another_yields_no_conclusion() {
     assert_eq!(found(&open), [is(Lost, PATHS[3])]);
 }
 
+/// A site's root in a folder of another's.
+#[test]
+fn a_root_in_a_folder_of_another_is_left_alone() {
+    let site = site();
+    let open = site.open();
+    let repository = fs::read(site.root().join("runsync/repository.json")).unwrap();
+    for name in ["u/other/data", "u/other/more/data"] {
+        site.put(name, b"theirs");
+    }
+    scan(&open, &full());
+    assert_eq!(found(&open).len(), 2);
+    site.put("u/other/runsync/repository.json", &repository);
+    let report = scan(&open, &full());
+    assert_eq!(found(&open), [], "what was found there before is theirs");
+    let note = "`u/other` is a root of its own";
+    assert!(report.notes.iter().any(|one| one.contains(note)));
+    for below in ["u/other", "u/other/more"] {
+        let part = Order {
+            below: Some(below.parse().unwrap()),
+            ..full()
+        };
+        let report = scan(&open, &part);
+        assert_eq!((report.counts.files, found(&open)), (0, vec![]), "{below}");
+        assert!(report.notes.iter().any(|one| one.contains(note)));
+    }
+    // A folder of that name alone makes no root.
+    fs::remove_file(site.root().join("u/other/runsync/repository.json")).unwrap();
+    scan(&open, &full());
+    assert_eq!(found(&open).len(), 2);
+}
+
 #[test]
 fn a_root_that_goes_away_during_a_scan_yields_no_conclusion() {
     let site = site();

@@ -7,10 +7,13 @@ use runsync_manifest::name::{ArtifactPath, RESERVED_FOLDER};
 use rustix::fs::{Dir, FileType};
 use rustix::io::Errno;
 
-use super::handle::{LISTABLE, Seen, open_below, see_in};
+use super::handle::{FOLDER, LISTABLE, Seen, open_below, see_in};
 use crate::datastore::StorageFault;
+use crate::datastore::repository_file::REPOSITORY_FILE;
 use crate::datastore::walk::{SeenFile, Sight, Walk};
 
+/// The name of a root's own folder, as names of folders are kept.
+const RESERVED: &str = "runsync/";
 /// Deepest folder that is walked. It bounds the handles that are open at once; what lies deeper is told
 /// as not listed.
 const DEPTH_MAX: usize = 256;
@@ -84,6 +87,12 @@ impl Names {
             .sort_unstable_by(|a, b| at(text, *a).cmp(at(text, *b)));
     }
 
+    /// Whether there is a folder of that name, which ends in `/`.
+    fn hold(&self, folder: &[u8]) -> bool {
+        let found = (self.places).binary_search_by(|place| self.at(*place).cmp(folder));
+        found.is_ok()
+    }
+
     /// Where the next name is kept.
     fn pop(&mut self) -> Option<Place> {
         let place = *self.places.get(self.next)?;
@@ -137,6 +146,10 @@ impl LocalWalk {
             first: None,
         };
         let path = below.map_or_else(String::new, |below| format!("{below}/"));
+        if let Some(other) = below.and_then(|below| within_another(root, below)) {
+            walk.first = Some(Sight::OtherRoot(other));
+            return walk;
+        }
         match open_below(root, below.map_or(".", ArtifactPath::as_str), LISTABLE) {
             Ok(handle) => walk.enter(handle, path),
             // Nothing lies there; whatever is recorded there is looked at by its name.
@@ -148,13 +161,26 @@ impl LocalWalk {
 
     fn enter(&mut self, handle: OwnedFd, path: String) {
         match Names::read(&handle, &mut self.calls) {
-            Ok(names) => self.levels.push(Level {
-                handle,
-                path,
-                names,
-            }),
+            Ok(names) => match self.another(&handle, &path, &names) {
+                Some(other) => self.first = Some(Sight::OtherRoot(other)),
+                None => self.levels.push(Level {
+                    handle,
+                    path,
+                    names,
+                }),
+            },
             Err(errno) => self.first = Some(unlisted(&path, errno)),
         }
+    }
+
+    /// The folder, where it is another root's own.
+    fn another(&mut self, handle: &OwnedFd, path: &str, names: &Names) -> Option<ArtifactPath> {
+        let folder = path.strip_suffix('/')?;
+        if !names.hold(RESERVED.as_bytes()) {
+            return None;
+        }
+        self.calls += 1;
+        is_root(handle).then(|| folder.parse().ok()).flatten()
     }
 
     /// Whether all that lies below a folder (whose path ends in `/`) comes before where the walk begins.
@@ -246,6 +272,25 @@ impl Walk for LocalWalk {
     fn calls(&self) -> u64 {
         self.calls
     }
+}
+
+/// Whether a folder has what makes it a root.
+fn is_root(folder: &OwnedFd) -> bool {
+    let own = open_below(folder, RESERVED_FOLDER, FOLDER);
+    let name = REPOSITORY_FILE.strip_prefix(RESERVED).unwrap_or_default();
+    own.is_ok_and(|own| matches!(see_in(&own, name), Seen::File { .. }))
+}
+
+/// The folder of another root that a folder is or lies in.
+fn within_another(root: &OwnedFd, below: &ArtifactPath) -> Option<ArtifactPath> {
+    let path = below.as_str();
+    let ends = path.match_indices('/').map(|(end, _)| end);
+    let folders = ends.chain([path.len()]).filter_map(|end| path.get(..end));
+    let mut roots = folders.filter(|folder| {
+        let opened = open_below(root, *folder, FOLDER);
+        opened.is_ok_and(|folder| is_root(&folder))
+    });
+    roots.next()?.parse().ok()
 }
 
 /// A folder, whose path ends in `/` or is empty, that is not known whole.
