@@ -227,7 +227,7 @@ impl Removing {
             let has_none = removal.journals.is_empty();
             removal
                 .journals
-                .retain(|one| !may_be_there(one) && !(is_told && one.late_until.is_some()));
+                .retain(|one| !(may_be_there(one) || is_told && one.late_until.is_some()));
             let is_left = !removal.journals.is_empty() || (has_none && !is_told);
             is_left && before.iter().any(|known| known.id == removal.id)
         });
