@@ -310,6 +310,44 @@ fn a_removal_that_was_broken_off_after_its_commit_is_seen_through() {
     assert!(matches!(again, RemovalError::Gone { .. }));
 }
 
+/// A removal has a journal of one name in each root that it concerns.
+#[test]
+fn a_journal_is_missed_in_one_root_though_another_has_one_of_its_name() {
+    let (site, open) = site();
+    begin(&open.assembly.removing, &[RUN]);
+    let second = site.folder.path().join("second");
+    let identity = fs::read(site.root().join("runsync/repository.json")).unwrap();
+    write(&second.join("runsync/repository.json"), &identity);
+    // As of a removal that has artifacts there, too.
+    let registry = site.site().state_directory.join("registry.sqlite3");
+    rusqlite::Connection::open(registry)
+        .unwrap()
+        .execute_batch(
+            "INSERT INTO root (name) VALUES ('second');
+             INSERT INTO removal_journal (removal_id, root_id, digest)
+                 SELECT removal_id, (SELECT root_id FROM root WHERE name = 'second'), digest
+                 FROM removal_journal;",
+        )
+        .unwrap();
+    let main = Arc::new(LocalRoot::open(&site.root()).unwrap());
+    let mut ground = ground_over(&site, &open, main);
+    ground.roots.push(NamedRoot {
+        name: "second".parse().unwrap(),
+        datastore: Arc::new(LocalRoot::open(&second).unwrap()),
+        rse: None,
+        deleter: runsync_config::root::Deleter::Runsync,
+    });
+    let rows = Removing::new(ground).journals().unwrap();
+    let told: Vec<_> = (rows.iter())
+        .map(|row| (row.root.as_ref().unwrap().to_string(), row.state))
+        .collect();
+    let expected = [
+        ("main".to_owned(), JournalState::Committed),
+        ("second".to_owned(), JournalState::Unusable),
+    ];
+    assert_eq!(told, expected);
+}
+
 #[test]
 fn journals_of_committed_removals_are_not_read_to_find_those_that_are_not() {
     let (site, open) = site();

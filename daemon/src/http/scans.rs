@@ -366,7 +366,7 @@ impl Telling {
         }
     }
 
-    fn refused(&mut self, problem: Problem) {
+    fn refused(&mut self, problem: &Problem) {
         problem.detail().clone_into(&mut self.outcome);
         let problem = problem.body();
         self.event(ScanEvent::Refused { problem });
@@ -398,7 +398,7 @@ fn compare(
             Ok(report) => telling.event(ScanEvent::Compared {
                 report: Box::new(report),
             }),
-            Err(error) => telling.refused(Problem::from(error)),
+            Err(error) => telling.refused(&Problem::from(error)),
         };
         syncing.view_each(&rucio, order, &mut told, &mut || go_on())
     });
@@ -415,7 +415,7 @@ fn perform(
         Ok(report) => telling.event(ScanEvent::Scanned {
             report: Box::new(report),
         }),
-        Err(error) => telling.refused(Problem::from(error)),
+        Err(error) => telling.refused(&Problem::from(error)),
     };
     let done = scanning.scan_each(order, &mut told, &mut |counts| {
         count.send_replace(*counts);

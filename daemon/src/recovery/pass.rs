@@ -21,7 +21,7 @@ use super::budget::Budget;
 use super::earlier::Earlier;
 use super::judge::{Evidence, Suspect, Suspicion, Verdict, judge};
 use super::merge::{Merge, Met};
-use super::order::Order;
+use super::order::{Checks, Order};
 use super::report::{EXAMPLES, ScanCounts};
 use super::sample::Sample;
 use super::streams::{CHANGE_UNKNOWN, Records, Sights};
@@ -494,6 +494,11 @@ impl Ground<'_> {
             let walk = walk.map_err(|error| self.failed(error))?;
             let records = Records::new(registry, root, left.clone());
             (Sights::walk(walk), records)
+        };
+        let records = if self.order.checks == Checks::None {
+            records
+        } else {
+            records.little_by_little()
         };
         Ok(Streams {
             merge: Merge::new(sights, Ahead::begin(scope, records)?),

@@ -15,6 +15,8 @@ use crate::registry::record::{ArtifactAt, ArtifactStanding, ClaimAt};
 
 /// Records read at once.
 const PAGE: usize = 2_000;
+/// The same where files are read to their end, each of which may take seconds: what was read long ago tells less.
+const PAGE_READ: usize = 100;
 /// The time of the last change of a file that was looked at by its name, which does not tell it: so late that
 /// it is never old.
 pub(super) const CHANGE_UNKNOWN: i64 = i64::MAX;
@@ -173,6 +175,8 @@ pub(super) struct Records<'r> {
     registry: &'r dyn Registry,
     root: &'r RootName,
     left: Span,
+    /// How many are read at once.
+    most: usize,
     /// Whether more follow in the stretch.
     more: bool,
     /// The pieces that follow.
@@ -186,8 +190,17 @@ impl<'r> Records<'r> {
             registry,
             root,
             left: span,
+            most: PAGE,
             more: true,
             course: None,
+        }
+    }
+
+    /// For a pass that reads files.
+    pub(super) fn little_by_little(self) -> Self {
+        Self {
+            most: PAGE_READ,
+            ..self
         }
     }
 
@@ -225,8 +238,8 @@ impl<'r> Records<'r> {
     fn read(&mut self) -> Result<Vec<ArtifactAt>, ScanError> {
         let (from, until) = (&self.left.from, self.left.until.as_deref());
         let registry = self.registry;
-        let page = registry.artifacts_between(self.root, from, until, PAGE)?;
-        self.more = page.len() == PAGE;
+        let page = registry.artifacts_between(self.root, from, until, self.most)?;
+        self.more = page.len() == self.most;
         if let Some(last) = page.last() {
             self.left.from = after(last.path.as_str());
         }

@@ -216,21 +216,18 @@ impl Removing {
         }
         // One that was committed, or done, in between is told by the next list.
         let mut without = self.ground.registry.removals()?;
-        let is_configured =
-            |one: &JournalRef| self.ground.roots.iter().any(|root| root.name == one.root);
         without.retain_mut(|removal| {
             let name = journal::name_of(removal.id, removal.at);
-            let is_there = |one: &JournalRef| {
+            let is_told = listed.iter().any(|(_, known)| *known == name);
+            let may_be_there = |one: &JournalRef| {
                 unlisted.contains(&one.root) || listed.contains(&(&one.root, name.clone()))
             };
+            // One that is told of in a root is told of another only where its journal is missing there: what waits for
+            // late arrivals has none left to miss.
             let has_none = removal.journals.is_empty();
-            let is_told =
-                (self.ground.roots.iter()).any(|root| listed.contains(&(&root.name, name.clone())));
-            // What lies in a root that is not of this site any more, nobody can look at; and what waits for late
-            // arrivals elsewhere is told there.
-            removal.journals.retain(|one| {
-                is_configured(one) && !is_there(one) && !(is_told && one.late_until.is_some())
-            });
+            removal
+                .journals
+                .retain(|one| !(may_be_there(one) || is_told && one.late_until.is_some()));
             let is_left = !removal.journals.is_empty() || (has_none && !is_told);
             is_left && before.iter().any(|known| known.id == removal.id)
         });

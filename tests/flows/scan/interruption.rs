@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use runsync::recovery::{Limits, Order, ScanReport};
 
-use crate::scene::{PATHS, drift, found, full, order, scan, site};
+use crate::scene::{PATHS, drift, found, full, manifest, order, scan, site};
 use crate::support::{OpenSite, TestSite, artifact};
 
 /// Harms a site in every way.
@@ -103,6 +103,37 @@ fn a_scan_that_is_broken_off_while_it_reads_reads_that_file_again() {
             break;
         }
     }
+    assert_eq!(found(&open).len(), 8);
+}
+
+/// A watchdog lives on the word that a scan gives, also of what comes before its first path.
+#[test]
+fn a_scan_gives_word_while_it_reads_manifests_and_can_be_broken_off_there() {
+    let site = site();
+    harm(&site);
+    let open = site.open();
+    let paths: Vec<String> = (0..3_000)
+        .map(|number| format!("u/next/{number}"))
+        .collect();
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    site.place(&manifest(&site, "u/next", "1-1", 100, &paths));
+    let mut reports = (open.assembly.scanning)
+        .scan(&full(), &mut |_| ControlFlow::Break(()))
+        .unwrap();
+    let report = reports.remove(0).unwrap();
+    assert_eq!((report.whole, report.counts.objects), (false, 0));
+    assert!(
+        report.notes[0].contains("was broken off while it read"),
+        "{report:?}"
+    );
+    assert_eq!(found(&open), []);
+    let mut before_paths = 0;
+    let reports = open.assembly.scanning.scan(&full(), &mut |counts| {
+        before_paths += u32::from(counts.objects == 0 && counts.calls == 0);
+        ControlFlow::Continue(())
+    });
+    assert!(reports.unwrap()[0].as_ref().unwrap().whole);
+    assert!(before_paths >= 3, "{before_paths}");
     assert_eq!(found(&open).len(), 8);
 }
 

@@ -100,7 +100,9 @@ impl Counting {
         });
         let rest = runs.split_off(runs_max.min(runs.len()));
         let mut others = Kinds::default();
-        rest.iter().for_each(|(_, kinds)| others.join(kinds));
+        for (_, kinds) in &rest {
+            others.join(kinds);
+        }
         Ok(DriftSummary {
             roots,
             runs: each(runs.iter().map(|(run, kinds)| (run, kinds))),
