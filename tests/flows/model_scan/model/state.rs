@@ -237,5 +237,5 @@ pub(crate) fn fold(path: &str) -> String {
 
 /// Whether transfers use such a name for what they are still writing.
 pub(crate) fn is_temporary(path: &str) -> bool {
-    path.ends_with(".part")
+    path.rsplit_once('.').is_some_and(|(_, end)| end == "part")
 }

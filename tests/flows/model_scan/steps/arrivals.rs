@@ -10,9 +10,9 @@ use crate::support::{Manifest, entry, write};
 use crate::world::World;
 
 fn manifest(world: &World, coming: &Coming) -> Manifest {
-    let entries = (1..).zip(&coming.paths).map(|(at, path)| {
-        let number = u128::from(coming.first) + at as u128;
-        entry(number, at, 0, path, &bytes(path))
+    let entries = (1_u32..).zip(&coming.paths).map(|(at, path)| {
+        let number = coming.first + at;
+        entry(number.into(), at.into(), 0, path, &bytes(path))
     });
     let origin = world.site.repository;
     Manifest::new(origin, &coming.run, "1-1", Content::Additions)

@@ -28,14 +28,18 @@ impl World {
     pub(crate) fn repair(&mut self) -> String {
         let ask = self.some_ask();
         let (plan, planned) = self.plan(&ask);
-        let mut told = format!("repair {ask:?}: {} planned", plan.items.len());
-        if !plan.items.is_empty() && self.chance(4) {
-            told += &self.meddle_between(&plan);
-        }
+        let between = if !plan.items.is_empty() && self.chance(4) {
+            self.meddle_between(&plan)
+        } else {
+            String::new()
+        };
         let meddling = self.some_meddling(&plan);
         let end = self.some_end(&plan);
         let approved = self.rng.bool();
-        told += &format!(", {meddling:?}, {end:?}, approved: {approved}");
+        let told = format!(
+            "repair {ask:?}: {} planned{between}, {meddling:?}, {end:?}, approved: {approved}",
+            plan.items.len()
+        );
         self.carry_out((&plan, &planned), approved, meddling, end);
         told
     }
@@ -136,7 +140,7 @@ impl World {
             match end {
                 End::BrokenOff(at) if went.phases.len() == at => ControlFlow::Break(()),
                 End::Killed(at) if went.phases.len() == at => die(),
-                _ => ControlFlow::Continue(()),
+                End::Never | End::BrokenOff(_) | End::Killed(_) => ControlFlow::Continue(()),
             }
         };
         let repairing = &self.opened().assembly.repairing;

@@ -162,7 +162,12 @@ impl World {
             match end {
                 End::BrokenOff(paths) if taken >= paths => ControlFlow::Break(()),
                 End::Killed(paths) if taken >= paths => die(),
-                _ => ControlFlow::Continue(()),
+                End::Never
+                | End::Objects(_)
+                | End::Bytes(_)
+                | End::NoTime
+                | End::BrokenOff(_)
+                | End::Killed(_) => ControlFlow::Continue(()),
             }
         };
         let scanning = &self.opened().assembly.scanning;
@@ -208,12 +213,15 @@ impl World {
         if way.doubts {
             self.tally.count("scan: of a clock in doubt");
         }
-        match end {
-            End::NoTime if is_limited => self.tally.count("scan: time spent"),
-            End::Bytes(_) if is_limited => self.tally.count("scan: bytes spent"),
-            End::Objects(_) if is_limited => self.tally.count("scan: paths spent"),
-            End::BrokenOff(_) if is_limited => self.tally.count("crash: scan broken off"),
-            _ => {}
+        let ended = match end {
+            End::NoTime => "scan: time spent",
+            End::Bytes(_) => "scan: bytes spent",
+            End::Objects(_) => "scan: paths spent",
+            End::BrokenOff(_) => "crash: scan broken off",
+            End::Never | End::Killed(_) => return,
+        };
+        if is_limited {
+            self.tally.count(ended);
         }
     }
 

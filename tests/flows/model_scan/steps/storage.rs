@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::model::Standing;
 use crate::scene::bytes;
-use crate::support::artifact;
+use crate::support::{artifact, rename};
 use crate::world::World;
 
 /// Where nobody's files come to lie, two of them spelled almost as artifacts are, and one being written.
@@ -144,7 +144,7 @@ impl World {
         let root = self.site.root();
         let to = root.join(&other);
         fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::rename(root.join(&path), to).unwrap();
+        rename(&root.join(&path), &to);
         self.model.see(&root, &path);
         self.model.see(&root, &other);
         self.tally.count("storage: respelled");
