@@ -100,6 +100,7 @@ const CASES: &[&str] = &[
     "scan: time spent",
     "scan: whole",
     "storage: brought",
+    "storage: linked",
     "storage: lost",
     "storage: respelled",
     "storage: right again in its place",

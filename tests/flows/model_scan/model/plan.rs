@@ -181,6 +181,7 @@ impl Model {
         }
         match item.act {
             RepairAct::Forget if file.is_some() => Err("it is back"),
+            RepairAct::Forget if self.links.contains(&item.path) => Err("a link lies there"),
             RepairAct::Forget => stands(standing, Standing::Recorded),
             RepairAct::Unstore => {
                 is_same(item, file)?;

@@ -19,7 +19,7 @@ impl World {
         self.model.watch.witness(now);
         let repairing = &self.opened().assembly.repairing;
         let restored = repairing.bring_back(None, &path.parse().unwrap()).unwrap();
-        let is_free = !self.model.files.contains_key(&path);
+        let is_free = self.model.is_free(&path);
         assert_eq!(restored.failed.is_none(), is_free, "{restored:?}");
         if is_free {
             let at = self.model.newest_aside(&path).unwrap();

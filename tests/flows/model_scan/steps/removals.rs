@@ -272,6 +272,8 @@ fn journal(
         return BTreeMap::new();
     }
     let of_run = model.claims.iter().filter(|(_, claim)| claim.run == run);
+    // What is no file is nobody's to delete.
+    let of_run = of_run.filter(|(path, _)| !model.links.contains(*path));
     let file = |path: &String| model.files.get(path).map(|file| file.identity);
     of_run.map(|(path, _)| (path.clone(), file(path))).collect()
 }
