@@ -47,7 +47,9 @@ impl World {
     fn check_files(&self) {
         let root = self.site.root();
         let (mut files, mut expected) = (Files::new(), Files::new());
-        gather(&root, &root, &mut files);
+        let mut links = BTreeSet::new();
+        gather(&root, &root, &mut files, &mut links);
+        assert_eq!(links, self.model.links, "links");
         for (path, lying) in &self.model.files {
             expected.insert(path.clone(), (lying.identity, lying.bytes.clone()));
         }
@@ -57,7 +59,9 @@ impl World {
     fn check_aside(&self) {
         let (root, mut files) = (self.site.root().join(QUARANTINE), Files::new());
         if root.is_dir() {
-            gather(&root, &root, &mut files);
+            let mut links = BTreeSet::new();
+            gather(&root, &root, &mut files, &mut links);
+            assert_eq!(links, BTreeSet::new(), "links in quarantine");
         }
         let mut found: Vec<_> = files
             .into_iter()
@@ -116,7 +120,7 @@ impl World {
             let shown = Shown {
                 kind: one.kind,
                 identity: one.identity,
-                size: Some(one.size),
+                size: one.size,
                 claimed: one.claimed,
                 last_seen: one.last_seen.to_string(),
                 times: one.times,
@@ -187,7 +191,7 @@ fn same<T: PartialEq + std::fmt::Debug>(
     );
 }
 
-fn gather(root: &Path, folder: &Path, files: &mut Files) {
+fn gather(root: &Path, folder: &Path, files: &mut Files, links: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.strip_prefix(root).unwrap().display().to_string();
@@ -198,7 +202,10 @@ fn gather(root: &Path, folder: &Path, files: &mut Files) {
             Some(file) => {
                 files.insert(name, (file.identity, file.bytes));
             }
-            None => gather(root, &path, files),
+            None if path.is_symlink() => {
+                links.insert(name);
+            }
+            None => gather(root, &path, files, links),
         }
     }
 }
@@ -210,6 +217,7 @@ impl Model {
         for path in self.paths() {
             let recorded = self.standing(&path) == Some(Standing::Recorded);
             let kind = match (self.files.contains_key(&path), recorded) {
+                (false, true) if self.links.contains(&path) => DriftKind::Irregular,
                 (false, true) => DriftKind::Lost,
                 (true, true) if !self.is_right(&path) => DriftKind::Corrupt,
                 (true, false) if self.standing(&path) != Some(Standing::Awaited) => DriftKind::Dark,

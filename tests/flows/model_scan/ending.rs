@@ -64,6 +64,12 @@ impl World {
     /// What no repair touches: other spellings, wrong files that datasets name which are not recorded; and so much
     /// that the rest is below the share.
     fn mend_what_no_repair_may(&mut self) {
+        for path in self.model.links.clone() {
+            match self.model.standing(&path) {
+                Some(_) => self.put(&path, &bytes(&path)),
+                None => self.lose(&path),
+            }
+        }
         for path in self.model.paths() {
             let standing = self.model.standing(&path);
             let is_twin = |other: &String| *other != path && fold(other) == fold(&path);

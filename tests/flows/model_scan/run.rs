@@ -16,6 +16,13 @@ const ENOUGH: u64 = 500;
 
 /// What has to take place.
 const CASES: &[&str] = &[
+    "after the plan: a file",
+    "after the plan: a manifest",
+    "after the plan: a registration",
+    "after the plan: a removal",
+    "after the plan: a scan",
+    "after the plan: the clock is set back",
+    "after the plan: time passes",
     "arrivals: confirmed",
     "arrivals: files before their manifest",
     "arrivals: manifest, torn",
@@ -59,7 +66,6 @@ const CASES: &[&str] = &[
     "left: young",
     "meanwhile: Declared",
     "meanwhile: Noted",
-    "meanwhile: after the plan",
     "not brought back over another",
     "policy changed",
     "refused: more than a share",
@@ -91,8 +97,10 @@ const CASES: &[&str] = &[
     "scan: of a run",
     "scan: paths spent",
     "scan: sampled",
+    "scan: time spent",
     "scan: whole",
     "storage: brought",
+    "storage: linked",
     "storage: lost",
     "storage: respelled",
     "storage: right again in its place",

@@ -15,7 +15,7 @@ use crate::guard::Sightings;
 use crate::model::{Coming, Model, Policy};
 use crate::scene::{PATHS, RUN};
 use crate::site::with_root;
-use crate::support::{OpenSite, TestSite};
+use crate::support::{OpenSite, TestSite, write};
 use crate::tally::Tally;
 
 pub(crate) const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -93,7 +93,7 @@ impl World {
     }
 
     pub(crate) fn root(&self) -> RootName {
-        "main".parse().unwrap()
+        self.opened().flow().root().name.clone()
     }
 
     /// Closes everything, and opens it again, as after a crash.
@@ -118,9 +118,14 @@ impl World {
 
     /// How far the site's clock is ahead of the machine's, by which its files are old.
     pub(crate) fn ahead(&self) -> Duration {
-        let machine = Timestamp::try_from(std::time::SystemTime::now()).unwrap();
-        let ahead = self.now().duration_since(machine);
+        let ahead = self.now().duration_since(self.machine());
         Duration::try_from(ahead).unwrap_or_default()
+    }
+
+    /// The machine's clock, as the newest file has it.
+    pub(crate) fn machine(&self) -> Timestamp {
+        let changed = self.model.files.values().map(|file| file.changed_ns);
+        Timestamp::from_nanosecond(changed.max().unwrap().into()).unwrap()
     }
 
     pub(crate) fn put(&mut self, path: &str, bytes: &[u8]) {
@@ -143,7 +148,7 @@ impl World {
     pub(crate) fn rot(&mut self, path: &str, bytes: &[u8]) {
         let before = self.model.files[path].identity;
         assert_eq!(bytes.len() as u64, before.size);
-        fs::write(self.site.root().join(path), bytes).unwrap();
+        write(&self.site.root().join(path), bytes);
         self.set_modified(path, before.modified_ns);
         assert_eq!(self.model.files[path].identity, before);
     }

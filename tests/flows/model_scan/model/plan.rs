@@ -137,15 +137,19 @@ impl Model {
     }
 
     fn act_of(&self, finding: &Finding, delete: bool) -> Option<RepairAct> {
-        let policy = &self.policy;
-        match finding.kind {
-            DriftKind::Lost => policy.lost.then_some(RepairAct::Forget),
-            DriftKind::Corrupt => policy.corrupt.then_some(RepairAct::Unstore),
-            DriftKind::Dark if finding.claimed => policy.claimed.then_some(RepairAct::Register),
-            DriftKind::Dark if delete => Some(RepairAct::Delete),
-            DriftKind::Dark => policy.dark.then_some(RepairAct::Quarantine),
-            _ => None,
-        }
+        let act = match finding.kind {
+            DriftKind::Lost => RepairAct::Forget,
+            DriftKind::Corrupt => RepairAct::Unstore,
+            DriftKind::Dark if finding.claimed => RepairAct::Register,
+            DriftKind::Dark if delete => return Some(RepairAct::Delete),
+            DriftKind::Dark => RepairAct::Quarantine,
+            DriftKind::Irregular
+            | DriftKind::SiteOnly
+            | DriftKind::RucioDiffers
+            | DriftKind::RucioState
+            | DriftKind::RucioOnly => return None,
+        };
+        self.policy.acts.contains(&act).then_some(act)
     }
 
     /// Whether two passes that lie apart saw the same, and a whole one that began since.
@@ -177,6 +181,7 @@ impl Model {
         }
         match item.act {
             RepairAct::Forget if file.is_some() => Err("it is back"),
+            RepairAct::Forget if self.links.contains(&item.path) => Err("a link lies there"),
             RepairAct::Forget => stands(standing, Standing::Recorded),
             RepairAct::Unstore => {
                 is_same(item, file)?;
@@ -216,10 +221,13 @@ impl Model {
     /// The same at the moment of the act, where files are read.
     pub(super) fn closer(&self, item: &Item, now: Timestamp) -> Result<(), &'static str> {
         self.fitness(item, now)?;
-        match item.act {
-            RepairAct::Unstore if self.is_right(&item.path) => Err("right"),
-            RepairAct::Register if !self.is_right(&item.path) => Err("wrong"),
-            _ => Ok(()),
+        let is_right = self.is_right(&item.path);
+        if item.act == RepairAct::Unstore && is_right {
+            Err("right")
+        } else if item.act == RepairAct::Register && !is_right {
+            Err("wrong")
+        } else {
+            Ok(())
         }
     }
 }

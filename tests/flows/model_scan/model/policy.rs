@@ -1,17 +1,17 @@
 //! The site's configuration, as far as it matters here.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
+
+use runsync::ledger::repairs::RepairAct;
 
 use super::Model;
 
 /// What configuration says.
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
-    /// Whether each of these is acted on, and not only reported.
-    pub(crate) lost: bool,
-    pub(crate) claimed: bool,
-    pub(crate) dark: bool,
-    pub(crate) corrupt: bool,
+    /// What is done, and not only reported.
+    pub(crate) acts: BTreeSet<RepairAct>,
     /// In per cent.
     pub(crate) share_max: u64,
     pub(crate) artifacts_max: u64,
@@ -25,13 +25,18 @@ pub(crate) struct Policy {
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 impl Policy {
+    /// All that a policy may have done.
+    pub(crate) const ACTS: [RepairAct; 4] = [
+        RepairAct::Forget,
+        RepairAct::Register,
+        RepairAct::Quarantine,
+        RepairAct::Unstore,
+    ];
+
     /// Everything is done that can be.
     pub(crate) fn everything() -> Self {
         Self {
-            lost: true,
-            claimed: true,
-            dark: true,
-            corrupt: true,
+            acts: Self::ACTS.into(),
             share_max: 25,
             artifacts_max: 1_000,
             apart: HOUR * 24,
@@ -51,17 +56,23 @@ impl Policy {
 
     /// As TOML, after that of the root.
     pub(crate) fn toml(&self) -> String {
-        let word = |acts: bool, word: &'static str| if acts { word } else { "report" };
+        let word = |act: RepairAct| {
+            if self.acts.contains(&act) {
+                act.as_str()
+            } else {
+                "report"
+            }
+        };
         format!(
             "waiting_deadline = \"{}s\"\n\
              [removal]\nlate_arrivals = \"0s\"\n\
              [repair]\nlost = \"{}\"\nclaimed = \"{}\"\ndark = \"{}\"\ncorrupt = \"{}\"\n\
              share_max = \"{}%\"\nartifacts_max = {}\napart = \"{}s\"\ndark_age = \"{}s\"\n",
             self.waiting_deadline.as_secs(),
-            word(self.lost, "forget"),
-            word(self.claimed, "register"),
-            word(self.dark, "quarantine"),
-            word(self.corrupt, "unstore"),
+            word(RepairAct::Forget),
+            word(RepairAct::Register),
+            word(RepairAct::Quarantine),
+            word(RepairAct::Unstore),
             self.share_max,
             self.artifacts_max,
             self.apart.as_secs(),

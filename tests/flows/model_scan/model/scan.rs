@@ -11,7 +11,7 @@ use crate::scene::bytes;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
     pub(crate) kind: DriftKind,
-    pub(crate) size: u64,
+    pub(crate) size: Option<u64>,
     pub(crate) identity: Option<FileIdentity>,
     pub(crate) claimed: bool,
     pub(crate) last_seen: Timestamp,
@@ -100,7 +100,7 @@ pub(crate) struct Way {
 /// What is said of a path.
 #[derive(Debug)]
 pub(crate) enum Word {
-    Found(DriftKind, Option<FileIdentity>, u64),
+    Found(DriftKind, Option<FileIdentity>, Option<u64>),
     Well,
     /// Nothing is concluded.
     Open,
@@ -180,8 +180,11 @@ impl Model {
             return Word::Open;
         }
         match (file, standing) {
+            (None, Some(Standing::Recorded)) if self.links.contains(path) => {
+                Word::Found(DriftKind::Irregular, None, None)
+            }
             (None, Some(Standing::Recorded)) => {
-                Word::Found(DriftKind::Lost, None, bytes(path).len() as u64)
+                Word::Found(DriftKind::Lost, None, Some(bytes(path).len() as u64))
             }
             (Some(file), Some(Standing::Recorded)) => self.compared(way, path, file),
             (_, Some(Standing::Awaited)) | (None, _) => Word::Well,
@@ -197,7 +200,7 @@ impl Model {
         let found = Word::Found(
             DriftKind::Corrupt,
             Some(file.identity),
-            file.bytes.len() as u64,
+            Some(file.bytes.len() as u64),
         );
         let earlier = self.findings.get(path);
         let is_read = way.reads == Reads::All
@@ -219,7 +222,7 @@ impl Model {
         {
             Word::Open
         } else {
-            let size = file.bytes.len() as u64;
+            let size = Some(file.bytes.len() as u64);
             Word::Found(DriftKind::Dark, Some(file.identity), size)
         }
     }
@@ -240,7 +243,8 @@ impl Model {
             match self.word(way, &path, now) {
                 Word::Found(kind, identity, size) => found.push((path, kind, identity, size)),
                 Word::Unsure(identity) if was_found(&path) => {
-                    found.push((path, DriftKind::Corrupt, Some(identity), identity.size));
+                    let of_file = (Some(identity), Some(identity.size));
+                    found.push((path, DriftKind::Corrupt, of_file.0, of_file.1));
                 }
                 Word::Unsure(_) | Word::Well => concluded.push(path),
                 Word::Open => {}
@@ -281,7 +285,7 @@ impl Model {
         &mut self,
         scan: u64,
         path: String,
-        (kind, identity, size): (DriftKind, Option<FileIdentity>, u64),
+        (kind, identity, size): (DriftKind, Option<FileIdentity>, Option<u64>),
         now: Timestamp,
     ) {
         let before = self.findings.get(&path);

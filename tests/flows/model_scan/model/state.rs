@@ -101,6 +101,8 @@ pub(crate) struct Aside {
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) files: BTreeMap<String, Lying>,
+    /// Where a link lies in the place of a file.
+    pub(crate) links: BTreeSet<String>,
     /// By path: each has one dataset.
     pub(crate) claims: BTreeMap<String, Claim>,
     pub(crate) runs: BTreeMap<String, Run>,
@@ -124,6 +126,7 @@ impl Model {
     pub(crate) fn new(policy: Policy, now: Timestamp) -> Self {
         Self {
             files: BTreeMap::new(),
+            links: BTreeSet::new(),
             claims: BTreeMap::new(),
             runs: BTreeMap::new(),
             coming: Vec::new(),
@@ -156,6 +159,10 @@ impl Model {
 
     /// Takes up what lies at a path by now.
     pub(crate) fn see(&mut self, root: &Path, path: &str) {
+        self.links.remove(path);
+        if root.join(path).is_symlink() {
+            self.links.insert(path.to_owned());
+        }
         match Lying::at(&root.join(path)) {
             Some(lying) => self.files.insert(path.to_owned(), lying),
             None => self.files.remove(path),
@@ -164,6 +171,11 @@ impl Model {
 
     pub(crate) fn standing(&self, path: &str) -> Option<Standing> {
         self.claims.get(path).map(|claim| claim.standing)
+    }
+
+    /// Whether nothing lies there.
+    pub(crate) fn is_free(&self, path: &str) -> bool {
+        !self.files.contains_key(path) && !self.links.contains(path)
     }
 
     /// Whether what lies there is what its dataset says.
@@ -199,11 +211,8 @@ impl Model {
 
     /// All paths of which anything is known.
     pub(crate) fn paths(&self) -> BTreeSet<String> {
-        self.files
-            .keys()
-            .chain(self.claims.keys())
-            .cloned()
-            .collect()
+        let lying = self.files.keys().chain(&self.links);
+        lying.chain(self.claims.keys()).cloned().collect()
     }
 
     pub(crate) fn confirm(&mut self) {
@@ -237,5 +246,5 @@ pub(crate) fn fold(path: &str) -> String {
 
 /// Whether transfers use such a name for what they are still writing.
 pub(crate) fn is_temporary(path: &str) -> bool {
-    path.ends_with(".part")
+    path.rsplit_once('.').is_some_and(|(_, end)| end == "part")
 }

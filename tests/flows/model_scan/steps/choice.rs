@@ -7,12 +7,13 @@ type Step = fn(&mut World) -> String;
 impl World {
     /// Does something; what, in words.
     pub(crate) fn step(&mut self) -> String {
-        let steps: [(u32, Step); 24] = [
+        let steps: [(u32, Step); 25] = [
             (8, Self::lose_one),
             (8, Self::spoil),
             (4, Self::bring_right),
             (2, Self::touch_one),
             (4, Self::rot_one),
+            (2, Self::link_one),
             (6, Self::stray),
             (3, Self::respell),
             (3, Self::files_come),

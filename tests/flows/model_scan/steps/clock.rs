@@ -31,8 +31,7 @@ impl World {
                 SignedDuration::from_hours(self.rng.i64(2..24 * 100)),
             )
         };
-        let machine = jiff::Timestamp::try_from(std::time::SystemTime::now()).unwrap();
-        let to = (self.now() - by).max(machine - BEHIND_MAX);
+        let to = (self.now() - by).max(self.machine() - BEHIND_MAX);
         self.set_clock(to);
         self.tally.count(format!("clock: {what} back"));
         format!("set back by {by}")
@@ -50,8 +49,8 @@ impl World {
         let ahead = u32::try_from(self.ahead().as_secs() / HOUR.as_secs()).unwrap();
         let rng = &mut self.rng;
         // Most of the time something is done.
-        let mut acts = || rng.u32(0..5) > 0;
-        let (lost, claimed, dark, corrupt) = (acts(), acts(), acts(), acts());
+        let acts = Policy::ACTS.into_iter().filter(|_| rng.u32(0..5) > 0);
+        let acts = acts.collect();
         // Files are about as old as the clock is ahead: some times make them young, and others old.
         let mut about = |least: u32| {
             let more = [-48_i64, -30, 20, 60][rng.usize(0..4)];
@@ -61,10 +60,7 @@ impl World {
         };
         let (dark_age, waiting_deadline) = (about(24), about(1));
         Policy {
-            lost,
-            claimed,
-            dark,
-            corrupt,
+            acts,
             share_max: [25, 25, 25, 10, 3][rng.usize(0..5)],
             artifacts_max: [1_000, 1][rng.usize(0..2)],
             apart: HOUR * [1, 24, 24, 40][rng.usize(0..4)],

@@ -2,11 +2,19 @@
 
 mod storage;
 
-mod data;
+mod arrivals;
+
+mod removals;
 
 mod scans;
 
 mod repairs;
+
+mod meddling;
+
+mod repaired;
+
+mod operator;
 
 mod clock;
 

@@ -1,6 +1,7 @@
 //! Scans, whole and of parts, limited, broken off, and killed.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use runsync::ledger::scans::DriftKind;
 use runsync::recovery::{Checks, Limits, Order, RunScope, ScanCounts, ScanError, ScanReport};
@@ -17,6 +18,8 @@ enum End {
     Objects(u64),
     /// It may read so many bytes.
     Bytes(u64),
+    /// It has no time: it comes further by a path all the same.
+    NoTime,
     /// Somebody breaks it off after so many paths.
     BrokenOff(u64),
     /// The process dies after so many paths.
@@ -40,6 +43,7 @@ impl World {
         let end = match self.rng.u32(0..8) {
             0 => End::Objects(few),
             1 => End::Bytes(few * 20),
+            4 => End::NoTime,
             2 => End::BrokenOff(few),
             3 => End::Killed(few),
             _ => End::Never,
@@ -93,7 +97,7 @@ impl World {
             }
             End::Never | End::Killed(_) => None,
             End::Objects(paths) | End::BrokenOff(paths) => place_after(&ahead, paths),
-            End::Bytes(_) => self.position(&way),
+            End::Bytes(_) | End::NoTime => self.position(&way),
         };
         let report = reported.unwrap().unwrap();
         assert_eq!(report.whole, until.is_none(), "{told}: {report:?}");
@@ -137,6 +141,7 @@ impl World {
         match end {
             End::Objects(paths) => limits.objects = Some(paths),
             End::Bytes(bytes) => limits.bytes = Some(bytes),
+            End::NoTime => limits.time = Some(Duration::ZERO),
             End::Never | End::BrokenOff(_) | End::Killed(_) => {}
         }
         let order = Order {
@@ -157,7 +162,12 @@ impl World {
             match end {
                 End::BrokenOff(paths) if taken >= paths => ControlFlow::Break(()),
                 End::Killed(paths) if taken >= paths => die(),
-                _ => ControlFlow::Continue(()),
+                End::Never
+                | End::Objects(_)
+                | End::Bytes(_)
+                | End::NoTime
+                | End::BrokenOff(_)
+                | End::Killed(_) => ControlFlow::Continue(()),
             }
         };
         let scanning = &self.opened().assembly.scanning;
@@ -203,11 +213,15 @@ impl World {
         if way.doubts {
             self.tally.count("scan: of a clock in doubt");
         }
-        match end {
-            End::Bytes(_) if is_limited => self.tally.count("scan: bytes spent"),
-            End::Objects(_) if is_limited => self.tally.count("scan: paths spent"),
-            End::BrokenOff(_) if is_limited => self.tally.count("crash: scan broken off"),
-            _ => {}
+        let ended = match end {
+            End::NoTime => "scan: time spent",
+            End::Bytes(_) => "scan: bytes spent",
+            End::Objects(_) => "scan: paths spent",
+            End::BrokenOff(_) => "crash: scan broken off",
+            End::Never | End::Killed(_) => return,
+        };
+        if is_limited {
+            self.tally.count(ended);
         }
     }
 
@@ -219,8 +233,7 @@ impl World {
         let now = self.now();
         if let Some(until) = until.filter(|until| *until > now) {
             let left = until.duration_since(now);
-            self.site
-                .pass(std::time::Duration::try_from(left).unwrap() + HOUR);
+            self.site.pass(Duration::try_from(left).unwrap() + HOUR);
         }
     }
 }

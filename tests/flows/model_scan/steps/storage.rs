@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::model::Standing;
 use crate::scene::bytes;
-use crate::support::artifact;
+use crate::support::{artifact, rename};
 use crate::world::World;
 
 /// Where nobody's files come to lie, two of them spelled almost as artifacts are, and one being written.
@@ -110,6 +110,23 @@ impl World {
         format!("right again in its place: {path}")
     }
 
+    /// Somebody has moved a file elsewhere, and left a link, which is not followed.
+    pub(super) fn link_one(&mut self) -> String {
+        let claimed = self.claimed().into_iter();
+        let there: Vec<String> = claimed
+            .filter(|path| self.model.files.contains_key(path))
+            .collect();
+        let Some(path) = self.one_of(&there) else {
+            return "nothing to link".to_owned();
+        };
+        self.lose(&path);
+        let link = self.site.root().join(&path);
+        std::os::unix::fs::symlink("/nowhere", link).unwrap();
+        self.model.see(&self.site.root(), &path);
+        self.tally.count("storage: linked");
+        format!("a link in the place of {path}")
+    }
+
     pub(super) fn stray(&mut self) -> String {
         let at = self.rng.usize(0..STRAYS.len());
         let path = STRAYS[at];
@@ -131,7 +148,7 @@ impl World {
         );
         let anew = |path: &String| {
             let other = accent(&case(path));
-            let is_free = !self.model.files.contains_key(&other);
+            let is_free = self.model.is_free(&other);
             (other != *path && is_free).then(|| (path.clone(), other))
         };
         let recorded = |path: &&String| self.model.standing(path) == Some(Standing::Recorded);
@@ -144,7 +161,7 @@ impl World {
         let root = self.site.root();
         let to = root.join(&other);
         fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::rename(root.join(&path), to).unwrap();
+        rename(&root.join(&path), &to);
         self.model.see(&root, &path);
         self.model.see(&root, &other);
         self.tally.count("storage: respelled");

@@ -1,18 +1,15 @@
-//! Runs arrive, are removed, unstored, forgotten and wanted again.
+//! Runs are removed, unstored, forgotten and wanted again.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use runsync::file_identity::FileIdentity;
 use runsync::registry::removal::Operation;
 use runsync::removal::{Consent, Phase, RemovalWorker, Request, Requester};
-use runsync_manifest::content::Content;
 use uuid::Uuid;
 
-use crate::model::{Claim, Coming, Model, Removal, Run, Standing};
-use crate::scene::bytes;
-use crate::support::{Manifest, entry};
+use crate::model::{Claim, Model, Removal, Standing};
 use crate::world::{World, die, dying};
 
 /// Where a removal breaks off.
@@ -34,88 +31,7 @@ fn alice() -> Requester {
     }
 }
 
-fn manifest(world: &World, coming: &Coming) -> Manifest {
-    let entries = (1..).zip(&coming.paths).map(|(at, path)| {
-        let number = u128::from(coming.first) + at as u128;
-        entry(number, at, 0, path, &bytes(path))
-    });
-    let origin = world.site.repository;
-    Manifest::new(origin, &coming.run, "1-1", Content::Additions)
-        .with_entries(entries.collect::<Vec<_>>())
-}
-
 impl World {
-    /// Files of a run that nobody has told of.
-    pub(super) fn files_come(&mut self) -> String {
-        if self.announced.is_empty() || self.chance(3) {
-            self.runs += 1;
-            let run = format!("u/new-{}", self.runs);
-            let paths = ["1", "2", "caf\u{e9}"].map(|name| format!("{run}/{name}"));
-            self.announced.push(Coming {
-                run,
-                first: 1_000 + self.runs * 10,
-                paths: paths.to_vec(),
-                torn: false,
-            });
-        }
-        let coming = self.announced.last().unwrap().clone();
-        let paths = coming.paths.into_iter().filter(|_| self.rng.bool());
-        let paths: Vec<String> = paths.collect();
-        for path in &paths {
-            self.put(path, &bytes(path));
-        }
-        self.tally.count("arrivals: files before their manifest");
-        format!("files come: {paths:?}")
-    }
-
-    /// The manifest of a run comes, whole or so far.
-    pub(crate) fn manifest_comes(&mut self) -> String {
-        let torn = self.model.coming.iter().position(|coming| coming.torn);
-        let (mut coming, is_whole) = if let Some(at) = torn {
-            (self.model.coming.remove(at), true)
-        } else if let Some(coming) = self.announced.pop() {
-            (coming, !self.chance(3))
-        } else {
-            return self.files_come();
-        };
-        let manifest = manifest(self, &coming);
-        let path = self.site.place(&manifest);
-        if !is_whole {
-            let whole = fs::read(&path).unwrap();
-            crate::support::write(&path, &whole[..whole.len() / 2]);
-        }
-        coming.torn = !is_whole;
-        let told = format!("manifest of {}: whole: {is_whole}", coming.run);
-        let case = if is_whole { "whole" } else { "torn" };
-        self.tally.count(format!("arrivals: manifest, {case}"));
-        self.model.coming.push(coming);
-        told
-    }
-
-    /// Registers what has come.
-    pub(crate) fn work(&mut self) -> String {
-        self.open().work();
-        let now = self.now();
-        self.model.sweep(now);
-        let coming = std::mem::take(&mut self.model.coming).into_iter();
-        let (torn, whole): (Vec<_>, Vec<_>) = coming.partition(|coming| coming.torn);
-        self.model.coming = torn;
-        for coming in whole {
-            self.tally.count("arrivals: registered");
-            register(&mut self.model, &coming);
-        }
-        "work".to_owned()
-    }
-
-    pub(crate) fn confirm(&mut self) -> String {
-        self.open().confirm();
-        let before = self.model.recorded().count();
-        self.model.confirm();
-        let more = self.model.recorded().count() - before;
-        self.tally.add("arrivals: confirmed", more as u64);
-        "confirm".to_owned()
-    }
-
     /// Runs that may be removed, of which something is here.
     fn settled_runs(&self, of_base: bool) -> Vec<String> {
         if self.model.removal.is_some() {
@@ -152,6 +68,23 @@ impl World {
         };
         let stop = self.some_stop();
         self.ask(Operation::Unstore, &run, stop)
+    }
+
+    /// The run of an artifact is removed or unstored.
+    pub(super) fn remove_or_unstore(&mut self, path: &str) -> String {
+        let run = self.model.claims.get(path).map(|claim| claim.run.clone());
+        let runs = self.settled_runs(false).into_iter();
+        let mut runs = runs.filter(|one| Some(one) == run.as_ref());
+        let Some(run) = runs.next() else {
+            return "no run to remove".to_owned();
+        };
+        let stop = self.some_stop();
+        let operation = if self.model.runs[&run].wanted && self.rng.bool() {
+            Operation::Unstore
+        } else {
+            Operation::RemoveRuns
+        };
+        self.ask(operation, &run, stop)
     }
 
     /// Somebody has a run forgotten, or the comparison with Rucio an artifact.
@@ -329,28 +262,18 @@ impl World {
     }
 }
 
-fn register(model: &mut Model, coming: &Coming) {
-    model.runs.insert(coming.run.clone(), Run { wanted: true });
-    for (at, path) in (1..).zip(&coming.paths) {
-        let claim = Claim {
-            number: u128::from(coming.first) + at,
-            run: coming.run.clone(),
-            standing: Standing::Awaited,
-        };
-        model.claims.insert(path.clone(), claim);
-    }
-}
-
 /// What a removal journals: all that the run names, whatever lies there.
 fn journal(
     model: &Model,
     operation: Operation,
     run: &str,
-) -> BTreeMap<String, Option<runsync::file_identity::FileIdentity>> {
+) -> BTreeMap<String, Option<FileIdentity>> {
     if !operation.deletes() {
         return BTreeMap::new();
     }
     let of_run = model.claims.iter().filter(|(_, claim)| claim.run == run);
+    // What is no file is nobody's to delete.
+    let of_run = of_run.filter(|(path, _)| !model.links.contains(*path));
     let file = |path: &String| model.files.get(path).map(|file| file.identity);
     of_run.map(|(path, _)| (path.clone(), file(path))).collect()
 }
