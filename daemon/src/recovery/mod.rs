@@ -54,6 +54,8 @@ mod batch;
 
 mod report;
 
+mod ground;
+
 mod pass;
 
 mod pace;

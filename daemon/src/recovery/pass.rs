@@ -4,81 +4,28 @@
 //! one that was opened, write down what was found with the new position.
 
 use std::io::{self, Read};
-use std::thread::{self, Scope};
+use std::thread;
 use std::time::Instant;
 
-use runsync_config::root::PathMapping;
 use runsync_manifest::checksum::{Buffer, Checksums, Wanted, checksum_with};
 use runsync_manifest::name::ArtifactPath;
 
 use super::ScanError;
-use super::ages::Ages;
-use super::ahead::Ahead;
 use super::batch::Batch;
-use super::behind::Behind;
 use super::belonging::Belonging;
 use super::budget::Budget;
-use super::earlier::Earlier;
-use super::judge::{Evidence, Suspect, Suspicion, Verdict, judge};
-use super::merge::{Merge, Met};
-use super::order::{Checks, Order};
+use super::ground::{Ground, Streams};
+use super::judge::{Evidence, Suspicion, Verdict, judge};
+use super::merge::Met;
 use super::report::{EXAMPLES, ScanCounts};
-use super::sample::Sample;
-use super::streams::{CHANGE_UNKNOWN, Records, Sights};
-use super::stretches::Stretches;
+use super::streams::CHANGE_UNKNOWN;
 use super::temporary::is_temporary;
-use super::untouchable::{Beside, Untouchable};
 use crate::datastore::{DatastoreError, Look, SeenFile};
-use crate::ingest::Flow;
 use crate::ledger::scans::{Drift, ScanRow, Span};
-use crate::ledger::spans::without;
 use crate::registry::record::{ArtifactAt, ArtifactStanding};
 
 /// Paths looked at in one go.
 const LOOKS: usize = 256;
-
-/// What a scan of a root knows from its beginning.
-#[derive(Debug)]
-pub(super) struct Ground<'a> {
-    pub(super) flow: &'a Flow,
-    pub(super) order: &'a Order,
-    pub(super) ages: Ages,
-    pub(super) behind: Behind,
-    pub(super) untouchable: Untouchable,
-    pub(super) sample: Sample,
-    /// What is scanned, where that is a part that belongs to runs.
-    pub(super) stretches: Option<Stretches>,
-}
-
-impl Ground<'_> {
-    fn whole(&self) -> Span {
-        Span::below(self.order.below.as_ref())
-    }
-
-    /// Whether no file can be called dark by this scan.
-    fn doubts_dark(&self) -> bool {
-        self.ages.doubt().is_some() || self.untouchable.doubt().is_some()
-    }
-
-    /// Whether files lie here under names that Rucio gives, of which the ledger does not know all.
-    fn has_rucio_names(&self) -> bool {
-        self.flow.root().path_mapping != PathMapping::Identity
-    }
-
-    fn failed(&self, source: DatastoreError) -> ScanError {
-        ScanError::Datastore {
-            root: self.flow.root().name.clone(),
-            source,
-        }
-    }
-}
-
-/// All that is read beside each other, by path.
-struct Streams<'s> {
-    merge: Merge<Sights<'s>, Ahead>,
-    untouchable: Beside<'s>,
-    earlier: Earlier<'s>,
-}
 
 /// A scan under way.
 pub(super) struct Pass<'a, 'b, 'p> {
@@ -455,71 +402,6 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
         let concluded = ground.concluded(batch, &batch.span(is_end.then_some(&whole)));
         let ledger = &ground.flow.site().ledger;
         Ok(ledger.note_scan(&self.row, found, &concluded)?)
-    }
-}
-
-impl Ground<'_> {
-    /// Where a batch that went through a stretch of paths has drawn conclusions.
-    fn concluded(&self, batch: &Batch, span: &Span) -> Vec<Span> {
-        match &self.stretches {
-            None => without(span, &batch.holes),
-            Some(stretches) => {
-                let within = stretches.within(span, &batch.singles);
-                let parts = within.iter().flat_map(|part| without(part, &batch.holes));
-                parts.collect()
-            }
-        }
-    }
-
-    /// Opens everything at a position.
-    fn streams<'s>(
-        &'s self,
-        position: &str,
-        scope: &'s Scope<'s, '_>,
-    ) -> Result<Streams<'s>, ScanError> {
-        let (root, site) = (&self.flow.root().name, self.flow.site());
-        let left = Span {
-            from: position.to_owned(),
-            ..self.whole()
-        };
-        let registry = &*site.registry;
-        let (sights, records) = if let Some(stretches) = &self.stretches {
-            let place = (root, &**self.flow.datastore());
-            let sights = Sights::pieces(place, stretches.course(position)?, position);
-            let course = stretches.course(position)?;
-            (sights, Records::pieces(registry, root, course, position))
-        } else {
-            let below = self.order.below.as_ref();
-            let walk = self.flow.datastore().walk(below, position);
-            let walk = walk.map_err(|error| self.failed(error))?;
-            let records = Records::new(registry, root, left.clone());
-            (Sights::walk(walk), records)
-        };
-        let records = if self.order.checks == Checks::None {
-            records
-        } else {
-            records.little_by_little()
-        };
-        Ok(Streams {
-            merge: Merge::new(sights, Ahead::begin(scope, records)?),
-            untouchable: self.untouchable.beside()?,
-            earlier: Earlier::new(&*site.ledger, root, left),
-        })
-    }
-
-    /// Which of the suspects are files that runsync gave a second name.
-    fn second_names(&self, suspects: &[Suspect]) -> Result<Vec<bool>, ScanError> {
-        let root = self.flow.root();
-        if !self.has_rucio_names() {
-            return Ok(vec![false; suspects.len()]);
-        }
-        let inode = |suspect: &Suspect| match &suspect.what {
-            Suspicion::Dark(file) => file.identity.inode,
-            Suspicion::Lost | Suspicion::Size(_) | Suspicion::Sum(..) | Suspicion::Irregular => 0,
-        };
-        let inodes: Vec<u64> = suspects.iter().map(inode).collect();
-        let ledger = &self.flow.site().ledger;
-        Ok(ledger.have_second_names(&root.name, &inodes)?)
     }
 }
 
