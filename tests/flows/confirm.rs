@@ -280,6 +280,10 @@ impl Datastore for Meddled {
         self.root.bring_back(from, identity, to)
     }
 
+    fn is_anothers(&self, path: &ArtifactPath) -> bool {
+        self.root.is_anothers(path)
+    }
+
     fn look_aside(&self, at: &Aside) -> Result<Look, DatastoreError> {
         self.root.look_aside(at)
     }

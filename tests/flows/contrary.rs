@@ -403,6 +403,10 @@ impl Datastore for Meanwhile {
         self.inner.bring_back(from, identity, to)
     }
 
+    fn is_anothers(&self, path: &ArtifactPath) -> bool {
+        self.inner.is_anothers(path)
+    }
+
     fn look_aside(&self, at: &Aside) -> Result<Look, DatastoreError> {
         self.inner.look_aside(at)
     }

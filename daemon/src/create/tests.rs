@@ -232,6 +232,10 @@ impl Datastore for Folder {
         panic!("measuring moves nothing")
     }
 
+    fn is_anothers(&self, _: &ArtifactPath) -> bool {
+        panic!("measuring moves nothing")
+    }
+
     fn look_aside(&self, _: &Aside) -> Result<Look, DatastoreError> {
         panic!("measuring looks nowhere else")
     }

@@ -184,6 +184,10 @@ impl<D: Datastore> Datastore for Counted<D> {
         self.root.link(from, to)
     }
 
+    fn is_anothers(&self, path: &ArtifactPath) -> bool {
+        self.root.is_anothers(path)
+    }
+
     fn set_aside(&self, artifact: ToDelete<'_>, to: &Aside) -> Result<Moved, DatastoreError> {
         self.root.set_aside(artifact, to)
     }

@@ -230,6 +230,10 @@ impl<D: Datastore> Datastore for Faulty<D> {
         self.root.link(from, to)
     }
 
+    fn is_anothers(&self, path: &ArtifactPath) -> bool {
+        self.root.is_anothers(path)
+    }
+
     fn set_aside(&self, artifact: ToDelete<'_>, to: &Aside) -> Result<Moved, DatastoreError> {
         self.pass("move", artifact.path.as_str())?;
         self.root.set_aside(artifact, to)

@@ -176,6 +176,9 @@ pub trait Datastore: Send + Sync + Debug {
         from: &str,
     ) -> Result<Box<dyn Walk + '_>, DatastoreError>;
 
+    /// Whether an artifact lies in a root of its own within this one, as far as can be told: also where that cannot.
+    fn is_anothers(&self, path: &ArtifactPath) -> bool;
+
     /// Opens an artifact for reading; it is a regular file and no symbolic link is on its way.
     fn open(&self, path: &ArtifactPath) -> Result<(File, FileIdentity), DatastoreError>;
 

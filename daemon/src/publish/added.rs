@@ -9,6 +9,7 @@ use super::error::PublishError;
 use super::flow::{PublishRoot, Publishing};
 use super::place::Placing;
 use crate::datastore::Linked;
+use crate::error_chain::error_chain;
 use crate::registry::record::WaitingArtifact;
 use crate::rucio::replicas::{AVAILABLE, Look, NewReplica, Place, Registered};
 use crate::rucio::{Did, Rucio};
@@ -44,8 +45,15 @@ impl Publishing {
         if files.is_empty() {
             return Ok(left);
         }
-        let dids: Vec<Did> = files.iter().take(2).map(|(_, did)| did.clone()).collect();
-        placing.probe(rucio, &dids)?;
+        let dids: Vec<Did> = files.iter().map(|(_, did)| did.clone()).collect();
+        placing.probe(rucio, dids.get(..2).unwrap_or(&dids))?;
+        // A file has its name before Rucio counts on it.
+        let unnamed = self.name(rucio, (root, &placing), &dids)?;
+        files.retain(|(artifact, did)| {
+            let why = unnamed.get(did);
+            left.extend(why.map(|why| (artifact.path.clone(), why.clone())));
+            why.is_none()
+        });
         let replicas: Vec<NewReplica> = files
             .iter()
             .map(|(artifact, did)| NewReplica {
@@ -64,7 +72,10 @@ impl Publishing {
         for ((artifact, did), answer) in files.iter().zip(answers) {
             let why = match answer {
                 Registered::Done(place) | Registered::Equal(place) => {
-                    self.give_name(root, &placing, (did, &place))?.err()
+                    match self.give_name(root, &placing, (did, &place)) {
+                        Ok(named) => named.err(),
+                        Err(error) => Some(error_chain(&error)),
+                    }
                 }
                 Registered::Conflict { what } => Some(what),
                 Registered::Refused(refusal) => Some(refusal.to_string()),
@@ -72,8 +83,36 @@ impl Publishing {
             };
             left.extend(why.map(|why| (artifact.path.clone(), why)));
         }
-        root.datastore.sync()?;
         Ok(left)
+    }
+
+    /// Gives files the names that an RSE will know them by, durably; returns why others have none.
+    fn name(
+        &self,
+        rucio: &Rucio,
+        (root, placing): (&PublishRoot, &Placing),
+        dids: &[Did],
+    ) -> Result<BTreeMap<Did, String>, PublishError> {
+        let mut unnamed = BTreeMap::new();
+        // What is registered with its place lies there already.
+        if placing.is_checked() || placing.pfn("").is_some() {
+            return Ok(unnamed);
+        }
+        let pfns = rucio.pfns(placing.rse(), dids)?;
+        for did in dids {
+            let Some(pfn) = pfns.get(&did.to_string()) else {
+                unnamed.insert(
+                    did.clone(),
+                    "Rucio does not say where it would lie".to_owned(),
+                );
+                continue;
+            };
+            if let Err(error) = self.link(root, placing, did, std::slice::from_ref(pfn)) {
+                unnamed.insert(did.clone(), error_chain(&error));
+            }
+        }
+        root.datastore.sync()?;
+        Ok(unnamed)
     }
 
     /// What Rucio calls artifacts, or why they are not the files that it knows.
@@ -127,8 +166,19 @@ impl Publishing {
         if placing.is_checked() {
             return Ok(Ok(false));
         }
-        let Some(second) = placing.second_name(did, &place.pfns)? else {
-            return Ok(Ok(false));
+        self.link(root, placing, did, &place.pfns).map(Ok)
+    }
+
+    /// The same, where its place alone is known.
+    fn link(
+        &self,
+        root: &PublishRoot,
+        placing: &Placing,
+        did: &Did,
+        pfns: &[String],
+    ) -> Result<bool, PublishError> {
+        let Some(second) = placing.second_name(did, pfns)? else {
+            return Ok(false);
         };
         let occupied = || PublishError::Occupied {
             did: Box::new(did.clone()),
@@ -142,7 +192,7 @@ impl Publishing {
         }
         match root.datastore.link(&did.name, &second)? {
             // One that is there may not be durable yet.
-            Linked::Made | Linked::There => Ok(Ok(true)),
+            Linked::Made | Linked::There => Ok(true),
             Linked::Other => Err(occupied()),
         }
     }

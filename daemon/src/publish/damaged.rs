@@ -1,6 +1,6 @@
 //! Tells Rucio of replicas here whose files are not what they should be, or are gone.
 //!
-//! Nobody but an operator has it done. Whoever asks has looked at the artifacts already; here Rucio is asked
+//! An operator has it done, or policy. Whoever asks has looked at the artifacts already; here Rucio is asked
 //! which of them it counts on, and where it has them, so that the second look is at the replica itself: at an
 //! RSE that places files by an algorithm that is another name than the artifact's. Rucio is asked before
 //! that look: a file that is still being carried is there before it is listed as available.
@@ -131,6 +131,21 @@ impl Publishing {
             let Suspect { did, pfn } = &one.suspect;
             Err(placing.elsewhere(did, std::slice::from_ref(pfn)))
         })
+    }
+
+    /// Whether this account may declare replicas in a root bad.
+    ///
+    /// # Errors
+    ///
+    /// Where Rucio gives no answer.
+    pub fn may_declare_bad(
+        &self,
+        rucio: &Rucio,
+        root: &RootName,
+        run: &RunKey,
+    ) -> Result<bool, PublishError> {
+        let (_, rse) = self.root_and_rse(root, run)?;
+        Ok(rucio.denied(Act::DeclareBad(rse))?.is_none())
     }
 
     /// Declares replicas in a root; answers for each why Rucio has not taken it, in the order asked.

@@ -72,6 +72,24 @@ fn what_was_approved_counts_for_nothing_later() {
 }
 
 #[test]
+fn what_lies_in_a_root_of_its_own_by_now_is_left() {
+    let site = site();
+    let open = site.open();
+    site.put("u/other/data", b"theirs");
+    scan_twice(&site, &open);
+    let repository = fs::read(site.root().join("runsync/repository.json")).unwrap();
+    site.put("u/other/runsync/repository.json", &repository);
+    let report = repair(&open);
+    let root = &report.roots[0];
+    assert_eq!((root.repaired(), root.left), (0, 1));
+    assert!(root.left_named[0].why.contains("a root of its own"));
+    assert_eq!(
+        fs::read(site.root().join("u/other/data")).unwrap(),
+        b"theirs"
+    );
+}
+
+#[test]
 fn nothing_is_taken_back_in_an_rse_where_nobody_can_tell_rucio() {
     let site = crate::site::with_root("rse = \"SITE\"");
     let open = site.open();

@@ -166,6 +166,10 @@ impl Datastore for LocalRoot {
         Ok(Box::new(walk))
     }
 
+    fn is_anothers(&self, path: &ArtifactPath) -> bool {
+        walk::another_about(&self.handle, path.as_str()).is_some()
+    }
+
     fn open(&self, path: &ArtifactPath) -> Result<(File, FileIdentity), DatastoreError> {
         open_regular(&self.handle, path.as_str())
     }

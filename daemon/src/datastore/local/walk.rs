@@ -146,8 +146,8 @@ impl LocalWalk {
             first: None,
         };
         let path = below.map_or_else(String::new, |below| format!("{below}/"));
-        if let Some(other) = below.and_then(|below| within_another(root, below)) {
-            walk.first = Some(Sight::OtherRoot(other));
+        if let Some(other) = below.and_then(|below| another_about(root, below.as_str())) {
+            walk.first = Some(other);
             return walk;
         }
         match open_below(root, below.map_or(".", ArtifactPath::as_str), LISTABLE) {
@@ -162,7 +162,7 @@ impl LocalWalk {
     fn enter(&mut self, handle: OwnedFd, path: String) {
         match Names::read(&handle, &mut self.calls) {
             Ok(names) => match self.another(&handle, &path, &names) {
-                Some(other) => self.first = Some(Sight::OtherRoot(other)),
+                Some(other) => self.first = Some(other),
                 None => self.levels.push(Level {
                     handle,
                     path,
@@ -173,14 +173,13 @@ impl LocalWalk {
         }
     }
 
-    /// The folder, where it is another root's own.
-    fn another(&mut self, handle: &OwnedFd, path: &str, names: &Names) -> Option<ArtifactPath> {
-        let folder = path.strip_suffix('/')?;
-        if !names.hold(RESERVED.as_bytes()) {
+    /// What is told of the folder, where it is another root's own.
+    fn another(&mut self, handle: &OwnedFd, path: &str, names: &Names) -> Option<Sight> {
+        if path.is_empty() || !names.hold(RESERVED.as_bytes()) {
             return None;
         }
         self.calls += 1;
-        is_root(handle).then(|| folder.parse().ok()).flatten()
+        another_at(handle, path)
     }
 
     /// Whether all that lies below a folder (whose path ends in `/`) comes before where the walk begins.
@@ -274,23 +273,35 @@ impl Walk for LocalWalk {
     }
 }
 
-/// Whether a folder has what makes it a root.
-fn is_root(folder: &OwnedFd) -> bool {
-    let own = open_below(folder, RESERVED_FOLDER, FOLDER);
+/// What is told of a folder that has what makes it a root, or that may have it.
+fn another_at(folder: &OwnedFd, path: &str) -> Option<Sight> {
     let name = REPOSITORY_FILE.strip_prefix(RESERVED).unwrap_or_default();
-    own.is_ok_and(|own| matches!(see_in(&own, name), Seen::File { .. }))
+    let seen = match open_below(folder, RESERVED_FOLDER, FOLDER) {
+        Ok(own) => see_in(&own, name),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Seen::Absent,
+        Err(errno) => return Some(unlisted(path, errno)),
+    };
+    match seen {
+        Seen::File { .. } => {
+            let named = path.strip_suffix('/').unwrap_or(path).to_owned();
+            ArtifactPath::try_from(named).ok().map(Sight::OtherRoot)
+        }
+        Seen::Unreadable(StorageFault(errno)) => {
+            Some(unlisted(path, Errno::from_raw_os_error(errno)))
+        }
+        Seen::Absent | Seen::Irregular | Seen::Folder => None,
+    }
 }
 
-/// The folder of another root that a folder is or lies in.
-fn within_another(root: &OwnedFd, below: &ArtifactPath) -> Option<ArtifactPath> {
-    let path = below.as_str();
+/// What is told of the outermost folder that a path is or lies in, and that is another root.
+pub(super) fn another_about(root: &OwnedFd, path: &str) -> Option<Sight> {
     let ends = path.match_indices('/').map(|(end, _)| end);
-    let folders = ends.chain([path.len()]).filter_map(|end| path.get(..end));
-    let mut roots = folders.filter(|folder| {
-        let opened = open_below(root, *folder, FOLDER);
-        opened.is_ok_and(|folder| is_root(&folder))
-    });
-    roots.next()?.parse().ok()
+    let mut folders = ends.chain([path.len()]).filter_map(|end| path.get(..end));
+    folders.find_map(|folder| match open_below(root, folder, FOLDER) {
+        Ok(opened) => another_at(&opened, folder),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => None,
+        Err(errno) => Some(unlisted(folder, errno)),
+    })
 }
 
 /// A folder, whose path ends in `/` or is empty, that is not known whole.

@@ -16,7 +16,7 @@ use super::flow::{RepairPhase, RepairProgress};
 use super::plan::{Item, Left};
 use super::report::RootRepaired;
 use super::scene::Scene;
-use crate::datastore::{Aside, Deletion, Moved, ToDelete};
+use crate::datastore::{Aside, Deletion, Look, Moved, ToDelete};
 use crate::ledger::repairs::{NewRepair, RepairAct, RepairEnd};
 use crate::ledger::scans::Span;
 use crate::publish::Publishing;
@@ -75,6 +75,8 @@ impl Acting<'_> {
         let (items, more) = examine(scene, items, Depth::Act)?;
         left.extend(more);
         let (items, declared) = declare(scene, self.publishing, items, &mut left)?;
+        // Said is said, whatever comes of it here.
+        report.tell(declared.values());
         let items = self.to_be_replaced(items, &declared, &mut left);
         go_on(progress(RepairPhase::Declared))?;
         // Asking Rucio takes its time.
@@ -91,9 +93,13 @@ impl Acting<'_> {
         self.check()?;
         let unchanged = self.records(&noted)?;
         go_on(progress(RepairPhase::Records))?;
-        let ends = self.files((&noted, unchanged), report, progress)?;
-        scene.datastore().sync().map_err(|e| scene.failed(e))?;
+        let mut ends = Vec::with_capacity(noted.len());
+        let gone_through = self.files((&noted, unchanged), (&mut ends, report), progress);
+        // Also of those that were moved before something failed.
         self.recall_moved(&noted, &ends)?;
+        gone_through?;
+        scene.datastore().sync().map_err(|e| scene.failed(e))?;
+        self.record_unmoved(&noted, &ends)?;
         // What was not there in a root that went away meanwhile says nothing.
         self.check()?;
         go_on(progress(RepairPhase::Files))?;
@@ -103,7 +109,6 @@ impl Acting<'_> {
                 report.acts.entry(item.act).or_default().add(item.size);
             }
         }
-        report.tell(declared.values());
         go_on(progress(RepairPhase::Done(report.repaired())))
     }
 
@@ -131,11 +136,6 @@ impl Acting<'_> {
     /// Why an item is left of whose replica Rucio was told so.
     fn not_replaced(&self, item: &Item, told: Option<&Told>) -> Option<&'static str> {
         let root = self.scene.flow.root();
-        if root.confirm == ConfirmLevel::Trust && told == Some(&Told::Suspicious) {
-            return Some(
-                "its replica could only be declared suspicious: Rucio goes on to call it available, which at level `trust` is its record",
-            );
-        }
         if item.act != RepairAct::Unstore || self.aside(item).is_some() {
             return None;
         }
@@ -158,6 +158,27 @@ impl Acting<'_> {
         let looking = self.scene.flow.looking();
         looking.forget_sight_of(moved.iter().map(|item| &item.path));
         self.take_back(moved)
+    }
+
+    /// Gives those their records again whose very files could not be moved: all is as it was found, and found again.
+    fn record_unmoved(&self, noted: &[Noted], ends: &[RepairEnd]) -> Result<(), RepairError> {
+        let left = noted.iter().zip(ends).filter(|((item, aside, _), end)| {
+            item.act == RepairAct::Unstore && aside.is_some() && !end.done
+        });
+        let left: Vec<&Item> = left.map(|((item, ..), _)| item).collect();
+        let paths: Vec<&ArtifactPath> = left.iter().map(|item| &item.path).collect();
+        let looks = (self.scene.datastore().look(&paths)).map_err(|e| self.scene.failed(e))?;
+        for (item, look) in left.into_iter().zip(looks) {
+            let is_it = item.identity.is_some_and(|found| look == Look::File(found));
+            let (true, Some(artifact), Some(said)) = (is_it, artifact(item), &item.said) else {
+                continue;
+            };
+            for run in &said.runs {
+                let artifacts = std::slice::from_ref(&artifact);
+                (self.scene.registry()).confirm(run, self.scene.root(), artifacts)?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes records back. What is brought again is waited for; what is not is not here.
@@ -280,10 +301,9 @@ impl Acting<'_> {
     fn files(
         &self,
         (noted, unchanged): (&[Noted], Vec<Option<String>>),
-        report: &mut RootRepaired,
+        (ends, report): (&mut Vec<RepairEnd>, &mut RootRepaired),
         progress: &mut RepairProgress<'_>,
-    ) -> Result<Vec<RepairEnd>, RepairError> {
-        let mut ends = Vec::with_capacity(noted.len());
+    ) -> Result<(), RepairError> {
         for ((item, aside, id), unchanged) in noted.iter().zip(unchanged) {
             let why = match unchanged {
                 Some(why) => Some(why),
@@ -302,7 +322,7 @@ impl Acting<'_> {
             }
             go_on(progress(RepairPhase::File))?;
         }
-        Ok(ends)
+        Ok(())
     }
 
     /// Does what is to be done about one file; why that is not done, where it is not.
@@ -320,7 +340,8 @@ impl Acting<'_> {
         }
         if let Some(aside) = aside {
             let moved = datastore.set_aside(artifact, aside);
-            return moved.map(not_moved).map_err(|e| self.scene.failed(e));
+            let moved = moved.map_err(|error| self.scene.failed(error))?;
+            return Ok(not_moved(moved, aside.as_str()));
         }
         if item.act == RepairAct::Delete {
             let deleted = datastore.delete(&[artifact]);
@@ -339,7 +360,7 @@ pub(super) fn go_on(flow: ControlFlow<()>) -> Result<(), RepairError> {
 }
 
 /// Why a file was not moved; none: it was.
-pub(super) fn not_moved(moved: Moved) -> Option<String> {
+pub(super) fn not_moved(moved: Moved, to: &str) -> Option<String> {
     match moved {
         Moved::Moved => None,
         Moved::Absent => Some("it is gone".to_owned()),
@@ -347,9 +368,9 @@ pub(super) fn not_moved(moved: Moved) -> Option<String> {
         Moved::Irregular => Some("something lies there that is no file".to_owned()),
         Moved::Taken => Some("something lies already where it was to be moved to".to_owned()),
         Moved::Failed(fault) => Some(format!("it cannot be moved: {fault}")),
-        Moved::Astray => Some(
-            "another file that came to lie there was moved instead, and cannot be put back: it lies where this one was to go".to_owned(),
-        ),
+        Moved::Astray => Some(format!(
+            "another file that came to lie there was moved instead, and cannot be put back: it is `{to}` in the root"
+        )),
     }
 }
 

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use runsync_config::root::{ConfirmLevel, Deleter};
 use runsync_config::rucio::Declare;
 use runsync_manifest::name::{ArtifactPath, RseName, RunKey};
 
@@ -14,6 +15,7 @@ use super::plan::{Item, Left};
 use super::scene::Scene;
 use crate::error_chain::error_chain;
 use crate::ingest::differences;
+use crate::ledger::repairs::RepairAct;
 use crate::publish::{Declaration, PublishError, Publishing, ReplicaHere};
 use crate::registry::record::WaitingArtifact;
 use crate::rucio::replicas::AVAILABLE;
@@ -24,6 +26,9 @@ const REASON: &str = "runsync: it is not what its manifest says";
 
 /// Why an artifact is left that Rucio would not bring again.
 const NEVER: &str = "its replica is not declared (`[repair] declare = \"never\"`), so that Rucio would not bring it again";
+
+/// Why an artifact is left whose replica would have to be declared bad.
+const ONLY_BAD: &str = "its replica may not be declared bad, and suspicious it would still be available: its record would come back, or its file stay";
 
 /// What Rucio was told of replicas, by artifact.
 pub(super) type Declared = BTreeMap<ArtifactPath, Told>;
@@ -91,7 +96,7 @@ pub(super) fn declare(
     }
     let mut stand = Vec::with_capacity(items.len());
     for mut item in items {
-        item.is_brought = !gone.contains(&item.path);
+        item.is_brought = declared.contains_key(&item.path) || !gone.contains(&item.path);
         match failed.remove(&item.path) {
             Some(why) => left.push(Left {
                 path: item.path,
@@ -140,29 +145,51 @@ fn declare_of(
     if replicas.is_empty() {
         return Ok(answers);
     }
-    let declare = |how| publishing.declare(rucio, (scene.root(), run), &replicas, (how, REASON));
-    let (told, taken) = match scene.policy.declare {
-        Declare::Never => {
-            let never = replicas
-                .into_iter()
-                .map(|one| (one.path, Err(NEVER.to_owned())));
-            answers.told.extend(never);
-            return Ok(answers);
-        }
-        Declare::Suspicious => (Told::Suspicious, declare(Declaration::Suspicious)?),
-        Declare::Bad => match declare(Declaration::Bad) {
-            Err(PublishError::MayNotDeclare { .. }) => {
-                (Told::Suspicious, declare(Declaration::Suspicious)?)
-            }
-            taken => (Told::Bad, taken?),
-        },
+    if scene.policy.declare == Declare::Never {
+        let never = replicas
+            .into_iter()
+            .map(|one| (one.path, Err(NEVER.to_owned())));
+        answers.told.extend(never);
+        return Ok(answers);
+    }
+    let told = if scene.policy.declare == Declare::Bad
+        && publishing.may_declare_bad(rucio, scene.root(), run)?
+    {
+        Told::Bad
+    } else {
+        Told::Suspicious
     };
+    let (replicas, idle): (Vec<_>, Vec<_>) = replicas
+        .into_iter()
+        .partition(|one| told == Told::Bad || !needs_bad(scene, items, &one.path));
+    let idle = idle
+        .into_iter()
+        .map(|one| (one.path, Err(ONLY_BAD.to_owned())));
+    answers.told.extend(idle);
+    if replicas.is_empty() {
+        return Ok(answers);
+    }
+    let how = match told {
+        Told::Bad => Declaration::Bad,
+        Told::Suspicious => Declaration::Suspicious,
+    };
+    let taken = publishing.declare(rucio, (scene.root(), run), &replicas, (how, REASON))?;
     let taken = replicas.into_iter().zip(taken);
     answers.told.extend(taken.map(|(replica, refused)| {
         let answer = refused.map_or(Ok(told), |why| Err(not_taken(told, &why)));
         (replica.path, answer)
     }));
     Ok(answers)
+}
+
+/// Whether nothing is won by calling a replica suspicious, which Rucio goes on to call available: its word is the
+/// artifact's record, or its file is Rucio's to replace.
+fn needs_bad(scene: &Scene<'_>, items: &[&Item], path: &ArtifactPath) -> bool {
+    let root = scene.flow.root();
+    let is_replaced = |item: &&Item| {
+        item.path == *path && item.act == RepairAct::Unstore && root.deleter == Deleter::Rucio
+    };
+    root.confirm == ConfirmLevel::Trust || items.iter().any(is_replaced)
 }
 
 /// The replicas that Rucio has available elsewhere too, and why the others are left: a file whose last replica is

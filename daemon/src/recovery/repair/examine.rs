@@ -98,6 +98,9 @@ fn fitness(
     if let Look::Unreadable(fault) = look {
         return Err(format!("it cannot be looked at: {fault}"));
     }
+    if scene.datastore().is_anothers(&item.path) {
+        return Err("it lies in a folder that is a root of its own, or may be one".to_owned());
+    }
     match item.act {
         RepairAct::Forget => match look {
             Look::Absent => said(claims, ArtifactStanding::Confirmed).map(Some),

@@ -1,7 +1,9 @@
 //! Plans repairs, and carries plans out: by an operator's word, or by what policy allows.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::thread;
+use std::time::Duration;
 
 use runsync_config::repair::Repair as Policy;
 use runsync_config::root::RootName;
@@ -10,9 +12,10 @@ use tracing::info;
 use uuid::Uuid;
 
 use super::RepairError;
-use super::act::{Acting, Order};
+use super::act::{Acting, Order, go_on};
 use super::plan::{Limits, RepairPlan, RootPlan};
 use super::planning;
+use super::replicas;
 use super::report::{RepairReport, RootRepaired};
 use super::restore::{self, Restoration};
 use super::resume::resume;
@@ -24,6 +27,9 @@ use crate::ingest::Flow;
 use crate::ledger::repairs::Repaired;
 use crate::ledger::scans::DriftKind;
 use crate::publish::Publishing;
+
+/// Pause between two looks at whether another repair has ended.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// How far a repair has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +76,8 @@ pub struct Repairing {
     flows: Vec<Flow>,
     publishing: Arc<Publishing>,
     policy: Policy,
+    /// What is repaired unasked counts together: two jobs do not count at once.
+    by_policy: Mutex<()>,
 }
 
 impl Repairing {
@@ -79,6 +87,7 @@ impl Repairing {
             flows,
             publishing,
             policy,
+            by_policy: Mutex::default(),
         }
     }
 
@@ -203,6 +212,7 @@ impl Repairing {
         };
         let mut reports = Vec::with_capacity(roots.len());
         for root in roots {
+            let _alone = self.alone(progress)?;
             let order = RepairOrder {
                 root: Some(root),
                 ..RepairOrder::default()
@@ -220,6 +230,18 @@ impl Repairing {
             }
         }
         Ok(reports)
+    }
+
+    /// Waits until no other repair by policy is under way.
+    fn alone(&self, progress: &mut RepairProgress<'_>) -> Result<MutexGuard<'_, ()>, RepairError> {
+        loop {
+            match self.by_policy.try_lock() {
+                Ok(alone) => return Ok(alone),
+                Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => go_on(progress(RepairPhase::Waiting))?,
+            }
+            thread::sleep(PAUSE);
+        }
     }
 
     /// Settles what earlier repairs had begun in a root.
@@ -267,7 +289,16 @@ impl Repairing {
             order,
         };
         acting.act(&plan.items, report, progress)?;
-        acting.add_replicas(&plan.replicas, report, progress)
+        if plan.replicas.is_empty() {
+            return Ok(());
+        }
+        let mut now = RootPlan::new(plan.root.clone());
+        if replicas::are_added(&scene, &RepairOrder::default(), &mut now)? {
+            return acting.add_replicas(&plan.replicas, report, progress);
+        }
+        report.notes.append(&mut now.notes);
+        report.left += plan.replicas.len() as u64;
+        Ok(())
     }
 
     /// Brings back what a repair set aside, to where it lay.

@@ -99,6 +99,7 @@ impl Acting<'_> {
         go_on(progress(RepairPhase::Noted))?;
         self.check()?;
         let mut failed = self.tell(&noted);
+        self.check()?;
         let mut ends = Vec::with_capacity(noted.len());
         for (item, _, id) in &noted {
             let why = failed.remove(&item.path);
@@ -117,31 +118,41 @@ impl Acting<'_> {
         go_on(progress(RepairPhase::Done(report.repaired())))
     }
 
-    /// Tells Rucio, run by run. Returns why it has not taken artifacts.
+    /// Tells Rucio, run by run: a file may be known in the scope of any that names it. Returns why it has not taken
+    /// artifacts.
     fn tell(&self, noted: &[Noted]) -> BTreeMap<ArtifactPath, String> {
-        let mut runs: BTreeMap<&RunKey, Vec<&Item>> = BTreeMap::new();
-        for (item, ..) in noted {
-            // Runs that share an artifact share its replica.
-            let run = item.said.as_ref().and_then(|said| said.runs.first());
-            if let Some(run) = run {
-                runs.entry(run).or_default().push(item);
-            }
-        }
+        let mut items: Vec<&Item> = noted.iter().map(|(item, ..)| item).collect();
         let mut failed = BTreeMap::new();
-        for (run, items) in runs {
-            let artifacts: Vec<_> = items.iter().filter_map(|item| artifact(item)).collect();
-            let added = self.publishing.rucio().and_then(|rucio| {
-                self.publishing
-                    .add_here(rucio, self.scene.root(), run, &artifacts)
-            });
-            match added {
-                Ok(answers) => failed.extend(answers),
-                Err(error) => {
-                    let why = format!("Rucio cannot be told of it: {}", error_chain(&error));
-                    failed.extend(items.iter().map(|item| (item.path.clone(), why.clone())));
+        for nth in 0.. {
+            let mut runs: BTreeMap<&RunKey, Vec<&Item>> = BTreeMap::new();
+            for item in items {
+                if let Some(run) = item.said.as_ref().and_then(|said| said.runs.get(nth)) {
+                    failed.remove(&item.path);
+                    runs.entry(run).or_default().push(item);
                 }
+            }
+            if runs.is_empty() {
+                break;
+            }
+            items = Vec::new();
+            for (run, of_run) in runs {
+                failed.extend(self.tell_of(run, &of_run));
+                let is_left = |item: &&Item| failed.contains_key(&item.path);
+                items.extend(of_run.into_iter().filter(is_left));
             }
         }
         failed
+    }
+
+    fn tell_of(&self, run: &RunKey, items: &[&Item]) -> Vec<(ArtifactPath, String)> {
+        let artifacts: Vec<_> = items.iter().filter_map(|item| artifact(item)).collect();
+        let added = self.publishing.rucio().and_then(|rucio| {
+            (self.publishing).add_here(rucio, self.scene.root(), run, &artifacts)
+        });
+        added.unwrap_or_else(|error| {
+            let why = format!("Rucio cannot be told of it: {}", error_chain(&error));
+            let left = items.iter().map(|item| (item.path.clone(), why.clone()));
+            left.collect()
+        })
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn bring_back(
         });
     }
     let moved = datastore.bring_back(&from, identity, path);
-    let mut failed = not_moved(moved.map_err(|error| scene.failed(error))?);
+    let mut failed = not_moved(moved.map_err(|error| scene.failed(error))?, path.as_str());
     // It may have been brought back and not noted.
     if failed.is_some() && is_back(scene, path, identity)? {
         failed = None;

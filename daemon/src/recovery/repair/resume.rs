@@ -3,13 +3,13 @@
 use runsync_manifest::name::ArtifactPath;
 
 use super::RepairError;
-use super::act::{TOGETHER, go_on, not_moved};
+use super::act::{TOGETHER, go_on};
 use super::changed::unchanged;
 use super::flow::{RepairPhase, RepairProgress};
 use super::plan::Left;
 use super::report::RootRepaired;
 use super::scene::Scene;
-use crate::datastore::{Aside, Look, ToDelete};
+use crate::datastore::{Aside, Look, Moved, ToDelete};
 use crate::ledger::repairs::{RepairAct, RepairEnd, RepairRow, WhichRepairs};
 use crate::registry::record::{ArtifactStanding, ClaimAt};
 
@@ -39,6 +39,7 @@ pub(super) fn resume(
             let done = settle(scene, row, report)?;
             ends.push(RepairEnd { id: row.id, done });
         }
+        recall_moved(scene, &rows, &ends)?;
         let datastore = scene.datastore();
         datastore.sync().map_err(|error| scene.failed(error))?;
         let checked = datastore.check_identity();
@@ -87,12 +88,38 @@ fn settle(
         }
         RepairAct::Unstore => {
             let is_busy = claims.iter().any(|claim| claim.busy);
-            if recorded || is_busy || claims.is_empty() {
+            let is_behind = claims.iter().any(|claim| scene.behind.holds(&claim.run));
+            if recorded || is_busy || is_behind || claims.is_empty() {
                 return Ok(false);
             }
             move_aside(scene, row)
         }
     }
+}
+
+/// Takes back once more what was confirmed of files that are moved: whoever looked at them did so before. What lies
+/// there by now is another.
+fn recall_moved(
+    scene: &Scene<'_>,
+    rows: &[RepairRow],
+    ends: &[RepairEnd],
+) -> Result<(), RepairError> {
+    let moved = rows
+        .iter()
+        .zip(ends)
+        .filter(|(row, end)| row.act == RepairAct::Unstore && row.aside.is_some() && end.done);
+    let mut gone = Vec::new();
+    for (row, _) in moved {
+        if look(scene, &row.path)? == Look::Absent {
+            gone.push(&row.path);
+        }
+    }
+    if !gone.is_empty() {
+        let looking = scene.flow.looking();
+        looking.forget_sight_of(gone.iter().copied());
+        scene.registry().recall_at(scene.root(), &gone)?;
+    }
+    Ok(())
 }
 
 fn look(scene: &Scene<'_>, path: &ArtifactPath) -> Result<Look, RepairError> {
@@ -115,11 +142,14 @@ fn move_aside(scene: &Scene<'_>, row: &RepairRow) -> Result<bool, RepairError> {
         return Ok(false);
     };
     let path = &row.path;
+    if scene.datastore().is_anothers(path) {
+        return Ok(false);
+    }
     let moved = scene
         .datastore()
         .set_aside(ToDelete { path, identity }, &aside);
     let moved = moved.map_err(|error| scene.failed(error))?;
-    Ok(not_moved(moved).is_none())
+    Ok(moved == Moved::Moved)
 }
 
 pub(super) fn aside(row: &RepairRow) -> Option<Aside> {
