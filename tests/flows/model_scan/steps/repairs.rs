@@ -8,7 +8,7 @@ use runsync::recovery::repair::{RepairError, RepairOrder, RepairPlan, RepairRepo
 use super::meddling::{Meddling, meddle};
 use super::repaired::check_plan;
 use crate::model::{Ask, Became, Plan, Went};
-use crate::world::{HOUR, MORE, World, die, dying};
+use crate::world::{MORE, World, die, dying};
 
 /// How a repair ends before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,12 +50,11 @@ impl World {
         self.carry_out((&plan, &planned), true, None, End::Never)
     }
 
-    /// Has what is amiss be seen long enough, and repairs it.
+    /// Has what is amiss be seen long enough, or nearly, and repairs it.
     pub(super) fn repair_days_on(&mut self) -> String {
-        let apart = self.model.policy.apart;
         self.scan_whole();
         self.check();
-        self.site.pass(apart + HOUR);
+        self.pass_apart();
         let told = if self.chance(6) {
             self.spoil()
         } else {
