@@ -28,7 +28,7 @@ impl World {
     pub(super) fn pass_apart(&mut self) {
         let apart = self.model.policy.apart;
         let (case, time) = match self.rng.u32(0..6) {
-            0 => ("not quite", apart - Duration::from_millis(1)),
+            0 => ("not quite", apart.saturating_sub(Duration::from_millis(1))),
             1 => ("half", apart / 2),
             2 => ("to the moment", apart),
             _ => ("more", apart + HOUR),
