@@ -73,7 +73,7 @@ impl World {
         for path in self.model.paths() {
             let standing = self.model.standing(&path);
             let is_twin = |other: &String| *other != path && fold(other) == fold(&path);
-            let has_twin = self.model.claims.keys().any(is_twin);
+            let has_twin = self.model.paths().iter().any(is_twin);
             if standing.is_none() && has_twin && self.model.files.contains_key(&path) {
                 self.lose(&path);
             }

@@ -18,14 +18,16 @@ type State = (Option<FileIdentity>, Option<Standing>);
 #[derive(Debug, Default)]
 pub(crate) struct Sightings(BTreeMap<String, (State, u64, Timestamp, Timestamp)>);
 
-/// All before a repair.
+/// Where a finding is to be left out, or has another spelling, as the ledger had it when a repair was planned.
 #[derive(Debug)]
-pub(crate) struct Before {
-    states: BTreeMap<String, State>,
-    /// Where a finding is to be left out, or has another spelling, as the ledger has it.
+pub(crate) struct Marks {
     left_out: BTreeSet<String>,
     has_twin: BTreeSet<String>,
 }
+
+/// All paths before a repair.
+#[derive(Debug)]
+pub(crate) struct Before(BTreeMap<String, State>);
 
 impl World {
     fn state(&self, path: &str) -> State {
@@ -47,26 +49,31 @@ impl World {
         }
     }
 
-    pub(crate) fn before_repair(&self) -> Before {
-        let paths = self.model.paths().into_iter();
+    pub(crate) fn marks(&self) -> Marks {
         let findings = drift(self.opened().ledger());
         let which = |is: fn(&DriftFinding) -> bool| {
             let those = findings.iter().filter(|finding| is(finding));
             those.map(|finding| finding.path.to_string()).collect()
         };
-        Before {
-            states: paths
-                .map(|path| (path.clone(), self.state(&path)))
-                .collect(),
+        Marks {
             left_out: which(|finding| finding.ignored.is_some()),
             has_twin: which(|finding| finding.twin.is_some()),
         }
     }
 
+    pub(crate) fn before_repair(&self) -> Before {
+        let paths = self.model.paths().into_iter();
+        Before(
+            paths
+                .map(|path| (path.clone(), self.state(&path)))
+                .collect(),
+        )
+    }
+
     /// Sees that a repair had every right to what it has changed, but for what was begun by an earlier one, and what
     /// somebody else changed meanwhile.
-    pub(crate) fn guard(&self, before: &Before, but: &[String]) {
-        for (path, was) in &before.states {
+    pub(crate) fn guard(&self, marks: &Marks, before: &Before, but: &[String]) {
+        for (path, was) in &before.0 {
             let is = self.state(path);
             if is == *was || but.contains(path) {
                 continue;
@@ -84,8 +91,8 @@ impl World {
             );
             assert!(!self.model.is_spoken_for(path), "{path} is spoken for");
             assert!(was.1 != Some(Standing::Awaited), "{path} is awaited");
-            assert!(!before.left_out.contains(path), "{path} is ignored");
-            assert!(!before.has_twin.contains(path), "{path} has a twin");
+            assert!(!marks.left_out.contains(path), "{path} is ignored");
+            assert!(!marks.has_twin.contains(path), "{path} has a twin");
             let moved = was.0.filter(|_| is.0.is_none());
             let lies = |identity: FileIdentity| {
                 let mut aside = self.model.aside.iter();

@@ -1,5 +1,7 @@
 //! Time, and configuration.
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 
 use crate::model::Policy;
@@ -20,6 +22,19 @@ impl World {
         self.site.pass(time);
         self.tally.count(format!("clock: {what} on"));
         format!("{} s pass", time.as_secs())
+    }
+
+    /// Lets the time pass by which passes must lie apart: a little more, to the moment, or not quite.
+    pub(super) fn pass_apart(&mut self) {
+        let apart = self.model.policy.apart;
+        let (case, time) = match self.rng.u32(0..6) {
+            0 => ("not quite", apart.saturating_sub(Duration::from_millis(1))),
+            1 => ("half", apart / 2),
+            2 => ("to the moment", apart),
+            _ => ("more", apart + HOUR),
+        };
+        self.site.pass(time);
+        self.tally.count(format!("apart: {case}"));
     }
 
     fn set_back(&mut self) -> String {

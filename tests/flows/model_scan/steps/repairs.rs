@@ -7,8 +7,9 @@ use runsync::recovery::repair::{RepairError, RepairOrder, RepairPlan, RepairRepo
 
 use super::meddling::{Meddling, meddle};
 use super::repaired::check_plan;
+use crate::guard::Marks;
 use crate::model::{Ask, Became, Plan, Went};
-use crate::world::{HOUR, MORE, World, die, dying};
+use crate::world::{MORE, World, die, dying};
 
 /// How a repair ends before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,7 @@ impl World {
     /// Plans a repair, and carries the plan out.
     pub(crate) fn repair(&mut self) -> String {
         let ask = self.some_ask();
+        let marks = self.marks();
         let (plan, planned) = self.plan(&ask);
         let between = if !plan.items.is_empty() && self.chance(4) {
             self.meddle_between(&plan)
@@ -40,22 +42,22 @@ impl World {
             "repair {ask:?}: {} planned{between}, {meddling:?}, {end:?}, approved: {approved}",
             plan.items.len()
         );
-        self.carry_out((&plan, &planned), approved, meddling, end);
+        self.carry_out((&plan, &planned, &marks), approved, meddling, end);
         told
     }
 
     /// Repairs all that may be repaired, undisturbed.
     pub(crate) fn repair_all(&mut self) -> Became {
+        let marks = self.marks();
         let (plan, planned) = self.plan(&Ask::default());
-        self.carry_out((&plan, &planned), true, None, End::Never)
+        self.carry_out((&plan, &planned, &marks), true, None, End::Never)
     }
 
-    /// Has what is amiss be seen long enough, and repairs it.
+    /// Has what is amiss be seen long enough, or nearly, and repairs it.
     pub(super) fn repair_days_on(&mut self) -> String {
-        let apart = self.model.policy.apart;
         self.scan_whole();
         self.check();
-        self.site.pass(apart + HOUR);
+        self.pass_apart();
         let told = if self.chance(6) {
             self.spoil()
         } else {
@@ -76,7 +78,7 @@ impl World {
 
     fn carry_out(
         &mut self,
-        (plan, planned): (&Plan, &RepairPlan),
+        (plan, planned, marks): (&Plan, &RepairPlan, &Marks),
         approved: bool,
         meddling: Option<Meddling>,
         end: End,
@@ -87,7 +89,7 @@ impl World {
         let ran = self.run_really(planned, approved, meddling.as_ref(), end, &mut went);
         let became = self.take_up(plan, approved, ran, &mut went, now);
         but.extend(meddling.map(|meddling| meddling.path));
-        self.guard(&before, &but);
+        self.guard(marks, &before, &but);
         became
     }
 

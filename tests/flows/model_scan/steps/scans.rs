@@ -54,11 +54,10 @@ impl World {
 
     /// Two whole scans, as they make findings ripe; or one of them.
     pub(super) fn scan_days_on(&mut self) -> String {
-        let apart = self.model.policy.apart;
         if self.rng.bool() {
             self.scan_whole();
         }
-        self.site.pass(apart + HOUR);
+        self.pass_apart();
         let anew = self.rng.bool();
         self.scan(Scope::Whole, Reads::All, anew, End::Never);
         "scan, and scan later".to_owned()
