@@ -71,6 +71,8 @@ const CASES: &[&str] = &[
     "meanwhile: Declared",
     "meanwhile: Noted",
     "not brought back over another",
+    "not brought back: corrupt",
+    "settled where no more was done",
     "policy changed",
     "refused: more than a share",
     "refused: the clock has leapt",

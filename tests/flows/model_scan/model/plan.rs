@@ -119,8 +119,15 @@ impl Model {
                 None => plan.items.push(item),
             }
         }
-        plan.too_large = plan.items.len() as u64 > self.policy.artifacts_max;
+        plan.too_large = self.is_too_large(plan.items.len(), now);
         plan
+    }
+
+    /// Whether so many artifacts are more than may be repaired unasked, with those of the time that passes lie apart.
+    fn is_too_large(&self, count: usize, now: Timestamp) -> bool {
+        let recent = |(at, _): &&(Timestamp, String)| later(*at, self.policy.apart) >= now;
+        let recent = self.unasked.iter().filter(recent).count();
+        count > 0 && (count + recent) as u64 > self.policy.artifacts_max
     }
 
     fn item(&self, path: &str, finding: &Finding, act: RepairAct) -> Item {

@@ -56,7 +56,12 @@ pub(crate) struct Became {
 
 impl Model {
     /// Carries a plan out that nobody refuses.
-    pub(crate) fn repair(&mut self, plan: &Plan, went: &Went, now: Timestamp) -> Became {
+    pub(crate) fn repair(
+        &mut self,
+        plan: &Plan,
+        (went, approved): (&Went, bool),
+        now: Timestamp,
+    ) -> Became {
         let mut became = Became::default();
         if went.settled {
             became.finished = self.settle();
@@ -71,6 +76,10 @@ impl Model {
         items.retain(|item| !item.may_be_left || went.done.contains(&item.path));
         if items.is_empty() || !went.heard(RepairPhase::Noted) {
             return became;
+        }
+        if !approved {
+            let noted = items.iter().map(|item| (now, item.path.clone()));
+            self.unasked.extend(noted);
         }
         self.happen(went, RepairPhase::Noted);
         if went.heard(RepairPhase::Records) {
@@ -92,6 +101,9 @@ impl Model {
         }
         for item in &done {
             self.end(item);
+        }
+        for (path, _) in &dropped {
+            self.forget_begun(path);
         }
         became.done = done;
         became.left.extend(dropped);
@@ -149,6 +161,7 @@ impl Model {
                 let lying = self.files.remove(&item.path).unwrap();
                 self.aside.push(Aside {
                     path: item.path.clone(),
+                    act: item.act,
                     lying,
                     noted: false,
                     back: false,
@@ -182,9 +195,17 @@ impl Model {
             if self.settle_one(&item) {
                 self.end(&item);
                 finished += 1;
+            } else {
+                self.forget_begun(&item.path);
             }
         }
         finished
+    }
+
+    /// What comes to nothing counts for nothing.
+    fn forget_begun(&mut self, path: &str) {
+        let newest = self.unasked.iter().rposition(|(_, of)| of == path);
+        newest.map(|at| self.unasked.remove(at));
     }
 
     fn settle_one(&mut self, item: &Item) -> bool {
@@ -198,7 +219,10 @@ impl Model {
             RepairAct::Register => recorded,
             RepairAct::Quarantine => moved,
             RepairAct::Unstore if moved => {
-                self.recall(&item.path);
+                // Whatever came to lie there since is another file.
+                if self.is_free(&item.path) {
+                    self.recall(&item.path);
+                }
                 true
             }
             RepairAct::Unstore => {

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use runsync::file_identity::FileIdentity;
+use runsync::ledger::repairs::RepairAct;
 use runsync::registry::removal::Operation;
 
 use super::clock::Watch;
@@ -91,6 +92,8 @@ pub(crate) struct Removal {
 #[derive(Debug, Clone)]
 pub(crate) struct Aside {
     pub(crate) path: String,
+    /// By which repair.
+    pub(crate) act: RepairAct,
     pub(crate) lying: Lying,
     /// Whether it is known as moved.
     pub(crate) noted: bool,
@@ -113,6 +116,8 @@ pub(crate) struct Model {
     pub(crate) aside: Vec<Aside>,
     /// Repairs that were noted and are not known to be done.
     pub(crate) begun: Vec<Item>,
+    /// Repairs that were noted, without approval: when, and where.
+    pub(crate) unasked: Vec<(Timestamp, String)>,
     pub(crate) policy: Policy,
     pub(crate) watch: Watch,
     /// By scope.
@@ -134,6 +139,7 @@ impl Model {
             findings: BTreeMap::new(),
             aside: Vec::new(),
             begun: Vec::new(),
+            unasked: Vec::new(),
             policy,
             watch: Watch::new(now),
             passes: BTreeMap::new(),

@@ -1,6 +1,8 @@
 //! What operators do about findings and about what was set aside.
 
+use runsync::ledger::repairs::RepairAct;
 use runsync::ledger::scans::Ignored;
+use runsync::recovery::repair::RepairError;
 
 use crate::world::World;
 
@@ -18,11 +20,19 @@ impl World {
         let now = self.now();
         self.model.watch.witness(now);
         let repairing = &self.opened().assembly.repairing;
-        let restored = repairing.bring_back(None, &path.parse().unwrap()).unwrap();
+        let restored = repairing.bring_back(None, &path.parse().unwrap());
+        let at = self.model.newest_aside(&path).unwrap();
+        let was_corrupt = self.model.aside[at].act == RepairAct::Unstore;
+        if was_corrupt && self.model.claims.contains_key(&path) {
+            let refused = matches!(restored, Err(RepairError::Corrupt { .. }));
+            assert!(refused, "{restored:?}");
+            self.tally.count("not brought back: corrupt");
+            return format!("bring {path} back, where a right one is waited for");
+        }
+        let restored = restored.unwrap();
         let is_free = self.model.is_free(&path);
         assert_eq!(restored.failed.is_none(), is_free, "{restored:?}");
         if is_free {
-            let at = self.model.newest_aside(&path).unwrap();
             self.model.aside[at].back = true;
             let was = self.model.aside[at].lying.clone();
             self.model.see(&self.site.root(), &path);

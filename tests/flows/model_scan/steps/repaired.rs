@@ -18,23 +18,27 @@ impl World {
         went: &mut Went,
         now: Timestamp,
     ) -> Became {
+        went.settled = went.phases.contains(&RepairPhase::Resumed);
+        self.model.watch.witness(now);
         let report = match ran {
             Some(Err(RepairError::TooLarge { .. })) => {
                 assert!(plan.too_large && !approved, "it was refused for its size");
+                if went.settled {
+                    self.model.settle();
+                    self.tally.count("settled where no more was done");
+                }
+                assert_eq!(self.begun(), [""; 0], "what was begun is settled");
                 self.tally.count("refused: too large");
                 return Became::default();
             }
             Some(Err(RepairError::Interrupted)) | None => None,
             Some(ran) => Some(ran.unwrap()),
         };
+        let is_whole = report.is_some();
         assert!(
-            !plan.too_large || approved,
+            !plan.too_large || approved || !is_whole,
             "it was not refused for its size"
         );
-        if plan.refused.is_none() {
-            self.model.watch.witness(now);
-        }
-        // What was begun may be settled whether or not the repair itself is refused.
         let still = self.begun();
         let was_begun: Vec<String> = self
             .model
@@ -42,13 +46,22 @@ impl World {
             .iter()
             .map(|one| one.path.clone())
             .collect();
-        went.settled = went.phases.contains(&RepairPhase::Resumed);
         let refused = plan.refused.or_else(|| self.model.refusal(now));
-        if let Some(refused) = refused {
+        // What was begun is settled whether or not the repair itself is refused.
+        if went.ended {
+            assert!(
+                went.settled || was_begun.is_empty(),
+                "{was_begun:?} is left begun"
+            );
+        }
+        if plan.too_large && !approved || refused.is_some() {
             assert!(went.settled || still.len() == was_begun.len());
             if went.settled {
                 self.model.settle();
+                self.tally.count("settled where no more was done");
             }
+        }
+        if let Some(refused) = refused {
             let case = match refused {
                 Refused::Clock => "refused: the clock has leapt",
                 Refused::Share => "refused: more than a share",
@@ -60,14 +73,12 @@ impl World {
             }
             return Became::default();
         }
-        if went.ended {
-            assert!(
-                went.settled || was_begun.is_empty(),
-                "{was_begun:?} is left begun"
-            );
+        // Broken off, or killed, before it could be refused for its size.
+        if plan.too_large && !approved {
+            return Became::default();
         }
         went.done = self.touched(report.as_ref());
-        let became = self.model.repair(plan, went, now);
+        let became = self.model.repair(plan, (went, approved), now);
         if let Some(report) = &report {
             check_report(plan, &became, report);
         }

@@ -157,7 +157,8 @@ impl World {
         };
         let before = if way.goes_on { self.taken(way) } else { 0 };
         let mut progress = move |counts: &ScanCounts| {
-            let taken = counts.objects - before;
+            // Nothing is counted yet while manifests are read.
+            let taken = counts.objects.saturating_sub(before);
             match end {
                 End::BrokenOff(paths) if taken >= paths => ControlFlow::Break(()),
                 End::Killed(paths) if taken >= paths => die(),
