@@ -85,6 +85,11 @@ impl Value for Schedule {
         {
             return Err(Reason::new("names a time zone, and schedules are in UTC").hint(HINT));
         }
+        if text.split_whitespace().count() > 6 {
+            return Err(
+                Reason::new("has more than six fields, and no zone can be named").hint(HINT),
+            );
+        }
         match parse(text) {
             Ok(_) => Ok(Self(text.to_owned())),
             Err(error) => Err(Reason::new(format!("is no cron expression: {error}")).hint(HINT)),
@@ -123,6 +128,7 @@ mod tests {
             "every ten minutes",
             "TZ=Europe/Berlin 0 0 3 * * *",
             "CRON_TZ=Europe/Berlin 0 0 3 * * *",
+            "0 0 3 * * * Europe/Berlin",
         ] {
             assert!(read(bad).is_err(), "{bad}");
         }

@@ -208,7 +208,18 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
     }
 }
 
+/// Refuses a root that the site does not have: no finding is of it, which would read as if all were well.
+pub(super) fn check_root(root: Option<&RootName>, context: &Context) -> Result<(), Failure> {
+    let Some(root) = root else { return Ok(()) };
+    if context.site()?.roots.iter().any(|one| one.name == *root) {
+        return Ok(());
+    }
+    Err(Failure::new(format!("this site has no root `{root}`"))
+        .hint("`runsync config show` lists the roots"))
+}
+
 fn list(list: &List, context: &Context) -> Result<Outcome, Failure> {
+    check_root(list.root.as_ref(), context)?;
     if list.csv && context.json() {
         return Err(Failure::new("`--csv` and `--json` are two forms of one answer").usage());
     }
@@ -335,6 +346,7 @@ fn nothing_at(path: &ArtifactPath) -> Failure {
 }
 
 fn show(show: &Show, context: &Context) -> Result<Outcome, Failure> {
+    check_root(show.root.as_ref(), context)?;
     let filter = at(show.root.as_ref(), &show.path);
     let mut found = Vec::new();
     let findings = Findings::open(show.way, context)?;

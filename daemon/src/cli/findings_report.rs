@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::assembly::Readers;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Hint, Outcome};
+use crate::cli::findings::check_root;
 use crate::cli::source::Way;
 use crate::clock::{Clock, SystemClock};
 use crate::durable;
@@ -47,6 +48,7 @@ impl fmt::Display for Written<'_> {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
+    check_root(args.root.as_ref(), context)?;
     let page = match args.way.daemon(context)? {
         Some(client) => by_daemon(&client, args.root.as_ref())?,
         None => directly(args.root.clone(), context)?,

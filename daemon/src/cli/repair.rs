@@ -10,12 +10,11 @@ use runsync_config::root::RootName;
 use runsync_manifest::name::ArtifactPath;
 use serde::Serialize;
 
-use crate::assembly::{Assembly, Readers};
+use crate::assembly::{Assembly, AssemblyError, Readers};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::{self, Row};
 use crate::cli::remove_runs::GoAhead;
-use crate::cli::scan::without_daemon;
 use crate::cli::{collector, progress, turn};
 use crate::clock::SystemClock;
 use crate::ledger::repairs::{RepairAct, RepairRow, WhichRepairs};
@@ -175,7 +174,17 @@ fn take(context: &Context) -> Result<(crate::lease::Held, Assembly), Failure> {
     let taken = turn::take(site, context, |tenure| {
         Assembly::open(site, tenure, Arc::new(SystemClock))
     });
-    taken.map_err(without_daemon)
+    taken.map_err(beside_daemon)
+}
+
+/// Says what to do where the daemon holds the lease: it repairs by schedule alone.
+fn beside_daemon(failure: Failure) -> Failure {
+    match failure.cause::<AssemblyError>() {
+        Some(AssemblyError::Held(_)) => failure.hint(
+            "stop the daemon meanwhile, or have it repair: a `[[schedule]]` with `job = \"repair\"`, and `runsync schedule run NAME`",
+        ),
+        Some(_) | None => failure,
+    }
 }
 
 /// Whether to go ahead with the plan that was just shown. Nobody is asked where there is nothing to do.
@@ -318,6 +327,13 @@ fn write_root_plan(f: &mut fmt::Formatter<'_>, plan: &RootPlan) -> fmt::Result {
         f.write_str(": nothing to repair")?;
     }
     write_acts(f, &plan.acts, |act| words(act).0)?;
+    for one in plan.planned_named.iter().take(SHOWN) {
+        write!(f, "\n      {} {} ({})", one.act, one.path, one.kind)?;
+    }
+    let planned: u64 = plan.acts.values().map(|extent| extent.artifacts).sum();
+    if planned > SHOWN as u64 {
+        write!(f, "\n      and others; `--json` names the first hundred")?;
+    }
     if plan.unfinished > 0 {
         write!(
             f,
@@ -451,7 +467,11 @@ impl fmt::Display for Back {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(one) = self;
         match &one.failed {
-            None => write!(f, "{} in {}: back", one.path, one.root),
+            None => write!(
+                f,
+                "{} in {}: back; scans find it again, and `runsync findings ignore` then keeps repairs from it",
+                one.path, one.root
+            ),
             Some(why) => write!(f, "{} in {}: not back: {why}", one.path, one.root),
         }
     }

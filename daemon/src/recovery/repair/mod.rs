@@ -57,7 +57,7 @@ mod work;
 
 pub use self::error::RepairError;
 pub use self::flow::{RepairOrder, RepairPhase, RepairProgress, Repairing};
-pub use self::plan::{Extent, Left, RepairPlan, RootPlan};
+pub use self::plan::{Extent, Left, Planned, RepairPlan, RootPlan};
 pub use self::report::{RepairReport, RootRepaired};
 pub use self::restore::Restoration;
 pub use self::work::RepairWork;

@@ -88,6 +88,8 @@ pub struct RootPlan {
     pub dark: u64,
     /// What would be done, and to how much.
     pub acts: BTreeMap<RepairAct, Extent>,
+    /// The first artifacts of these.
+    pub planned_named: Vec<Planned>,
     /// Replicas that would be declared to Rucio, at most.
     pub declared: u64,
     /// Findings that have not been seen long enough.
@@ -119,6 +121,7 @@ impl RootPlan {
             amiss: 0,
             dark: 0,
             acts: BTreeMap::new(),
+            planned_named: Vec::new(),
             declared: 0,
             unripe: 0,
             reported: 0,
@@ -140,6 +143,13 @@ impl RootPlan {
 
     pub(super) fn take(&mut self, item: Item) {
         self.acts.entry(item.act).or_default().add(item.size);
+        if self.planned_named.len() < LEFT_NAMED {
+            self.planned_named.push(Planned {
+                path: item.path.clone(),
+                kind: item.kind,
+                act: item.act,
+            });
+        }
         if item.act == RepairAct::AddReplica {
             self.replicas.push(item);
         } else {
@@ -152,16 +162,24 @@ impl RootPlan {
         self.items.is_empty() && self.replicas.is_empty() && self.unfinished == 0
     }
 
-    /// Whether nothing was found that is still so.
+    /// Whether nothing of what was asked for is left that was found, and is not to be left out.
     fn is_well(&self) -> bool {
-        let Self {
-            amiss,
-            dark,
-            refused,
-            ..
-        } = self;
-        refused.is_none() && *amiss + *dark + self.unfinished == 0
+        self.refused.is_none()
+            && self.is_empty()
+            && self.unripe + self.reported + self.left == 0
+            && !self.more
     }
+}
+
+/// An artifact that would be repaired.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Planned {
+    /// Where.
+    pub path: ArtifactPath,
+    /// What was found there.
+    pub kind: DriftKind,
+    /// What would be done.
+    pub act: RepairAct,
 }
 
 /// What would be done.

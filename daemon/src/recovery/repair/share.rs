@@ -47,7 +47,7 @@ pub(super) fn refusal(
         .find(|(count, _)| most.is_exceeded_by(*count, plan.records));
     Ok(exceeded.map(|(count, what)| {
         format!(
-            "{count} {what}, beside {} records in all, which is more than the share {most} (`[repair] share_max`): nothing is repaired here; see that the storage is all there",
+            "{count} {what}, beside {} records in all, which is more than the share {most} (`[repair] share_max`; those that are left out of lists count as well): nothing is repaired here; see that the storage is all there",
             plan.records
         )
     }))

@@ -77,8 +77,12 @@ fn detail(root: &RootRepaired) -> String {
         return format!("root {name}: nothing is repaired: {refused}");
     }
     let left = root.unripe + root.reported + root.left;
+    let unripe = match root.unripe {
+        0 => String::new(),
+        unripe => format!(" ({unripe} of them not seen long enough)"),
+    };
     format!(
-        "root {name}: {} repaired, {}, {left} left{}",
+        "root {name}: {} repaired, {}, {left} left{unripe}{}",
         root.repaired(),
         declared(root),
         first_left(root)
