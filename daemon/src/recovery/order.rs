@@ -49,9 +49,8 @@ impl RunScope {
         let mut names: Vec<&str> = self.names.iter().map(RunName::as_str).collect();
         names.sort_unstable();
         names.dedup();
-        let named = (!names.is_empty()).then(|| names.join(", "));
         let mut parts = vec!["/runs".to_owned()];
-        parts.extend(named);
+        parts.extend((!names.is_empty()).then(|| names.join(", ")));
         parts.extend(self.since.map(|at| format!("registered since {at}")));
         parts.extend(self.until.map(|at| format!("registered before {at}")));
         parts.join(" ")
