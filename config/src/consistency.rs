@@ -172,15 +172,7 @@ fn check_period(
         document.report(at.clone(), reason.hint(hint));
         return;
     }
-    let Some(gap) = longest_gap(&times) else {
-        let reason =
-            Reason::new("is of no use: the times at which this root is scanned never come");
-        document.report(
-            at.clone(),
-            reason.hint("correct `at` of the `[[schedule]]` that scans it"),
-        );
-        return;
-    };
+    let gap = longest_gap(&times, period);
     if gap > period {
         let (period, gap) = (format_duration(period), format_duration(gap));
         let reason = Reason::new(format!(

@@ -452,9 +452,9 @@ mod tests {
                 "root[0].scan_period is 23h, and up to 1day pass between two times at which this root is scanned",
             ),
             (
-                "scan_period = '7days'",
+                "",
                 NIGHTLY.replace("0 0 3 * * *", "0 0 0 30 2 *"),
-                "root[0].scan_period is of no use: the times at which this root is scanned never come",
+                "schedule[0].at never comes",
             ),
         ] {
             let found = problems(root, &schedules);

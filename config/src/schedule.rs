@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use serde::Serialize;
@@ -15,12 +15,12 @@ use crate::value::{Value, text};
 const HINT: &str = "it has six fields, second, minute, hour, day of month, month and day of week, in UTC: \
                     \"0 */10 * * * *\" is every ten minutes";
 
-/// Times that are compared where schedules are: of one that comes daily, more than a year.
-const COMPARED: usize = 400;
-/// From where they are compared: 2024-01-01T00:00:00Z, the first day of a leap year.
+/// From where times are compared: 2024-01-01T00:00:00Z, the first day of a leap year.
 const COMPARED_FROM: i64 = 1_704_067_200;
-/// To where: ten years later.
-const COMPARED_TO: i64 = COMPARED_FROM + 10 * 366 * 24 * 60 * 60;
+/// To where: five years later, so that a leap day is among them twice.
+const COMPARED_TO: i64 = COMPARED_FROM + 5 * 366 * 24 * 60 * 60;
+/// Steps that are taken on this way at most: of an hour each they come further than a year.
+const STEPS_MAX: usize = 20_000;
 
 /// A cron expression with seconds. Its times are in UTC, whatever zone the machine is in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -48,26 +48,42 @@ impl Schedule {
     }
 }
 
-/// The longest time that passes between two times of any of some schedules, of as many as are compared; none where
-/// they have none at all.
-pub(crate) fn longest_gap(schedules: &[&Schedule]) -> Option<Duration> {
-    let mut upcoming: Vec<_> = (schedules.iter())
-        .filter_map(|at| Some((at.next_after(COMPARED_FROM)?, *at)))
+/// The longest time that passes between two times of any of some schedules, where it is longer than `above`; else
+/// that.
+pub(crate) fn longest_gap(schedules: &[&Schedule], above: Duration) -> Duration {
+    let crons: Vec<Cron> = schedules
+        .iter()
+        .filter_map(|at| parse(&at.0).ok())
         .collect();
-    let mut last = upcoming.iter().map(|(next, _)| *next).min()?;
-    let mut longest = 0;
-    for _ in 0..COMPARED {
-        if last > COMPARED_TO {
+    let mut longest = TimeDelta::from_std(above).unwrap_or(TimeDelta::MAX);
+    let from = DateTime::from_timestamp(COMPARED_FROM, 0);
+    let mut last = from.and_then(|from| first_after(&crons, from));
+    for _ in 0..STEPS_MAX {
+        let Some(at) = last.filter(|at| at.timestamp() <= COMPARED_TO) else {
             break;
-        }
-        for (next, at) in upcoming.iter_mut().filter(|(next, _)| *next <= last) {
-            *next = at.next_after(last)?;
-        }
-        let next = upcoming.iter().map(|(next, _)| *next).min()?;
-        longest = longest.max(next - last);
-        last = next;
+        };
+        // The last time that is no longer away than the longest gap; where there is none, what comes next is.
+        let near = at.checked_add_signed(longest);
+        let near = near.and_then(|near| last_until(&crons, near));
+        last = near.filter(|near| *near > at).or_else(|| {
+            let next = first_after(&crons, at)?;
+            longest = longest.max(next - at);
+            Some(next)
+        });
     }
-    u64::try_from(longest).ok().map(Duration::from_secs)
+    longest.to_std().unwrap_or(above)
+}
+
+fn first_after(crons: &[Cron], at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let next = crons
+        .iter()
+        .map(|cron| cron.find_next_occurrence(&at, false));
+    next.filter_map(Result::ok).min()
+}
+
+fn last_until(crons: &[Cron], at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let last = (crons.iter()).map(|cron| cron.find_previous_occurrence(&at, true));
+    last.filter_map(Result::ok).max()
 }
 
 impl fmt::Display for Schedule {
@@ -85,15 +101,23 @@ impl Value for Schedule {
         {
             return Err(Reason::new("names a time zone, and schedules are in UTC").hint(HINT));
         }
-        if text.split_whitespace().count() > 6 {
-            return Err(
-                Reason::new("has more than six fields, and no zone can be named").hint(HINT),
-            );
+        match text.split_whitespace().count() {
+            6 => {}
+            7.. => {
+                let reason = Reason::new("has more than six fields, and no zone can be named");
+                return Err(reason.hint(HINT));
+            }
+            _ => return Err(Reason::new("has fewer than six fields").hint(HINT)),
         }
-        match parse(text) {
-            Ok(_) => Ok(Self(text.to_owned())),
-            Err(error) => Err(Reason::new(format!("is no cron expression: {error}")).hint(HINT)),
+        if let Err(error) = parse(text) {
+            return Err(Reason::new(format!("is no cron expression: {error}")).hint(HINT));
         }
+        let schedule = Self(text.to_owned());
+        if schedule.next_after(COMPARED_FROM).is_none() {
+            let hint = "see the day of month beside the month: some months have no such day";
+            return Err(Reason::new("never comes").hint(hint));
+        }
+        Ok(schedule)
     }
 }
 
@@ -125,6 +149,8 @@ mod tests {
             "*/10 * * * *",
             "0 */10 * * * * 2030",
             "0 61 * * * *",
+            "@daily",
+            "0 0 3 30 2 *",
             "every ten minutes",
             "TZ=Europe/Berlin 0 0 3 * * *",
             "CRON_TZ=Europe/Berlin 0 0 3 * * *",
@@ -149,12 +175,18 @@ mod tests {
             read("0 0 3 * * MON-FRI").unwrap(),
             read("0 0 3 * * SAT,SUN").unwrap(),
         );
-        let never = read("0 0 0 30 2 *").unwrap();
-        let days = |count: u64| Some(Duration::from_secs(count * 24 * 60 * 60));
-        assert_eq!(longest_gap(&[&workdays]), days(3));
-        assert_eq!(longest_gap(&[&weekends, &never]), days(6));
-        assert_eq!(longest_gap(&[&workdays, &weekends]), days(1));
-        assert_eq!((longest_gap(&[&never]), longest_gap(&[])), (None, None));
+        let hour = Duration::from_secs(60 * 60);
+        assert_eq!(longest_gap(&[&workdays], hour), 72 * hour);
+        assert_eq!(longest_gap(&[&weekends], hour), 144 * hour);
+        assert_eq!(longest_gap(&[&workdays, &weekends], hour), 24 * hour);
+        assert_eq!(longest_gap(&[&workdays], 100 * hour), 100 * hour);
+        let dense = read("*/2 * 3 * * *").unwrap();
+        assert_eq!(
+            longest_gap(&[&dense], hour),
+            23 * hour + Duration::from_secs(2)
+        );
+        let leap_days = read("0 0 0 29 2 *").unwrap();
+        assert_eq!(longest_gap(&[&leap_days], hour), 1_461 * 24 * hour);
     }
 
     #[test]
@@ -164,7 +196,5 @@ mod tests {
         let at = 1_795_836_600;
         assert_eq!(nightly.next_after(at - 1), Some(at));
         assert_eq!(nightly.next_after(at), Some(at + 24 * 60 * 60));
-        let never = read("0 0 0 30 2 *").unwrap();
-        assert_eq!(never.next_after(at), None);
     }
 }

@@ -44,7 +44,7 @@ use runsync::clock::SystemClock;
 use runsync::datastore::journals::Fill;
 use runsync::datastore::{
     Aside, Datastore, DatastoreError, Deletion, Journals, Linked, LocalRoot, Look, ManifestFile,
-    Moved, RepositoryFile, ToDelete, Walk,
+    Moved, RepositoryFile, Sight, ToDelete, Walk,
 };
 use runsync::file_identity::FileIdentity;
 use runsync::registry::collection::{Actor, Chaining, Change};
@@ -300,8 +300,8 @@ impl Datastore for Deadly {
         self.root.bring_back(from, identity, to)
     }
 
-    fn is_anothers(&self, path: &ArtifactPath) -> bool {
-        self.root.is_anothers(path)
+    fn another_about(&self, path: &ArtifactPath) -> Option<Sight> {
+        self.root.another_about(path)
     }
 
     fn look_aside(&self, at: &Aside) -> Result<Look, DatastoreError> {

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use runsync::datastore::{
     Aside, Datastore, DatastoreError, Deletion, Journals, Linked, Look, ManifestFile, Moved,
-    RepositoryFile, ToDelete, Walk,
+    RepositoryFile, Sight, ToDelete, Walk,
 };
 use runsync::file_identity::FileIdentity;
 use runsync::ingest::flow::{Flow, Progress};
@@ -403,8 +403,8 @@ impl Datastore for Meanwhile {
         self.inner.bring_back(from, identity, to)
     }
 
-    fn is_anothers(&self, path: &ArtifactPath) -> bool {
-        self.inner.is_anothers(path)
+    fn another_about(&self, path: &ArtifactPath) -> Option<Sight> {
+        self.inner.another_about(path)
     }
 
     fn look_aside(&self, at: &Aside) -> Result<Look, DatastoreError> {

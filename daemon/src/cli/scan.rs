@@ -350,11 +350,7 @@ impl fmt::Display for Told {
         )?;
         match &report.position {
             None => f.write_str(", which is through")?,
-            Some(position) => write!(
-                f,
-                ", which goes on at `{}`",
-                output::printable(position.trim_end_matches('\0'))
-            )?,
+            Some(position) => write!(f, ", which goes on at `{}`", output::printable(position))?,
         }
         for (kind, count) in &report.findings {
             if *count > 0 {

@@ -23,7 +23,7 @@ use super::listing::Listing;
 use super::{Draft, Measuring, Publication, export, measure};
 use crate::datastore::{
     Aside, Datastore, DatastoreError, Deletion, Journals, Linked, Look, ManifestFile, Moved,
-    RepositoryFile, ToDelete, Walk,
+    RepositoryFile, Sight, ToDelete, Walk,
 };
 use crate::file_identity::FileIdentity;
 
@@ -232,7 +232,7 @@ impl Datastore for Folder {
         panic!("measuring moves nothing")
     }
 
-    fn is_anothers(&self, _: &ArtifactPath) -> bool {
+    fn another_about(&self, _: &ArtifactPath) -> Option<Sight> {
         panic!("measuring moves nothing")
     }
 

@@ -8,7 +8,7 @@ use runsync_manifest::name::ArtifactPath;
 
 use super::{
     Aside, Datastore, DatastoreError, Deletion, Journals, Linked, Look, ManifestFile, Moved,
-    RepositoryFile, ToDelete, Walk,
+    RepositoryFile, Sight, ToDelete, Walk,
 };
 use crate::file_identity::FileIdentity;
 
@@ -184,8 +184,8 @@ impl<D: Datastore> Datastore for Counted<D> {
         self.root.link(from, to)
     }
 
-    fn is_anothers(&self, path: &ArtifactPath) -> bool {
-        self.root.is_anothers(path)
+    fn another_about(&self, path: &ArtifactPath) -> Option<Sight> {
+        self.root.another_about(path)
     }
 
     fn set_aside(&self, artifact: ToDelete<'_>, to: &Aside) -> Result<Moved, DatastoreError> {

@@ -230,8 +230,8 @@ impl<D: Datastore> Datastore for Faulty<D> {
         self.root.link(from, to)
     }
 
-    fn is_anothers(&self, path: &ArtifactPath) -> bool {
-        self.root.is_anothers(path)
+    fn another_about(&self, path: &ArtifactPath) -> Option<Sight> {
+        self.root.another_about(path)
     }
 
     fn set_aside(&self, artifact: ToDelete<'_>, to: &Aside) -> Result<Moved, DatastoreError> {

@@ -176,8 +176,9 @@ pub trait Datastore: Send + Sync + Debug {
         from: &str,
     ) -> Result<Box<dyn Walk + '_>, DatastoreError>;
 
-    /// Whether an artifact lies in a root of its own within this one, as far as can be told: also where that cannot.
-    fn is_anothers(&self, path: &ArtifactPath) -> bool;
+    /// The outermost folder that a path is or lies in, and that is a root of its own within this one
+    /// ([`Sight::OtherRoot`]), or of which that cannot be told ([`Sight::Unlisted`]); none: it is this one's.
+    fn another_about(&self, path: &ArtifactPath) -> Option<Sight>;
 
     /// Opens an artifact for reading; it is a regular file and no symbolic link is on its way.
     fn open(&self, path: &ArtifactPath) -> Result<(File, FileIdentity), DatastoreError>;

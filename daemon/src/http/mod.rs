@@ -109,7 +109,7 @@ pub use self::removals::{Approved, AsOwner, Committed, Ended, GivenUp, Restored,
 pub use self::scans::{ScanEvent, ScanShown, ToScan};
 pub use self::schedule::JobEvent;
 pub use self::server::{Server, check_tls, check_tokens};
-pub use self::status::{DaemonStatus, RootStatus, Status, StatusError};
+pub use self::status::{DaemonStatus, DriftCount, RootStatus, Status, StatusError};
 pub use self::surface::Surface;
 pub use self::syncs::{SyncEvent, ToSync};
 pub use self::wake::{WakeRequest, Woken};

@@ -23,6 +23,7 @@ use crate::ingest::gaps;
 use crate::ingest::refuse::is_held;
 use crate::jobs::{JobStatus, statuses};
 use crate::ledger::record::{Finding, HintKind, ManifestRow, ManifestState, SyncPass};
+use crate::ledger::scans::{DriftFilter, DriftKind, Span};
 use crate::ledger::{Ledger, LedgerError};
 use crate::loops::DutyStatus;
 use crate::recovery::{RootScans, root_scans};
@@ -60,6 +61,9 @@ pub struct Status {
     /// When all of each root was last seen: of those that were ever scanned, or have a `scan_period`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scans: Vec<RootScans>,
+    /// What is found lost, dark, corrupt or otherwise apart, and not ignored, by root.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<DriftCount>,
     /// What is done by schedule.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<JobStatus>,
@@ -97,6 +101,19 @@ pub struct RootStatus {
     pub last_sweep: Option<Timestamp>,
     /// Whether that is longer ago than it would be were a daemon at work.
     pub overdue: bool,
+}
+
+/// Findings of one kind in a root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DriftCount {
+    /// The root.
+    #[schema(value_type = String)]
+    pub root: RootName,
+    /// The kind.
+    #[schema(value_type = String)]
+    pub kind: DriftKind,
+    /// How many there are.
+    pub findings: u64,
 }
 
 /// What messages have left to do.
@@ -312,6 +329,7 @@ pub fn collect(site: &Site, readers: &Readers, at: Timestamp) -> Result<Status, 
         events: EventsStatus::read(&**ledger)?,
         syncs: syncs(site, readers)?,
         scans: root_scans(&site.roots, &**ledger, at)?,
+        drift: drift(site, &**ledger)?,
         jobs: statuses(site, &**ledger, at)?,
         runs: count_runs(&runs),
         manifests,
@@ -325,6 +343,27 @@ pub fn collect(site: &Site, readers: &Readers, at: Timestamp) -> Result<Status, 
         broken_chains: registry.broken_chains()?,
         findings: ledger.findings()?,
     })
+}
+
+/// What is found in each root, and not ignored.
+fn drift(site: &Site, ledger: &dyn Ledger) -> Result<Vec<DriftCount>, LedgerError> {
+    let mut drift = Vec::new();
+    for root in &site.roots {
+        let counts = ledger.drift_counts(&DriftFilter {
+            root: Some(root.name.clone()),
+            kind: None,
+            side: None,
+            span: Span::all(),
+            ignored: false,
+        })?;
+        let found = counts.into_iter().filter(|(_, findings)| *findings > 0);
+        drift.extend(found.map(|(kind, findings)| DriftCount {
+            root: root.name.clone(),
+            kind,
+            findings,
+        }));
+    }
+    Ok(drift)
 }
 
 /// How far comparing with Rucio has come in each root that it knows.

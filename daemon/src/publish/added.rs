@@ -123,32 +123,27 @@ impl Publishing {
         artifacts: &[WaitingArtifact],
     ) -> Result<BTreeMap<ArtifactPath, Result<Did, String>>, PublishError> {
         let mut known: BTreeMap<ArtifactPath, Result<Did, String>> = BTreeMap::new();
-        for scope in self.scopes(rucio, run)? {
-            let dids = artifacts
-                .iter()
-                .map(|one| Did::new(&scope, one.path.as_str()));
-            let dids: Vec<Did> = dids.collect();
-            let dids: Vec<&Did> = dids.iter().collect();
-            for chunk in dids.chunks(rucio.config().bulk) {
-                for replica in rucio.replicas(chunk, None)? {
-                    let replica = replica?;
-                    let did = Did::new(&replica.scope, replica.name);
-                    let artifact = artifacts.iter().find(|one| one.path.as_str() == did.name);
-                    let Some(artifact) = artifact else { continue };
-                    let adler32 = artifact.checksums.adler32.to_string();
-                    let is_it = replica.bytes == Some(artifact.size)
-                        && replica
-                            .adler32
-                            .is_some_and(|theirs| theirs.eq_ignore_ascii_case(&adler32));
-                    let answer = match known.get(&artifact.path) {
-                        Some(_) => Err("Rucio knows it in more than one scope".to_owned()),
-                        None if is_it => Ok(did),
-                        None => Err(format!("Rucio knows {did} by another size or checksum")),
-                    };
-                    known.insert(artifact.path.clone(), answer);
-                }
+        let paths: Vec<ArtifactPath> = artifacts.iter().map(|one| one.path.clone()).collect();
+        self.in_scopes(rucio, run, &paths, &mut |dids| {
+            for replica in rucio.replicas(dids, None)? {
+                let replica = replica?;
+                let did = Did::new(&replica.scope, replica.name);
+                let artifact = artifacts.iter().find(|one| one.path.as_str() == did.name);
+                let Some(artifact) = artifact else { continue };
+                let adler32 = artifact.checksums.adler32.to_string();
+                let is_it = replica.bytes == Some(artifact.size)
+                    && replica
+                        .adler32
+                        .is_some_and(|theirs| theirs.eq_ignore_ascii_case(&adler32));
+                let answer = match known.get(&artifact.path) {
+                    Some(_) => Err("Rucio knows it in more than one scope".to_owned()),
+                    None if is_it => Ok(did),
+                    None => Err(format!("Rucio knows {did} by another size or checksum")),
+                };
+                known.insert(artifact.path.clone(), answer);
             }
-        }
+            Ok(())
+        })?;
         Ok(known)
     }
 

@@ -15,7 +15,7 @@ use super::flow::{PublishRoot, Publishing};
 use super::place::Placing;
 use crate::rucio::declare::Suspect;
 use crate::rucio::permissions::Act;
-use crate::rucio::replicas::{AVAILABLE, Anywhere};
+use crate::rucio::replicas::{AVAILABLE, Anywhere, BAD};
 use crate::rucio::{Did, Rucio};
 
 /// What a replica is declared to be.
@@ -38,6 +38,15 @@ pub struct ReplicaHere {
     pub suspect: Suspect,
 }
 
+/// Artifacts of which Rucio takes no replica at this site's RSE for available.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unavailable {
+    /// It has no replica of these here, in whatever state.
+    pub gone: BTreeSet<ArtifactPath>,
+    /// It has been told before that their replicas here are bad.
+    pub bad: BTreeSet<ArtifactPath>,
+}
+
 impl Publishing {
     /// Those of a run's artifacts in a root that Rucio takes for available there.
     ///
@@ -55,70 +64,64 @@ impl Publishing {
         let (root, rse) = self.root_and_rse(root, run)?;
         let placing = Placing::find(rucio, &root.config, rse)?;
         let mut here = Vec::new();
-        for scope in self.scopes(rucio, run)? {
-            let dids: Vec<Did> = paths
-                .iter()
-                .map(|path| Did::new(&scope, path.as_str()))
-                .collect();
-            let dids: Vec<&Did> = dids.iter().collect();
-            for chunk in dids.chunks(rucio.config().bulk) {
-                for replica in rucio.replicas(chunk, Some(rse))? {
-                    let replica = replica?;
-                    let is_available =
-                        replica.states.get(rse.as_str()).map(String::as_str) == Some(AVAILABLE);
-                    let pfns = replica.rses.get(rse.as_str()).filter(|_| is_available);
-                    let (Some(pfns), Ok(path)) = (pfns, replica.name.parse::<ArtifactPath>())
-                    else {
-                        continue;
-                    };
-                    let Some(pfn) = pfns.first() else { continue };
-                    let did = Did::new(&replica.scope, replica.name);
-                    here.push(ReplicaHere {
-                        place: placing.place(&did, &path, pfns)?,
-                        path,
-                        suspect: Suspect {
-                            did,
-                            pfn: pfn.clone(),
-                        },
-                    });
-                }
+        self.in_scopes(rucio, run, paths, &mut |dids| {
+            for replica in rucio.replicas(dids, Some(rse))? {
+                let replica = replica?;
+                let is_available = replica.is(rse, AVAILABLE);
+                let pfns = replica.rses.get(rse.as_str()).filter(|_| is_available);
+                let (Some(pfns), Ok(path)) = (pfns, replica.name.parse::<ArtifactPath>()) else {
+                    continue;
+                };
+                let Some(pfn) = pfns.first() else { continue };
+                let did = Did::new(&replica.scope, replica.name);
+                here.push(ReplicaHere {
+                    place: placing.place(&did, &path, pfns)?,
+                    path,
+                    suspect: Suspect {
+                        did,
+                        pfn: pfn.clone(),
+                    },
+                });
             }
-        }
+            Ok(())
+        })?;
         self.are_no_others(&placing, &here)?;
         here.sort_by(|one, other| one.place.cmp(&other.place));
         Ok(here)
     }
 
-    /// Those of a run's artifacts that Rucio knows, and of which it has no replica at a root's RSE in whatever state.
+    /// What Rucio has at a root's RSE of those of a run's artifacts that it does not take for available there.
     /// What it does not know at all is not among them.
     ///
     /// # Errors
     ///
     /// Where Rucio or ledger fails.
-    pub fn gone_from_here(
+    pub fn unavailable_here(
         &self,
         rucio: &Rucio,
         root: &RootName,
         run: &RunKey,
         paths: &[ArtifactPath],
-    ) -> Result<BTreeSet<ArtifactPath>, PublishError> {
+    ) -> Result<Unavailable, PublishError> {
         let (_, rse) = self.root_and_rse(root, run)?;
-        let (mut known, mut here) = (BTreeSet::new(), BTreeSet::new());
-        for scope in self.scopes(rucio, run)? {
-            let dids: Vec<Did> = paths
-                .iter()
-                .map(|path| Did::new(&scope, path.as_str()))
-                .collect();
-            let dids: Vec<&Did> = dids.iter().collect();
-            for chunk in dids.chunks(rucio.config().bulk) {
-                for replica in rucio.replicas(chunk, None)? {
-                    known.extend(replica?.name.parse::<ArtifactPath>());
+        let (mut known, mut here, mut bad) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        self.in_scopes(rucio, run, paths, &mut |dids| {
+            for replica in rucio.replicas(dids, None)? {
+                let replica = replica?;
+                let Ok(path) = replica.name.parse::<ArtifactPath>() else {
+                    continue;
+                };
+                if replica.is(rse, BAD) {
+                    bad.insert(path.clone());
                 }
+                known.insert(path);
             }
-            let had = rucio.had_at(rse, &dids, Anywhere::Yes)?;
+            let had = rucio.had_at(rse, dids, Anywhere::Yes)?;
             here.extend(had.iter().filter_map(|did| did.name.parse().ok()));
-        }
-        Ok(&known - &here)
+            Ok(())
+        })?;
+        let gone = &known - &here;
+        Ok(Unavailable { gone, bad })
     }
 
     /// Checks that no replica lies in the place of another dataset's artifact: what is copied anew would take it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use runsync_config::root::Deleter;
-use runsync_manifest::name::{RepositoryId, RseName, RunKey, RunName, Scope};
+use runsync_manifest::name::{ArtifactPath, RepositoryId, RseName, RunKey, RunName, Scope};
 
 use super::ending::holders;
 use super::error::PublishError;
@@ -90,6 +90,26 @@ impl Publishing {
         let defaults = (&*self.ground.peers, &rucio.config().scope);
         let found = scopes_of(run, &*self.ground.ledger, &roots, defaults);
         found.map_err(|error| PublishError::Scopes(Box::new(error)))
+    }
+
+    /// Asks about a run's artifacts by what Rucio may call them: in each of the run's scopes, as many at once as one
+    /// call takes.
+    pub(super) fn in_scopes(
+        &self,
+        rucio: &Rucio,
+        run: &RunKey,
+        paths: &[ArtifactPath],
+        ask: &mut dyn FnMut(&[&Did]) -> Result<(), PublishError>,
+    ) -> Result<(), PublishError> {
+        for scope in self.scopes(rucio, run)? {
+            let dids = paths.iter().map(|path| Did::new(&scope, path.as_str()));
+            let dids: Vec<Did> = dids.collect();
+            let dids: Vec<&Did> = dids.iter().collect();
+            for chunk in dids.chunks(rucio.config().bulk) {
+                ask(chunk)?;
+            }
+        }
+        Ok(())
     }
 
     /// Has Rucio carry runs here again that were unstored, where it is Rucio that deletes here: each gets

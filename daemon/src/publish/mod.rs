@@ -66,7 +66,7 @@ pub mod worker;
 mod error;
 
 pub use self::compact::Compaction;
-pub use self::damaged::{Declaration, ReplicaHere};
+pub use self::damaged::{Declaration, ReplicaHere, Unavailable};
 pub use self::ending_worker::RuleEndingWorker;
 pub use self::error::{Elsewhere, PublishError};
 pub use self::flow::{Ground, Phase, Progress, PublishRoot, Publishing};

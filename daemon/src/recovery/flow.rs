@@ -242,9 +242,9 @@ impl Scanning {
             notes: notes(ground, &pass),
             scope: pass.row.scope,
             pass: pass.row.number,
-            position: pass.row.position,
+            finished_at: (pass.row.finished_at).filter(|_| pass.row.position.is_none()),
+            position: pass.row.position.as_deref().map(shown_position),
             begun_at: pass.row.begun_at,
-            finished_at: pass.row.finished_at,
             counts: pass.counts,
             findings: (findings.into_iter())
                 .filter(|(kind, _)| kind.side() == DriftSide::Datastore)
@@ -318,6 +318,11 @@ fn ages(flow: &Flow) -> Result<Ages, ScanError> {
         .collect();
     marks.extend(site.ledger.last_sweep(&root.name)?);
     Ok(Ages::at(now, root.waiting_deadline, &marks))
+}
+
+/// A position as it is told: the last path that was met, which the next scan goes on behind.
+pub(super) fn shown_position(position: &str) -> String {
+    position.trim_end_matches('\0').to_owned()
 }
 
 /// What kept a scan from conclusions, and what else an operator should know.

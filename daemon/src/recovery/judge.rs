@@ -3,6 +3,7 @@
 //! A listing and a page of records are of two moments, and a store may leave a file out of a listing. What holds
 //! at a third moment, by both, is found; what has changed meanwhile is left for the next pass.
 
+use runsync_manifest::checksum::Checksums;
 use runsync_manifest::name::ArtifactPath;
 
 use super::behind::Behind;
@@ -28,8 +29,8 @@ pub(super) enum Suspicion {
     Dark(SeenFile),
     /// The file has another size.
     Size(SeenFile),
-    /// The file was read and has other checksums, which these words tell.
-    Sum(SeenFile, String),
+    /// The file was read and has these checksums, which are not those of its record.
+    Sum(SeenFile, Checksums),
     /// No regular file lies there.
     Irregular,
 }
@@ -96,12 +97,23 @@ pub(super) fn judge(suspect: Suspect, evidence: &Evidence<'_>) -> Verdict {
                 Verdict::Undecided
             }
         },
-        (Suspicion::Sum(file, detail), Some(_)) if evidence.look == Look::File(file.identity) => {
-            let found = (DriftKind::Corrupt, detail, Some(file.identity.size));
-            Verdict::Found(of_file(drift(path, found, true), file.identity))
+        (Suspicion::Sum(file, sums), Some(_)) => {
+            let is_read = evidence.look == Look::File(file.identity);
+            // The records may be others by now than those it was compared with.
+            let recorded = claims
+                .iter()
+                .filter(|claim| claim.standing == ArtifactStanding::Confirmed);
+            let mut differ = recorded.filter_map(|claim| difference(&claim.checksums, &sums));
+            match differ.next().filter(|_| is_read) {
+                Some(detail) => {
+                    let found = (DriftKind::Corrupt, detail, Some(file.identity.size));
+                    Verdict::Found(of_file(drift(path, found, true), file.identity))
+                }
+                None => Verdict::Undecided,
+            }
         }
-        // The record went, or the file became another, since.
-        (_, None) | (Suspicion::Sum(..), Some(_)) => Verdict::Undecided,
+        // The record went since.
+        (_, None) => Verdict::Undecided,
     }
 }
 
@@ -180,4 +192,75 @@ fn drift(
 fn of_file(drift: Drift, identity: FileIdentity) -> Drift {
     let identity = Some(identity);
     Drift { identity, ..drift }
+}
+
+/// How a file's checksums differ from those of its record, for people.
+pub(super) fn difference(said: &Checksums, found: &Checksums) -> Option<String> {
+    let differs = |what: &str, said: String, found: String| {
+        (said != found).then(|| format!("{what} {found}, and the record says {said}"))
+    };
+    let adler32 = (said.adler32.to_string(), found.adler32.to_string());
+    let md5 = said.md5.zip(found.md5);
+    let sha256 = said.sha256.zip(found.sha256);
+    differs("adler32", adler32.0, adler32.1)
+        .or_else(|| md5.and_then(|(a, b)| differs("md5", a.to_string(), b.to_string())))
+        .or_else(|| sha256.and_then(|(a, b)| differs("sha256", a.to_string(), b.to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    use runsync_manifest::checksum::Adler32;
+    use runsync_manifest::name::{RepositoryId, RunKey};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn sums(adler32: u8) -> Checksums {
+        Checksums {
+            adler32: Adler32([adler32; 4]),
+            md5: None,
+            sha256: None,
+        }
+    }
+
+    /// What comes of a file that was read and has these checksums, where its record has those by then.
+    fn read(found: Checksums, recorded: Checksums) -> Verdict {
+        let identity = FileIdentity {
+            size: 1,
+            modified_ns: 0,
+            inode: 0,
+        };
+        let path: ArtifactPath = "a".parse().unwrap();
+        let file = SeenFile {
+            path: path.clone(),
+            identity,
+            changed_ns: 0,
+        };
+        let claims = [ClaimAt {
+            run: RunKey {
+                origin: RepositoryId(Uuid::nil()),
+                name: "r".parse().unwrap(),
+            },
+            standing: ArtifactStanding::Confirmed,
+            size: 1,
+            checksums: recorded,
+            wanted: true,
+            busy: false,
+        }];
+        let evidence = Evidence {
+            look: Look::File(identity),
+            claims: &claims,
+            second_name: false,
+            rucio_names: false,
+            behind: &Behind::default(),
+        };
+        let what = Suspicion::Sum(file, found);
+        judge(Suspect { path, what }, &evidence)
+    }
+
+    #[test]
+    fn checksums_are_compared_with_what_is_recorded_by_then() {
+        assert!(matches!(read(sums(1), sums(2)), Verdict::Found(_)));
+        assert_eq!(read(sums(1), sums(1)), Verdict::Undecided);
+    }
 }

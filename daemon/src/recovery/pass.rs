@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::thread;
 use std::time::Instant;
 
-use runsync_manifest::checksum::{Buffer, Checksums, Wanted, checksum_with};
+use runsync_manifest::checksum::{Buffer, Wanted, checksum_with};
 use runsync_manifest::name::ArtifactPath;
 
 use super::ScanError;
@@ -15,7 +15,7 @@ use super::batch::Batch;
 use super::belonging::Belonging;
 use super::budget::Budget;
 use super::ground::{Ground, Streams};
-use super::judge::{Evidence, Suspicion, Verdict, judge};
+use super::judge::{Evidence, Suspicion, Verdict, difference, judge};
 use super::merge::Met;
 use super::report::{EXAMPLES, ScanCounts};
 use super::streams::CHANGE_UNKNOWN;
@@ -295,13 +295,11 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
             return false;
         }
         match sums {
-            Ok((_, sums)) => match difference(said, &sums) {
-                None => self.counts.checked += 1,
-                Some(detail) => {
-                    let what = Suspicion::Sum(file.clone(), detail);
-                    batch.suspect(file.path.clone(), what);
-                }
-            },
+            Ok((_, sums)) if difference(said, &sums).is_none() => self.counts.checked += 1,
+            Ok((_, sums)) => {
+                let what = Suspicion::Sum(file.clone(), sums);
+                batch.suspect(file.path.clone(), what);
+            }
             Err(_) => self.unread(&file.path, batch),
         }
         true
@@ -428,19 +426,6 @@ impl<R: Read> Read for Metered<'_, '_, R> {
         self.budget.calls(1, begun.elapsed(), self.counts);
         Ok(count)
     }
-}
-
-/// How a file's checksums differ from those of its record, for people.
-fn difference(said: &Checksums, found: &Checksums) -> Option<String> {
-    let differs = |what: &str, said: String, found: String| {
-        (said != found).then(|| format!("{what} {found}, and the record says {said}"))
-    };
-    let adler32 = (said.adler32.to_string(), found.adler32.to_string());
-    let md5 = said.md5.zip(found.md5);
-    let sha256 = said.sha256.zip(found.sha256);
-    differs("adler32", adler32.0, adler32.1)
-        .or_else(|| md5.and_then(|(a, b)| differs("md5", a.to_string(), b.to_string())))
-        .or_else(|| sha256.and_then(|(a, b)| differs("sha256", a.to_string(), b.to_string())))
 }
 
 fn example(examples: &mut Vec<String>, example: impl FnOnce() -> String) {

@@ -5,6 +5,7 @@ use runsync_config::root::{Root, RootName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::flow::shown_position;
 use super::report::ScanCounts;
 use crate::clock::later;
 use crate::ledger::record::ManifestState;
@@ -46,7 +47,7 @@ impl From<ScanRow> for ScanStanding {
             root: row.root,
             scope: row.scope,
             pass: row.number,
-            position: row.position,
+            position: row.position.as_deref().map(shown_position),
             begun_at: row.begun_at,
             tried_at: row.tried_at,
             finished_at: row.finished_at,

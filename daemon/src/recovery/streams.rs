@@ -47,6 +47,8 @@ struct Pieces<'w> {
     position: String,
     walk: Option<Box<dyn Walk + 'w>>,
     looked_at: vec::IntoIter<Sight>,
+    /// The folder that was met last which is not this root's, or may not be.
+    other: Option<Sight>,
 }
 
 impl<'w> Sights<'w> {
@@ -68,6 +70,7 @@ impl<'w> Sights<'w> {
             position: position.to_owned(),
             walk: None,
             looked_at: Vec::new().into_iter(),
+            other: None,
         })))
     }
 
@@ -135,25 +138,49 @@ impl Pieces<'_> {
                     self.walk = Some(walk.map_err(|source| self.failed(source))?);
                 }
                 Some(Stretch::Paths(paths)) => {
-                    *calls += paths.len() as u64;
-                    self.looked_at = self.look(&paths)?.into_iter();
+                    let sights = self.look(&paths, calls)?;
+                    self.looked_at = sights.into_iter();
                 }
             }
         }
     }
 
-    fn look(&self, paths: &[ArtifactPath]) -> Result<Vec<Sight>, ScanError> {
-        let asked: Vec<&ArtifactPath> = paths.iter().collect();
-        let looks = self.datastore.look(&asked);
-        let looks = looks.map_err(|source| self.failed(source))?;
-        let seen = paths.iter().zip(looks);
-        Ok(seen.filter_map(|(path, look)| sight(path, look)).collect())
+    /// Looks at some paths, folder by folder: nothing in another root is this one's.
+    fn look(&mut self, paths: &[ArtifactPath], calls: &mut u64) -> Result<Vec<Sight>, ScanError> {
+        let mut sights = Vec::with_capacity(paths.len());
+        for group in paths.chunk_by(|one, other| folder_of(one) == folder_of(other)) {
+            *calls += group.len() as u64;
+            let folder = group.first().map_or("", folder_of);
+            if let Ok(folder) = folder.parse::<ArtifactPath>() {
+                *calls += folder.as_str().split('/').count() as u64;
+                if let Some(other) = self.datastore.another_about(&folder) {
+                    if self.other.as_ref() != Some(&other) {
+                        sights.push(other.clone());
+                        self.other = Some(other);
+                    }
+                    continue;
+                }
+            }
+            let asked: Vec<&ArtifactPath> = group.iter().collect();
+            let looks = self.datastore.look(&asked);
+            let looks = looks.map_err(|source| self.failed(source))?;
+            let seen = group.iter().zip(looks);
+            sights.extend(seen.filter_map(|(path, look)| sight(path, look)));
+        }
+        Ok(sights)
     }
 
     fn failed(&self, source: DatastoreError) -> ScanError {
         let root = self.root.clone();
         ScanError::Datastore { root, source }
     }
+}
+
+/// The folder that a path lies in; empty: the root.
+fn folder_of(path: &ArtifactPath) -> &str {
+    path.as_str()
+        .rsplit_once('/')
+        .map_or("", |(folder, _)| folder)
 }
 
 fn sight(path: &ArtifactPath, look: Look) -> Option<Sight> {

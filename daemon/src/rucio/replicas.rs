@@ -58,6 +58,16 @@ pub struct Replica {
 /// The state of a replica that can be read.
 pub const AVAILABLE: &str = "AVAILABLE";
 
+/// The state of a replica that was declared bad.
+pub const BAD: &str = "BAD";
+
+impl Replica {
+    /// Whether it is in a state at an RSE.
+    pub fn is(&self, rse: &RseName, state: &str) -> bool {
+        self.states.get(rse.as_str()).map(String::as_str) == Some(state)
+    }
+}
+
 /// What registering a file came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Registered {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::events::SourceStatus;
-use crate::http::{DaemonStatus, RootStatus, Status};
+use crate::http::{DaemonStatus, DriftCount, RootStatus, Status};
 use crate::jobs::JobStatus;
 use crate::ledger::jobs::JobOutcome;
 use crate::ledger::record::SyncPass;
@@ -42,6 +42,9 @@ impl fmt::Display for Report {
         }
         for scan in &status.scans {
             writeln!(f, "scans      {}", self.scan(scan))?;
+        }
+        for of_root in status.drift.chunk_by(|one, other| one.root == other.root) {
+            writeln!(f, "drift      {}", drift(of_root))?;
         }
         for job in &status.jobs {
             writeln!(f, "job        {}", self.job(job))?;
@@ -277,6 +280,19 @@ impl Report {
             )
         })
     }
+}
+
+/// What is found in one root.
+fn drift(counts: &[DriftCount]) -> String {
+    let root = counts.first().map_or("", |count| count.root.as_str());
+    let counts = counts
+        .iter()
+        .map(|count| format!("{} {}", count.findings, count.kind));
+    let counts: Vec<String> = counts.collect();
+    format!(
+        "{root}, {} (see `runsync findings list`)",
+        counts.join(", ")
+    )
 }
 
 /// What the daemon is about, and which of its workers fail.

@@ -38,7 +38,7 @@ use super::manifest_path::check_manifest_path;
 use super::repository_file::{BYTES_MAX, REPOSITORY_FILE};
 use super::{
     Aside, Datastore, DatastoreError, Deletion, Journals, Linked, Look, ManifestFile, Moved,
-    RepositoryFile, RootChange, ToDelete, Walk, manifest_folder,
+    RepositoryFile, RootChange, Sight, ToDelete, Walk, manifest_folder,
 };
 use crate::file_identity::FileIdentity;
 
@@ -166,8 +166,8 @@ impl Datastore for LocalRoot {
         Ok(Box::new(walk))
     }
 
-    fn is_anothers(&self, path: &ArtifactPath) -> bool {
-        walk::another_about(&self.handle, path.as_str()).is_some()
+    fn another_about(&self, path: &ArtifactPath) -> Option<Sight> {
+        walk::another_about(&self.handle, path.as_str())
     }
 
     fn open(&self, path: &ArtifactPath) -> Result<(File, FileIdentity), DatastoreError> {

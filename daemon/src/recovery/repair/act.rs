@@ -139,7 +139,7 @@ impl Acting<'_> {
         if item.act != RepairAct::Unstore || self.aside(item).is_some() {
             return None;
         }
-        if told != Some(&Told::Bad) {
+        if !matches!(told, Some(Told::Bad | Told::BadBefore)) {
             return Some("its file is Rucio's to replace, and was not declared bad");
         }
         let size = item.identity.map(|identity| identity.size);

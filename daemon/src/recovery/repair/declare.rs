@@ -16,7 +16,7 @@ use super::scene::Scene;
 use crate::error_chain::error_chain;
 use crate::ingest::differences;
 use crate::ledger::repairs::RepairAct;
-use crate::publish::{Declaration, PublishError, Publishing, ReplicaHere};
+use crate::publish::{Declaration, PublishError, Publishing, ReplicaHere, Unavailable};
 use crate::registry::record::WaitingArtifact;
 use crate::rucio::replicas::AVAILABLE;
 use crate::rucio::{Did, Rucio};
@@ -38,6 +38,8 @@ pub(super) type Declared = BTreeMap<ArtifactPath, Told>;
 pub(super) enum Told {
     /// It is bad: Rucio copies it anew.
     Bad,
+    /// It is bad, and was told so before, by whomever: nothing is told again.
+    BadBefore,
     /// It is suspicious, for this account may not say more: Rucio counts it, and copies nothing.
     Suspicious,
 }
@@ -45,7 +47,7 @@ pub(super) enum Told {
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Bad => "bad",
+            Self::Bad | Self::BadBefore => "bad",
             Self::Suspicious => "suspicious",
         })
     }
@@ -138,10 +140,13 @@ fn declare_of(
     let here = publishing.replicas_here(rucio, scene.root(), run, &paths)?;
     let is_here = |path: &ArtifactPath| here.iter().any(|one| one.path == *path);
     let others: Vec<ArtifactPath> = paths.into_iter().filter(|path| !is_here(path)).collect();
-    let gone = publishing.gone_from_here(rucio, scene.root(), run, &others)?;
+    let Unavailable { gone, bad } =
+        publishing.unavailable_here(rucio, scene.root(), run, &others)?;
     let replicas = damaged(scene, here, items).map_err(Undeclared::Here)?;
     let (replicas, mut answers) = with_others(scene, rucio, replicas)?;
     answers.gone = gone;
+    let before = bad.into_iter().map(|path| (path, Ok(Told::BadBefore)));
+    answers.told.extend(before);
     if replicas.is_empty() {
         return Ok(answers);
     }
@@ -170,7 +175,7 @@ fn declare_of(
         return Ok(answers);
     }
     let how = match told {
-        Told::Bad => Declaration::Bad,
+        Told::Bad | Told::BadBefore => Declaration::Bad,
         Told::Suspicious => Declaration::Suspicious,
     };
     let taken = publishing.declare(rucio, (scene.root(), run), &replicas, (how, REASON))?;
@@ -230,7 +235,7 @@ fn with_others(
 /// and no finding would tell.
 fn not_taken(told: Told, why: &str) -> String {
     let next = match told {
-        Told::Bad => "",
+        Told::Bad | Told::BadBefore => "",
         Told::Suspicious => {
             "; the account may not declare replicas bad, which Rucio takes by their names"
         }

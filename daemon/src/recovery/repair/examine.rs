@@ -98,7 +98,7 @@ fn fitness(
     if let Look::Unreadable(fault) = look {
         return Err(format!("it cannot be looked at: {fault}"));
     }
-    if scene.datastore().is_anothers(&item.path) {
+    if scene.datastore().another_about(&item.path).is_some() {
         return Err("it lies in a folder that is a root of its own, or may be one".to_owned());
     }
     match item.act {

@@ -79,7 +79,7 @@ impl RootRepaired {
     }
 
     pub(super) fn tell<'t>(&mut self, told: impl Iterator<Item = &'t Told>) {
-        for told in told {
+        for told in told.filter(|told| **told != Told::BadBefore) {
             self.declared += 1;
             self.suspicious += u64::from(*told == Told::Suspicious);
         }

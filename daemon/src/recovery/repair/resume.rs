@@ -142,7 +142,7 @@ fn move_aside(scene: &Scene<'_>, row: &RepairRow) -> Result<bool, RepairError> {
         return Ok(false);
     };
     let path = &row.path;
-    if scene.datastore().is_anothers(path) {
+    if scene.datastore().another_about(path).is_some() {
         return Ok(false);
     }
     let moved = scene
