@@ -13,6 +13,8 @@ mod schema;
 
 mod error_chain;
 
+mod beside;
+
 mod poison;
 
 mod sorting;

@@ -1,6 +1,7 @@
 //! `declare`: tells Rucio of artifacts that are damaged here, or gone.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use runsync_config::root::RootName;
@@ -182,7 +183,7 @@ fn damaged(run: &RunKey, flow: &Flow, limit: usize, context: &Context) -> Result
             })
             .collect();
         let sorted: Vec<WaitingArtifact> = artifacts.values().cloned().collect();
-        for difference in differences(&sorted, flow)? {
+        for difference in differences(&sorted, flow, &mut || ControlFlow::Continue(()))? {
             if let Some(artifact) = artifacts.get(&difference.path) {
                 let one = (artifact.clone(), difference.detail);
                 found.insert(difference.path, one);
@@ -227,7 +228,7 @@ fn look_again<'a>(
             })
         })
         .collect();
-    let again = differences(&places, flow)?.into_iter();
+    let again = differences(&places, flow, &mut || ControlFlow::Continue(()))?.into_iter();
     let mut again: BTreeMap<ArtifactPath, (bool, String)> = again
         .map(|one| (one.path, (one.is_certain, one.detail)))
         .collect();

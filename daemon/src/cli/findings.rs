@@ -1,5 +1,6 @@
 //! `findings`: drift that scans have found, and what an operator says of it.
 
+use clap::builder::NonEmptyStringValueParser;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::Row;
 use crate::cli::scan::without_daemon;
 use crate::cli::source::Way;
-use crate::cli::{collector, findings_report, turn};
+use crate::cli::{arguments, collector, findings_report, turn};
 use crate::clock::{Clock, SystemClock};
 use crate::http::{Client, IgnoredFinding, Lines, ToIgnore};
 use crate::ledger::Ledger;
@@ -52,7 +53,7 @@ struct List {
     #[arg(long, value_name = "NAME")]
     root: Option<RootName>,
     /// Only below this folder of the root
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_parser = arguments::folder)]
     prefix: Option<ArtifactPath>,
     /// Also those that are to be left out
     #[arg(long)]
@@ -85,7 +86,7 @@ struct Ignore {
     #[arg(long, value_name = "NAME")]
     root: Option<RootName>,
     /// Why they are to be left out
-    #[arg(long, value_name = "TEXT", required_unless_present = "undo")]
+    #[arg(long, value_name = "TEXT", required_unless_present = "undo", value_parser = NonEmptyStringValueParser::new())]
     why: Option<String>,
     /// Leave them out no more
     #[arg(long, conflicts_with = "why")]
@@ -158,6 +159,12 @@ impl fmt::Display for Shown {
             f,
             "\n  seen     {times} times, first {first:.0}, last {last:.0}"
         )?;
+        if let Some(since) = finding.unchanged_since {
+            write!(
+                f,
+                "\n  alike    since {since:.0}, from when `[repair] apart` counts"
+            )?;
+        }
         if let Some(run) = &finding.run {
             write!(f, "\n  run      {run}")?;
         }
@@ -225,9 +232,7 @@ fn list(list: &List, context: &Context) -> Result<Outcome, Failure> {
     }
     let mut output = context.output();
     if list.csv {
-        let header = DriftFinding::HEADER.iter();
-        let header: Vec<String> = header.map(|cell| (*cell).to_owned()).collect();
-        output.raw(csv(&header).as_bytes())?;
+        output.raw(csv(&CSV_HEADER.map(str::to_owned)).as_bytes())?;
     }
     let mut is_first = true;
     let filter = DriftFilter {
@@ -244,7 +249,7 @@ fn list(list: &List, context: &Context) -> Result<Outcome, Failure> {
     let findings = Findings::open(list.way, context)?;
     findings.each_page(&filter, below, &mut |page| {
         if list.csv {
-            let lines = page.iter().map(|finding| csv(&finding.cells()));
+            let lines = page.iter().map(|finding| csv(&csv_cells(finding)));
             output.bytes(lines.collect::<String>().as_bytes())?;
         } else if is_first {
             output.rows(page)?;
@@ -325,6 +330,45 @@ fn of_ledger(
             return Ok(());
         }
     }
+}
+
+/// Columns of comma-separated values.
+const CSV_HEADER: [&str; 12] = [
+    "kind",
+    "root",
+    "path",
+    "bytes",
+    "first seen",
+    "last seen",
+    "times",
+    "detail",
+    "run",
+    "claimed",
+    "twin",
+    "alike since",
+];
+
+/// A finding under these; what is not known is empty.
+fn csv_cells(finding: &DriftFinding) -> [String; 12] {
+    let run = finding.run.as_ref();
+    let twin = finding.twin.as_ref();
+    let time = |at: Option<jiff::Timestamp>| at.map_or_else(String::new, |at| format!("{at:.0}"));
+    [
+        finding.kind.to_string(),
+        finding.root.to_string(),
+        finding.path.to_string(),
+        finding
+            .size
+            .map_or_else(String::new, |size| size.to_string()),
+        time(Some(finding.first_seen)),
+        time(Some(finding.last_seen)),
+        finding.times.to_string(),
+        told(finding),
+        run.map_or_else(String::new, ToString::to_string),
+        finding.claimed.to_string(),
+        twin.map_or_else(String::new, ToString::to_string),
+        time(finding.unchanged_since),
+    ]
 }
 
 /// A line of comma-separated values.

@@ -4,6 +4,8 @@
 //! `Command::run`. It prints through `output` alone, so that `--json` means the same
 //! everywhere, and ends as `failure` says, so that scripts can rely on exit codes.
 
+mod arguments;
+
 mod output;
 
 mod failure;

@@ -79,7 +79,16 @@ impl GoAhead {
         asked.map_err(Failure::from)?;
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer)?;
-        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+        let is_given = matches!(answer.trim(), "y" | "Y" | "yes");
+        if !is_given {
+            writeln!(error, "nothing was done")?;
+        }
+        Ok(is_given)
+    }
+
+    /// Whether somebody is asked.
+    pub(crate) fn asks(self) -> bool {
+        !self.dry_run && !self.yes
     }
 }
 

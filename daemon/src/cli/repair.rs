@@ -15,7 +15,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::{self, Row};
 use crate::cli::remove_runs::GoAhead;
-use crate::cli::{collector, progress, turn};
+use crate::cli::{arguments, collector, progress, turn};
 use crate::clock::SystemClock;
 use crate::ledger::repairs::{RepairAct, RepairRow, WhichRepairs};
 use crate::ledger::scans::DriftKind;
@@ -27,6 +27,8 @@ use crate::telemetry;
 
 /// Repairs read at once.
 const PAGE: usize = 1_000;
+/// What to do where the daemon holds the lease: it repairs by schedule, within the limits that nobody has to approve.
+const BESIDE: &str = "stop the daemon meanwhile; what is within the limits of `[repair]` it repairs itself: a `[[schedule]]` with `job = \"repair\"`, and `runsync schedule run NAME`";
 /// Artifacts that are named of those that are left; `--json` has more.
 const SHOWN: usize = 10;
 
@@ -60,7 +62,7 @@ struct Repair {
     #[arg(long, value_name = "NAME")]
     root: Option<RootName>,
     /// Only below this folder of the root
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_parser = arguments::folder)]
     prefix: Option<ArtifactPath>,
     /// Only findings of this kind: `lost`, `dark`, `corrupt` or `site-only`
     #[arg(long, value_name = "KIND", value_parser = kind)]
@@ -112,7 +114,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Outcome, Failure> {
 fn repair(args: &Repair, context: &Context) -> Result<Outcome, Failure> {
     let site = context.site()?;
     telemetry::start_for_a_command(&site.log)?;
-    let (_held, assembly) = take(context)?;
+    let (_held, assembly) = take(context, BESIDE)?;
     let repairing = &assembly.repairing;
     let order = RepairOrder {
         root: args.root.clone(),
@@ -131,7 +133,11 @@ fn repair(args: &Repair, context: &Context) -> Result<Outcome, Failure> {
     output.value(&Shown(&plan))?;
     output.flush()?;
     if !go_ahead(args, &plan, context)? {
-        return Ok(outcome(plan.is_well()));
+        return if plan.is_refused() {
+            Err(not_repaired())
+        } else {
+            Ok(outcome(plan.is_well()))
+        };
     }
     let by = (&*collector::myself(site).account, args.approve.is_some());
     let bar = progress::bar(context, "artifacts repaired", plan.total.artifacts);
@@ -140,6 +146,7 @@ fn repair(args: &Repair, context: &Context) -> Result<Outcome, Failure> {
             RepairPhase::File => bar.inc(1),
             RepairPhase::Planning(_)
             | RepairPhase::Waiting
+            | RepairPhase::Working
             | RepairPhase::Resumed
             | RepairPhase::Declared
             | RepairPhase::Noted
@@ -154,10 +161,14 @@ fn repair(args: &Repair, context: &Context) -> Result<Outcome, Failure> {
     output.value(&Told(&report))?;
     output.flush()?;
     if report.has_failed() {
-        return Err(Failure::new("not all roots could be repaired")
-            .hint("put right what stopped it; the next repair finishes what this one has begun"));
+        return Err(not_repaired());
     }
     Ok(outcome(report.is_well()))
+}
+
+fn not_repaired() -> Failure {
+    Failure::new("not all roots can be repaired")
+        .hint("put right what stands in its way; the next repair finishes what one has begun")
 }
 
 fn outcome(is_well: bool) -> Outcome {
@@ -169,28 +180,28 @@ fn outcome(is_well: bool) -> Outcome {
 }
 
 /// Opens the site for a command that the daemon does not do.
-fn take(context: &Context) -> Result<(crate::lease::Held, Assembly), Failure> {
+fn take(
+    context: &Context,
+    beside: &'static str,
+) -> Result<(crate::lease::Held, Assembly), Failure> {
     let site = context.site()?;
     let taken = turn::take(site, context, |tenure| {
         Assembly::open(site, tenure, Arc::new(SystemClock))
     });
-    taken.map_err(beside_daemon)
-}
-
-/// Says what to do where the daemon holds the lease: it repairs by schedule alone.
-fn beside_daemon(failure: Failure) -> Failure {
-    match failure.cause::<AssemblyError>() {
-        Some(AssemblyError::Held(_)) => failure.hint(
-            "stop the daemon meanwhile, or have it repair: a `[[schedule]]` with `job = \"repair\"`, and `runsync schedule run NAME`",
-        ),
+    taken.map_err(|failure| match failure.cause::<AssemblyError>() {
+        Some(AssemblyError::Held(_)) => failure.hint(beside),
         Some(_) | None => failure,
-    }
+    })
 }
 
 /// Whether to go ahead with the plan that was just shown. Nobody is asked where there is nothing to do.
 fn go_ahead(args: &Repair, plan: &RepairPlan, context: &Context) -> Result<bool, Failure> {
     match &args.approve {
         None if plan.is_empty() => Ok(false),
+        None if args.go_ahead.asks() && !plan.above.is_empty() => {
+            let (plan, above) = (plan.id.clone(), plan.above.clone());
+            Err(RepairError::TooLarge { plan, above }.into())
+        }
         None => args.go_ahead.given("Repair them?", context),
         Some(approved) if *approved == plan.id => Ok(!plan.is_empty()),
         Some(approved) => {
@@ -221,7 +232,7 @@ fn list(which: WhichRepairs<'_>, context: &Context) -> Result<Outcome, Failure> 
 }
 
 fn bring_back(which: &BringBack, context: &Context) -> Result<Outcome, Failure> {
-    let (_held, assembly) = take(context)?;
+    let (_held, assembly) = take(context, "stop the daemon meanwhile")?;
     let mut output = context.output();
     let mut failed = 0;
     for path in &which.paths {
@@ -435,7 +446,7 @@ fn write_root(f: &mut fmt::Formatter<'_>, root: &RootRepaired) -> fmt::Result {
         (root.declared, "replicas declared to Rucio"),
         (
             root.suspicious,
-            "of them as suspicious alone, for the account may not declare replicas bad: Rucio copies none of these anew",
+            "of them as suspicious alone (`[repair] declare`, or the account, says no more): Rucio copies none of these anew",
         ),
         (root.finished, "artifacts of an earlier repair finished"),
     ] {

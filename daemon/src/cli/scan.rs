@@ -17,7 +17,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::{self, Output};
 use crate::cli::source::Way;
-use crate::cli::{progress, turn};
+use crate::cli::{arguments, progress, turn};
 use crate::clock::SystemClock;
 use crate::http::{Client, ClientError, ProblemBody, ScanEvent, Status, ToScan};
 use crate::recovery::{Checks, Limits, Order, RunScope, ScanError, ScanReport};
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     root: Option<RootName>,
     /// Only what lies below this folder of the root
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_parser = arguments::folder)]
     prefix: Option<ArtifactPath>,
     /// Only what belongs to the run of this name: what lies below the folder of its name, and at the paths of
     /// its records; may be given several times
@@ -50,10 +50,10 @@ pub(crate) struct Args {
     runs: Vec<RunName>,
     /// Only what belongs to runs whose first manifest was registered at this site then, or later, such as
     /// `2026-11-01T00:00:00Z`
-    #[arg(long, value_name = "TIME", conflicts_with = "prefix")]
+    #[arg(long, value_name = "TIME", conflicts_with = "prefix", value_parser = arguments::time)]
     runs_since: Option<Timestamp>,
     /// Only what belongs to runs whose first manifest was registered at this site earlier than that
-    #[arg(long, value_name = "TIME", conflicts_with = "prefix")]
+    #[arg(long, value_name = "TIME", conflicts_with = "prefix", value_parser = arguments::time)]
     runs_until: Option<Timestamp>,
     /// Stop after so many files and records
     #[arg(long, value_name = "COUNT")]
@@ -116,6 +116,10 @@ impl Args {
                 );
             }
         };
+        if self.runs_since >= self.runs_until && self.runs_until.is_some() {
+            let why = "`--runs-until` is not later than `--runs-since`: no run was registered between them";
+            return Err(Failure::new(why).usage());
+        }
         Ok(Order {
             roots: self.root.clone().into_iter().collect(),
             below: self.prefix.clone(),

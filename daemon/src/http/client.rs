@@ -84,8 +84,8 @@ impl ClientError {
                 let hint = if source.kind() == io::ErrorKind::PermissionDenied {
                     "the folder of the socket must be open to you: see `socket` in `[http]`"
                 } else {
-                    "start it with `systemctl start runsync` or `runsync daemon`, or add `--direct` \
-                     to work without one"
+                    "start it with `systemctl start runsync` or `runsync daemon`; commands that have \
+                     `--direct` work without one"
                 };
                 Some(hint.to_owned())
             }

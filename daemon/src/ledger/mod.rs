@@ -49,7 +49,9 @@ use crate::ledger::record::{
     Finding, Hint, HintKind, Location, MadeName, ManifestRow, ManifestState, NewHint, NewPoison,
     NewRequest, Poison, Publication, PublicationState, RequestRow, RuleEnding, SyncMarks, SyncPass,
 };
-use crate::ledger::repairs::{NewRepair, RepairEnd, RepairRow, Repaired, Watch, WhichRepairs};
+use crate::ledger::repairs::{
+    NewDeclaration, NewRepair, RepairEnd, RepairRow, Repaired, Watch, WhichRepairs,
+};
 use crate::ledger::scans::{Drift, DriftFilter, DriftFinding, DriftKind, Ignored, ScanRow, Span};
 pub use crate::ledger::sqlite::{SqliteLease, SqliteLedger};
 
@@ -391,7 +393,11 @@ pub trait Ledger: Send + Sync + Debug {
         limit: usize,
     ) -> Result<Vec<RepairRow>, LedgerError>;
 
-    /// How much was repaired, or begun to be, since a time, without approval.
+    /// Notes that Rucio is about to be told of replicas.
+    fn note_declaration(&self, told: &NewDeclaration) -> Result<(), LedgerError>;
+
+    /// How much was repaired, or begun to be, since a time, without approval, and of how many replicas Rucio was told
+    /// so.
     fn repaired_since(&self, since: Timestamp) -> Result<Repaired, LedgerError>;
 
     /// Notes that the file of a repair was brought back from quarantine.

@@ -4,7 +4,9 @@ use uuid::Uuid;
 
 use super::conformance::{Open, Site};
 use super::scan_conformance::{all, at, drift, found, pass, root};
-use crate::ledger::repairs::{NewRepair, RepairAct, RepairEnd, Repaired, Watch, WhichRepairs};
+use crate::ledger::repairs::{
+    NewDeclaration, NewRepair, RepairAct, RepairEnd, Repaired, Watch, WhichRepairs,
+};
 use crate::ledger::scans::DriftKind;
 
 const DAY: i64 = 24 * 60 * 60;
@@ -96,6 +98,16 @@ pub(crate) fn repairs_are_noted_before_and_after(open: &Open) {
         []
     );
     ledger.begin_repairs(&[new("c")]).unwrap();
+    for (replicas, approved) in [(1, false), (5, true)] {
+        let told = NewDeclaration {
+            repair: Uuid::nil(),
+            root: one.clone(),
+            replicas,
+            approved,
+            at: at(2),
+        };
+        ledger.note_declaration(&told).unwrap();
+    }
     let unasked = Repaired {
         artifacts: 1,
         bytes: 7,

@@ -119,6 +119,21 @@ pub struct NewRepair {
     pub approved: bool,
 }
 
+/// Replicas of which Rucio is about to be told that they are bad, or suspicious.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDeclaration {
+    /// The repair that tells it.
+    pub repair: Uuid,
+    /// The root.
+    pub root: RootName,
+    /// How many.
+    pub replicas: u64,
+    /// Whether somebody approved of the very plan.
+    pub approved: bool,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// How much was repaired without approval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Repaired {
@@ -126,7 +141,7 @@ pub struct Repaired {
     pub artifacts: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Of these artifacts, those whose replica was declared to Rucio.
+    /// Replicas that were declared to Rucio, whatever came of them here.
     pub declared: u64,
 }
 

@@ -5,7 +5,7 @@
 //! RSE that places files by an algorithm that is another name than the artifact's. Rucio is asked before
 //! that look: a file that is still being carried is there before it is listed as available.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use runsync_config::root::RootName;
 use runsync_manifest::name::{ArtifactPath, RseName, RunKey};
@@ -15,7 +15,7 @@ use super::flow::{PublishRoot, Publishing};
 use super::place::Placing;
 use crate::rucio::declare::Suspect;
 use crate::rucio::permissions::Act;
-use crate::rucio::replicas::{AVAILABLE, Anywhere, BAD};
+use crate::rucio::replicas::{AVAILABLE, Anywhere, BAD, COPYING};
 use crate::rucio::{Did, Rucio};
 
 /// What a replica is declared to be.
@@ -38,13 +38,18 @@ pub struct ReplicaHere {
     pub suspect: Suspect,
 }
 
-/// Artifacts of which Rucio takes no replica at this site's RSE for available.
+/// Artifacts of which Rucio lists no replica at this site's RSE as available.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unavailable {
     /// It has no replica of these here, in whatever state.
     pub gone: BTreeSet<ArtifactPath>,
     /// It has been told before that their replicas here are bad.
     pub bad: BTreeSet<ArtifactPath>,
+    /// It is carrying these here.
+    pub carried: BTreeSet<ArtifactPath>,
+    /// It has replicas of these here, in these states; none where it does not list them, as where the RSE is closed
+    /// for reading.
+    pub others: BTreeMap<ArtifactPath, Option<String>>,
 }
 
 impl Publishing {
@@ -104,24 +109,38 @@ impl Publishing {
         paths: &[ArtifactPath],
     ) -> Result<Unavailable, PublishError> {
         let (_, rse) = self.root_and_rse(root, run)?;
-        let (mut known, mut here, mut bad) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let mut found = Unavailable::default();
+        let (mut known, mut here) = (BTreeSet::new(), BTreeSet::new());
         self.in_scopes(rucio, run, paths, &mut |dids| {
             for replica in rucio.replicas(dids, None)? {
                 let replica = replica?;
                 let Ok(path) = replica.name.parse::<ArtifactPath>() else {
                     continue;
                 };
-                if replica.is(rse, BAD) {
-                    bad.insert(path.clone());
+                known.insert(path.clone());
+                match replica.states.get(rse.as_str()).map(String::as_str) {
+                    Some(BAD) => drop(found.bad.insert(path)),
+                    Some(COPYING) => drop(found.carried.insert(path)),
+                    Some(state) => drop(found.others.insert(path, Some(state.to_owned()))),
+                    None => {}
                 }
-                known.insert(path);
             }
             let had = rucio.had_at(rse, dids, Anywhere::Yes)?;
             here.extend(had.iter().filter_map(|did| did.name.parse().ok()));
             Ok(())
         })?;
-        let gone = &known - &here;
-        Ok(Unavailable { gone, bad })
+        let listed = |path: &ArtifactPath| {
+            found.bad.contains(path)
+                || found.carried.contains(path)
+                || found.others.contains_key(path)
+        };
+        let unlisted: Vec<ArtifactPath> =
+            here.iter().filter(|path| !listed(path)).cloned().collect();
+        found
+            .others
+            .extend(unlisted.into_iter().map(|path| (path, None)));
+        found.gone = &known - &here;
+        Ok(found)
     }
 
     /// Checks that no replica lies in the place of another dataset's artifact: what is copied anew would take it.

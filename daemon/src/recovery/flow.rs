@@ -371,7 +371,9 @@ fn overdue_runs(flow: &Flow) -> Result<Vec<OverdueRun>, ScanError> {
         if let Some(since) = since.filter(|since| later(*since, root.waiting_deadline) <= now) {
             overdue.push(OverdueRun {
                 run: waiting.run.to_string(),
-                detail: format!("waits for artifacts since {since:.0}"),
+                detail: format!(
+                    "waits for artifacts, and its newest manifest was registered at {since:.0}"
+                ),
             });
         }
     }

@@ -292,7 +292,10 @@ fn finding_row(finding: &DriftFinding) -> Markup {
             td { (shown(finding.path.as_str())) }
             td.number { (size.as_deref().unwrap_or("-")) } td.number { (finding.times) }
             td { @if let Some(run) = &finding.run { (shown(run.as_str())) } @else { "-" } }
-            td { (shown(&finding.detail)) }
+            td {
+                (shown(&finding.detail))
+                @if let Some(twin) = &finding.twin { "; " (shown(twin.as_str())) " is another spelling of its name" }
+            }
         }
     }
 }

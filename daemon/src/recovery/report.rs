@@ -119,6 +119,13 @@ pub struct OverdueRun {
     pub detail: String,
 }
 
+impl ScanCounts {
+    /// Records below folders that could not be listed, and what could not be looked at or read.
+    pub fn unseen(&self) -> u64 {
+        self.unjudged.saturating_add(self.unreadable)
+    }
+}
+
 impl ScanReport {
     /// Whether nothing was found, and nothing kept from conclusions.
     pub fn is_well(&self) -> bool {

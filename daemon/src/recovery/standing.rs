@@ -83,6 +83,9 @@ pub struct RootScans {
     pub met: u64,
     /// Paths that the last whole pass met.
     pub whole: Option<u64>,
+    /// What of these records and files the pass under way, or the last one, could not look at.
+    #[serde(default)]
+    pub unseen: u64,
     /// Whether not all of it has been seen in time. A pass may take a `scan_period`, so one that is in time goes
     /// through within two of them since the one before it began. A root that was never seen whole has one of
     /// them from its first pass on; where there was none, from its first manifest or the daemon's first mark on.
@@ -139,6 +142,7 @@ impl RootScans {
                 pass_since: None,
                 met: 0,
                 whole: None,
+                unseen: 0,
                 behind: first.is_none_or(|first| is_past(first, 1) == Some(true)),
             };
         };
@@ -155,6 +159,7 @@ impl RootScans {
             pass_since,
             met: pass_since.map_or(0, |_| standing.counts.objects),
             whole: standing.whole_objects,
+            unseen: standing.counts.unseen(),
             behind: behind == Some(true),
         }
     }

@@ -58,6 +58,9 @@ pub struct Replica {
 /// The state of a replica that can be read.
 pub const AVAILABLE: &str = "AVAILABLE";
 
+/// The state of a replica that is on its way.
+pub const COPYING: &str = "COPYING";
+
 /// The state of a replica that was declared bad.
 pub const BAD: &str = "BAD";
 

@@ -12,7 +12,6 @@
 //! - where more than `declare_max` are damaged, the storage may be what is wrong: a finding says so.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::resume_unwind;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -21,7 +20,6 @@ use runsync_manifest::name::{ArtifactPath, RunKey};
 
 use super::SyncError;
 use super::arrivals::differs;
-use super::beside::beside;
 use super::root::{Here, RootSync};
 use super::scopes::Scopes;
 use crate::clock::later;
@@ -45,8 +43,6 @@ const REASON: &str = "runsync: it is not what its manifest says";
 const SEEN_AGAIN: Duration = Duration::from_secs(3_600);
 /// Findings looked through together.
 const TOGETHER: usize = 1_000;
-/// Artifacts read before somebody may break off.
-const READ_TOGETHER: usize = 4;
 
 /// An artifact that is waited for and that Rucio calls available here.
 #[derive(Debug)]
@@ -222,19 +218,9 @@ impl RootSync<'_, '_> {
             })
             .collect();
         self.datastore().check_identity()?;
-        let flow = self.flow;
-        let read = beside(&mut *self.budget.progress, |ending| {
-            let mut found = BTreeMap::new();
-            for some in places.chunks(READ_TOGETHER) {
-                if ending.go_on().is_break() {
-                    return Err(SyncError::Interrupted);
-                }
-                let some = differences(some, flow)?.into_iter();
-                found.extend(some.map(|one| (one.path, (one.is_certain, one.detail))));
-            }
-            Ok(found)
-        });
-        let mut found = read.unwrap_or_else(|panic| resume_unwind(panic))?;
+        let found = differences(&places, self.flow, &mut *self.budget.progress)?.into_iter();
+        let found = found.map(|one| (one.path, (one.is_certain, one.detail)));
+        let mut found: BTreeMap<_, _> = found.collect();
         // A root that went away meanwhile has no file either.
         self.datastore().check_identity()?;
         let (mut damaged, mut right) = (Vec::new(), Vec::new());

@@ -66,8 +66,6 @@ mod view;
 
 mod subject;
 
-mod beside;
-
 mod take;
 
 mod worker;

@@ -15,13 +15,13 @@ use tracing::warn;
 
 use super::SyncError;
 use super::arrivals::Arrival;
-use super::beside::beside;
 use super::budget::{Budget, Progress};
 use super::deletions::{Fate, Gone};
 use super::flow::Syncing;
 use super::naming::{Named, named};
 use super::report::SyncReport;
 use super::root::{Here, RootSync};
+use crate::beside::beside;
 use crate::error_chain::error_chain;
 use crate::ledger::hints::{HintTaker, TakeError};
 use crate::ledger::record::{Hint, HintKind, Taken};

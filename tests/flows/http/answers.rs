@@ -225,7 +225,7 @@ fn a_ledger_of_an_older_release_is_migrated_by_the_daemon() {
     let ledger = runsync::assembly::ledger_file(&site.site());
     let database = rusqlite::Connection::open(&ledger).unwrap();
     // As it was before anything was said of Rucio, or of scans.
-    let since = "publication hint hint_count poison sync_pass sync_run sync_name rule_ending scan scan_finding job repair drift_count";
+    let since = "publication hint hint_count poison sync_pass sync_run sync_name rule_ending scan scan_finding job repair drift_count declaration";
     for table in since.split(' ') {
         database
             .execute_batch(&format!("DROP TABLE {table}"))

@@ -70,6 +70,7 @@ const ALL: &[Section] = &[
     ("away", careful::away),
     ("all gone", careful::all_gone),
     ("rucio away", careful::rucio_away),
+    ("closed", careful::closed),
     ("came back", careful::came_back),
     ("view identity", view::identity),
     ("view hash", view::hash),

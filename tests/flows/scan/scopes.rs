@@ -143,7 +143,8 @@ fn the_pass_over_all_of_a_root_stays_where_it_is() {
     );
     scan(&open, &of_runs(&[RUN]));
     let row = open.ledger().scan(&begun.root, "").unwrap().unwrap();
-    assert_eq!((row.number, row.position), (begun.pass, begun.position));
+    let told = row.position.map(|at| at.trim_end_matches('\0').to_owned());
+    assert_eq!((row.number, told), (begun.pass, begun.position));
 }
 
 #[test]

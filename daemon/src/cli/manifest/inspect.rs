@@ -263,7 +263,11 @@ fn compare(checked: &Checked, flow: &Flow, context: &Context) -> Result<Vec<Diff
         }
         bar.inc(1);
         if batch.len() == BATCH {
-            found.extend(differences(&batch, flow)?);
+            found.extend(differences(
+                &batch,
+                flow,
+                &mut || ControlFlow::Continue(()),
+            )?);
             batch.clear();
         }
         batch.push(WaitingArtifact {
@@ -272,7 +276,11 @@ fn compare(checked: &Checked, flow: &Flow, context: &Context) -> Result<Vec<Diff
             checksums: row.checksums,
         });
     }
-    found.extend(differences(&batch, flow)?);
+    found.extend(differences(
+        &batch,
+        flow,
+        &mut || ControlFlow::Continue(()),
+    )?);
     bar.finish_and_clear();
     Ok(found)
 }

@@ -154,12 +154,18 @@ impl Report {
             ),
             (None, _) => String::new(),
         };
+        let unseen = match scan.unseen {
+            0 => String::new(),
+            unseen => format!(
+                "; {unseen} records or files of it could not be looked at: see `runsync findings report`"
+            ),
+        };
         let behind = if scan.behind {
             "; behind its `scan_period`: give its job more time, or the root more"
         } else {
             ""
         };
-        format!("{seen}{under_way}{behind}")
+        format!("{seen}{under_way}{unseen}{behind}")
     }
 
     fn job(&self, job: &JobStatus) -> String {

@@ -6,10 +6,13 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 use runsync_manifest::checksum::{self, Checksums, Wanted};
 use runsync_manifest::name::{ArtifactPath, RunKey};
@@ -26,6 +29,8 @@ use crate::registry::record::WaitingArtifact;
 
 /// Artifacts that one thread compares before it takes others.
 const COMPARED_TOGETHER: usize = 64;
+/// How often a caller that waits is asked.
+const ASK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// An artifact and the state of the file at its path.
 pub(super) type There = (WaitingArtifact, FileIdentity);
@@ -167,6 +172,9 @@ impl<'a> Reader<'a> {
     ) -> Result<(), DatastoreError> {
         let paths: Vec<&ArtifactPath> = artifacts.iter().map(|artifact| &artifact.path).collect();
         for (artifact, look) in artifacts.iter().zip(self.datastore.look(&paths)?) {
+            if self.brake.is_pulled() {
+                break;
+            }
             let (is_certain, detail) = match look {
                 Look::File(identity) => match self.opinion(artifact, identity) {
                     Ok((_, None)) => (true, None),
@@ -277,14 +285,15 @@ pub struct Difference {
 }
 
 /// Compares artifacts (sorted by path) with what lies in the flow's root, checksums and all, with
-/// as many threads as the root is confirmed with. Nothing is recorded.
+/// as many threads as the root is confirmed with. Nothing is recorded. `go_on` is asked meanwhile.
 ///
 /// # Errors
 ///
-/// Where the root as a whole does not answer.
+/// Where the root as a whole does not answer; [`IngestError::Interrupted`] where `go_on` broke off.
 pub fn differences(
     artifacts: &[WaitingArtifact],
     flow: &Flow,
+    go_on: &mut dyn FnMut() -> ControlFlow<()>,
 ) -> Result<Vec<Difference>, IngestError> {
     let datastore = &**flow.datastore();
     let (throttle, brake) = (Throttle::new(flow.root()), Brake::default());
@@ -299,14 +308,33 @@ pub fn differences(
         Ok::<_, IngestError>(found)
     };
     let mut found = thread::scope(|scope| {
-        let others = 1..flow.root().confirm_threads.min(chunks.len());
-        let others: Vec<_> = others.map(|_| scope.spawn(compare)).collect();
-        let mut found = compare()?;
-        for other in others {
-            found.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic))?);
+        let (tell, told) = sync_channel::<()>(0);
+        let readers = 0..flow.root().confirm_threads.min(chunks.len());
+        let readers: Vec<_> = readers
+            .map(|_| {
+                let tell = tell.clone();
+                scope.spawn(|| {
+                    // Dropped with the reader, however that ends.
+                    let _tell = tell;
+                    compare()
+                })
+            })
+            .collect();
+        drop(tell);
+        while told.recv_timeout(ASK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+            if go_on().is_break() {
+                brake.pull();
+            }
+        }
+        let mut found = Vec::new();
+        for reader in readers {
+            found.extend(reader.join().unwrap_or_else(|panic| resume_unwind(panic))?);
         }
         Ok::<_, IngestError>(found)
     })?;
+    if brake.is_pulled() {
+        return Err(IngestError::Interrupted);
+    }
     found.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
 }

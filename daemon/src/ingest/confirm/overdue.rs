@@ -95,7 +95,9 @@ fn judge(
     Ok(Some(Finding {
         kind: OVERDUE.to_owned(),
         subject: subject(flow.root(), &waiting.run),
-        detail: format!("waits for {artifacts} artifacts since {since}"),
+        detail: format!(
+            "waits for {artifacts} artifacts, and its newest manifest was registered at {since:.0}"
+        ),
         first_seen: now,
         last_seen: now,
         times: 1,

@@ -9,7 +9,9 @@ use uuid::Uuid;
 use super::rows::{self, Failure};
 use super::scans::{identity_of, json};
 use crate::clock::later;
-use crate::ledger::repairs::{NewRepair, RepairEnd, RepairRow, Repaired, Watch, WhichRepairs};
+use crate::ledger::repairs::{
+    NewDeclaration, NewRepair, RepairEnd, RepairRow, Repaired, Watch, WhichRepairs,
+};
 
 /// Clocks of one site differ by less.
 const SKEW: Duration = Duration::from_secs(60 * 60);
@@ -184,15 +186,33 @@ fn repair(row: &Row<'_>) -> Result<RepairRow, Failure> {
     })
 }
 
-/// By the index alone.
+pub(super) fn declare(connection: &Connection, told: &NewDeclaration) -> Result<(), Failure> {
+    connection
+        .prepare_cached(
+            "INSERT INTO declaration (repair, root, replicas, approved, declared_at)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            told.repair.as_bytes(),
+            told.root.as_str(),
+            told.replicas.cast_signed(),
+            told.approved,
+            rows::time_column(told.at),
+        ])?;
+    Ok(())
+}
+
+/// By indexes alone.
 pub(super) fn unasked_since(
     connection: &Connection,
     since: Timestamp,
 ) -> Result<Repaired, Failure> {
     let repaired = connection
         .prepare_cached(
-            "SELECT count(*), coalesce(sum(size), 0), count(declared) FROM repair
-             WHERE approved = 0 AND begun_at >= ?1",
+            "SELECT count(*), coalesce(sum(size), 0),
+                 (SELECT coalesce(sum(replicas), 0) FROM declaration
+                     WHERE approved = 0 AND declared_at >= ?1)
+             FROM repair WHERE approved = 0 AND begun_at >= ?1",
         )?
         .query_row([rows::time_column(since)], |row| {
             Ok(Repaired {

@@ -30,7 +30,9 @@ use crate::ledger::record::{
     NewRequest, Poison, Publication, PublicationState, REQUESTS_KEPT, RequestRow, RuleEnding,
     SyncMarks, SyncPass,
 };
-use crate::ledger::repairs::{NewRepair, RepairEnd, RepairRow, Repaired, Watch, WhichRepairs};
+use crate::ledger::repairs::{
+    NewDeclaration, NewRepair, RepairEnd, RepairRow, Repaired, Watch, WhichRepairs,
+};
 use crate::ledger::scans::{Drift, DriftFilter, DriftFinding, DriftKind, Ignored, ScanRow, Span};
 use crate::ledger::{Ledger, LedgerError};
 use crate::sqlite::Database;
@@ -887,6 +889,12 @@ impl Ledger for SqliteLedger {
     ) -> Result<Vec<RepairRow>, LedgerError> {
         self.read("list repairs", |connection| {
             repairs::before(connection, which, before, limit)
+        })
+    }
+
+    fn note_declaration(&self, told: &NewDeclaration) -> Result<(), LedgerError> {
+        self.write("note what Rucio is told", |connection| {
+            repairs::declare(connection, told)
         })
     }
 

@@ -3,6 +3,8 @@
 //! examined → declared → noted → records → files → synced → done
 
 use std::ops::ControlFlow;
+use std::panic::resume_unwind;
+use std::sync::Arc;
 
 use runsync_config::root::{ConfirmLevel, Deleter};
 use runsync_manifest::name::ArtifactPath;
@@ -10,13 +12,15 @@ use uuid::Uuid;
 
 use super::RepairError;
 use super::changed::unchanged;
-use super::declare::{Declared, Told, declare};
-use super::examine::{Depth, artifact, examine};
+use super::declare::{Declared, Declaring, Told};
+use super::examine::{Depth, artifact, examine, is_read};
 use super::flow::{RepairPhase, RepairProgress};
 use super::plan::{Item, Left};
 use super::report::RootRepaired;
 use super::scene::Scene;
-use crate::datastore::{Aside, Deletion, Look, Moved, ToDelete};
+use super::unmoved;
+use crate::beside::beside;
+use crate::datastore::{Aside, Deletion, Moved, ToDelete};
 use crate::ledger::repairs::{NewRepair, RepairAct, RepairEnd};
 use crate::ledger::scans::Span;
 use crate::publish::Publishing;
@@ -24,6 +28,10 @@ use crate::recovery::untouchable::{Beside, Untouchable};
 
 /// Artifacts that are repaired before anybody asks whether this process still may.
 pub(super) const TOGETHER: usize = 100;
+/// Bytes of these, but for one that has more itself: what is read while nobody else may register.
+const BYTES_TOGETHER: u64 = 10_000_000_000;
+/// Why an artifact is left that others have spoken for.
+pub(super) const SPOKEN_FOR: &str = "an open journal or a manifest that is not registered names it";
 
 /// Whose repair it is.
 #[derive(Debug, Clone, Copy)]
@@ -53,13 +61,13 @@ impl Acting<'_> {
         report: &mut RootRepaired,
         progress: &mut RepairProgress<'_>,
     ) -> Result<(), RepairError> {
-        for chunk in items.chunks(TOGETHER) {
-            self.chunk(chunk.to_vec(), report, progress)?;
+        for some in together(items) {
+            self.some(some.to_vec(), report, progress)?;
         }
         Ok(())
     }
 
-    fn chunk(
+    fn some(
         &self,
         items: Vec<Item>,
         report: &mut RootRepaired,
@@ -69,18 +77,15 @@ impl Acting<'_> {
         // Nobody registers, and nobody journals, from the last look on.
         let turn = &scene.flow.site().registration;
         let _turn = turn.acquire(&mut || progress(RepairPhase::Waiting))?;
-        self.check()?;
+        let items = self.standing(items, report, progress)?;
         let mut left = Vec::new();
-        let items = self.touchable(items, &mut left)?;
-        let (items, more) = examine(scene, items, Depth::Act)?;
-        left.extend(more);
-        let (items, declared) = declare(scene, self.publishing, items, &mut left)?;
+        let (items, declared) = self.declare(items, &mut left, progress)?;
         // Said is said, whatever comes of it here.
         report.tell(declared.values());
         let items = self.to_be_replaced(items, &declared, &mut left);
         go_on(progress(RepairPhase::Declared))?;
         // Asking Rucio takes its time.
-        let (items, more) = examine(scene, items, Depth::Plan)?;
+        let (items, more) = examine(scene, items, Depth::Plan, progress)?;
         left.extend(more);
         for left in left {
             report.leave(left);
@@ -110,6 +115,47 @@ impl Acting<'_> {
             }
         }
         go_on(progress(RepairPhase::Done(report.repaired())))
+    }
+
+    /// Those that are still as the plan says; files are read where it depends on them. The others are left.
+    pub(super) fn standing(
+        &self,
+        items: Vec<Item>,
+        report: &mut RootRepaired,
+        progress: &mut RepairProgress<'_>,
+    ) -> Result<Vec<Item>, RepairError> {
+        self.check()?;
+        let mut left = Vec::new();
+        let items = self.touchable(items, &mut left)?;
+        let (items, more) = examine(self.scene, items, Depth::Act, progress)?;
+        for left in left.into_iter().chain(more) {
+            report.leave(left);
+        }
+        Ok(items)
+    }
+
+    /// Tells Rucio, where it has to be told; `progress` is asked meanwhile.
+    fn declare(
+        &self,
+        items: Vec<Item>,
+        left: &mut Vec<Left>,
+        progress: &mut RepairProgress<'_>,
+    ) -> Result<(Vec<Item>, Declared), RepairError> {
+        let declared = beside(&mut || progress(RepairPhase::Working), |ending| {
+            let heard = ending.clone();
+            let waiting = Arc::new(move || heard.go_on());
+            let rucio = self.publishing.rucio().map(|rucio| rucio.waiting(waiting));
+            let declaring = Declaring {
+                scene: self.scene,
+                publishing: self.publishing,
+                order: self.order,
+                ending,
+            };
+            let declared = declaring.declare(&rucio, items, left)?;
+            go_on(ending.go_on())?;
+            Ok(declared)
+        });
+        declared.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// Leaves what would have its record again at once, or wait in vain.
@@ -160,25 +206,13 @@ impl Acting<'_> {
         self.take_back(moved)
     }
 
-    /// Gives those their records again whose very files could not be moved: all is as it was found, and found again.
+    /// Gives those their records again whose very files could not be moved.
     fn record_unmoved(&self, noted: &[Noted], ends: &[RepairEnd]) -> Result<(), RepairError> {
         let left = noted.iter().zip(ends).filter(|((item, aside, _), end)| {
             item.act == RepairAct::Unstore && aside.is_some() && !end.done
         });
-        let left: Vec<&Item> = left.map(|((item, ..), _)| item).collect();
-        let paths: Vec<&ArtifactPath> = left.iter().map(|item| &item.path).collect();
-        let looks = (self.scene.datastore().look(&paths)).map_err(|e| self.scene.failed(e))?;
-        for (item, look) in left.into_iter().zip(looks) {
-            let is_it = item.identity.is_some_and(|found| look == Look::File(found));
-            let (true, Some(artifact), Some(said)) = (is_it, artifact(item), &item.said) else {
-                continue;
-            };
-            for run in &said.runs {
-                let artifacts = std::slice::from_ref(&artifact);
-                (self.scene.registry()).confirm(run, self.scene.root(), artifacts)?;
-            }
-        }
-        Ok(())
+        let unmoved = left.filter_map(|((item, ..), _)| Some((&item.path, item.identity?)));
+        unmoved::record(self.scene, &unmoved.collect::<Vec<_>>())
     }
 
     /// Takes records back. What is brought again is waited for; what is not is not here.
@@ -224,7 +258,7 @@ impl Acting<'_> {
         let mut stand = Vec::with_capacity(items.len());
         for item in items {
             let why = if beside.holds(item.path.as_str())? {
-                Some("an open journal or a manifest that is not registered names it".to_owned())
+                Some(SPOKEN_FOR.to_owned())
             } else {
                 doubt.clone()
             };
@@ -350,6 +384,22 @@ impl Acting<'_> {
         }
         Ok(None)
     }
+}
+
+/// Items that are repaired together: neither too many nor, but for one, too large.
+pub(super) fn together(items: &[Item]) -> impl Iterator<Item = &[Item]> {
+    let mut rest = items;
+    std::iter::from_fn(move || {
+        let mut bytes = 0_u64;
+        let fits = |item: &&Item| {
+            bytes = bytes.saturating_add(item.size.filter(|_| is_read(item)).unwrap_or(0));
+            bytes <= BYTES_TOGETHER
+        };
+        let count = rest.iter().take(TOGETHER).take_while(fits).count();
+        let (some, others) = rest.split_at(count.max(1).min(rest.len()));
+        rest = others;
+        (!some.is_empty()).then_some(some)
+    })
 }
 
 pub(super) fn go_on(flow: ControlFlow<()>) -> Result<(), RepairError> {

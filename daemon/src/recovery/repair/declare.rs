@@ -11,12 +11,14 @@ use runsync_config::rucio::Declare;
 use runsync_manifest::name::{ArtifactPath, RseName, RunKey};
 
 use super::RepairError;
+use super::act::Order;
 use super::plan::{Item, Left};
 use super::scene::Scene;
+use crate::beside::Ending;
 use crate::error_chain::error_chain;
 use crate::ingest::differences;
-use crate::ledger::repairs::RepairAct;
-use crate::publish::{Declaration, PublishError, Publishing, ReplicaHere, Unavailable};
+use crate::ledger::repairs::{NewDeclaration, RepairAct};
+use crate::publish::{Declaration, PublishError, Publishing, ReplicaHere};
 use crate::registry::record::WaitingArtifact;
 use crate::rucio::replicas::AVAILABLE;
 use crate::rucio::{Did, Rucio};
@@ -28,7 +30,11 @@ const REASON: &str = "runsync: it is not what its manifest says";
 const NEVER: &str = "its replica is not declared (`[repair] declare = \"never\"`), so that Rucio would not bring it again";
 
 /// Why an artifact is left whose replica would have to be declared bad.
-const ONLY_BAD: &str = "its replica may not be declared bad, and suspicious it would still be available: its record would come back, or its file stay";
+const ONLY_BAD: &str = "its replica is not declared bad (`[repair] declare`, or the account may not), and suspicious it would still be available: its record would come back, or its file stay";
+
+/// Why an artifact is left that nobody else has.
+const LAST: &str =
+    "Rucio has no other replica that is available: declared bad, it would be given up";
 
 /// What Rucio was told of replicas, by artifact.
 pub(super) type Declared = BTreeMap<ArtifactPath, Told>;
@@ -40,7 +46,7 @@ pub(super) enum Told {
     Bad,
     /// It is bad, and was told so before, by whomever: nothing is told again.
     BadBefore,
-    /// It is suspicious, for this account may not say more: Rucio counts it, and copies nothing.
+    /// It is suspicious, for policy says no more, or the account may not: Rucio counts it, and copies nothing.
     Suspicious,
 }
 
@@ -53,138 +59,230 @@ impl fmt::Display for Told {
     }
 }
 
-/// Declares what of some items Rucio takes for available here. Returns those that may be repaired, and adds the
-/// others to what is left.
-pub(super) fn declare(
-    scene: &Scene<'_>,
-    publishing: &Publishing,
-    items: Vec<Item>,
-    left: &mut Vec<Left>,
-) -> Result<(Vec<Item>, Declared), RepairError> {
-    if scene.flow.root().rse.is_none() {
-        return Ok((items, Declared::default()));
-    }
-    let mut runs: BTreeMap<RunKey, Vec<&Item>> = BTreeMap::new();
-    for item in items.iter().filter(|item| item.act.takes_records_back()) {
-        let named = item.said.iter().flat_map(|said| &said.runs);
-        named.for_each(|run| runs.entry(run.clone()).or_default().push(item));
-    }
-    let (mut declared, mut failed, mut gone) = (Declared::new(), BTreeMap::new(), BTreeSet::new());
-    for (run, items) in runs {
-        let answers = match publishing.rucio() {
-            Ok(rucio) => declare_of(scene, (publishing, rucio), (&run, &items)),
-            Err(error) => Err(error.into()),
-        };
-        match answers {
-            Ok(answers) => {
-                gone.extend(answers.gone);
-                for (path, answer) in answers.told {
-                    match answer {
-                        Ok(told) => drop(declared.insert(path, told)),
-                        Err(why) => drop(failed.insert(path, why)),
-                    }
-                }
-            }
-            Err(Undeclared::Rucio(error)) => {
-                let why = format!("its replica cannot be declared: {}", error_chain(&error));
-                failed.extend(
-                    items
-                        .into_iter()
-                        .map(|item| (item.path.clone(), why.clone())),
-                );
-            }
-            Err(Undeclared::Here(error)) => return Err(error),
-        }
-    }
-    let mut stand = Vec::with_capacity(items.len());
-    for mut item in items {
-        item.is_brought = declared.contains_key(&item.path) || !gone.contains(&item.path);
-        match failed.remove(&item.path) {
-            Some(why) => left.push(Left {
-                path: item.path,
-                kind: item.kind,
-                why,
-            }),
-            None => stand.push(item),
-        }
-    }
-    Ok((stand, declared))
+/// Tells Rucio, in one root.
+pub(super) struct Declaring<'a> {
+    pub(super) scene: &'a Scene<'a>,
+    pub(super) publishing: &'a Publishing,
+    pub(super) order: Order<'a>,
+    /// Whether it is to be broken off.
+    pub(super) ending: &'a Ending,
 }
 
-/// What came of asking Rucio about artifacts of a run.
+impl Declaring<'_> {
+    /// Declares what of some items Rucio takes for available here. Returns those that may be repaired, and adds the
+    /// others to what is left.
+    pub(super) fn declare(
+        &self,
+        rucio: &Result<Rucio, PublishError>,
+        items: Vec<Item>,
+        left: &mut Vec<Left>,
+    ) -> Result<(Vec<Item>, Declared), RepairError> {
+        if self.scene.flow.root().rse.is_none() {
+            return Ok((items, Declared::default()));
+        }
+        let mut runs: BTreeMap<RunKey, Vec<&Item>> = BTreeMap::new();
+        for item in items.iter().filter(|item| item.act.takes_records_back()) {
+            let named = item.said.iter().flat_map(|said| &said.runs);
+            named.for_each(|run| runs.entry(run.clone()).or_default().push(item));
+        }
+        let mut all = Answers::default();
+        let mut failed = BTreeMap::new();
+        for (run, items) in runs {
+            let answers = match rucio {
+                Ok(rucio) => self.declare_of(rucio, &run, &items),
+                Err(error) => Err(Undeclared::Rucio(error_chain(error))),
+            };
+            match answers {
+                Ok(answers) => all.add(answers),
+                Err(Undeclared::Rucio(error)) => {
+                    let why = format!("its replica cannot be declared: {error}");
+                    let items = items.into_iter();
+                    failed.extend(items.map(|item| (item.path.clone(), why.clone())));
+                }
+                Err(Undeclared::Here(error)) => return Err(error),
+            }
+        }
+        let mut declared = Declared::new();
+        for (path, answer) in all.told {
+            match answer {
+                Ok(told) => drop(declared.insert(path, told)),
+                Err(why) => drop(failed.insert(path, why)),
+            }
+        }
+        let mut stand = Vec::with_capacity(items.len());
+        for mut item in items {
+            // A replica that one run's file has lost may be there as another's.
+            item.is_brought = declared.contains_key(&item.path)
+                || !all.gone.contains(&item.path)
+                || all.here.contains(&item.path);
+            match failed.remove(&item.path) {
+                Some(why) => left.push(Left {
+                    path: item.path,
+                    kind: item.kind,
+                    why,
+                }),
+                None => stand.push(item),
+            }
+        }
+        Ok((stand, declared))
+    }
+
+    fn declare_of(
+        &self,
+        rucio: &Rucio,
+        run: &RunKey,
+        items: &[&Item],
+    ) -> Result<Answers, Undeclared> {
+        let (scene, publishing) = (self.scene, self.publishing);
+        let (here, mut answers) = self.ask(rucio, run, items)?;
+        let replicas = self.damaged(here, items)?;
+        let (replicas, last) = with_others(scene, rucio, replicas)?;
+        answers.leave(last, LAST);
+        if replicas.is_empty() {
+            return Ok(answers);
+        }
+        if scene.policy.declare == Declare::Never {
+            answers.leave(replicas, NEVER);
+            return Ok(answers);
+        }
+        let may = scene.policy.declare == Declare::Bad
+            && publishing.may_declare_bad(rucio, scene.root(), run)?;
+        let (told, how) = if may {
+            (Told::Bad, Declaration::Bad)
+        } else {
+            (Told::Suspicious, Declaration::Suspicious)
+        };
+        let (replicas, idle): (Vec<_>, Vec<_>) = replicas
+            .into_iter()
+            .partition(|one| told == Told::Bad || !needs_bad(scene, items, &one.path));
+        answers.leave(idle, ONLY_BAD);
+        if replicas.is_empty() {
+            return Ok(answers);
+        }
+        self.note(&replicas)?;
+        let taken = publishing.declare(rucio, (scene.root(), run), &replicas, (how, REASON))?;
+        let taken = replicas.into_iter().zip(taken);
+        answers.told.extend(taken.map(|(replica, refused)| {
+            let answer = refused.map_or(Ok(told), |why| Err(not_taken(told, &why)));
+            (replica.path, answer)
+        }));
+        Ok(answers)
+    }
+
+    /// What Rucio has here of artifacts of a run: the replicas that it takes for available, and what it says of the
+    /// others.
+    fn ask(
+        &self,
+        rucio: &Rucio,
+        run: &RunKey,
+        items: &[&Item],
+    ) -> Result<(Vec<ReplicaHere>, Answers), Undeclared> {
+        let (publishing, root) = (self.publishing, self.scene.root());
+        let paths: Vec<ArtifactPath> = items.iter().map(|item| item.path.clone()).collect();
+        let available = publishing.replicas_here(rucio, root, run, &paths)?;
+        let here: BTreeSet<ArtifactPath> = available.iter().map(|one| one.path.clone()).collect();
+        let others = paths.into_iter().filter(|path| !here.contains(path));
+        let others: Vec<ArtifactPath> = others.collect();
+        let others = publishing.unavailable_here(rucio, root, run, &others)?;
+        let mut answers = Answers {
+            gone: others.gone,
+            here,
+            ..Answers::default()
+        };
+        answers.here.extend(others.bad.iter().cloned());
+        answers.here.extend(others.carried);
+        let bad = others.bad.into_iter();
+        answers
+            .told
+            .extend(bad.map(|path| (path, Ok(Told::BadBefore))));
+        let doubtful = others.others.into_iter();
+        let doubtful = doubtful.map(|(path, state)| (path, Err(not_available(state.as_deref()))));
+        answers.told.extend(doubtful);
+        Ok((available, answers))
+    }
+
+    /// Writes down what Rucio is about to be told.
+    fn note(&self, replicas: &[ReplicaHere]) -> Result<(), RepairError> {
+        let scene = self.scene;
+        scene.ledger().note_declaration(&NewDeclaration {
+            repair: self.order.repair,
+            root: scene.root().clone(),
+            replicas: replicas.len() as u64,
+            approved: self.order.approved,
+            at: scene.now(),
+        })?;
+        Ok(())
+    }
+
+    /// Replicas that are certainly not what they should be where Rucio has them.
+    fn damaged(
+        &self,
+        here: Vec<ReplicaHere>,
+        items: &[&Item],
+    ) -> Result<Vec<ReplicaHere>, RepairError> {
+        let said = |path: &ArtifactPath| {
+            let item = items.iter().find(|item| item.path == *path);
+            item.and_then(|item| item.said.as_ref())
+        };
+        let places = here.iter().filter_map(|one| {
+            let said = said(&one.path)?;
+            Some(WaitingArtifact {
+                path: one.place.clone(),
+                size: said.size,
+                checksums: said.checksums,
+            })
+        });
+        let places: Vec<WaitingArtifact> = places.collect();
+        let found = differences(&places, self.scene.flow, &mut || self.ending.go_on())?;
+        let certain = found.into_iter().filter(|one| one.is_certain);
+        let certain: BTreeSet<ArtifactPath> = certain.map(|one| one.path).collect();
+        let mut here = here;
+        here.retain(|one| certain.contains(&one.place));
+        Ok(here)
+    }
+}
+
+/// What came of asking Rucio about artifacts.
+#[derive(Default)]
 struct Answers {
     /// What it was told of each replica, or why an artifact is left.
     told: Vec<(ArtifactPath, Result<Told, String>)>,
     /// Artifacts that it knows and has no replica of here any more.
     gone: BTreeSet<ArtifactPath>,
+    /// Artifacts that it has here, or is carrying here.
+    here: BTreeSet<ArtifactPath>,
+}
+
+impl Answers {
+    fn add(&mut self, others: Self) {
+        self.told.extend(others.told);
+        self.gone.extend(others.gone);
+        self.here.extend(others.here);
+    }
+
+    fn leave(&mut self, replicas: Vec<ReplicaHere>, why: &str) {
+        let replicas = replicas.into_iter();
+        self.told
+            .extend(replicas.map(|one| (one.path, Err(why.to_owned()))));
+    }
 }
 
 /// Why nothing of a run is declared.
 enum Undeclared {
-    Rucio(PublishError),
+    Rucio(String),
     Here(RepairError),
 }
 
 impl From<PublishError> for Undeclared {
     fn from(error: PublishError) -> Self {
-        Self::Rucio(error)
+        Self::Rucio(error_chain(&error))
     }
 }
 
-fn declare_of(
-    scene: &Scene<'_>,
-    (publishing, rucio): (&Publishing, &Rucio),
-    (run, items): (&RunKey, &[&Item]),
-) -> Result<Answers, Undeclared> {
-    let paths: Vec<ArtifactPath> = items.iter().map(|item| item.path.clone()).collect();
-    let here = publishing.replicas_here(rucio, scene.root(), run, &paths)?;
-    let is_here = |path: &ArtifactPath| here.iter().any(|one| one.path == *path);
-    let others: Vec<ArtifactPath> = paths.into_iter().filter(|path| !is_here(path)).collect();
-    let Unavailable { gone, bad } =
-        publishing.unavailable_here(rucio, scene.root(), run, &others)?;
-    let replicas = damaged(scene, here, items).map_err(Undeclared::Here)?;
-    let (replicas, mut answers) = with_others(scene, rucio, replicas)?;
-    answers.gone = gone;
-    let before = bad.into_iter().map(|path| (path, Ok(Told::BadBefore)));
-    answers.told.extend(before);
-    if replicas.is_empty() {
-        return Ok(answers);
+impl From<RepairError> for Undeclared {
+    fn from(error: RepairError) -> Self {
+        Self::Here(error)
     }
-    if scene.policy.declare == Declare::Never {
-        let never = replicas
-            .into_iter()
-            .map(|one| (one.path, Err(NEVER.to_owned())));
-        answers.told.extend(never);
-        return Ok(answers);
-    }
-    let told = if scene.policy.declare == Declare::Bad
-        && publishing.may_declare_bad(rucio, scene.root(), run)?
-    {
-        Told::Bad
-    } else {
-        Told::Suspicious
-    };
-    let (replicas, idle): (Vec<_>, Vec<_>) = replicas
-        .into_iter()
-        .partition(|one| told == Told::Bad || !needs_bad(scene, items, &one.path));
-    let idle = idle
-        .into_iter()
-        .map(|one| (one.path, Err(ONLY_BAD.to_owned())));
-    answers.told.extend(idle);
-    if replicas.is_empty() {
-        return Ok(answers);
-    }
-    let how = match told {
-        Told::Bad | Told::BadBefore => Declaration::Bad,
-        Told::Suspicious => Declaration::Suspicious,
-    };
-    let taken = publishing.declare(rucio, (scene.root(), run), &replicas, (how, REASON))?;
-    let taken = replicas.into_iter().zip(taken);
-    answers.told.extend(taken.map(|(replica, refused)| {
-        let answer = refused.map_or(Ok(told), |why| Err(not_taken(told, &why)));
-        (replica.path, answer)
-    }));
-    Ok(answers)
 }
 
 /// Whether nothing is won by calling a replica suspicious, which Rucio goes on to call available: its word is the
@@ -197,20 +295,19 @@ fn needs_bad(scene: &Scene<'_>, items: &[&Item], path: &ArtifactPath) -> bool {
     root.confirm == ConfirmLevel::Trust || items.iter().any(is_replaced)
 }
 
-/// The replicas that Rucio has available elsewhere too, and why the others are left: a file whose last replica is
-/// called bad is given up.
+/// The replicas that Rucio has available elsewhere too, and the others: a file whose last replica is called bad is
+/// given up.
 fn with_others(
     scene: &Scene<'_>,
     rucio: &Rucio,
     replicas: Vec<ReplicaHere>,
-) -> Result<(Vec<ReplicaHere>, Answers), Undeclared> {
+) -> Result<(Vec<ReplicaHere>, Vec<ReplicaHere>), PublishError> {
     let here = scene.flow.root().rse.as_ref().map(RseName::as_str);
     let mut elsewhere = BTreeSet::new();
     for some in replicas.chunks(rucio.config().bulk) {
         let dids: Vec<&Did> = some.iter().map(|one| &one.suspect.did).collect();
-        let listed = rucio.replicas(&dids, None).map_err(PublishError::from)?;
-        for replica in listed {
-            let replica = replica.map_err(PublishError::from)?;
+        for replica in rucio.replicas(&dids, None)? {
+            let replica = replica?;
             let mut states = replica.states.iter();
             if states.any(|(rse, state)| Some(rse.as_str()) != here && state == AVAILABLE) {
                 elsewhere.insert(Did::new(&replica.scope, replica.name));
@@ -218,17 +315,16 @@ fn with_others(
         }
     }
     let has_other = |one: &ReplicaHere| elsewhere.contains(&one.suspect.did);
-    let (replicas, last): (Vec<_>, Vec<_>) = replicas.into_iter().partition(has_other);
-    let left = last.into_iter().map(|one| {
-        let why =
-            "Rucio has no other replica that is available: declared bad, it would be given up";
-        (one.path, Err(why.to_owned()))
-    });
-    let answers = Answers {
-        told: left.collect(),
-        gone: BTreeSet::new(),
-    };
-    Ok((replicas, answers))
+    Ok(replicas.into_iter().partition(has_other))
+}
+
+/// Why an artifact is left whose replica Rucio has here, and not as available: told nothing, Rucio would go on with
+/// it as it does, and forgotten it would be waited for in vain.
+fn not_available(state: Option<&str>) -> String {
+    match state {
+        Some(state) => format!("Rucio has its replica here as {state}: it is not declared"),
+        None => "Rucio has its replica here and does not list it, as where the RSE is closed for reading: it is not declared".to_owned(),
+    }
 }
 
 /// Why an artifact is left of which Rucio has not heard: forgotten all the same it would be waited for in vain,
@@ -237,35 +333,8 @@ fn not_taken(told: Told, why: &str) -> String {
     let next = match told {
         Told::Bad | Told::BadBefore => "",
         Told::Suspicious => {
-            "; the account may not declare replicas bad, which Rucio takes by their names"
+            "; replicas that are declared bad it takes by their names (`[repair] declare`, and what the account may)"
         }
     };
     format!("Rucio does not take that its replica is {told}: {why}{next}")
-}
-
-/// Replicas that are certainly not what they should be where Rucio has them.
-fn damaged(
-    scene: &Scene<'_>,
-    here: Vec<ReplicaHere>,
-    items: &[&Item],
-) -> Result<Vec<ReplicaHere>, RepairError> {
-    let said = |path: &ArtifactPath| {
-        let item = items.iter().find(|item| item.path == *path);
-        item.and_then(|item| item.said.as_ref())
-    };
-    let places = here.iter().filter_map(|one| {
-        let said = said(&one.path)?;
-        Some(WaitingArtifact {
-            path: one.place.clone(),
-            size: said.size,
-            checksums: said.checksums,
-        })
-    });
-    let found = differences(&places.collect::<Vec<_>>(), scene.flow)?.into_iter();
-    let certain = found.filter(|one| one.is_certain).map(|one| one.path);
-    let certain: BTreeSet<ArtifactPath> = certain.collect();
-    Ok(here
-        .into_iter()
-        .filter(|one| certain.contains(&one.place))
-        .collect())
 }

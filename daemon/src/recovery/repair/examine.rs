@@ -7,6 +7,7 @@ use runsync_config::root::PathMapping;
 use runsync_manifest::name::ArtifactPath;
 
 use super::RepairError;
+use super::flow::{RepairPhase, RepairProgress};
 use super::plan::{Item, Left, Said};
 use super::scene::Scene;
 use crate::datastore::Look;
@@ -51,6 +52,7 @@ pub(super) fn examine(
     scene: &Scene<'_>,
     items: Vec<Item>,
     depth: Depth,
+    progress: &mut RepairProgress<'_>,
 ) -> Result<(Vec<Item>, Vec<Left>), RepairError> {
     let paths: Vec<&ArtifactPath> = items.iter().map(|item| &item.path).collect();
     let claims = scene.registry().claims_at(scene.root(), &paths)?;
@@ -67,7 +69,7 @@ pub(super) fn examine(
         }
     }
     if depth == Depth::Act {
-        stand = read(scene, stand, &mut left)?;
+        stand = read(scene, stand, &mut left, progress)?;
     }
     Ok((stand, left))
 }
@@ -222,21 +224,26 @@ fn is_old(scene: &Scene<'_>, item: &Item) -> Result<(), String> {
     ))
 }
 
+/// Whether what is done about an item depends on what its file holds.
+pub(super) fn is_read(item: &Item) -> bool {
+    match item.act {
+        RepairAct::Register | RepairAct::Unstore | RepairAct::AddReplica => true,
+        RepairAct::Forget | RepairAct::Quarantine | RepairAct::Delete => false,
+    }
+}
+
 /// Reads those whose act depends on what they hold.
 fn read(
     scene: &Scene<'_>,
     items: Vec<Item>,
     left: &mut Vec<Left>,
+    progress: &mut RepairProgress<'_>,
 ) -> Result<Vec<Item>, RepairError> {
-    let is_read = |item: &Item| {
-        matches!(
-            item.act,
-            RepairAct::Register | RepairAct::Unstore | RepairAct::AddReplica
-        )
-    };
     let to_read = items.iter().filter(|item| is_read(item));
     let artifacts: Vec<WaitingArtifact> = to_read.filter_map(artifact).collect();
-    let found = differences(&artifacts, scene.flow)?;
+    let found = differences(&artifacts, scene.flow, &mut || {
+        progress(RepairPhase::Working)
+    })?;
     let mut stand = Vec::with_capacity(items.len());
     for item in items {
         let difference = found.iter().find(|one| one.path == item.path);

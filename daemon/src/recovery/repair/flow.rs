@@ -38,6 +38,8 @@ pub enum RepairPhase {
     Planning(u64),
     /// Another process registers; it is waited for.
     Waiting,
+    /// Files are read, or Rucio is asked, which takes its time.
+    Working,
     /// What an earlier repair had begun is settled.
     Resumed,
     /// Rucio was told, where it has to be.
@@ -159,11 +161,33 @@ impl Repairing {
             account,
             approved,
         };
-        let is_too_large = !plan.above.is_empty() && !approved;
+        let report = RepairReport {
+            repair,
+            plan: plan.id.clone(),
+            roots: self.run_roots(plan, order, progress)?,
+        };
+        let is_stopped = report.roots.iter().any(|root| root.stopped.is_some());
+        if is_too_large(plan, approved) && !is_stopped {
+            return Err(RepairError::TooLarge {
+                plan: plan.id.clone(),
+                above: plan.above.clone(),
+            });
+        }
+        Ok(report)
+    }
+
+    /// Does what a plan says, root by root; of one that is too large only what was begun before.
+    fn run_roots(
+        &self,
+        plan: &RepairPlan,
+        order: Order<'_>,
+        progress: &mut RepairProgress<'_>,
+    ) -> Result<Vec<RootRepaired>, RepairError> {
         let mut roots = Vec::with_capacity(plan.roots.len());
         for root in &plan.roots {
             let mut report = RootRepaired::of(root);
-            let repaired = if is_too_large {
+            let repaired = if is_too_large(plan, order.approved) {
+                report.refuse_as_too_large(plan);
                 self.settle(root, &mut report, progress)
             } else {
                 self.run_root(root, order, &mut report, progress)
@@ -174,20 +198,10 @@ impl Repairing {
                 Ok(()) => {}
             }
             info!(root = %root.root, repaired = report.repaired(), left = report.left,
-                account, "root repaired");
+                account = order.account, "root repaired");
             roots.push(report);
         }
-        if is_too_large {
-            return Err(RepairError::TooLarge {
-                plan: plan.id.clone(),
-                above: plan.above.clone(),
-            });
-        }
-        Ok(RepairReport {
-            repair,
-            plan: plan.id.clone(),
-            roots,
-        })
+        Ok(roots)
     }
 
     /// Does what policy allows within its limits, and asks nobody: root by root, so that one of which too much is
@@ -218,16 +232,13 @@ impl Repairing {
                 ..RepairOrder::default()
             };
             let plan = self.plan(&order, progress)?;
-            match self.run(&plan, (account, false), progress) {
-                Err(RepairError::TooLarge { .. }) => {
-                    reports.extend(
-                        plan.roots
-                            .iter()
-                            .map(|root| RootRepaired::too_large(root, &plan)),
-                    );
-                }
-                repaired => reports.extend(repaired?.roots),
-            }
+            let order = Order {
+                repair: Uuid::now_v7(),
+                plan: &plan.id,
+                account,
+                approved: false,
+            };
+            reports.extend(self.run_roots(&plan, order, progress)?);
         }
         Ok(reports)
     }
@@ -322,4 +333,9 @@ impl Repairing {
         }
         Err(RepairError::NotAside { path: path.clone() })
     }
+}
+
+/// Whether a plan is larger than may be done without approval.
+fn is_too_large(plan: &RepairPlan, approved: bool) -> bool {
+    !plan.above.is_empty() && !approved
 }

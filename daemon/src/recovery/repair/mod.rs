@@ -43,6 +43,8 @@ mod replicas;
 
 mod changed;
 
+mod unmoved;
+
 mod act;
 
 mod resume;

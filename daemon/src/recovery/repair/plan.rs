@@ -17,7 +17,7 @@ use crate::ledger::scans::DriftKind;
 
 /// Characters of a plan's number.
 const NUMBER_CHARS: usize = 16;
-/// Artifacts that are named of those that are left, in a root.
+/// Artifacts that are named of those that are left, and of those that would be repaired, in a root.
 pub(super) const LEFT_NAMED: usize = 100;
 
 /// How much that is.
@@ -226,7 +226,12 @@ impl RepairPlan {
         self.roots.iter().all(RootPlan::is_empty)
     }
 
-    /// Whether nothing was found that is still so.
+    /// Whether a root may not be repaired at all.
+    pub fn is_refused(&self) -> bool {
+        self.roots.iter().any(|root| root.refused.is_some())
+    }
+
+    /// Whether nothing was found that is still so, and is not to be left out.
     pub fn is_well(&self) -> bool {
         self.roots.iter().all(RootPlan::is_well)
     }

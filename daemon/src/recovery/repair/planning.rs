@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use runsync_config::rucio::Declare;
 
 use super::RepairError;
+use super::act::{SPOKEN_FOR, go_on};
 use super::examine::{Depth, act_of, examine};
 use super::flow::{RepairOrder, RepairPhase, RepairProgress};
 use super::plan::{Item, Left, RootPlan};
@@ -30,14 +31,17 @@ pub(super) fn plan(
     progress: &mut RepairProgress<'_>,
 ) -> Result<RootPlan, RepairError> {
     let mut plan = RootPlan::new(scene.root().clone());
+    // What was begun is settled, whatever more may be done.
+    let begun = (scene.ledger()).repairs(WhichRepairs::Begun(scene.root()), None, ITEMS_MAX)?;
+    plan.unfinished = begun.len() as u64;
     plan.refused = refusal(scene, &mut plan)?;
     if plan.refused.is_some() {
         return Ok(plan);
     }
-    let begun = (scene.ledger()).repairs(WhichRepairs::Begun(scene.root()), None, ITEMS_MAX)?;
-    plan.unfinished = begun.len() as u64;
     let span = Span::below(order.below.as_ref());
-    let untouchable = Untouchable::find(scene.flow, &scene.behind, &span)?;
+    let mut asked = || progress(RepairPhase::Planning(0));
+    let untouchable = Untouchable::find_while(scene.flow, &scene.behind, &span, &mut asked)?;
+    go_on(asked())?;
     if let Some(doubt) = untouchable.doubt() {
         plan.refused = Some(format!("{doubt}; nothing is repaired here until then"));
         return Ok(plan);
@@ -103,7 +107,7 @@ impl Taking<'_> {
             for finding in page {
                 items.extend(self.take(finding, plan)?);
             }
-            let (stand, left) = examine(scene, items, Depth::Plan)?;
+            let (stand, left) = examine(scene, items, Depth::Plan, progress)?;
             for left in left {
                 plan.leave(left);
             }
@@ -112,9 +116,7 @@ impl Taking<'_> {
                 plan.declared += u64::from(is_told && scene.policy.declare != Declare::Never);
                 plan.take(item);
             }
-            if progress(RepairPhase::Planning(self.seen)).is_break() {
-                return Err(RepairError::Interrupted);
-            }
+            go_on(progress(RepairPhase::Planning(self.seen)))?;
             let is_full = plan.items.len() + plan.replicas.len() >= ITEMS_MAX;
             plan.more |= is_full && !is_last;
             if is_last || is_full {
@@ -165,8 +167,7 @@ impl Taking<'_> {
     ) -> Result<Option<String>, RepairError> {
         let path = finding.path.as_str();
         if self.beside.holds(path)? {
-            let why = "an open journal or a manifest that is not registered names it";
-            return Ok(Some(why.to_owned()));
+            return Ok(Some(SPOKEN_FOR.to_owned()));
         }
         if act == RepairAct::AddReplica {
             return Ok(None);

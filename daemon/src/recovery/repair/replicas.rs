@@ -1,25 +1,30 @@
 //! Tells Rucio of files that are recorded here, are there and right, and of which it has no replica here any more.
 //!
-//! Nothing is changed here. Rucio goes on with the replica as its rules say: what no rule keeps it deletes, and tells.
+//! Nothing is changed here. Rucio goes on with the replica as its rules say; one that no rule has ever kept stays.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use runsync_config::repair::SiteOnly;
 use runsync_manifest::name::{ArtifactPath, RunKey};
 
 use super::RepairError;
-use super::act::{Acting, Noted, TOGETHER, go_on};
+use super::act::{Acting, Noted, go_on, together};
 use super::declare::Declared;
-use super::examine::{Depth, artifact, examine};
+use super::examine::artifact;
 use super::flow::{RepairOrder, RepairPhase, RepairProgress};
 use super::plan::{Item, Left, RootPlan};
 use super::report::RootRepaired;
 use super::scene::Scene;
 use super::share;
+use crate::beside::beside;
 use crate::error_chain::error_chain;
 use crate::ledger::repairs::RepairEnd;
 use crate::ledger::scans::{DriftFilter, DriftKind, DriftSide, Span};
+use crate::publish::PublishError;
+use crate::rucio::Rucio;
 
 /// Whether replicas are added in a root at all. Where Rucio has lost more than a share of them it is Rucio's list that
 /// is wrong, and a note says so.
@@ -68,8 +73,8 @@ impl Acting<'_> {
         report: &mut RootRepaired,
         progress: &mut RepairProgress<'_>,
     ) -> Result<(), RepairError> {
-        for chunk in items.chunks(TOGETHER) {
-            self.add_some(chunk.to_vec(), report, progress)?;
+        for some in together(items) {
+            self.add_some(some.to_vec(), report, progress)?;
         }
         Ok(())
     }
@@ -84,21 +89,25 @@ impl Acting<'_> {
         // What is recorded, and right, stays so until Rucio has heard of it.
         let turn = &scene.flow.site().registration;
         let _turn = turn.acquire(&mut || progress(RepairPhase::Waiting))?;
-        self.check()?;
-        let mut left = Vec::new();
-        let items = self.touchable(items, &mut left)?;
-        let (items, more) = examine(scene, items, Depth::Act)?;
-        left.extend(more);
-        for left in left {
-            report.leave(left);
-        }
+        let items = self.standing(items, report, progress)?;
         if items.is_empty() {
             return Ok(());
         }
         let noted = self.note(items, &Declared::default())?;
         go_on(progress(RepairPhase::Noted))?;
         self.check()?;
-        let mut failed = self.tell(&noted);
+        let told = beside(&mut || progress(RepairPhase::Working), |ending| {
+            let heard = ending.clone();
+            let waiting = Arc::new(move || heard.go_on());
+            let rucio = self.publishing.rucio().map(|rucio| rucio.waiting(waiting));
+            let failed = match rucio {
+                Ok(rucio) => self.tell(&rucio, &noted),
+                Err(error) => not_told(noted.iter().map(|(item, ..)| item), &error),
+            };
+            go_on(ending.go_on())?;
+            Ok::<_, RepairError>(failed)
+        });
+        let mut failed = told.unwrap_or_else(|panic| resume_unwind(panic))?;
         self.check()?;
         let mut ends = Vec::with_capacity(noted.len());
         for (item, _, id) in &noted {
@@ -120,7 +129,7 @@ impl Acting<'_> {
 
     /// Tells Rucio, run by run: a file may be known in the scope of any that names it. Returns why it has not taken
     /// artifacts.
-    fn tell(&self, noted: &[Noted]) -> BTreeMap<ArtifactPath, String> {
+    fn tell(&self, rucio: &Rucio, noted: &[Noted]) -> BTreeMap<ArtifactPath, String> {
         let mut items: Vec<&Item> = noted.iter().map(|(item, ..)| item).collect();
         let mut failed = BTreeMap::new();
         for nth in 0.. {
@@ -136,7 +145,7 @@ impl Acting<'_> {
             }
             items = Vec::new();
             for (run, of_run) in runs {
-                failed.extend(self.tell_of(run, &of_run));
+                failed.extend(self.tell_of(rucio, run, &of_run));
                 let is_left = |item: &&Item| failed.contains_key(&item.path);
                 items.extend(of_run.into_iter().filter(is_left));
             }
@@ -144,15 +153,27 @@ impl Acting<'_> {
         failed
     }
 
-    fn tell_of(&self, run: &RunKey, items: &[&Item]) -> Vec<(ArtifactPath, String)> {
+    fn tell_of(
+        &self,
+        rucio: &Rucio,
+        run: &RunKey,
+        items: &[&Item],
+    ) -> BTreeMap<ArtifactPath, String> {
         let artifacts: Vec<_> = items.iter().filter_map(|item| artifact(item)).collect();
-        let added = self.publishing.rucio().and_then(|rucio| {
-            (self.publishing).add_here(rucio, self.scene.root(), run, &artifacts)
-        });
-        added.unwrap_or_else(|error| {
-            let why = format!("Rucio cannot be told of it: {}", error_chain(&error));
-            let left = items.iter().map(|item| (item.path.clone(), why.clone()));
-            left.collect()
-        })
+        let added = (self.publishing).add_here(rucio, self.scene.root(), run, &artifacts);
+        match added {
+            Ok(left) => left.into_iter().collect(),
+            Err(error) => not_told(items.iter().copied(), &error),
+        }
     }
+}
+
+/// Why Rucio was told of none of some items.
+fn not_told<'i>(
+    items: impl Iterator<Item = &'i Item>,
+    error: &PublishError,
+) -> BTreeMap<ArtifactPath, String> {
+    let why = format!("Rucio cannot be told of it: {}", error_chain(error));
+    let left = items.map(|item| (item.path.clone(), why.clone()));
+    left.collect()
 }

@@ -25,8 +25,8 @@ pub struct RootRepaired {
     pub acts: BTreeMap<RepairAct, Extent>,
     /// Replicas that were declared to Rucio, bad or suspicious.
     pub declared: u64,
-    /// Those of them that could only be declared suspicious, for the account may not declare replicas bad. Rucio
-    /// counts these, and copies none anew.
+    /// Those of them that were declared suspicious alone: `[repair] declare` says no more, or the account may not say
+    /// more. Rucio counts these, and copies none anew.
     pub suspicious: u64,
     /// Repairs that had been begun before, and are finished now.
     pub finished: u64,
@@ -61,14 +61,12 @@ impl RootRepaired {
         }
     }
 
-    /// Of a root whose plan is larger than may be done unasked.
-    pub(super) fn too_large(root: &RootPlan, plan: &RepairPlan) -> Self {
+    /// Nothing is done in a root whose plan is larger than may be done unasked.
+    pub(super) fn refuse_as_too_large(&mut self, plan: &RepairPlan) {
         let (above, id) = (plan.above.join("; "), &plan.id);
-        let mut report = Self::of(root);
-        report.refused.get_or_insert_with(|| {
-            format!("{above}; look through it with `runsync repair --dry-run`: plan {id}")
+        self.refused.get_or_insert_with(|| {
+            format!("{above}; stop the daemon, look through it with `runsync repair --dry-run`, and approve it: plan {id}")
         });
-        report
     }
 
     pub(super) fn leave(&mut self, left: Left) {
@@ -91,6 +89,11 @@ impl RootRepaired {
             && self.stopped.is_none()
             && self.unripe + self.reported + self.left == 0
             && !self.more
+    }
+
+    /// Whether it was refused, or stopped before its end.
+    pub fn has_failed(&self) -> bool {
+        self.refused.is_some() || self.stopped.is_some()
     }
 
     /// How many artifacts were repaired.
@@ -116,8 +119,8 @@ impl RepairReport {
         self.roots.iter().all(RootRepaired::is_well)
     }
 
-    /// Whether something failed, and not only was left.
+    /// Whether the repair of a root could not be done, and not only artifacts were left.
     pub fn has_failed(&self) -> bool {
-        self.roots.iter().any(|root| root.stopped.is_some())
+        self.roots.iter().any(RootRepaired::has_failed)
     }
 }

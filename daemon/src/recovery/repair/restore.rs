@@ -10,6 +10,7 @@ use super::resume::aside;
 use super::scene::Scene;
 use crate::datastore::Look;
 use crate::ledger::repairs::{RepairAct, RepairRow, WhichRepairs};
+use crate::registry::record::{ArtifactStanding, ClaimAt};
 
 /// Repairs read together.
 const PAGE: usize = 1_000;
@@ -68,10 +69,11 @@ pub(super) fn bring_back(
     }))
 }
 
-/// Whether a dataset names what was taken away from there for not being what it says.
+/// Whether a dataset waits there for another file than what was taken away, or has it already.
 fn is_named(scene: &Scene<'_>, path: &ArtifactPath) -> Result<bool, RepairError> {
     let claims = scene.registry().claims_at(scene.root(), &[path])?;
-    Ok(claims.iter().any(|claims| !claims.is_empty()))
+    let is_wanted = |claim: &ClaimAt| claim.standing != ArtifactStanding::Absent;
+    Ok(claims.iter().flatten().any(is_wanted))
 }
 
 fn is_back(

@@ -9,9 +9,23 @@ use super::flow::{RepairPhase, RepairProgress};
 use super::plan::Left;
 use super::report::RootRepaired;
 use super::scene::Scene;
+use super::unmoved;
 use crate::datastore::{Aside, Look, Moved, ToDelete};
 use crate::ledger::repairs::{RepairAct, RepairEnd, RepairRow, WhichRepairs};
+use crate::ledger::scans::{Span, after};
+use crate::recovery::untouchable::Untouchable;
 use crate::registry::record::{ArtifactStanding, ClaimAt};
+
+/// What becomes of a repair that was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Settled {
+    /// It is done.
+    Done,
+    /// It comes to nothing: what it was about is found again.
+    Dropped,
+    /// Nothing can be said now: it stays begun.
+    Later,
+}
 
 /// Settles all repairs that were begun in a root.
 pub(super) fn resume(
@@ -19,99 +33,145 @@ pub(super) fn resume(
     report: &mut RootRepaired,
     progress: &mut RepairProgress<'_>,
 ) -> Result<(), RepairError> {
-    let begun = || {
+    let begun = |before| {
         let begun = WhichRepairs::Begun(scene.root());
-        scene.ledger().repairs(begun, None, TOGETHER)
+        scene.ledger().repairs(begun, before, TOGETHER)
     };
+    let mut before = None;
     loop {
-        if begun()?.is_empty() {
+        if begun(before)?.is_empty() {
             return Ok(());
         }
         let turn = &scene.flow.site().registration;
         let _turn = turn.acquire(&mut || progress(RepairPhase::Waiting))?;
         // Another repair, which was waited for, may have settled them.
-        let rows = begun()?;
+        let rows = begun(before)?;
+        before = rows.last().map(|row| row.id);
         scene.registry().check_fence()?;
-        let checked = scene.datastore().check_identity();
-        checked.map_err(|error| scene.failed(error))?;
-        let mut ends = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let done = settle(scene, row, report)?;
-            ends.push(RepairEnd { id: row.id, done });
-        }
-        recall_moved(scene, &rows, &ends)?;
-        let datastore = scene.datastore();
-        datastore.sync().map_err(|error| scene.failed(error))?;
-        let checked = datastore.check_identity();
-        checked.map_err(|error| scene.failed(error))?;
-        scene.ledger().end_repairs(&ends, scene.now())?;
-        report.finished += ends.iter().filter(|end| end.done).count() as u64;
+        settle_some(scene, rows, report)?;
         go_on(progress(RepairPhase::Resumed))?;
     }
 }
 
-/// Whether a repair is done, or can be finished now. Whatever else has happened since stays.
+fn settle_some(
+    scene: &Scene<'_>,
+    mut rows: Vec<RepairRow>,
+    report: &mut RootRepaired,
+) -> Result<(), RepairError> {
+    rows.sort_by(|one, other| one.path.cmp(&other.path));
+    let datastore = scene.datastore();
+    let check = || {
+        let checked = datastore.check_identity();
+        checked.map_err(|error| scene.failed(error))
+    };
+    check()?;
+    let paths: Vec<&ArtifactPath> = rows.iter().map(|row| &row.path).collect();
+    let claims = scene.registry().claims_at(scene.root(), &paths)?;
+    let spoken_for = spoken_for(scene, &paths)?;
+    let mut ends = Vec::with_capacity(rows.len());
+    let (mut unmoved, mut moved) = (Vec::new(), Vec::new());
+    for ((row, claims), spoken_for) in rows.iter().zip(claims).zip(spoken_for) {
+        let settled = settle(scene, row, (&claims, spoken_for), report)?;
+        match (settled, row.act, row.identity) {
+            (Settled::Done, RepairAct::Unstore, _) if row.aside.is_some() => moved.push(&row.path),
+            (Settled::Dropped, RepairAct::Unstore, Some(identity)) if row.aside.is_some() => {
+                unmoved.push((&row.path, identity));
+            }
+            _ => {}
+        }
+        let done = settled == Settled::Done;
+        if settled != Settled::Later {
+            ends.push(RepairEnd { id: row.id, done });
+        }
+    }
+    recall_moved(scene, &moved)?;
+    unmoved::record(scene, &unmoved)?;
+    datastore.sync().map_err(|error| scene.failed(error))?;
+    check()?;
+    scene.ledger().end_repairs(&ends, scene.now())?;
+    report.finished += ends.iter().filter(|end| end.done).count() as u64;
+    Ok(())
+}
+
+/// Whether paths, sorted, are named by an open journal, or by a manifest that is not registered; or may be.
+fn spoken_for(scene: &Scene<'_>, paths: &[&ArtifactPath]) -> Result<Vec<bool>, RepairError> {
+    let (Some(first), Some(last)) = (paths.first(), paths.last()) else {
+        return Ok(Vec::new());
+    };
+    let span = Span {
+        from: first.to_string(),
+        until: Some(after(last.as_str())),
+    };
+    let untouchable = Untouchable::find(scene.flow, &scene.behind, &span)?;
+    let is_doubtful = untouchable.doubt().is_some();
+    let mut beside = untouchable.beside()?;
+    let held = paths
+        .iter()
+        .map(|path| Ok(beside.holds(path.as_str())? || is_doubtful));
+    held.collect()
+}
+
+/// What becomes of a repair. Whatever else has happened since stays.
 fn settle(
     scene: &Scene<'_>,
     row: &RepairRow,
+    (claims, spoken_for): (&[ClaimAt], bool),
     report: &mut RootRepaired,
-) -> Result<bool, RepairError> {
+) -> Result<Settled, RepairError> {
     let path = &row.path;
-    let claims = scene.registry().claims_at(scene.root(), &[path])?;
-    let claims = claims.into_iter().next().unwrap_or_default();
     let is_confirmed = |claim: &ClaimAt| claim.standing == ArtifactStanding::Confirmed;
     let recorded = claims.iter().any(is_confirmed);
-    match row.act {
-        RepairAct::Forget => Ok(!recorded),
+    let done = match row.act {
+        RepairAct::Forget => !recorded,
         // Said again it changes nothing.
-        RepairAct::AddReplica => Ok(false),
-        RepairAct::Register => Ok(recorded && claims.iter().all(is_confirmed)),
-        RepairAct::Delete => Ok(look(scene, path)? == Look::Absent),
-        RepairAct::Quarantine => is_aside(scene, row),
-        RepairAct::Unstore if row.aside.is_none() => Ok(!recorded),
+        RepairAct::AddReplica => false,
+        RepairAct::Register => recorded && claims.iter().all(is_confirmed),
+        RepairAct::Delete => look(scene, path)? == Look::Absent,
+        RepairAct::Quarantine => is_aside(scene, row)?,
+        RepairAct::Unstore if row.aside.is_none() => !recorded,
         // Whatever lies there by now is confirmed, or found, as any other file.
-        RepairAct::Unstore if is_aside(scene, row)? && look(scene, path)? != Look::Absent => {
-            Ok(true)
-        }
+        RepairAct::Unstore if is_aside(scene, row)? && look(scene, path)? != Look::Absent => true,
         RepairAct::Unstore if is_aside(scene, row)? => {
             scene.registry().recall_at(scene.root(), &[path])?;
             // The file is moved, and stays known as moved; a record that is left is found lost by the next scan.
             let left = unchanged(scene, &[(path, row.act)])?.into_iter().flatten();
-            left.for_each(|why| {
-                report.leave(Left {
-                    path: path.clone(),
-                    kind: row.kind,
-                    why,
-                });
-            });
-            Ok(true)
+            left.for_each(|why| report.leave(left_of(row, why)));
+            true
         }
+        RepairAct::Unstore if recorded || claims.is_empty() => false,
         RepairAct::Unstore => {
             let is_busy = claims.iter().any(|claim| claim.busy);
             let is_behind = claims.iter().any(|claim| scene.behind.holds(&claim.run));
-            if recorded || is_busy || is_behind || claims.is_empty() {
-                return Ok(false);
+            if is_busy || is_behind || spoken_for {
+                let why = "its file is moved aside when nothing else about it is under way";
+                report.leave(left_of(row, why.to_owned()));
+                return Ok(Settled::Later);
             }
-            move_aside(scene, row)
+            move_aside(scene, row)?
         }
+    };
+    Ok(if done {
+        Settled::Done
+    } else {
+        Settled::Dropped
+    })
+}
+
+fn left_of(row: &RepairRow, why: String) -> Left {
+    Left {
+        path: row.path.clone(),
+        kind: row.kind,
+        why,
     }
 }
 
 /// Takes back once more what was confirmed of files that are moved: whoever looked at them did so before. What lies
 /// there by now is another.
-fn recall_moved(
-    scene: &Scene<'_>,
-    rows: &[RepairRow],
-    ends: &[RepairEnd],
-) -> Result<(), RepairError> {
-    let moved = rows
-        .iter()
-        .zip(ends)
-        .filter(|(row, end)| row.act == RepairAct::Unstore && row.aside.is_some() && end.done);
+fn recall_moved(scene: &Scene<'_>, moved: &[&ArtifactPath]) -> Result<(), RepairError> {
     let mut gone = Vec::new();
-    for (row, _) in moved {
-        if look(scene, &row.path)? == Look::Absent {
-            gone.push(&row.path);
+    for path in moved {
+        if look(scene, path)? == Look::Absent {
+            gone.push(*path);
         }
     }
     if !gone.is_empty() {

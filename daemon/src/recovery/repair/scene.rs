@@ -1,5 +1,6 @@
 //! What is known of a root while it is repaired.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -22,6 +23,8 @@ pub(super) struct Scene<'a> {
     pub(super) policy: &'a Policy,
     pub(super) behind: Behind,
     pub(super) watch: Watch,
+    /// Artifacts that are recorded there, counted once.
+    pub(super) records: OnceLock<u64>,
 }
 
 impl<'a> Scene<'a> {
@@ -32,6 +35,7 @@ impl<'a> Scene<'a> {
             policy,
             behind: Behind::find(&*site.ledger, &*site.registry, &flow.root().name)?,
             watch: site.ledger.watch(site.clock.now())?,
+            records: OnceLock::new(),
         })
     }
 

@@ -4,10 +4,16 @@ use super::RepairError;
 use super::plan::RootPlan;
 use super::scene::Scene;
 use crate::ledger::scans::{DriftFilter, DriftKind, DriftSide, Span, after};
+use crate::recovery::standing::ScanStanding;
 use crate::registry::record::{ArtifactAt, ArtifactStanding};
 
 /// Records read together.
 const PAGE: usize = 4_096;
+
+/// What to do where records have no file.
+const STORAGE: &str = "see that the storage is all there";
+/// What to do where files have no record.
+const DARK: &str = "see that it is the right storage; what was unstored and is there again, `runsync restore` has wanted again";
 
 /// Counts what is recorded and what is amiss in all of a root, whatever part of it is repaired; why nothing may be
 /// repaired, where that is too much.
@@ -33,28 +39,52 @@ pub(super) fn refusal(
             | DriftKind::RucioOnly => {}
         }
     }
-    if plan.amiss + plan.dark == 0 {
+    let unseen = unseen(scene)?;
+    if plan.amiss + plan.dark + unseen == 0 {
         return Ok(None);
     }
     plan.records = records(scene)?;
     let most = scene.policy.share_max;
     let parts = [
-        (plan.amiss, "records are lost, corrupt or irregular"),
-        (plan.dark, "files are dark"),
+        (
+            plan.amiss,
+            "records are lost, corrupt or irregular",
+            STORAGE,
+        ),
+        (plan.dark, "files are dark", DARK),
+        (
+            unseen,
+            "records or files could not be looked at by the last scan",
+            STORAGE,
+        ),
     ];
     let exceeded = parts
         .into_iter()
-        .find(|(count, _)| most.is_exceeded_by(*count, plan.records));
-    Ok(exceeded.map(|(count, what)| {
+        .find(|(count, ..)| most.is_exceeded_by(*count, plan.records));
+    Ok(exceeded.map(|(count, what, hint)| {
         format!(
-            "{count} {what}, beside {} records in all, which is more than the share {most} (`[repair] share_max`; those that are left out of lists count as well): nothing is repaired here; see that the storage is all there",
+            "{count} {what}, beside {} records in all, which is more than the share {most} (`[repair] share_max`; those that are left out of lists count as well): {hint}",
             plan.records
         )
     }))
 }
 
+/// How much of a root the pass that is under way, or the last one, could not look at.
+fn unseen(scene: &Scene<'_>) -> Result<u64, RepairError> {
+    let row = scene.ledger().scan(scene.root(), "")?;
+    Ok(row.map_or(0, |row| ScanStanding::from(row).counts.unseen()))
+}
+
 /// Artifacts that are recorded in a root.
 pub(super) fn records(scene: &Scene<'_>) -> Result<u64, RepairError> {
+    if let Some(count) = scene.records.get() {
+        return Ok(*count);
+    }
+    let count = count(scene)?;
+    Ok(*scene.records.get_or_init(|| count))
+}
+
+fn count(scene: &Scene<'_>) -> Result<u64, RepairError> {
     let (mut count, mut from) = (0, String::new());
     loop {
         let page = (scene.registry()).artifacts_between(scene.root(), &from, None, PAGE)?;

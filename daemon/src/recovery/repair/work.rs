@@ -54,7 +54,7 @@ impl Work for RepairWork {
 fn ending(roots: &[RootRepaired]) -> Result<Ending, StepError> {
     let detail: Vec<String> = roots.iter().map(detail).collect();
     let detail = detail.join("; ");
-    if roots.iter().any(|root| root.stopped.is_some()) {
+    if roots.iter().any(RootRepaired::has_failed) {
         return Err(detail.into());
     }
     let is_well = roots.iter().all(RootRepaired::is_well);
@@ -76,17 +76,21 @@ fn detail(root: &RootRepaired) -> String {
     if let Some(refused) = &root.refused {
         return format!("root {name}: nothing is repaired: {refused}");
     }
-    let left = root.unripe + root.reported + root.left;
-    let unripe = match root.unripe {
-        0 => String::new(),
-        unripe => format!(" ({unripe} of them not seen long enough)"),
-    };
-    format!(
-        "root {name}: {} repaired, {}, {left} left{unripe}{}",
+    let counts = [
+        (root.unripe, "not seen long enough"),
+        (root.reported, "only reported"),
+        (root.left, "left"),
+    ];
+    let mut said = format!(
+        "root {name}: {} repaired{}",
         root.repaired(),
-        declared(root),
-        first_left(root)
-    )
+        declared(root)
+    );
+    for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
+        said.push_str(&format!(", {count} {what}"));
+    }
+    said.push_str(&first_left(root));
+    said
 }
 
 /// The first that is left for another reason than time and policy.
@@ -98,10 +102,13 @@ fn first_left(root: &RootRepaired) -> String {
 
 fn declared(root: &RootRepaired) -> String {
     if root.suspicious == 0 {
-        return format!("{} declared to Rucio", root.declared);
+        return match root.declared {
+            0 => String::new(),
+            declared => format!(", {declared} declared to Rucio"),
+        };
     }
     format!(
-        "{} declared to Rucio ({} as suspicious alone, for the account may not declare replicas bad)",
+        ", {} declared to Rucio ({} as suspicious alone: `[repair] declare`, or the account, says no more)",
         root.declared, root.suspicious
     )
 }

@@ -10,17 +10,18 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use super::budget::Progress;
+/// Asked from time to time; may break off.
+pub(crate) type GoOn<'g> = dyn FnMut() -> ControlFlow<()> + 'g;
 
 /// How often the caller is asked.
 const ASK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Whether work is to be broken off; clones tell of the same work.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ending(Arc<AtomicBool>);
+pub(crate) struct Ending(Arc<AtomicBool>);
 
 impl Ending {
-    pub(super) fn go_on(&self) -> ControlFlow<()> {
+    pub(crate) fn go_on(&self) -> ControlFlow<()> {
         if self.0.load(Ordering::SeqCst) {
             ControlFlow::Break(())
         } else {
@@ -29,9 +30,9 @@ impl Ending {
     }
 }
 
-/// Does the work, which asks [`Ending::go_on`], and asks `progress` meanwhile.
-pub(super) fn beside<T: Send>(
-    progress: &mut Progress<'_>,
+/// Does the work, which asks [`Ending::go_on`], and asks `go_on` meanwhile.
+pub(crate) fn beside<T: Send>(
+    go_on: &mut GoOn<'_>,
     work: impl FnOnce(&Ending) -> T + Send,
 ) -> thread::Result<T> {
     let ending = Ending::default();
@@ -43,7 +44,7 @@ pub(super) fn beside<T: Send>(
             work(&ending)
         });
         while told.recv_timeout(ASK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-            if progress().is_break() {
+            if go_on().is_break() {
                 ending.0.store(true, Ordering::SeqCst);
             }
         }
