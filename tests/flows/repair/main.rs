@@ -34,4 +34,6 @@ mod commands;
 
 mod interruption;
 
+mod unmoved;
+
 mod traps;
