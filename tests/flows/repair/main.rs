@@ -36,4 +36,6 @@ mod interruption;
 
 mod unmoved;
 
+mod resumed;
+
 mod traps;
