@@ -54,4 +54,6 @@ mod resumed;
 
 mod declared;
 
+mod added;
+
 mod traps;
