@@ -251,6 +251,30 @@ fn what_lies_in_a_folder_that_may_not_be_written_keeps_file_and_record() {
     );
 }
 
+/// Its `runsync` folder may not be looked into.
+#[test]
+fn what_lies_in_a_folder_that_may_be_a_root_of_its_own_is_left() {
+    assert!(rustix::process::geteuid().is_root(), "{NEEDS_ROOT}");
+    let site = ripe_now(|site| fs::remove_file(site.root().join(PATHS[1])).unwrap());
+    let before = state(&site, &site.open());
+    give(site.folder.path(), USER);
+    let closed = site.root().join("u/test/run/a/runsync");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, Permissions::from_mode(0o700)).unwrap();
+    let repaired = repair_as_another(&site);
+    let word = "a root of its own, or may be one";
+    assert!(repaired.contains(word), "{repaired}");
+    give(site.folder.path(), 0);
+    assert_eq!(state(&site, &site.open()), before);
+    told(
+        "a folder may be a root of its own, under another user",
+        &format!("nothing done: `{word}`"),
+    );
+    let repaired = site.run_command(&["repair", "--yes"]);
+    assert_eq!(repaired.status.code(), Some(0));
+    told("control: the folder is none", "its record is forgotten");
+}
+
 #[test]
 fn a_live_object_that_a_listing_left_out_is_left() {
     let site = site();
