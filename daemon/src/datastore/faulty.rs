@@ -18,6 +18,8 @@ use crate::poison::lock;
 
 /// What a broken disk answers: EIO.
 const BROKEN: i32 = 5;
+/// What a folder answers that may not be written: EACCES.
+const DENIED: i32 = 13;
 
 /// A root that fails its next calls, or always at chosen paths, with EIO.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub struct Faulty<D> {
     failures: AtomicU64,
     paths: Mutex<HashSet<String>>,
     omitted: Mutex<HashSet<String>>,
+    unmovable: Mutex<HashSet<String>>,
     held: Mutex<Option<(String, Arc<Barrier>)>>,
 }
 
@@ -39,6 +42,7 @@ impl<D: Datastore> Faulty<D> {
             failures: AtomicU64::new(0),
             paths: Mutex::default(),
             omitted: Mutex::default(),
+            unmovable: Mutex::default(),
             held: Mutex::default(),
         }
     }
@@ -63,6 +67,12 @@ impl<D: Datastore> Faulty<D> {
     /// [`heal`](Self::heal): as a store whose listings lag behind does.
     pub fn omit(&self, path: &str) {
         lock(&self.omitted).insert(path.to_owned());
+    }
+
+    /// Lets nobody move the file at `path`, which can be looked at and read, until [`heal`](Self::heal): as in a
+    /// folder that may not be written.
+    pub fn refuse_to_move(&self, path: &str) {
+        lock(&self.unmovable).insert(path.to_owned());
     }
 
     /// Holds up whoever looks next at the file at `path`, once it has seen it: it waits at the barrier when it has,
@@ -90,6 +100,7 @@ impl<D: Datastore> Faulty<D> {
         self.failures.store(0, Ordering::SeqCst);
         self.paths().clear();
         lock(&self.omitted).clear();
+        lock(&self.unmovable).clear();
     }
 
     fn paths(&self) -> MutexGuard<'_, HashSet<String>> {
@@ -236,6 +247,9 @@ impl<D: Datastore> Datastore for Faulty<D> {
 
     fn set_aside(&self, artifact: ToDelete<'_>, to: &Aside) -> Result<Moved, DatastoreError> {
         self.pass("move", artifact.path.as_str())?;
+        if lock(&self.unmovable).contains(artifact.path.as_str()) {
+            return Ok(Moved::Failed(StorageFault(DENIED)));
+        }
         self.root.set_aside(artifact, to)
     }
 

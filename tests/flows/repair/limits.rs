@@ -2,21 +2,100 @@
 
 use std::fs;
 use std::ops::ControlFlow;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use runsync::ledger::scans::DriftKind::{Dark, Lost};
 use runsync::recovery::Order;
-use runsync::recovery::repair::{RepairError, RepairOrder, RepairPhase, RootRepaired};
+use runsync::recovery::repair::{
+    RepairError, RepairOrder, RepairPhase, RepairProgress, RootRepaired,
+};
 
 use crate::scene::{PATHS, bytes, found, full, is, scan};
 use crate::site::{LATER, plan_by, presence, repair, scan_twice, site, stop_at, with_limits};
-use crate::support::OpenSite;
+use crate::support::{OpenSite, TestSite};
+
+/// Longer than anything takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn by_policy(open: &OpenSite) -> RootRepaired {
+    job(open, &mut |_| ControlFlow::Continue(()))
+}
+
+/// What a job does, which is asked at each step.
+fn job(open: &OpenSite, progress: &mut RepairProgress<'_>) -> RootRepaired {
     let repairing = &open.assembly.repairing;
-    let go_on = &mut |_| ControlFlow::Continue(());
-    let mut roots = repairing.by_policy(None, "schedule", go_on).unwrap();
+    let mut roots = repairing.by_policy(None, "schedule", progress).unwrap();
     assert_eq!(roots.len(), 1);
     roots.remove(0)
+}
+
+/// A site of which two artifacts of 50 bytes are lost, and one of them is back: its finding stays until the next
+/// scan.
+fn lost_and_back(limits: &str) -> TestSite {
+    let site = with_limits(limits);
+    let open = site.open();
+    for path in &PATHS[1..3] {
+        fs::remove_file(site.root().join(path)).unwrap();
+    }
+    scan_twice(&site, &open);
+    site.put(PATHS[2], &bytes(PATHS[2]));
+    drop(open);
+    site
+}
+
+/// The second waits for the first, and plans when that is done: at no moment do both plan as if they were alone.
+#[test]
+fn two_jobs_at_once_count_together() {
+    let site = lost_and_back("artifacts_max = 1");
+    let open = site.open();
+    let files = [PATHS[1], PATHS[2]].map(|path| site.root().join(path));
+    let (waits, waiting) = mpsc::channel();
+    let (first, second) = thread::scope(|scope| {
+        let mut second = None;
+        let mut begin_another = |phase| {
+            if phase == RepairPhase::Declared && second.is_none() {
+                // What the first has taken up is not there for the second, and the other way about.
+                site.put(PATHS[1], &bytes(PATHS[1]));
+                fs::remove_file(&files[1]).unwrap();
+                let (open, waits) = (&open, waits.clone());
+                second = Some(scope.spawn(move || {
+                    job(open, &mut |phase| {
+                        if phase == RepairPhase::Waiting {
+                            waits.send(()).unwrap();
+                        }
+                        ControlFlow::Continue(())
+                    })
+                }));
+                waiting.recv_timeout(PATIENCE).unwrap();
+                fs::remove_file(&files[0]).unwrap();
+            }
+            ControlFlow::Continue(())
+        };
+        let first = job(&open, &mut begin_another);
+        (first, second.unwrap().join().unwrap())
+    });
+    assert_eq!((first.repaired(), second.repaired()), (1, 0));
+    let why = second.refused.unwrap();
+    let said = "1 artifacts, and 1 of the last 1day, are more than 1";
+    assert!(why.contains(said), "{why}");
+    assert_eq!(found(&open), [is(Lost, PATHS[2])]);
+}
+
+#[test]
+fn bytes_of_the_same_job_count_together_until_passes_lie_apart_again() {
+    let site = lost_and_back("bytes_max = \"99B\"");
+    let open = site.open();
+    assert_eq!(by_policy(&open).repaired(), 1);
+    fs::remove_file(site.root().join(PATHS[2])).unwrap();
+    let refused = by_policy(&open);
+    let why = refused.refused.unwrap();
+    let said = "50 bytes, and 50 of the last 1day, are more than 99";
+    assert!(why.contains(said), "{why}");
+    assert_eq!(found(&open), [is(Lost, PATHS[2])]);
+    site.pass(LATER);
+    assert_eq!(by_policy(&open).repaired(), 1);
 }
 
 #[test]

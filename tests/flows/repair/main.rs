@@ -20,6 +20,20 @@ mod scene;
 #[path = "../../support/registry.rs"]
 mod registry;
 
+#[path = "../rucio_client/front.rs"]
+#[expect(
+    dead_code,
+    reason = "a server for tests, of which this target uses a part"
+)]
+mod front;
+
+/// Where the server tells of secrets, which are looked for elsewhere.
+mod told {
+    pub(crate) fn is_secret(_: &str) {}
+}
+
+mod fake;
+
 mod site;
 
 mod acts;
@@ -33,5 +47,13 @@ mod passed_over;
 mod commands;
 
 mod interruption;
+
+mod unmoved;
+
+mod resumed;
+
+mod declared;
+
+mod added;
 
 mod traps;

@@ -36,7 +36,8 @@ pub(crate) fn with_limits(limits: &str) -> TestSite {
     configured(&EVERYTHING.replace("share_max", &format!("{limits}\nshare_max")))
 }
 
-fn configured(toml: &str) -> TestSite {
+/// A site with this TOML of its root and all that follows.
+pub(crate) fn configured(toml: &str) -> TestSite {
     let site = site_with(toml, DAY * 2);
     // Enough beside for some to be harmed.
     let paths: Vec<String> = (21..37).map(|number| format!("u/more/{number}")).collect();

@@ -14,7 +14,7 @@ use runsync::clock::ManualClock;
 use runsync::datastore::Datastore;
 use runsync::datastore::LocalRoot;
 use runsync::datastore::faulty::Faulty;
-use runsync::ledger::scans::DriftKind::{Dark, Lost};
+use runsync::ledger::scans::DriftKind::{Corrupt, Dark, Lost};
 use runsync::recovery::ScanReport;
 use runsync::recovery::repair::{RepairOrder, RootRepaired};
 use runsync::registry::removal::Operation;
@@ -33,6 +33,7 @@ use crate::site::{
 use crate::support::{Manifest, OpenSite, TestSite, artifact, entry, rename, write};
 
 const TEN_YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+const NEEDS_ROOT: &str = "run this as root: it acts as another user of the machine";
 /// A user that the machine has no name for.
 const USER: u32 = 4_003;
 const STRAY: &str = "u/stray/x.fits";
@@ -185,10 +186,7 @@ fn give(path: &Path, user: u32) {
 
 #[test]
 fn what_may_not_be_looked_at_is_left() {
-    assert!(
-        rustix::process::geteuid().is_root(),
-        "run this as root: it acts as another user of the machine"
-    );
+    assert!(rustix::process::geteuid().is_root(), "{NEEDS_ROOT}");
     let site = ripe_now(|site| fs::remove_file(site.root().join(PATHS[1])).unwrap());
     site.put(PATHS[1], &bytes(PATHS[1]));
     let before = state(&site, &site.open());
@@ -219,6 +217,62 @@ fn what_may_not_be_looked_at_is_left() {
         "a folder may not be read, under another user",
         "nothing done: `it cannot be looked at: Permission denied`",
     );
+}
+
+/// What a repair as another user says, which leaves something.
+fn repair_as_another(site: &TestSite) -> String {
+    let mut command = site.command(&["repair", "--yes", "--delete-dark"]);
+    let output = command.uid(USER).gid(USER).output().unwrap();
+    let told = text(&output.stdout);
+    let code = output.status.code();
+    assert_eq!(code, Some(3), "{told}{}", text(&output.stderr));
+    told
+}
+
+#[test]
+fn what_lies_in_a_folder_that_may_not_be_written_keeps_file_and_record() {
+    assert!(rustix::process::geteuid().is_root(), "{NEEDS_ROOT}");
+    let site = ripe_now(|site| site.put(PATHS[5], &artifact(99, 50)));
+    let before = state(&site, &site.open());
+    give(site.folder.path(), USER);
+    let folder = site.root().join("u/test/run/b");
+    chown(&folder, Some(0), Some(0)).unwrap();
+    fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+    let repaired = repair_as_another(&site);
+    let word = "it cannot be moved: Permission denied";
+    assert!(repaired.contains(word), "{repaired}");
+    give(site.folder.path(), 0);
+    let open = site.open();
+    assert_eq!(state(&site, &open), before);
+    assert_eq!(found(&open), [is(Corrupt, PATHS[5])]);
+    told(
+        "a corrupt file's folder may not be written, under another user",
+        &format!("nothing done: `{word}`"),
+    );
+}
+
+/// Its `runsync` folder may not be looked into.
+#[test]
+fn what_lies_in_a_folder_that_may_be_a_root_of_its_own_is_left() {
+    assert!(rustix::process::geteuid().is_root(), "{NEEDS_ROOT}");
+    let site = ripe_now(|site| fs::remove_file(site.root().join(PATHS[1])).unwrap());
+    let before = state(&site, &site.open());
+    give(site.folder.path(), USER);
+    let closed = site.root().join("u/test/run/a/runsync");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, Permissions::from_mode(0o700)).unwrap();
+    let repaired = repair_as_another(&site);
+    let word = "a root of its own, or may be one";
+    assert!(repaired.contains(word), "{repaired}");
+    give(site.folder.path(), 0);
+    assert_eq!(state(&site, &site.open()), before);
+    told(
+        "a folder may be a root of its own, under another user",
+        &format!("nothing done: `{word}`"),
+    );
+    let repaired = site.run_command(&["repair", "--yes"]);
+    assert_eq!(repaired.status.code(), Some(0));
+    told("control: the folder is none", "its record is forgotten");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Scans, findings and jobs beside a running daemon.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use serde_json::Value;
 use crate::http::Request;
 use crate::process::{Daemon, text};
 use crate::scene::{PATHS, bytes, manifest, site_with};
-use crate::support::{OpenSite, TestSite};
+use crate::support::{OpenSite, TestSite, write};
 
 const NIGHTLY: &str =
     "[[schedule]]\nname = \"nightly\"\njob = \"scan\"\nat = \"0 0 3 1 1 *\"\nroots = [\"main\"]\n";
@@ -140,6 +141,52 @@ fn a_scan_holds_up_neither_ingest_nor_the_daemons_end_and_goes_on_later() {
         (&1.into(), &true.into()),
         "{rest:?}"
     );
+}
+
+/// The second root takes a minute.
+#[test]
+fn what_came_of_a_root_is_read_while_the_next_is_scanned() {
+    let root = "waiting_deadline = \"1ms\"";
+    let site = site_with(root, Duration::ZERO);
+    let second = site.folder.path().join("second");
+    let identity = fs::read(site.root().join("runsync/repository.json")).unwrap();
+    write(&second.join("runsync/repository.json"), &identity);
+    for number in 0..600 {
+        write(&second.join(format!("x/{number}")), b"x");
+    }
+    let roots = format!(
+        "[[root]]\nname = \"second\"\nurl = \"file://{}\"",
+        second.display()
+    );
+    site.configure_daemon("size", root, &roots);
+    let daemon = Daemon::start(&site);
+    daemon.until("it runs the loops", || {
+        site.status()["daemon"]["role"] == "owner"
+    });
+    let mut scan = site.command(&["scan", "--calls-per-second", "10", "--json"]);
+    let mut scan = scan
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(scan.stdout.take().unwrap()).lines();
+    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(
+        (&first["root"], &first["whole"]),
+        (&"main".into(), &true.into())
+    );
+    daemon.until("the second root is being scanned", || {
+        let scans = get(&site, "/v1/scans");
+        let mut scans = scans
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        scans.any(|scan| scan["root"] == "second" && scan["scanning"] == true)
+    });
+    daemon.stop();
+    assert_eq!(scan.wait().unwrap().code(), Some(1));
+    // The next goes on with the second.
+    let (_, rest) = json(&site, &["scan", "--root", "second"]);
+    assert_eq!(rest[0]["pass"], 2, "{rest:?}");
 }
 
 #[test]

@@ -147,6 +147,50 @@ fn a_folder_that_may_not_be_read_is_told_and_nothing_below_it_is_lost() {
     assert_eq!(found[0]["path"], PATHS[4]);
 }
 
+/// Its `runsync` folder may not be looked into, so nobody knows whether it is one.
+#[test]
+fn a_folder_that_may_be_a_root_of_its_own_yields_no_conclusion() {
+    assert!(rustix::process::geteuid().is_root(), "{NEEDS_ROOT}");
+    let site = site();
+    fs::remove_file(site.root().join(PATHS[1])).unwrap();
+    fs::remove_file(site.root().join(PATHS[4])).unwrap();
+    site.put("u/test/run/a/dark", b"x");
+    let own = site.root().join("u/test/run/a/runsync");
+    fs::create_dir(&own).unwrap();
+    fs::set_permissions(&own, Permissions::from_mode(0o700)).unwrap();
+    give(site.folder.path(), USER);
+    let scan = |owner: u32| {
+        chown(&own, Some(owner), Some(owner)).unwrap();
+        let mut command = site.command(&["scan"]);
+        let output = command.uid(USER).gid(USER).output().unwrap();
+        let told = text(&output.stdout);
+        let code = output.status.code();
+        assert_eq!(code, Some(3), "{told}{}", text(&output.stderr));
+        let (_, found) = json(&site, &["findings", "list"]);
+        let paths = found.iter().map(|one| one["path"].as_str().unwrap());
+        let times = found.iter().map(|one| one["times"].as_u64().unwrap());
+        let seen: Vec<_> = paths.map(str::to_owned).zip(times).collect();
+        (told, seen)
+    };
+    let seen = |path: &str, times: u64| (path.to_owned(), times);
+    let (told, found) = scan(0);
+    let unlisted = "not listed: u/test/run/a: Permission denied";
+    assert!(told.contains(unlisted), "{told}");
+    assert!(told.contains("3 records below these"), "{told}");
+    assert_eq!(found, [seen(PATHS[4], 1)]);
+    // It is none: then what lies in it is this root's.
+    let (told, found) = scan(USER);
+    assert!(!told.contains("not listed"), "{told}");
+    let below = [PATHS[1], "u/test/run/a/dark"];
+    let all = [seen(below[0], 1), seen(below[1], 1), seen(PATHS[4], 2)];
+    assert_eq!(found, all);
+    // It may be one again: what was found stays, and is not seen once more.
+    let (told, found) = scan(0);
+    assert!(told.contains(unlisted), "{told}");
+    let all = [seen(below[0], 1), seen(below[1], 1), seen(PATHS[4], 3)];
+    assert_eq!(found, all);
+}
+
 #[test]
 fn what_may_not_be_looked_at_or_read_is_not_well() {
     assert!(rustix::process::geteuid().is_root(), "{NEEDS_ROOT}");

@@ -4,7 +4,7 @@ use std::fs;
 use std::ops::ControlFlow;
 
 use runsync::ledger::scans::DriftKind::{Dark, Lost};
-use runsync::recovery::{Limits, Order, RunScope, ScanError};
+use runsync::recovery::{Limits, Order, RunScope, ScanError, ScanReport};
 
 use crate::scene::{
     DAY, PATHS, RUN, bytes, drift, found, is, manifest, order, scan, scan_by, site,
@@ -195,13 +195,13 @@ fn a_root_is_scanned_by_one_scan_at_a_time() {
     assert!(scanning.under_way().is_empty());
 }
 
-#[test]
-fn a_root_that_another_scan_has_begun_meanwhile_is_gone_on_with_where_that_left_off() {
+/// A site with a second root, in which so many files are dark.
+fn two_roots(files: usize) -> TestSite {
     let site = site();
     let second = site.folder.path().join("second");
     let identity = fs::read(site.root().join("runsync/repository.json")).unwrap();
     write(&second.join("runsync/repository.json"), &identity);
-    for number in 1..=4 {
+    for number in 1..=files {
         write(&second.join(format!("x/{number}")), b"x");
     }
     let root = format!(
@@ -209,6 +209,29 @@ fn a_root_that_another_scan_has_begun_meanwhile_is_gone_on_with_where_that_left_
         second.display()
     );
     site.configure("size", &root);
+    site
+}
+
+#[test]
+fn what_came_of_a_root_is_told_before_the_next_is_begun() {
+    let site = two_roots(1);
+    let open = site.open();
+    let second = "second".parse().unwrap();
+    let is_begun = || open.ledger().scan(&second, "").unwrap().is_some();
+    let mut told = Vec::new();
+    let mut tell = |report: Result<ScanReport, ScanError>| {
+        told.push((report.unwrap().root.to_string(), is_begun()));
+    };
+    let go_on = &mut |_: &_| ControlFlow::Continue(());
+    let scanning = &open.assembly.scanning;
+    scanning.scan_each(&order(), &mut tell, go_on).unwrap();
+    let both = [("main".to_owned(), false), ("second".to_owned(), true)];
+    assert_eq!(told, both);
+}
+
+#[test]
+fn a_root_that_another_scan_has_begun_meanwhile_is_gone_on_with_where_that_left_off() {
+    let site = two_roots(4);
     let open = site.open();
     let scanning = &open.assembly.scanning;
     let of_second = Order {
