@@ -105,6 +105,23 @@ fn a_corrupt_file_is_listed_aside_and_brought_back() {
     assert!(text(&none.stderr).contains("repair aside"));
 }
 
+/// Whoever runs it by a script hears that nothing could be done, beside what is left.
+#[test]
+fn a_root_that_may_not_be_repaired_is_a_failure() {
+    let site = ripe_now(|site| {
+        for path in &PATHS[..4] {
+            fs::remove_file(site.root().join(path)).unwrap();
+        }
+    });
+    for words in [["repair", "--yes"], ["repair", "--dry-run"]] {
+        let refused = site.run_command(&words);
+        let told = text(&refused.stdout);
+        assert!(told.contains("more than the share"), "{told}");
+        assert_eq!(refused.status.code(), Some(1), "{words:?}");
+        assert!(text(&refused.stderr).contains("not all roots can be repaired"));
+    }
+}
+
 #[test]
 fn wrong_arguments_are_refused_before_anything_is_done() {
     let site = ripe_now(lose);

@@ -2,14 +2,20 @@
 
 use std::fs;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
+use runsync::clock::Clock;
+use runsync::datastore::LocalRoot;
+use runsync::datastore::faulty::Faulty;
 use runsync::ledger::repairs::WhichRepairs;
 use runsync::ledger::scans::DriftKind::{Corrupt, Lost};
 use runsync::recovery::repair::{RepairError, RepairOrder, RootRepaired};
 
 use crate::fake::{FakeRucio, HERE};
 use crate::scene::{PATHS, RUN, bytes, found, is};
-use crate::site::{EVERYTHING, configured, plan_by, presence, repair, scan_twice, state};
+use crate::site::{
+    EVERYTHING, configured, plan_by, presence, repair, repair_by, repairing_of, scan_twice, state,
+};
 use crate::support::{OpenSite, TestSite, artifact};
 
 /// What a site says beside what each here says.
@@ -208,6 +214,12 @@ fn at_level_size_a_corrupt_file_of_its_size_that_is_rucios_to_delete_keeps_its_r
     assert_eq!(rucio.told(), [format!("bad {}", PATHS[5])]);
     assert_eq!(presence(&open, 6), "Yes");
     assert_eq!(found(&open), [is(Corrupt, PATHS[5])]);
+    // What was told counts, though nothing came of it.
+    let since = site.clock.now() - jiff::SignedDuration::from_hours(24);
+    assert_eq!(open.ledger().repaired_since(since).unwrap().declared, 1);
+    // It is bad by now, which is not told again.
+    is_left((&site, &open), "until then it keeps its record");
+    assert_eq!(rucio.told().len(), 1);
     drop(open);
     // One of another size is not taken for right.
     let mut open = spoil(&site, PATHS[4], b"short");
@@ -262,4 +274,58 @@ fn more_declarations_than_their_limit_need_approval_and_none_is_made_without() {
         rucio.told(),
         [PATHS[1], PATHS[2]].map(|path| format!("bad {path}"))
     );
+}
+
+#[test]
+fn what_was_declared_bad_before_is_told_to_nobody_again() {
+    let rucio = FakeRucio::start();
+    let checksum = Says {
+        level: "checksum",
+        ..RUCIO_DELETES
+    };
+    let site = site(&rucio, checksum);
+    let mut open = spoil(&site, PATHS[5], &artifact(99, 50));
+    rucio.says(PATHS[5], "BAD");
+    let report = repaired(&open);
+    assert_eq!((report.repaired(), report.declared), (1, 0), "{report:?}");
+    assert_eq!(rucio.told(), [""; 0]);
+    assert_eq!((open.confirm(), presence(&open, 6)), (0, "Pending".into()));
+    let done = open.ledger().repairs(WhichRepairs::Done, None, 10).unwrap();
+    assert_eq!(done[0].declared.as_deref(), Some("bad"));
+}
+
+#[test]
+fn what_rucio_has_here_and_does_not_call_available_is_left() {
+    let rucio = FakeRucio::start();
+    let site = site(&rucio, NOTHING);
+    let open = lose(&site, &[PATHS[1]]);
+    rucio.closes(true);
+    is_left((&site, &open), "closed for reading");
+    rucio.closes(false);
+    rucio.says(PATHS[1], "TEMPORARY_UNAVAILABLE");
+    is_left((&site, &open), "as TEMPORARY_UNAVAILABLE");
+    assert_eq!(rucio.told(), [""; 0]);
+    // What it is carrying here comes without a word.
+    rucio.says(PATHS[1], "COPYING");
+    let report = repaired(&open);
+    assert_eq!((report.repaired(), report.declared), (1, 0), "{report:?}");
+    assert_eq!(presence(&open, 2), "Pending");
+}
+
+/// Rucio has no replica here, so that its record goes altogether: it comes back with the file that stays.
+#[test]
+fn what_is_not_brought_again_and_cannot_be_moved_has_its_record_again() {
+    let rucio = FakeRucio::start();
+    let site = site(&rucio, NOTHING);
+    let open = spoil(&site, PATHS[5], &artifact(99, 50));
+    rucio.loses(PATHS[5]);
+    let (before, findings) = (state(&site, &open), found(&open));
+    let root = Arc::new(Faulty::new(LocalRoot::open(&site.root()).unwrap()));
+    root.refuse_to_move(PATHS[5]);
+    let repairing = repairing_of(&site, &open, Arc::clone(&root) as _);
+    let report = repair_by(&repairing, &RepairOrder::default());
+    assert_eq!((report.roots[0].repaired(), report.roots[0].left), (0, 1));
+    assert_eq!(presence(&open, 6), "Yes");
+    assert!(state(&site, &open) == before);
+    assert_eq!(found(&open), findings);
 }

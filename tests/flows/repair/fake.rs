@@ -54,6 +54,8 @@ struct Known {
     is_hashed: bool,
     /// Whether the account may not declare replicas bad.
     is_refused: bool,
+    /// Whether replicas here are told of only where availability does not matter.
+    is_closed: bool,
     files: BTreeMap<String, File>,
     told: Vec<String>,
     at_registration: Option<(When, Happens)>,
@@ -110,6 +112,22 @@ impl FakeRucio {
             .unwrap()
             .states
             .remove(HERE);
+    }
+
+    /// Has it say of its replica here that it is so.
+    pub(crate) fn says(&self, path: &str, state: &'static str) {
+        let mut known = self.known();
+        known
+            .files
+            .get_mut(path)
+            .unwrap()
+            .states
+            .insert(HERE, state);
+    }
+
+    /// Closes the RSE for reading, or opens it again.
+    pub(crate) fn closes(&self, is_closed: bool) {
+        self.known().is_closed = is_closed;
     }
 
     /// Has it forget a file.
@@ -201,6 +219,7 @@ impl Known {
     fn list(&self, asked: &Value) -> Reply {
         let mut lines = String::new();
         let rse = asked["rse_expression"].as_str();
+        let is_hidden = self.is_closed && asked["ignore_availability"] != true;
         for did in asked["dids"].as_array().unwrap() {
             let name = did["name"].as_str().unwrap();
             let Some(file) = self.files.get(name) else {
@@ -208,6 +227,7 @@ impl Known {
             };
             let states = file.states.iter();
             let states = states.filter(|(at, _)| rse.is_none_or(|rse| rse == **at));
+            let states = states.filter(|(at, _)| !(is_hidden && **at == HERE));
             let states: BTreeMap<_, _> = states.collect();
             let rses: BTreeMap<_, _> = states.keys().map(|at| (at, [self.pfn(name)])).collect();
             let line = json!({

@@ -13,8 +13,10 @@ use runsync::recovery::repair::{
 };
 
 use crate::scene::{PATHS, bytes, found, full, is, scan};
-use crate::site::{LATER, plan_by, presence, repair, scan_twice, site, stop_at, with_limits};
-use crate::support::{OpenSite, TestSite};
+use crate::site::{
+    LATER, plan_by, presence, repair, scan_twice, site, stop_at, with_limits, with_root,
+};
+use crate::support::{OpenSite, TestSite, artifact};
 
 /// Longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -231,4 +233,43 @@ fn two_spellings_of_a_name_are_left_whatever_passes_found_them() {
             .all(|left| left.why.contains("spelling"))
     );
     assert_eq!(found(&open), [is(Dark, &other), is(Lost, PATHS[6])]);
+}
+
+/// Half of the root could not be listed: what the other half tells is not to be believed.
+#[test]
+fn what_the_last_scan_could_not_look_at_counts_for_the_share() {
+    let site = site();
+    let open = site.open();
+    fs::remove_file(site.root().join(PATHS[1])).unwrap();
+    scan_twice(&site, &open);
+    let root = open.flow().root().name.clone();
+    let mut row = open.ledger().scan(&root, "").unwrap().unwrap();
+    let counts = row.counts.clone();
+    row.counts = counts.replace("\"unjudged\":0", "\"unjudged\":11");
+    assert_ne!(row.counts, counts);
+    open.ledger().note_scan(&row, &[], &[]).unwrap();
+    let refused = by_policy(&open).refused.unwrap();
+    let said = "11 records or files could not be looked at by the last scan";
+    assert!(refused.contains(said), "{refused}");
+    row.counts = counts;
+    open.ledger().note_scan(&row, &[], &[]).unwrap();
+    assert_eq!(by_policy(&open).repaired(), 1);
+}
+
+/// Files are read as slowly as the root allows, and whoever asked breaks off.
+#[test]
+fn a_repair_that_reads_files_may_be_broken_off_meanwhile() {
+    let site = with_root("confirm_bytes_per_second = \"1B\"");
+    let open = site.open();
+    site.put(PATHS[5], &artifact(99, 50));
+    scan_twice(&site, &open);
+    let repairing = &open.assembly.repairing;
+    let plan = plan_by(repairing, &RepairOrder::default());
+    let mut stop = stop_at(RepairPhase::Working);
+    let stopped = repairing.run(&plan, ("alice", false), &mut stop);
+    assert!(
+        matches!(&stopped, Err(error) if error.is_interruption()),
+        "{stopped:?}"
+    );
+    assert_eq!(presence(&open, 6), "Yes");
 }

@@ -1,5 +1,6 @@
 //! Repairs that were stopped, and what was confirmed of their files meanwhile by one who had looked before.
 
+use std::fs;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
@@ -9,12 +10,13 @@ use runsync::datastore::LocalRoot;
 use runsync::datastore::faulty::Faulty;
 use runsync::ingest::confirm::Confirming;
 use runsync::ingest::flow::Flow;
+use runsync::ledger::repairs::WhichRepairs;
 use runsync::recovery::repair::{RepairError, RepairOrder, RepairPhase, Repairing};
 use runsync::registry::{Registry, RegistryError};
 use runsync_manifest::name::{ArtifactPath, RunKey};
 
 use crate::registry::{AtCalls, Seam};
-use crate::scene::{PATHS, RUN, bytes, found};
+use crate::scene::{PATHS, RUN, bytes, found, manifest};
 use crate::site::{plan_by, presence, repair_by, repairing_with, scan_twice, site, stop_at};
 use crate::support::{OpenSite, TestSite, artifact};
 
@@ -118,4 +120,29 @@ fn what_was_seen_before_the_next_repair_moved_a_file_is_not_recorded_after_it() 
     });
     assert_eq!(confirmed, 0);
     is_waited_for(&site, &mut open);
+}
+
+/// A manifest has come that is not registered yet, and says what the file should be by now.
+#[test]
+fn what_an_unregistered_manifest_names_is_not_moved_before_that_is_registered() {
+    let (site, open) = stopped_at(RepairPhase::Records);
+    let corrupt = fs::read(site.root().join(PATHS[5])).unwrap();
+    let manifest = site.place(&manifest(&site, "u/other", "1-1", 51, &[PATHS[5]]));
+    for _ in 0..2 {
+        let report = repair_by(&open.assembly.repairing, &RepairOrder::default());
+        let root = &report.roots[0];
+        let mut left = root.left_named.iter();
+        let is_told = left.any(|one| {
+            one.why
+                .contains("a manifest that is not registered names it")
+        });
+        assert!(is_told && root.finished == 0, "{root:?}");
+        assert_eq!(fs::read(site.root().join(PATHS[5])).unwrap(), corrupt);
+        let begun = WhichRepairs::Begun(&root.root);
+        assert_eq!(open.ledger().repairs(begun, None, 10).unwrap().len(), 1);
+    }
+    fs::remove_file(manifest).unwrap();
+    let report = repair_by(&open.assembly.repairing, &RepairOrder::default());
+    assert_eq!(report.roots[0].finished, 1);
+    assert!(!site.root().join(PATHS[5]).is_file());
 }

@@ -59,10 +59,10 @@ fn what_cannot_be_moved_keeps_its_file_its_record_and_its_finding() {
     assert_eq!(found(&open), []);
 }
 
-/// Stopped when its record was taken back. At level `size` whoever looks for it takes it for right again at the latest.
+/// Stopped when its record was taken back.
 #[test]
 fn what_cannot_be_moved_when_a_repair_is_finished_is_dropped_and_repaired_later() {
-    let (site, mut open, root) = harmed();
+    let (site, open, root) = harmed();
     let before = state(&site, &open);
     let repairing = repairing_of(&site, &open, Arc::clone(&root) as _);
     let plan = plan_by(&repairing, &RepairOrder::default());
@@ -74,7 +74,7 @@ fn what_cannot_be_moved_when_a_repair_is_finished_is_dropped_and_repaired_later(
     assert_eq!((repaired.repaired(), repaired.finished), (0, 0));
     assert_eq!(begun(&open), 0);
     assert_eq!(found(&open), [is(Dark, STRAY), is(Corrupt, PATHS[5])]);
-    open.confirm();
+    assert_eq!(presence(&open, 6), "Yes");
     assert!(state(&site, &open) == before);
     root.heal();
     scan_twice(&site, &open);

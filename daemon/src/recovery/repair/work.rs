@@ -81,16 +81,17 @@ fn detail(root: &RootRepaired) -> String {
         (root.reported, "only reported"),
         (root.left, "left"),
     ];
-    let mut said = format!(
-        "root {name}: {} repaired{}",
+    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+    let counts: Vec<String> = counts
+        .map(|(count, what)| format!(", {count} {what}"))
+        .collect();
+    format!(
+        "root {name}: {} repaired{}{}{}",
         root.repaired(),
-        declared(root)
-    );
-    for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
-        said.push_str(&format!(", {count} {what}"));
-    }
-    said.push_str(&first_left(root));
-    said
+        declared(root),
+        counts.concat(),
+        first_left(root)
+    )
 }
 
 /// The first that is left for another reason than time and policy.
