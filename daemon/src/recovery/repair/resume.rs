@@ -3,13 +3,12 @@
 use runsync_manifest::name::ArtifactPath;
 
 use super::RepairError;
-use super::act::{TOGETHER, go_on};
+use super::act::{TOGETHER, go_on, not_moved};
 use super::changed::unchanged;
 use super::flow::{RepairPhase, RepairProgress};
 use super::plan::Left;
 use super::report::RootRepaired;
 use super::scene::Scene;
-use super::unmoved;
 use crate::datastore::{Aside, Look, Moved, ToDelete};
 use crate::ledger::repairs::{RepairAct, RepairEnd, RepairRow, WhichRepairs};
 use crate::ledger::scans::{Span, after};
@@ -69,15 +68,11 @@ fn settle_some(
     let claims = scene.registry().claims_at(scene.root(), &paths)?;
     let spoken_for = spoken_for(scene, &paths)?;
     let mut ends = Vec::with_capacity(rows.len());
-    let (mut unmoved, mut moved) = (Vec::new(), Vec::new());
+    let mut moved = Vec::new();
     for ((row, claims), spoken_for) in rows.iter().zip(claims).zip(spoken_for) {
         let settled = settle(scene, row, (&claims, spoken_for), report)?;
-        match (settled, row.act, row.identity) {
-            (Settled::Done, RepairAct::Unstore, _) if row.aside.is_some() => moved.push(&row.path),
-            (Settled::Dropped, RepairAct::Unstore, Some(identity)) if row.aside.is_some() => {
-                unmoved.push((&row.path, identity));
-            }
-            _ => {}
+        if settled == Settled::Done && row.act == RepairAct::Unstore && row.aside.is_some() {
+            moved.push(&row.path);
         }
         let done = settled == Settled::Done;
         if settled != Settled::Later {
@@ -85,7 +80,6 @@ fn settle_some(
         }
     }
     recall_moved(scene, &moved)?;
-    unmoved::record(scene, &unmoved)?;
     datastore.sync().map_err(|error| scene.failed(error))?;
     check()?;
     scene.ledger().end_repairs(&ends, scene.now())?;
@@ -147,7 +141,7 @@ fn settle(
                 report.leave(left_of(row, why.to_owned()));
                 return Ok(Settled::Later);
             }
-            move_aside(scene, row)?
+            return move_aside(scene, row, report);
         }
     };
     Ok(if done {
@@ -196,20 +190,37 @@ fn is_aside(scene: &Scene<'_>, row: &RepairRow) -> Result<bool, RepairError> {
     Ok(look.map_err(|error| scene.failed(error))? == Look::File(identity))
 }
 
-/// The record is gone already: its file is the corrupt one still, or is left.
-fn move_aside(scene: &Scene<'_>, row: &RepairRow) -> Result<bool, RepairError> {
+/// The record is gone already: its file is the corrupt one still, or is left. One that cannot be moved is tried again:
+/// no scan would find it.
+fn move_aside(
+    scene: &Scene<'_>,
+    row: &RepairRow,
+    report: &mut RootRepaired,
+) -> Result<Settled, RepairError> {
     let (Some(aside), Some(identity)) = (aside(row), row.identity) else {
-        return Ok(false);
+        return Ok(Settled::Dropped);
     };
     let path = &row.path;
     if scene.datastore().another_about(path).is_some() {
-        return Ok(false);
+        let why = "its folder is a root of its own by now, or may be one";
+        report.leave(left_of(row, why.to_owned()));
+        return Ok(Settled::Later);
     }
     let moved = scene
         .datastore()
         .set_aside(ToDelete { path, identity }, &aside);
     let moved = moved.map_err(|error| scene.failed(error))?;
-    Ok(moved == Moved::Moved)
+    Ok(match moved {
+        Moved::Moved => Settled::Done,
+        Moved::Failed(_) => {
+            let why = not_moved(moved, aside.as_str()).unwrap_or_default();
+            report.leave(left_of(row, why));
+            Settled::Later
+        }
+        Moved::Absent | Moved::Other(_) | Moved::Irregular | Moved::Taken | Moved::Astray => {
+            Settled::Dropped
+        }
+    })
 }
 
 pub(super) fn aside(row: &RepairRow) -> Option<Aside> {

@@ -1,5 +1,5 @@
-//! Artifacts whose records were taken back and whose very files could not be moved: they get their records again, so
-//! that all is as it was found, and found again.
+//! Artifacts whose records were just taken back and whose very files could not be moved: they get their records again,
+//! so that all is as it was found, and found again. In the same turn to register: nothing else is awaited yet.
 
 use std::collections::BTreeMap;
 

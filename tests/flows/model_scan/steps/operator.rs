@@ -4,6 +4,7 @@ use runsync::ledger::repairs::RepairAct;
 use runsync::ledger::scans::Ignored;
 use runsync::recovery::repair::RepairError;
 
+use crate::model::Standing;
 use crate::world::World;
 
 impl World {
@@ -23,7 +24,9 @@ impl World {
         let restored = repairing.bring_back(None, &path.parse().unwrap());
         let at = self.model.newest_aside(&path).unwrap();
         let was_corrupt = self.model.aside[at].act == RepairAct::Unstore;
-        if was_corrupt && self.model.claims.contains_key(&path) {
+        let claim = self.model.claims.get(&path);
+        let is_wanted = claim.is_some_and(|claim| claim.standing != Standing::Absent);
+        if was_corrupt && is_wanted {
             let refused = matches!(restored, Err(RepairError::Corrupt { .. }));
             assert!(refused, "{restored:?}");
             self.tally.count("not brought back: corrupt");
