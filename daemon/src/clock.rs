@@ -25,6 +25,11 @@ pub fn earlier(than: Timestamp, by: Duration) -> Timestamp {
         .unwrap_or(Timestamp::MIN)
 }
 
+/// Clocks of one site differ by less.
+pub const SKEW: Duration = Duration::from_secs(60 * 60);
+/// A site without any sign of life for longer is as likely one whose clock was set.
+pub const LEAP: Duration = Duration::from_secs(60 * 24 * 60 * 60);
+
 /// Tells the time.
 pub trait Clock: Send + Sync + std::fmt::Debug {
     /// Now, in UTC.

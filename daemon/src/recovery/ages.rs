@@ -8,12 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::clock::later;
-
-/// Clocks of one site differ by less.
-const SKEW: Duration = Duration::from_secs(60 * 60);
-/// A site without any sign of life for longer is as likely one whose clock was set.
-const LEAP: Duration = Duration::from_secs(60 * 24 * 60 * 60);
+use crate::clock::{LEAP, SKEW, later};
 
 /// How files are told apart by age.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -68,7 +68,7 @@ pub(super) struct Merge<S, R> {
     records: R,
     sight: Option<Sight>,
     record: Option<ArtifactAt>,
-    /// The folder that could not be listed last.
+    /// The folder that was met last and is not judged: it could not be listed, or is another root.
     closed: Option<Span>,
 }
 

@@ -1,22 +1,15 @@
 //! What repairs are about to do and have done, and what is known of the clock.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
 use super::rows::{self, Failure};
 use super::scans::{identity_of, json};
-use crate::clock::later;
+use crate::clock::{LEAP, SKEW, later};
 use crate::ledger::repairs::{
     NewDeclaration, NewRepair, RepairEnd, RepairRow, Repaired, Watch, WhichRepairs,
 };
-
-/// Clocks of one site differ by less.
-const SKEW: Duration = Duration::from_secs(60 * 60);
-/// A site without any sign of life for longer is as likely one whose clock was set.
-const LEAP: Duration = Duration::from_secs(60 * 24 * 60 * 60);
 
 const COLUMNS: &str =
     "id, repair, plan, root, path, kind, act, detail, size, identity, aside, account,
