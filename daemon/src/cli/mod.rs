@@ -86,6 +86,7 @@ mod init;
 
 mod keys;
 
+use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -192,6 +193,9 @@ impl Command {
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
+        Err(refusal) if refusal.use_stderr() && env::args_os().any(|word| word == "--json") => {
+            return unusable(&refusal).report(true).into();
+        }
         Err(refusal) => {
             // Help, a version, or what is wrong with the arguments; a closed pipe hides it.
             drop(refusal.print());
@@ -208,6 +212,16 @@ pub fn main() -> ExitCode {
         Ok(outcome) => Exit::from(outcome).into(),
         Err(failure) => failure.report(arguments.json).into(),
     }
+}
+
+/// What is wrong with the arguments, for programs.
+fn unusable(refusal: &clap::Error) -> Failure {
+    let text = refusal.to_string();
+    let (message, hint) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    Failure::new(message.trim_end().to_owned())
+        .hint(hint.trim_end())
+        .usage()
 }
 
 #[cfg(test)]

@@ -33,7 +33,10 @@ fn heals(server: &Rucio, name: &str, naming: Naming) {
     assert_eq!(living.heard(), [""; 0]);
     assert_eq!(living.repairs(), []);
     let said = living.said("repair");
-    assert!(said.contains("0 repaired, 1 left"), "{said}");
+    assert!(
+        said.contains("0 repaired, 1 not seen long enough"),
+        "{said}"
+    );
     say(
         "a file is deleted, and one scan has passed",
         "found, and nothing is repaired or declared",

@@ -99,6 +99,9 @@ fn wrong_arguments_are_refused_before_anything_is_done() {
         &["findings", "ignore", "a"],
     ] {
         assert_eq!(site.run_command(wrong).status.code(), Some(2), "{wrong:?}");
+        let told = site.run_command(&[wrong, &["--json"]].concat()).stderr;
+        let told: Value = serde_json::from_slice(&told).unwrap();
+        assert_eq!(told["error"]["exit_code"], 2, "{wrong:?}");
     }
     let output = site.run_command(&["scan", "--root", "other"]);
     assert!(text(&output.stderr).contains("this site has no root `other`"));
