@@ -67,6 +67,7 @@ const LAYERS: &[(Within, &[&str])] = &[
             "embedded_json",
             "schema",
             "error_chain",
+            "beside",
             "poison",
             "adopted",
             "sorting",

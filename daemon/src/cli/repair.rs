@@ -198,7 +198,7 @@ fn take(
 fn go_ahead(args: &Repair, plan: &RepairPlan, context: &Context) -> Result<bool, Failure> {
     match &args.approve {
         None if plan.is_empty() => Ok(false),
-        None if args.go_ahead.asks() && !plan.above.is_empty() => {
+        None if args.go_ahead.asks() && !plan.above.is_empty() && !plan.has_begun() => {
             let (plan, above) = (plan.id.clone(), plan.above.clone());
             Err(RepairError::TooLarge { plan, above }.into())
         }

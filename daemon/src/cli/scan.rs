@@ -452,6 +452,10 @@ impl Told {
                 "records below these, about which nothing is concluded",
             ),
             (
+                counts.elsewhere,
+                "artifacts below folders that are roots of their own",
+            ),
+            (
                 counts.undecided,
                 "paths about which nothing is concluded: something changed, or age tells nothing",
             ),

@@ -273,6 +273,9 @@ pub struct ScanRow {
     /// Files and records that it met, each path once.
     #[serde(default)]
     pub whole_objects: Option<u64>,
+    /// What of these it could not look at.
+    #[serde(default)]
+    pub whole_unseen: u64,
 }
 
 /// Which findings are meant.

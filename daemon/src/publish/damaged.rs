@@ -43,8 +43,10 @@ pub struct ReplicaHere {
 pub struct Unavailable {
     /// It has no replica of these here, in whatever state.
     pub gone: BTreeSet<ArtifactPath>,
-    /// It has been told before that their replicas here are bad.
+    /// It has been told before that their replicas here are bad, and has others that are available.
     pub bad: BTreeSet<ArtifactPath>,
+    /// The same, and it has no other.
+    pub given_up: BTreeSet<ArtifactPath>,
     /// It is carrying these here.
     pub carried: BTreeSet<ArtifactPath>,
     /// It has replicas of these here, in these states; none where it does not list them, as where the RSE is closed
@@ -118,8 +120,10 @@ impl Publishing {
                     continue;
                 };
                 known.insert(path.clone());
+                let is_elsewhere = replica.states.values().any(|state| state == AVAILABLE);
                 match replica.states.get(rse.as_str()).map(String::as_str) {
-                    Some(BAD) => drop(found.bad.insert(path)),
+                    Some(BAD) if is_elsewhere => drop(found.bad.insert(path)),
+                    Some(BAD) => drop(found.given_up.insert(path)),
                     Some(COPYING) => drop(found.carried.insert(path)),
                     Some(state) => drop(found.others.insert(path, Some(state.to_owned()))),
                     None => {}
@@ -131,6 +135,7 @@ impl Publishing {
         })?;
         let listed = |path: &ArtifactPath| {
             found.bad.contains(path)
+                || found.given_up.contains(path)
                 || found.carried.contains(path)
                 || found.others.contains_key(path)
         };

@@ -202,8 +202,7 @@ impl Scanning {
             until: whole.until.clone(),
         };
         let counts: ScanCounts = serde_json::from_str(&row.counts)?;
-        let untouchable =
-            Untouchable::find_while(flow, &behind, &left, &mut || budget.go_on(&counts))?;
+        let untouchable = Untouchable::find(flow, &behind, &left, &mut || budget.go_on(&counts))?;
         let ground = Ground {
             flow,
             order,

@@ -25,8 +25,10 @@ pub(super) enum Met {
     Unlisted(Option<ArtifactPath>, StorageFault),
     /// A folder that is another root.
     OtherRoot(ArtifactPath),
-    /// What runs say of a file below such a folder.
+    /// What runs say of a file below a folder that could not be listed whole.
     Unjudged(ArtifactAt),
+    /// What runs say of a file below a folder that is another root.
+    Elsewhere(ArtifactAt),
     /// A name that no artifact can have.
     Unnameable(String),
 }
@@ -40,7 +42,8 @@ impl Met {
             | Self::Record(ArtifactAt { path, .. })
             | Self::Irregular(path, _)
             | Self::Unreadable(path)
-            | Self::Unjudged(ArtifactAt { path, .. }) => Some(path),
+            | Self::Unjudged(ArtifactAt { path, .. })
+            | Self::Elsewhere(ArtifactAt { path, .. }) => Some(path),
             Self::Unlisted(..) | Self::OtherRoot(_) | Self::Unnameable(_) => None,
         }
     }
@@ -56,6 +59,7 @@ impl Met {
             | Self::Irregular(..)
             | Self::Unreadable(_)
             | Self::Unjudged(_)
+            | Self::Elsewhere(_)
             | Self::Unnameable(_) => self.path().map(|path| Span::at(path.as_str())),
         }
     }
@@ -70,6 +74,8 @@ pub(super) struct Merge<S, R> {
     record: Option<ArtifactAt>,
     /// The folder that was met last and is not judged: it could not be listed, or is another root.
     closed: Option<Span>,
+    /// Whether that one is another root.
+    is_other: bool,
 }
 
 impl<S, R, E> Merge<S, R>
@@ -84,6 +90,7 @@ where
             sight: None,
             record: None,
             closed: None,
+            is_other: false,
         }
     }
 
@@ -101,7 +108,7 @@ where
             self.record = self.records.next().transpose()?;
         }
         if let Some(record) = self.take_closed() {
-            return Ok(Some(Met::Unjudged(record)));
+            return Ok(Some(record));
         }
         let met = match (self.sight.take(), self.record.take()) {
             (None, None) => return Ok(None),
@@ -121,18 +128,20 @@ where
         };
         if let Met::Unlisted(..) | Met::OtherRoot(_) = &met {
             self.closed = met.span();
+            self.is_other = matches!(met, Met::OtherRoot(_));
         }
         Ok(Some(met))
     }
 
-    /// The next record, where its folder could not be listed.
-    fn take_closed(&mut self) -> Option<ArtifactAt> {
-        let (closed, record) = (self.closed.as_ref()?, self.record.as_ref()?);
-        if closed.holds(record.path.as_str()) {
-            self.record.take()
+    /// The next record, where its folder is not judged.
+    fn take_closed(&mut self) -> Option<Met> {
+        let closed = self.closed.as_ref()?;
+        let record = (self.record).take_if(|record| closed.holds(record.path.as_str()))?;
+        Some(if self.is_other {
+            Met::Elsewhere(record)
         } else {
-            None
-        }
+            Met::Unjudged(record)
+        })
     }
 }
 
@@ -223,6 +232,7 @@ mod tests {
                 Met::File(_) => "file",
                 Met::Record(_) => "record",
                 Met::Unjudged(_) => "unjudged",
+                Met::Elsewhere(_) => "elsewhere",
                 Met::Irregular(..) => "irregular",
                 Met::Unreadable(_) => "unreadable",
                 Met::Unlisted(..) => "unlisted",

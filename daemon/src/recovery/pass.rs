@@ -167,7 +167,11 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
                 let fault = *fault;
                 return Err(ScanError::Unlisted { root, fault });
             }
-            Met::Unjudged(_) => self.counts.unjudged += 1,
+            Met::Unjudged(record) => {
+                let is_recorded = record.standing == ArtifactStanding::Confirmed;
+                self.counts.unjudged += u64::from(is_recorded);
+            }
+            Met::Elsewhere(_) => self.counts.elsewhere += 1,
             Met::Unnameable(name) => {
                 self.counts.unnameable += 1;
                 example(&mut self.odd, || {
@@ -393,6 +397,7 @@ impl<'a, 'b, 'p> Pass<'a, 'b, 'p> {
             self.row.finished_at = Some(now);
             self.row.whole_begun_at = Some(self.row.begun_at);
             self.row.whole_objects = Some(self.counts.objects);
+            self.row.whole_unseen = self.counts.unseen();
         } else {
             self.row.position = Some(batch.until().to_owned());
         }

@@ -56,8 +56,10 @@ pub struct ScanCounts {
     pub left_out: u64,
     /// Folders that could not be listed whole.
     pub unlisted: u64,
-    /// Artifacts below these.
+    /// Artifacts below these that are confirmed by the registry.
     pub unjudged: u64,
+    /// Artifacts below folders that are roots of their own, whose files are those roots'.
+    pub elsewhere: u64,
     /// Paths about which no conclusion could be drawn: something changed meanwhile, or age tells nothing.
     pub undecided: u64,
     /// Paths that could not be looked at, opened or read.
@@ -120,7 +122,7 @@ pub struct OverdueRun {
 }
 
 impl ScanCounts {
-    /// Records below folders that could not be listed, and what could not be looked at or read.
+    /// Artifacts below folders that could not be listed, and what could not be looked at or read.
     pub fn unseen(&self) -> u64 {
         self.unjudged.saturating_add(self.unreadable)
     }

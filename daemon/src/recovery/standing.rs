@@ -34,6 +34,9 @@ pub struct ScanStanding {
     pub seen_since: Option<Timestamp>,
     /// Paths that it met.
     pub whole_objects: Option<u64>,
+    /// Records and files that the pass under way, or the one that last went through, could not look at: the more.
+    #[serde(default)]
+    pub unseen: u64,
     /// What the pass has seen so far.
     #[schema(value_type = Object)]
     pub counts: ScanCounts,
@@ -41,9 +44,11 @@ pub struct ScanStanding {
 
 impl From<ScanRow> for ScanStanding {
     fn from(row: ScanRow) -> Self {
+        // What an older release wrote and this one cannot read counts for nothing.
+        let counts: ScanCounts = serde_json::from_str(&row.counts).unwrap_or_default();
         Self {
-            // What an older release wrote and this one cannot read counts for nothing.
-            counts: serde_json::from_str(&row.counts).unwrap_or_default(),
+            unseen: counts.unseen().max(row.whole_unseen),
+            counts,
             root: row.root,
             scope: row.scope,
             pass: row.number,
@@ -83,7 +88,7 @@ pub struct RootScans {
     pub met: u64,
     /// Paths that the last whole pass met.
     pub whole: Option<u64>,
-    /// What of these records and files the pass under way, or the last one, could not look at.
+    /// Records and files that the pass under way, or the one that last went through, could not look at: the more.
     #[serde(default)]
     pub unseen: u64,
     /// Whether not all of it has been seen in time. A pass may take a `scan_period`, so one that is in time goes
@@ -159,7 +164,7 @@ impl RootScans {
             pass_since,
             met: pass_since.map_or(0, |_| standing.counts.objects),
             whole: standing.whole_objects,
-            unseen: standing.counts.unseen(),
+            unseen: standing.unseen,
             behind: behind == Some(true),
         }
     }

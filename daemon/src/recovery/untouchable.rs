@@ -61,13 +61,8 @@ struct Gathering<'f, 'g> {
 }
 
 impl Untouchable {
-    /// Finds those that lie in a stretch of paths.
-    pub(super) fn find(flow: &Flow, behind: &Behind, span: &Span) -> Result<Self, ScanError> {
-        Self::find_while(flow, behind, span, &mut || ControlFlow::Continue(()))
-    }
-
-    /// The same, for a caller who is asked meanwhile. Where it breaks off they are not all known, which is a doubt.
-    pub(super) fn find_while(
+    /// Finds those that lie in a stretch of paths. Where `go_on` breaks off they are not all known, which is a doubt.
+    pub(super) fn find(
         flow: &Flow,
         behind: &Behind,
         span: &Span,

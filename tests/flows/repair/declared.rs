@@ -291,7 +291,13 @@ fn what_was_declared_bad_before_is_told_to_nobody_again() {
     assert_eq!(rucio.told(), [""; 0]);
     assert_eq!((open.confirm(), presence(&open, 6)), (0, "Pending".into()));
     let done = open.ledger().repairs(WhichRepairs::Done, None, 10).unwrap();
-    assert_eq!(done[0].declared.as_deref(), Some("bad"));
+    assert_eq!(done[0].declared, None);
+    drop(open);
+    // One that Rucio has nowhere else is given up.
+    let open = spoil(&site, PATHS[4], &artifact(98, 40));
+    rucio.says(PATHS[4], "BAD");
+    rucio.loses_others(PATHS[4]);
+    is_left((&site, &open), "it gives it up");
 }
 
 #[test]

@@ -114,6 +114,13 @@ impl FakeRucio {
             .remove(HERE);
     }
 
+    /// Has it lose all its replicas but the one here.
+    pub(crate) fn loses_others(&self, path: &str) {
+        let mut known = self.known();
+        let states = &mut known.files.get_mut(path).unwrap().states;
+        states.retain(|at, _| *at == HERE);
+    }
+
     /// Has it say of its replica here that it is so.
     pub(crate) fn says(&self, path: &str, state: &'static str) {
         let mut known = self.known();

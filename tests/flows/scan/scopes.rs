@@ -147,6 +147,27 @@ fn the_pass_over_all_of_a_root_stays_where_it_is() {
     assert_eq!((row.number, told), (begun.pass, begun.position));
 }
 
+/// The run's own folder is here, and a path of its records lies in a folder that is another root by now.
+#[test]
+fn single_paths_in_another_root_are_of_no_run_here() {
+    let (site, open) = two_runs();
+    lose(&site, &[OTHERS[0], OTHERS[1]]);
+    let report = scan(&open, &of_runs(&[OTHER]));
+    assert_eq!(report.counts.elsewhere, 0);
+    assert_eq!(found(&open), [is(Lost, OTHERS[0]), is(Lost, OTHERS[1])]);
+    let repository = fs::read(site.root().join("runsync/repository.json")).unwrap();
+    site.put("raw/runsync/repository.json", &repository);
+    let report = scan(&open, &of_runs(&[OTHER]));
+    assert_eq!(report.counts.elsewhere, 1);
+    assert!(
+        report
+            .notes
+            .iter()
+            .any(|note| note.contains("`raw` is a root of its own"))
+    );
+    assert_eq!(found(&open), [is(Lost, OTHERS[1])]);
+}
+
 #[test]
 fn runs_are_chosen_by_when_they_were_registered() {
     let (site, open) = two_runs();

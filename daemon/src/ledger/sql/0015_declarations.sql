@@ -1,4 +1,5 @@
--- What Rucio is told of replicas, written down before it is told: also where nothing more comes of it here.
+-- What Rucio is told of replicas, written down before it is told: also where nothing more comes of it here. How many
+-- is counted; by which repair and in which root is for people.
 CREATE TABLE declaration (
     id          INTEGER PRIMARY KEY,
     repair      BLOB    NOT NULL,

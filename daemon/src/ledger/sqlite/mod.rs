@@ -50,6 +50,7 @@ const SCHEMA: Schema = Schema {
         include_str!("../sql/0013_drift_counts.sql"),
         include_str!("../sql/0014_repairs_approved.sql"),
         include_str!("../sql/0015_declarations.sql"),
+        include_str!("../sql/0016_unseen.sql"),
     ],
     unmoved: None,
 };

@@ -15,7 +15,7 @@ use crate::ledger::scans::{
 };
 
 const SCAN_COLUMNS: &str = "root, scope, number, position, begun_at, tried_at, finished_at, counts,
-     whole_begun_at, whole_objects";
+     whole_begun_at, whole_objects, whole_unseen";
 
 const FINDING_COLUMNS: &str =
     "root, path, kind, detail, size, identity, claimed, first_seen, last_seen, times, ignored_by,
@@ -93,6 +93,7 @@ fn scan_row(row: &Row<'_>) -> Result<ScanRow, Failure> {
         counts: row.get(7)?,
         whole_begun_at: optional_time(row, 8)?,
         whole_objects: row.get::<_, Option<i64>>(9)?.map(i64::cast_unsigned),
+        whole_unseen: row.get::<_, i64>(10)?.cast_unsigned(),
     })
 }
 
@@ -112,7 +113,7 @@ pub(super) fn note(
     connection
         .prepare_cached(
             "UPDATE scan SET position = ?4, tried_at = ?5, finished_at = ?6, counts = ?7,
-                 whole_begun_at = ?8, whole_objects = ?9
+                 whole_begun_at = ?8, whole_objects = ?9, whole_unseen = ?10
              WHERE root = ?1 AND scope = ?2 AND number = ?3",
         )?
         .execute(params![
@@ -125,6 +126,7 @@ pub(super) fn note(
             scan.counts,
             scan.whole_begun_at.map(rows::time_column),
             scan.whole_objects.map(u64::cast_signed),
+            scan.whole_unseen.cast_signed(),
         ])?;
     keep(connection, scan, seen)?;
     let mut heal = connection.prepare_cached(

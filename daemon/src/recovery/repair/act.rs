@@ -126,7 +126,7 @@ impl Acting<'_> {
     ) -> Result<Vec<Item>, RepairError> {
         self.check()?;
         let mut left = Vec::new();
-        let items = self.touchable(items, &mut left)?;
+        let items = self.touchable(items, &mut left, progress)?;
         let (items, more) = examine(self.scene, items, Depth::Act, progress)?;
         for left in left.into_iter().chain(more) {
             report.leave(left);
@@ -244,6 +244,7 @@ impl Acting<'_> {
         &self,
         items: Vec<Item>,
         left: &mut Vec<Left>,
+        progress: &mut RepairProgress<'_>,
     ) -> Result<Vec<Item>, RepairError> {
         let (Some(first), Some(last)) = (items.first(), items.last()) else {
             return Ok(items);
@@ -252,7 +253,10 @@ impl Acting<'_> {
             from: first.path.to_string(),
             until: Some(crate::ledger::scans::after(last.path.as_str())),
         };
-        let untouchable = Untouchable::find(self.scene.flow, &self.scene.behind, &span)?;
+        let (flow, behind) = (self.scene.flow, &self.scene.behind);
+        let mut asked = || progress(RepairPhase::Working);
+        let untouchable = Untouchable::find(flow, behind, &span, &mut asked)?;
+        go_on(asked())?;
         let doubt = untouchable.doubt().map(str::to_owned);
         let mut beside: Beside<'_> = untouchable.beside()?;
         let mut stand = Vec::with_capacity(items.len());
@@ -294,7 +298,10 @@ impl Acting<'_> {
             aside: aside.as_ref().map(ToString::to_string),
             account: self.order.account.to_owned(),
             begun_at: at,
-            declared: declared.get(&item.path).map(ToString::to_string),
+            declared: declared
+                .get(&item.path)
+                .filter(|told| **told != Told::BadBefore)
+                .map(ToString::to_string),
             approved: self.order.approved,
         });
         let ids = (self.scene.ledger()).begin_repairs(&rows.collect::<Vec<_>>())?;

@@ -36,6 +36,10 @@ const ONLY_BAD: &str = "its replica is not declared bad (`[repair] declare`, or 
 const LAST: &str =
     "Rucio has no other replica that is available: declared bad, it would be given up";
 
+/// Why an artifact is left that nobody has any more.
+const GIVEN_UP: &str =
+    "its replica is bad, and Rucio has no other that is available: it gives it up";
+
 /// What Rucio was told of replicas, by artifact.
 pub(super) type Declared = BTreeMap<ArtifactPath, Told>;
 
@@ -105,6 +109,8 @@ impl Declaring<'_> {
         let mut declared = Declared::new();
         for (path, answer) in all.told {
             match answer {
+                // Another run's word may have been just this repair's.
+                Ok(Told::BadBefore) => drop(declared.entry(path).or_insert(Told::BadBefore)),
                 Ok(told) => drop(declared.insert(path, told)),
                 Err(why) => drop(failed.insert(path, why)),
             }
@@ -195,6 +201,9 @@ impl Declaring<'_> {
         answers
             .told
             .extend(bad.map(|path| (path, Ok(Told::BadBefore))));
+        let given_up = others.given_up.into_iter();
+        let given_up = given_up.map(|path| (path, Err(GIVEN_UP.to_owned())));
+        answers.told.extend(given_up);
         let doubtful = others.others.into_iter();
         let doubtful = doubtful.map(|(path, state)| (path, Err(not_available(state.as_deref()))));
         answers.told.extend(doubtful);

@@ -111,7 +111,9 @@ impl RepairError {
     /// Whether it was broken off by whoever asked.
     pub fn is_interruption(&self) -> bool {
         match self {
-            Self::Interrupted | Self::Registry(RegistryError::Interrupted) => true,
+            Self::Interrupted
+            | Self::Registry(RegistryError::Interrupted)
+            | Self::Turn(RegistrationLockError::Interrupted) => true,
             Self::Compare(error) => error.is_interruption(),
             Self::NoRoot { .. }
             | Self::TooLarge { .. }

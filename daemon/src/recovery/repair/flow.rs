@@ -146,7 +146,7 @@ impl Repairing {
     ///
     /// # Errors
     ///
-    /// [`RepairError::TooLarge`] where nothing more was done than that; where `progress` broke off, or the lease is
+    /// [`RepairError::TooLarge`] where it is too large, and nothing was begun before; where `progress` broke off, or the lease is
     /// another's. What stops the repair of one root is in the report.
     pub fn run(
         &self,
@@ -166,8 +166,10 @@ impl Repairing {
             plan: plan.id.clone(),
             roots: self.run_roots(plan, order, progress)?,
         };
-        let is_stopped = report.roots.iter().any(|root| root.stopped.is_some());
-        if is_too_large(plan, approved) && !is_stopped {
+        let is_settled = report.roots.iter().zip(&plan.roots).any(|(done, planned)| {
+            done.stopped.is_some() || done.finished > 0 || done.left > planned.left
+        });
+        if is_too_large(plan, approved) && !is_settled {
             return Err(RepairError::TooLarge {
                 plan: plan.id.clone(),
                 above: plan.above.clone(),

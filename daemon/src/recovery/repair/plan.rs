@@ -86,6 +86,8 @@ pub struct RootPlan {
     pub amiss: u64,
     /// Files that are dark.
     pub dark: u64,
+    /// Records and files that the last scan could not look at.
+    pub unseen: u64,
     /// What would be done, and to how much.
     pub acts: BTreeMap<RepairAct, Extent>,
     /// The first artifacts of these.
@@ -120,6 +122,7 @@ impl RootPlan {
             records: 0,
             amiss: 0,
             dark: 0,
+            unseen: 0,
             acts: BTreeMap::new(),
             planned_named: Vec::new(),
             declared: 0,
@@ -224,6 +227,11 @@ impl RepairPlan {
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
         self.roots.iter().all(RootPlan::is_empty)
+    }
+
+    /// Whether something of an earlier repair is to be finished.
+    pub fn has_begun(&self) -> bool {
+        self.roots.iter().any(|root| root.unfinished > 0)
     }
 
     /// Whether a root may not be repaired at all.

@@ -40,7 +40,7 @@ pub(super) fn plan(
     }
     let span = Span::below(order.below.as_ref());
     let mut asked = || progress(RepairPhase::Planning(0));
-    let untouchable = Untouchable::find_while(scene.flow, &scene.behind, &span, &mut asked)?;
+    let untouchable = Untouchable::find(scene.flow, &scene.behind, &span, &mut asked)?;
     go_on(asked())?;
     if let Some(doubt) = untouchable.doubt() {
         plan.refused = Some(format!("{doubt}; nothing is repaired here until then"));

@@ -63,9 +63,9 @@ impl RootRepaired {
 
     /// Nothing is done in a root whose plan is larger than may be done unasked.
     pub(super) fn refuse_as_too_large(&mut self, plan: &RepairPlan) {
-        let (above, id) = (plan.above.join("; "), &plan.id);
+        let (above, id, root) = (plan.above.join("; "), &plan.id, &self.root);
         self.refused.get_or_insert_with(|| {
-            format!("{above}; stop the daemon, look through it with `runsync repair --dry-run`, and approve it: plan {id}")
+            format!("{above}; stop the daemon, look through it with `runsync repair --root {root} --dry-run`, and approve it: `--root {root} --approve {id}`")
         });
     }
 

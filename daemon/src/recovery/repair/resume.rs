@@ -47,7 +47,7 @@ pub(super) fn resume(
         let rows = begun(before)?;
         before = rows.last().map(|row| row.id);
         scene.registry().check_fence()?;
-        settle_some(scene, rows, report)?;
+        settle_some(scene, rows, report, progress)?;
         go_on(progress(RepairPhase::Resumed))?;
     }
 }
@@ -56,6 +56,7 @@ fn settle_some(
     scene: &Scene<'_>,
     mut rows: Vec<RepairRow>,
     report: &mut RootRepaired,
+    progress: &mut RepairProgress<'_>,
 ) -> Result<(), RepairError> {
     rows.sort_by(|one, other| one.path.cmp(&other.path));
     let datastore = scene.datastore();
@@ -66,7 +67,7 @@ fn settle_some(
     check()?;
     let paths: Vec<&ArtifactPath> = rows.iter().map(|row| &row.path).collect();
     let claims = scene.registry().claims_at(scene.root(), &paths)?;
-    let spoken_for = spoken_for(scene, &paths)?;
+    let spoken_for = spoken_for(scene, &paths, progress)?;
     let mut ends = Vec::with_capacity(rows.len());
     let mut moved = Vec::new();
     for ((row, claims), spoken_for) in rows.iter().zip(claims).zip(spoken_for) {
@@ -88,7 +89,11 @@ fn settle_some(
 }
 
 /// Whether paths, sorted, are named by an open journal, or by a manifest that is not registered; or may be.
-fn spoken_for(scene: &Scene<'_>, paths: &[&ArtifactPath]) -> Result<Vec<bool>, RepairError> {
+fn spoken_for(
+    scene: &Scene<'_>,
+    paths: &[&ArtifactPath],
+    progress: &mut RepairProgress<'_>,
+) -> Result<Vec<bool>, RepairError> {
     let (Some(first), Some(last)) = (paths.first(), paths.last()) else {
         return Ok(Vec::new());
     };
@@ -96,7 +101,9 @@ fn spoken_for(scene: &Scene<'_>, paths: &[&ArtifactPath]) -> Result<Vec<bool>, R
         from: first.to_string(),
         until: Some(after(last.as_str())),
     };
-    let untouchable = Untouchable::find(scene.flow, &scene.behind, &span)?;
+    let mut asked = || progress(RepairPhase::Working);
+    let untouchable = Untouchable::find(scene.flow, &scene.behind, &span, &mut asked)?;
+    go_on(asked())?;
     let is_doubtful = untouchable.doubt().is_some();
     let mut beside = untouchable.beside()?;
     let held = paths
@@ -210,17 +217,17 @@ fn move_aside(
         .datastore()
         .set_aside(ToDelete { path, identity }, &aside);
     let moved = moved.map_err(|error| scene.failed(error))?;
-    Ok(match moved {
+    let settled = match moved {
         Moved::Moved => Settled::Done,
-        Moved::Failed(_) => {
-            let why = not_moved(moved, aside.as_str()).unwrap_or_default();
-            report.leave(left_of(row, why));
-            Settled::Later
-        }
-        Moved::Absent | Moved::Other(_) | Moved::Irregular | Moved::Taken | Moved::Astray => {
-            Settled::Dropped
-        }
-    })
+        Moved::Failed(_) | Moved::Taken => Settled::Later,
+        Moved::Absent | Moved::Other(_) | Moved::Irregular | Moved::Astray => Settled::Dropped,
+    };
+    // What is dropped is found again; nobody else tells where the other two lie.
+    let is_told = matches!(moved, Moved::Failed(_) | Moved::Taken | Moved::Astray);
+    if let Some(why) = not_moved(moved, aside.as_str()).filter(|_| is_told) {
+        report.leave(left_of(row, why));
+    }
+    Ok(settled)
 }
 
 pub(super) fn aside(row: &RepairRow) -> Option<Aside> {

@@ -12,6 +12,8 @@ const PAGE: usize = 4_096;
 
 /// What to do where records have no file.
 const STORAGE: &str = "see that the storage is all there";
+/// What to do where the last scan has not seen enough.
+const UNSEEN: &str = "see that the storage can all be read, and scan anew (`runsync scan --anew`)";
 /// What to do where files have no record.
 const DARK: &str = "see that it is the right storage; what was unstored and is there again, `runsync restore` has wanted again";
 
@@ -39,8 +41,8 @@ pub(super) fn refusal(
             | DriftKind::RucioOnly => {}
         }
     }
-    let unseen = unseen(scene)?;
-    if plan.amiss + plan.dark + unseen == 0 {
+    plan.unseen = unseen(scene)?;
+    if plan.amiss + plan.dark + plan.unseen == 0 {
         return Ok(None);
     }
     plan.records = records(scene)?;
@@ -53,9 +55,9 @@ pub(super) fn refusal(
         ),
         (plan.dark, "files are dark", DARK),
         (
-            unseen,
+            plan.unseen,
             "records or files could not be looked at by the last scan",
-            STORAGE,
+            UNSEEN,
         ),
     ];
     let exceeded = parts
@@ -69,10 +71,10 @@ pub(super) fn refusal(
     }))
 }
 
-/// How much of a root the pass that is under way, or the last one, could not look at.
+/// How much of a root could not be looked at, by the pass that last went through, or by the one that is under way.
 fn unseen(scene: &Scene<'_>) -> Result<u64, RepairError> {
     let row = scene.ledger().scan(scene.root(), "")?;
-    Ok(row.map_or(0, |row| ScanStanding::from(row).counts.unseen()))
+    Ok(row.map_or(0, |row| ScanStanding::from(row).unseen))
 }
 
 /// Artifacts that are recorded in a root.

@@ -74,7 +74,14 @@ fn detail(root: &RootRepaired) -> String {
         return format!("root {name}: stopped: {stopped}");
     }
     if let Some(refused) = &root.refused {
-        return format!("root {name}: nothing is repaired: {refused}");
+        let finished = match root.finished {
+            0 => String::new(),
+            finished => format!("; {finished} artifacts of an earlier repair finished"),
+        };
+        return format!(
+            "root {name}: nothing is repaired: {refused}{finished}{}",
+            first_left(root)
+        );
     }
     let counts = [
         (root.unripe, "not seen long enough"),
