@@ -19,12 +19,13 @@ use super::plan::{Item, Left};
 use super::report::RootRepaired;
 use super::scene::Scene;
 use super::unmoved;
-use crate::beside::beside;
+use crate::beside::{Ending, beside};
 use crate::datastore::{Aside, Deletion, Moved, ToDelete};
 use crate::ledger::repairs::{NewRepair, RepairAct, RepairEnd};
 use crate::ledger::scans::Span;
-use crate::publish::Publishing;
+use crate::publish::{PublishError, Publishing};
 use crate::recovery::untouchable::{Beside, Untouchable};
+use crate::rucio::Rucio;
 
 /// Artifacts that are repaired before anybody asks whether this process still may.
 pub(super) const TOGETHER: usize = 100;
@@ -141,21 +142,32 @@ impl Acting<'_> {
         left: &mut Vec<Left>,
         progress: &mut RepairProgress<'_>,
     ) -> Result<(Vec<Item>, Declared), RepairError> {
-        let declared = beside(&mut || progress(RepairPhase::Working), |ending| {
-            let heard = ending.clone();
-            let waiting = Arc::new(move || heard.go_on());
-            let rucio = self.publishing.rucio().map(|rucio| rucio.waiting(waiting));
+        self.asking(progress, |rucio, ending| {
             let declaring = Declaring {
                 scene: self.scene,
                 publishing: self.publishing,
                 order: self.order,
                 ending,
             };
-            let declared = declaring.declare(&rucio, items, left)?;
+            declaring.declare(rucio, items, left)
+        })
+    }
+
+    /// Asks Rucio, which may take its time: `progress` is asked meanwhile, and may break it off.
+    pub(super) fn asking<T: Send>(
+        &self,
+        progress: &mut RepairProgress<'_>,
+        ask: impl FnOnce(&Result<Rucio, PublishError>, &Ending) -> Result<T, RepairError> + Send,
+    ) -> Result<T, RepairError> {
+        let answer = beside(&mut || progress(RepairPhase::Working), |ending| {
+            let heard = ending.clone();
+            let waiting = Arc::new(move || heard.go_on());
+            let rucio = self.publishing.rucio().map(|rucio| rucio.waiting(waiting));
+            let answer = ask(&rucio, ending)?;
             go_on(ending.go_on())?;
-            Ok(declared)
+            Ok(answer)
         });
-        declared.unwrap_or_else(|panic| resume_unwind(panic))
+        answer.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// Leaves what would have its record again at once, or wait in vain.

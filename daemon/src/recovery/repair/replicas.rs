@@ -3,8 +3,6 @@
 //! Nothing is changed here. Rucio goes on with the replica as its rules say; one that no rule has ever kept stays.
 
 use std::collections::BTreeMap;
-use std::panic::resume_unwind;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use runsync_config::repair::SiteOnly;
@@ -19,7 +17,6 @@ use super::plan::{Item, Left, RootPlan};
 use super::report::RootRepaired;
 use super::scene::Scene;
 use super::share;
-use crate::beside::beside;
 use crate::error_chain::error_chain;
 use crate::ledger::repairs::RepairEnd;
 use crate::ledger::scans::{DriftFilter, DriftKind, DriftSide, Span};
@@ -96,18 +93,10 @@ impl Acting<'_> {
         let noted = self.note(items, &Declared::default())?;
         go_on(progress(RepairPhase::Noted))?;
         self.check()?;
-        let told = beside(&mut || progress(RepairPhase::Working), |ending| {
-            let heard = ending.clone();
-            let waiting = Arc::new(move || heard.go_on());
-            let rucio = self.publishing.rucio().map(|rucio| rucio.waiting(waiting));
-            let failed = match rucio {
-                Ok(rucio) => self.tell(&rucio, &noted),
-                Err(error) => not_told(noted.iter().map(|(item, ..)| item), &error),
-            };
-            go_on(ending.go_on())?;
-            Ok::<_, RepairError>(failed)
-        });
-        let mut failed = told.unwrap_or_else(|panic| resume_unwind(panic))?;
+        let mut failed = self.asking(progress, |rucio, _| match rucio {
+            Ok(rucio) => Ok(self.tell(rucio, &noted)),
+            Err(error) => Ok(not_told(noted.iter().map(|(item, ..)| item), error)),
+        })?;
         self.check()?;
         let mut ends = Vec::with_capacity(noted.len());
         for (item, _, id) in &noted {
