@@ -1,4 +1,7 @@
 //! A Rucio that knows a site's artifacts: it answers what repairs ask, and keeps what it is told.
+//!
+//! It is faked for what a real one does not do when it is wanted: to have a replica in some state at a moment of a
+//! repair, or to be cut off just before or after it has heard. `rucio_heal` has the real one.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
