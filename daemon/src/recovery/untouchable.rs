@@ -36,6 +36,8 @@ pub(super) struct Untouchable {
     folders: Vec<Span>,
     /// Why nothing can be told from what is untouchable, for people.
     doubt: Option<String>,
+    /// Whether that is because the caller broke off.
+    broken_off: bool,
     /// What was left out of account, for people.
     notes: Vec<String>,
 }
@@ -88,12 +90,18 @@ impl Untouchable {
             paths: gathering.paths.sort()?,
             folders: gathering.folders,
             doubt: gathering.doubt,
+            broken_off: gathering.broken_off,
             notes: gathering.notes,
         })
     }
 
     pub(super) fn doubt(&self) -> Option<&str> {
         self.doubt.as_deref()
+    }
+
+    /// Whether the caller broke off.
+    pub(super) fn is_broken_off(&self) -> bool {
+        self.broken_off
     }
 
     pub(super) fn notes(&self) -> &[String] {

@@ -24,7 +24,7 @@ use crate::datastore::{Aside, Deletion, Moved, ToDelete};
 use crate::ledger::repairs::{NewRepair, RepairAct, RepairEnd};
 use crate::ledger::scans::Span;
 use crate::publish::{PublishError, Publishing};
-use crate::recovery::untouchable::{Beside, Untouchable};
+use crate::recovery::untouchable::Beside;
 use crate::rucio::Rucio;
 
 /// Artifacts that are repaired before anybody asks whether this process still may.
@@ -265,10 +265,7 @@ impl Acting<'_> {
             from: first.path.to_string(),
             until: Some(crate::ledger::scans::after(last.path.as_str())),
         };
-        let (flow, behind) = (self.scene.flow, &self.scene.behind);
-        let mut asked = || progress(RepairPhase::Working);
-        let untouchable = Untouchable::find(flow, behind, &span, &mut asked)?;
-        go_on(asked())?;
+        let untouchable = (self.scene).untouchable(&span, RepairPhase::Working, progress)?;
         let doubt = untouchable.doubt().map(str::to_owned);
         let mut beside: Beside<'_> = untouchable.beside()?;
         let mut stand = Vec::with_capacity(items.len());

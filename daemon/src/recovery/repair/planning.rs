@@ -17,7 +17,7 @@ use crate::error_chain::error_chain;
 use crate::ledger::repairs::{RepairAct, WhichRepairs};
 use crate::ledger::scans::{DriftFilter, DriftFinding, DriftKind, DriftSide, Span};
 use crate::recovery::temporary::is_temporary;
-use crate::recovery::untouchable::{Beside, Untouchable};
+use crate::recovery::untouchable::Beside;
 
 /// Findings read together.
 const PAGE: usize = 1_000;
@@ -39,9 +39,7 @@ pub(super) fn plan(
         return Ok(plan);
     }
     let span = Span::below(order.below.as_ref());
-    let mut asked = || progress(RepairPhase::Planning(0));
-    let untouchable = Untouchable::find(scene.flow, &scene.behind, &span, &mut asked)?;
-    go_on(asked())?;
+    let untouchable = scene.untouchable(&span, RepairPhase::Planning(0), progress)?;
     if let Some(doubt) = untouchable.doubt() {
         plan.refused = Some(format!("{doubt}; nothing is repaired here until then"));
         return Ok(plan);

@@ -12,7 +12,6 @@ use super::scene::Scene;
 use crate::datastore::{Aside, Look, Moved, ToDelete};
 use crate::ledger::repairs::{RepairAct, RepairEnd, RepairRow, WhichRepairs};
 use crate::ledger::scans::{Span, after};
-use crate::recovery::untouchable::Untouchable;
 use crate::registry::record::{ArtifactStanding, ClaimAt};
 
 /// What becomes of a repair that was begun.
@@ -101,9 +100,7 @@ fn spoken_for(
         from: first.to_string(),
         until: Some(after(last.as_str())),
     };
-    let mut asked = || progress(RepairPhase::Working);
-    let untouchable = Untouchable::find(scene.flow, &scene.behind, &span, &mut asked)?;
-    go_on(asked())?;
+    let untouchable = scene.untouchable(&span, RepairPhase::Working, progress)?;
     let is_doubtful = untouchable.doubt().is_some();
     let mut beside = untouchable.beside()?;
     let held = paths

@@ -8,12 +8,15 @@ use runsync_config::repair::Repair as Policy;
 use runsync_config::root::RootName;
 
 use super::RepairError;
+use super::flow::{RepairPhase, RepairProgress};
 use crate::clock::later;
 use crate::datastore::{Datastore, DatastoreError};
 use crate::ingest::Flow;
 use crate::ledger::Ledger;
 use crate::ledger::repairs::Watch;
+use crate::ledger::scans::Span;
 use crate::recovery::behind::Behind;
+use crate::recovery::untouchable::Untouchable;
 use crate::registry::Registry;
 
 /// A root, and what is known of it.
@@ -57,6 +60,21 @@ impl<'a> Scene<'a> {
 
     pub(super) fn now(&self) -> Timestamp {
         self.flow.site().clock.now()
+    }
+
+    /// What is untouchable in a stretch of paths; `progress` hears meanwhile that it is at this.
+    pub(super) fn untouchable(
+        &self,
+        span: &Span,
+        phase: RepairPhase,
+        progress: &mut RepairProgress<'_>,
+    ) -> Result<Untouchable, RepairError> {
+        let go_on = &mut || progress(phase);
+        let untouchable = Untouchable::find(self.flow, &self.behind, span, go_on)?;
+        if untouchable.is_broken_off() {
+            return Err(RepairError::Interrupted);
+        }
+        Ok(untouchable)
     }
 
     pub(super) fn failed(&self, source: DatastoreError) -> RepairError {

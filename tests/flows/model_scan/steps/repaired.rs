@@ -23,22 +23,20 @@ impl World {
         let report = match ran {
             Some(Err(RepairError::TooLarge { .. })) => {
                 assert!(plan.too_large && !approved, "it was refused for its size");
-                if went.settled {
-                    self.model.settle();
-                    self.tally.count("settled where no more was done");
-                }
-                assert_eq!(self.begun(), [""; 0], "what was begun is settled");
-                self.tally.count("refused: too large");
+                let finished = self.settled_alone(went.settled);
+                assert_eq!(finished, 0, "what was finished is told");
+                return Became::default();
+            }
+            Some(Ok(report)) if plan.too_large && !approved => {
+                let root = &report.roots[0];
+                assert!(root.refused.is_some() && root.repaired() == 0, "{root:?}");
+                let finished = self.settled_alone(went.settled);
+                assert!(finished > 0 && finished == root.finished, "{root:?}");
                 return Became::default();
             }
             Some(Err(RepairError::Interrupted)) | None => None,
             Some(ran) => Some(ran.unwrap()),
         };
-        let is_whole = report.is_some();
-        assert!(
-            !plan.too_large || approved || !is_whole,
-            "it was not refused for its size"
-        );
         let still = self.begun();
         let was_begun: Vec<String> = self
             .model
@@ -84,6 +82,18 @@ impl World {
         }
         self.count_repair(plan, &became, went);
         became
+    }
+
+    /// Has the model settle what was begun, where a repair was refused for its size; how much of that was finished.
+    fn settled_alone(&mut self, is_settled: bool) -> u64 {
+        self.tally.count("refused: too large");
+        let mut finished = 0;
+        if is_settled {
+            finished = self.model.settle();
+            self.tally.count("settled where no more was done");
+        }
+        assert_eq!(self.begun(), [""; 0], "what was begun is settled");
+        finished
     }
 
     /// The paths that a repair has taken up, of whichever the model leaves that open.
