@@ -10,9 +10,7 @@ use std::ops::ControlFlow;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
-use std::time::Duration;
 
 use runsync_manifest::checksum::{self, Checksums, Wanted};
 use runsync_manifest::name::{ArtifactPath, RunKey};
@@ -21,6 +19,7 @@ use tracing::{debug, warn};
 
 use super::brake::Brake;
 use super::throttle::Throttle;
+use crate::beside::beside;
 use crate::datastore::{Datastore, DatastoreError, Look};
 use crate::file_identity::FileIdentity;
 use crate::ingest::flow::Flow;
@@ -29,8 +28,6 @@ use crate::registry::record::WaitingArtifact;
 
 /// Artifacts that one thread compares before it takes others.
 const COMPARED_TOGETHER: usize = 64;
-/// How often a caller that waits is asked.
-const ASK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// An artifact and the state of the file at its path.
 pub(super) type There = (WaitingArtifact, FileIdentity);
@@ -307,31 +304,25 @@ pub fn differences(
         }
         Ok::<_, IngestError>(found)
     };
-    let mut found = thread::scope(|scope| {
-        let (tell, told) = sync_channel::<()>(0);
-        let readers = 0..flow.root().confirm_threads.min(chunks.len());
-        let readers: Vec<_> = readers
-            .map(|_| {
-                let tell = tell.clone();
-                scope.spawn(|| {
-                    // Dropped with the reader, however that ends.
-                    let _tell = tell;
-                    compare()
-                })
-            })
-            .collect();
-        drop(tell);
-        while told.recv_timeout(ASK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-            if go_on().is_break() {
-                brake.pull();
+    let mut asked = || {
+        let flow = go_on();
+        if flow.is_break() {
+            brake.pull();
+        }
+        flow
+    };
+    let found = beside(&mut asked, |_| {
+        thread::scope(|scope| {
+            let others = 1..flow.root().confirm_threads.min(chunks.len());
+            let others: Vec<_> = others.map(|_| scope.spawn(compare)).collect();
+            let mut found = compare()?;
+            for other in others {
+                found.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic))?);
             }
-        }
-        let mut found = Vec::new();
-        for reader in readers {
-            found.extend(reader.join().unwrap_or_else(|panic| resume_unwind(panic))?);
-        }
-        Ok::<_, IngestError>(found)
-    })?;
+            Ok::<_, IngestError>(found)
+        })
+    });
+    let mut found = found.unwrap_or_else(|panic| resume_unwind(panic))?;
     if brake.is_pulled() {
         return Err(IngestError::Interrupted);
     }
